@@ -1,0 +1,206 @@
+//! The seam between the driver and a backend that does I/O on its own threads.
+//!
+//! A backend's threads **pull**: a free worker asks the [`Exchange`] for a batch, and gets the records themselves.
+//! While a backend works on a record it owns it, so whatever memory it lends to a C library is its own, and the borrow
+//! checker, not a convention between crates, keeps it alive. The record's slot stays in the pool and counts until the
+//! record's one outcome comes back, by [`Exchange::settle`] or [`Exchange::report`].
+//!
+//! ```text
+//! driver                               backend
+//!   Backend::wake ───────────────────▶ a worker wakes
+//!   Exchange::take ◀────────────────── worker asks; records move to it
+//!   Exchange::settle ◀──────────────── worker says what became of each record of the batch
+//!   Exchange::report ◀───────────────── delivery reports, in bulk
+//!   Backend::shut_down ──────────────▶ purge, end the threads
+//!   Exchange::ended ◀────────────────── the last word; nothing is lent any more
+//! ```
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::{MessageBatch, Record, SlotId, TopicId};
+
+/// What a backend may read of a record.
+///
+/// `None` and empty are different, for keys and for payloads. Slices borrow from the record: they stay valid while the
+/// record is not moved.
+pub trait Message: Record + Send + 'static {
+    /// The value, `None` for a tombstone.
+    fn payload(&self) -> Option<&[u8]>;
+
+    /// The key.
+    fn key(&self) -> Option<&[u8]>;
+
+    /// Creation time in milliseconds since the Unix epoch; `None` lets the backend stamp it.
+    fn timestamp(&self) -> Option<i64>;
+
+    /// How many headers there are.
+    fn header_count(&self) -> usize;
+
+    /// Header number `index` in order, duplicates kept: its name (no NUL byte) and its value, which may be null.
+    fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
+}
+
+/// Whether a failed record is in the log (`rd_kafka_message_status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It was never sent, or the broker refused it: sending it again makes no duplicate.
+    NotPersisted,
+    /// It was sent and no answer came: it may be in the log.
+    PossiblyPersisted,
+    /// The broker wrote it, though the producer cannot report it as delivered.
+    Persisted,
+}
+
+/// Why a record failed.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The delivery timeout passed.
+    TimedOut,
+    /// Larger than the client or the broker accepts.
+    TooLarge,
+    /// The topic does not exist.
+    UnknownTopic,
+    /// The topic has no such partition.
+    UnknownPartition,
+    /// Removed by a purge.
+    Purged,
+    /// The producer was closed, dropped or cut off from its runtime before the record was delivered.
+    Closed,
+    /// The record alone exceeds what the backend may queue.
+    QueueFull,
+    /// The producer met an error that it cannot recover from.
+    Fatal,
+    /// The current (transaction) state does not allow it.
+    State,
+    /// Any other error of the broker or the client library; see [`Failure::code`].
+    Broker,
+}
+
+/// A record's failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// Whether the record is in the log.
+    pub status: Status,
+    /// The backend's own error number (librdkafka: `rd_kafka_resp_err_t`), 0 if there is none.
+    pub code: i32,
+    /// The backend's description of it.
+    pub reason: &'static str,
+}
+
+/// Where a record ended up in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Delivered {
+    /// The partition that was written.
+    pub partition: i32,
+    /// The record's offset in the partition, -1 if the broker did not tell (`acks=0`).
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch: creation or log-append time, as the topic is configured; -1 if unknown.
+    pub timestamp: i64,
+}
+
+/// A record's one outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<R> {
+    /// It is in the log.
+    Delivered(Delivered),
+    /// It failed; here it is back.
+    Failed(Failure, R),
+}
+
+/// A delivery report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report<R> {
+    /// The slot that the record was taken with.
+    pub slot: SlotId,
+    /// What became of it.
+    pub outcome: Outcome<R>,
+}
+
+/// What did not go from a settled batch into the backend's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent<R> {
+    /// The queue is full: the record waits and is handed out again, before anything newer of its lane.
+    Refused(SlotId, R),
+    /// This record can never be sent; its neighbours are not concerned.
+    Rejected(SlotId, Failure, R),
+}
+
+/// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock once, shortly.
+pub trait Exchange<R>: Send + Sync + 'static {
+    /// The next batch, its records moved to the end of `records` in lane order; `None` means that there is nothing to
+    /// do until [`Backend::wake`].
+    ///
+    /// A lane whose batch is out is not offered again before [`Exchange::settle`], so its order holds for any number of
+    /// workers.
+    fn take(&self, records: &mut alloc::vec::Vec<(SlotId, R)>) -> Option<MessageBatch>;
+
+    /// Ends a hand-off: all records of `batch` that `unsent` does not name are in the backend's queue.
+    ///
+    /// `unsent` is in lane order, and refused records are a suffix of the batch.
+    fn settle<I: Iterator<Item = Unsent<R>>>(&self, batch: MessageBatch, unsent: I);
+
+    /// Delivery reports, each lane's in order. A slot whose outcome is known already is counted as stale and ignored.
+    ///
+    /// The backend frees the space that the records took in its queue before it reports them.
+    fn report<I: Iterator<Item = Report<R>>>(&self, reports: I);
+
+    /// Whether somebody waits in a flush: the backend should not linger. Ask again after some time.
+    fn flushing(&self) -> bool;
+
+    /// The name of a topic that a lane of this exchange mentioned.
+    fn topic_name(&self, topic: TopicId) -> Option<&str>;
+
+    /// The backend met a fatal error: pending records fail with it, new ones are refused.
+    fn fatal(&self, failure: Failure);
+
+    /// The last call: every lent record was reported or is dropped, all threads but the calling one have ended.
+    fn ended(&self);
+}
+
+/// The backend's side of the seam, called from the driver, also on a runtime's threads: no method waits.
+pub trait Backend: Send + Sync + 'static {
+    /// There is a batch to take: wakes one idle worker.
+    fn wake(&self);
+
+    /// Asks that lingering records be sent now, for as long as [`Exchange::flushing`] says so.
+    fn flush(&self);
+
+    /// Fails what the backend holds with [`FailureKind::Purged`]: records it has not sent, those it waits to have
+    /// acknowledged, or both.
+    fn purge(&self, queued: bool, in_flight: bool);
+
+    /// Ends the backend: everything still held is purged, the threads end, then comes [`Exchange::ended`].
+    fn shut_down(&self);
+}
+
+/// What a backend's configuration came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendLimits {
+    /// The time from produce to failure that is in force, `None` for no limit.
+    pub delivery_timeout: Option<Duration>,
+    /// The largest record that the backend takes: key, value and headers together, in bytes.
+    pub record_bytes: usize,
+}
+
+/// A configured backend that is yet to be connected to its producer.
+pub trait Connect<R: Message> {
+    /// Why it could not start; it names the culprit.
+    type Error;
+
+    /// Checks the configuration and says which limits follow from it. `delivery_timeout` is the caller's wish, `None`
+    /// if it left the matter to the backend's own configuration. Called once, before [`Connect::connect`].
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Self::Error>;
+
+    /// Starts the backend's threads. `capacity` is the size of the pool: a [`SlotId`]'s index is always below it.
+    ///
+    /// # Errors
+    /// When the configuration is refused. Nothing is left running then, and `exchange` is not called.
+    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, Self::Error>;
+}
