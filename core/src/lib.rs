@@ -1,3 +1,4 @@
+//! The sans-IO state machine of aioproducer.
 #![no_std]
 #![forbid(unsafe_code)]
 #[cfg(feature = "alloc")]
