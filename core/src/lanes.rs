@@ -1,0 +1,308 @@
+//! The lane table: a row for each (topic, partition) with records, found by hash, ordered by deadline.
+//!
+//! Each row also hosts a bucket of the hash and a cell of the deadline heap, so one fixed table is all there is.
+
+use crate::slot::{Links, List, NIL};
+use crate::storage::Table;
+use crate::{Instant, Lane, TopicId};
+
+/// Which list a lane is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// No lane yet.
+    Vacant,
+    /// No record anywhere: the row may be given to another lane.
+    Idle,
+    /// Nothing buffered, but records handed off.
+    Quiet,
+    /// Records wait for company.
+    Lingering,
+    /// A batch can be cut.
+    Ready,
+    /// A batch is out and not yet settled.
+    Out,
+}
+
+/// A row of the lane table.
+#[derive(Debug)]
+pub struct LaneRow {
+    pub(crate) lane: Lane,
+    pub(crate) place: Place,
+    pub(crate) links: Links,
+    /// The lane's outstanding records in order: those handed off, then those buffered.
+    pub(crate) records: List,
+    pub(crate) first_buffered: u32,
+    pub(crate) buffered: u32,
+    pub(crate) outstanding: u32,
+    pub(crate) buffered_bytes: usize,
+    /// Records of the batch that is out which the backend could not queue.
+    pub(crate) refused: u32,
+    /// When its batch was cut, the backend held nothing.
+    pub(crate) alone: bool,
+    next_in_bucket: u32,
+    heap_at: u32,
+    bucket: u32,
+    heap: (Instant, u32),
+}
+
+impl LaneRow {
+    const VACANT: Self = Self {
+        lane: Lane::new(TopicId(0), None),
+        place: Place::Vacant,
+        links: Links::NONE,
+        records: List::EMPTY,
+        first_buffered: NIL,
+        buffered: 0,
+        outstanding: 0,
+        buffered_bytes: 0,
+        refused: 0,
+        alone: false,
+        next_in_bucket: NIL,
+        heap_at: NIL,
+        bucket: NIL,
+        heap: (Instant::MAX, NIL),
+    };
+}
+
+pub(crate) struct Lanes<L> {
+    rows: L,
+    used: u32,
+    idle: List,
+    lingering: List,
+    ready: List,
+    heap_len: u32,
+    /// The lane asked for last: streams of records tend to stay in one.
+    last: u32,
+}
+
+impl<L: Table<LaneRow>> Lanes<L> {
+    pub(crate) fn new(mut rows: L) -> Self {
+        while rows.push(LaneRow::VACANT).is_ok() {}
+        Self { rows, used: 0, idle: List::EMPTY, lingering: List::EMPTY, ready: List::EMPTY, heap_len: 0, last: NIL }
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&LaneRow> {
+        self.rows.values().get(index as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut LaneRow> {
+        self.rows.values_mut().get_mut(index as usize)
+    }
+
+    fn bucket_of(&self, lane: Lane) -> u32 {
+        ((u64::from(lane.hash()) * self.rows.capacity() as u64) >> 32) as u32
+    }
+
+    pub(crate) fn find(&self, lane: Lane) -> Option<u32> {
+        if self.get(self.last).is_some_and(|row| row.lane == lane && row.place != Place::Vacant) {
+            return Some(self.last);
+        }
+        let mut at = self.get(self.bucket_of(lane))?.bucket;
+        while let Some(row) = self.get(at) {
+            if row.lane == lane {
+                return Some(at);
+            }
+            at = row.next_in_bucket;
+        }
+        None
+    }
+
+    /// Whether [`Lanes::find_or_add`] would succeed.
+    pub(crate) fn has_room_for(&self, lane: Lane) -> bool {
+        (self.used as usize) < self.rows.capacity() || self.idle.head != NIL || self.find(lane).is_some()
+    }
+
+    pub(crate) fn find_or_add(&mut self, lane: Lane) -> Option<u32> {
+        let found = match self.find(lane) {
+            Some(found) => found,
+            None => self.add(lane)?,
+        };
+        self.last = found;
+        Some(found)
+    }
+
+    fn add(&mut self, lane: Lane) -> Option<u32> {
+        let at = if (self.used as usize) < self.rows.capacity() {
+            self.used += 1;
+            self.used - 1
+        } else {
+            let evicted = self.idle.head;
+            self.get(evicted)?;
+            self.evict(evicted);
+            evicted
+        };
+        let home = self.bucket_of(lane);
+        let next_in_bucket = core::mem::replace(&mut self.get_mut(home)?.bucket, at);
+        let row = self.get_mut(at)?;
+        row.lane = lane;
+        row.place = Place::Quiet;
+        row.next_in_bucket = next_in_bucket;
+        row.records = List::EMPTY;
+        row.first_buffered = NIL;
+        Some(at)
+    }
+
+    /// Forgets an idle lane; the one idle for longest is at the head of its list.
+    fn evict(&mut self, at: u32) {
+        self.move_to(at, Place::Vacant);
+        self.heap_remove(at);
+        let Some(row) = self.get(at) else { return };
+        let (home, after) = (self.bucket_of(row.lane), row.next_in_bucket);
+        let mut walk = self.get(home).map_or(NIL, |row| row.bucket);
+        if walk == at {
+            if let Some(row) = self.get_mut(home) {
+                row.bucket = after;
+            }
+            return;
+        }
+        while let Some(row) = self.get_mut(walk) {
+            if row.next_in_bucket == at {
+                row.next_in_bucket = after;
+                return;
+            }
+            walk = row.next_in_bucket;
+        }
+    }
+
+    fn list(&mut self, place: Place) -> Option<&mut List> {
+        match place {
+            Place::Idle => Some(&mut self.idle),
+            Place::Lingering => Some(&mut self.lingering),
+            Place::Ready => Some(&mut self.ready),
+            Place::Vacant | Place::Quiet | Place::Out => None,
+        }
+    }
+
+    /// Moves a lane to the end of the list of `place`; it stays where it is if it is there already.
+    pub(crate) fn move_to(&mut self, at: u32, place: Place) {
+        let Some(row) = self.get_mut(at) else { return };
+        let from = row.place;
+        if from == place {
+            return;
+        }
+        row.place = place;
+        let links = core::mem::replace(&mut row.links, Links::NONE);
+        if self.list(from).is_some() {
+            match self.get_mut(links.previous) {
+                Some(previous) => previous.links.next = links.next,
+                None => self.list(from).into_iter().for_each(|list| list.head = links.next),
+            }
+            match self.get_mut(links.next) {
+                Some(next) => next.links.previous = links.previous,
+                None => self.list(from).into_iter().for_each(|list| list.tail = links.previous),
+            }
+        }
+        if let Some(list) = self.list(place) {
+            let tail = core::mem::replace(&mut list.tail, at);
+            if tail == NIL {
+                list.head = at;
+            }
+            if let Some(previous) = self.get_mut(tail) {
+                previous.links.next = at;
+            }
+            if let Some(row) = self.get_mut(at) {
+                row.links.previous = tail;
+            }
+        }
+    }
+
+    /// The lane that has been ready for longest.
+    pub(crate) fn first_ready(&self) -> Option<u32> {
+        (self.ready.head != NIL).then_some(self.ready.head)
+    }
+
+    /// The lane that has been lingering for longest.
+    pub(crate) fn first_lingering(&self) -> Option<u32> {
+        (self.lingering.head != NIL).then_some(self.lingering.head)
+    }
+}
+
+/// A binary heap of lanes by a lower bound of their deadline. Keys only ever lag behind: a lane's real deadline is
+/// looked at when the lane comes to the top, so most changes cost nothing.
+impl<L: Table<LaneRow>> Lanes<L> {
+    pub(crate) fn heap_top(&self) -> Option<(Instant, u32)> {
+        if self.heap_len == 0 { None } else { self.get(0).map(|row| row.heap) }
+    }
+
+    /// Makes sure that the lane comes to the top no later than at `deadline`.
+    pub(crate) fn heap_note(&mut self, lane: u32, deadline: Instant) {
+        let Some(row) = self.get(lane) else { return };
+        match row.heap_at {
+            NIL => {
+                let end = self.heap_len;
+                self.heap_len += 1;
+                self.heap_up(end, (deadline, lane));
+            }
+            at => {
+                if self.get(at).is_some_and(|cell| deadline < cell.heap.0) {
+                    self.heap_up(at, (deadline, lane));
+                }
+            }
+        }
+    }
+
+    /// Gives the lane at the top its real, later deadline.
+    pub(crate) fn heap_postpone_top(&mut self, deadline: Instant) {
+        if let Some((_, lane)) = self.heap_top() {
+            self.heap_down(0, (deadline, lane));
+        }
+    }
+
+    pub(crate) fn heap_remove(&mut self, lane: u32) {
+        let Some(row) = self.get_mut(lane) else { return };
+        let at = core::mem::replace(&mut row.heap_at, NIL);
+        if at == NIL {
+            return;
+        }
+        self.heap_len -= 1;
+        let end = self.heap_len;
+        if at == end {
+            return;
+        }
+        let Some(moved) = self.get(end).map(|cell| cell.heap) else { return };
+        let goes_up = at > 0 && self.get((at - 1) / 2).is_some_and(|parent| moved < parent.heap);
+        if goes_up { self.heap_up(at, moved) } else { self.heap_down(at, moved) }
+    }
+
+    fn heap_put(&mut self, at: u32, entry: (Instant, u32)) {
+        if let Some(cell) = self.get_mut(at) {
+            cell.heap = entry;
+        }
+        if let Some(row) = self.get_mut(entry.1) {
+            row.heap_at = at;
+        }
+    }
+
+    fn heap_up(&mut self, mut at: u32, entry: (Instant, u32)) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            match self.get(parent).map(|cell| cell.heap) {
+                Some(above) if entry < above => self.heap_put(at, above),
+                _ => break,
+            }
+            at = parent;
+        }
+        self.heap_put(at, entry);
+    }
+
+    fn heap_down(&mut self, mut at: u32, entry: (Instant, u32)) {
+        loop {
+            let left = at.saturating_mul(2).saturating_add(1);
+            let mut least = (entry, at);
+            for child in [left, left.saturating_add(1)] {
+                if child < self.heap_len
+                    && let Some(below) = self.get(child).map(|cell| cell.heap)
+                    && below < least.0
+                {
+                    least = (below, child);
+                }
+            }
+            if least.1 == at {
+                break;
+            }
+            self.heap_put(at, least.0);
+            at = least.1;
+        }
+        self.heap_put(at, entry);
+    }
+}

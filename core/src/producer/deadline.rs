@@ -1,0 +1,95 @@
+//! Buffer timeouts: when the machine wants to be called again, and why.
+
+use super::Producer;
+use crate::lanes::Place;
+use crate::slot::State;
+use crate::storage::Storage;
+use crate::{Instant, Record};
+
+/// Why there is a deadline.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeoutReason {
+    /// A lane's oldest record will have waited for the linger: a batch can be cut.
+    Linger,
+    /// A record that was not handed off expires.
+    Delivery,
+}
+
+/// The next deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout {
+    /// When.
+    pub at: Instant,
+    /// Why.
+    pub reason: TimeoutReason,
+}
+
+/// A record that expired before it was handed off: it is not in the log.
+#[derive(Debug)]
+pub struct Expired<R, T> {
+    /// The record.
+    pub record: R,
+    /// Its ticket.
+    pub ticket: T,
+}
+
+impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+    /// The earliest moment at which something happens by itself. It depends on each lane's OLDEST record, so later
+    /// records never postpone it.
+    #[must_use]
+    pub fn poll_timeout(&mut self) -> Option<Timeout> {
+        while let Some((noted, lane)) = self.lanes.heap_top() {
+            match self.timeout_of(lane) {
+                Some(timeout) if timeout.at <= noted => return Some(timeout),
+                Some(timeout) => self.lanes.heap_postpone_top(timeout.at),
+                None => self.lanes.heap_remove(lane),
+            }
+        }
+        None
+    }
+
+    /// Moves time on: lanes whose linger is over become ready, and the next record that expired is returned, oldest
+    /// deadline first.
+    pub fn poll_expired(&mut self, now: Instant) -> Option<Expired<R, T>> {
+        self.advance(now);
+        while let Some((noted, lane)) = self.lanes.heap_top()
+            && noted <= self.now
+        {
+            match self.timeout_of(lane) {
+                None => self.lanes.heap_remove(lane),
+                Some(timeout) if timeout.at > self.now => self.lanes.heap_postpone_top(timeout.at),
+                Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
+                Some(_) => {
+                    let first = self.lanes.get(lane)?.first_buffered;
+                    let contents = self.end(first);
+                    self.unbuffered(lane);
+                    if let (Some(record), Some(ticket)) = contents {
+                        return Some(Expired { record, ticket });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn deadline_of(&self, lane: u32) -> Option<Instant> {
+        self.timeout_of(lane).map(|timeout| timeout.at)
+    }
+
+    fn timeout_of(&self, lane: u32) -> Option<Timeout> {
+        let row = self.lanes.get(lane)?;
+        if row.buffered == 0 {
+            return None;
+        }
+        let oldest = self.pool.get(row.first_buffered).filter(|slot| slot.state == State::Buffered)?;
+        let expiry = self.limits.delivery_timeout.map(|timeout| oldest.accepted_at + timeout);
+        let linger = (row.place == Place::Lingering).then(|| oldest.accepted_at + self.limits.linger);
+        match (linger, expiry) {
+            (Some(at), Some(expiry)) if expiry < at => Some(Timeout { at: expiry, reason: TimeoutReason::Delivery }),
+            (Some(at), _) => Some(Timeout { at, reason: TimeoutReason::Linger }),
+            (None, Some(at)) => Some(Timeout { at, reason: TimeoutReason::Delivery }),
+            (None, None) => None,
+        }
+    }
+}

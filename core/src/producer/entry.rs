@@ -1,0 +1,223 @@
+//! Commands: what the application wants.
+
+use core::fmt;
+
+use super::Producer;
+use crate::lanes::Place;
+use crate::pool::Entry;
+use crate::slot::{Links, NIL, State};
+use crate::storage::Storage;
+use crate::{Instant, Record, SlotId};
+
+/// Why a record was not accepted.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No slot, no bytes or no lane is left: try again after an outcome.
+    Full,
+    /// The producer is closed.
+    Closed,
+    /// The record is larger than any may be.
+    TooLarge {
+        /// The record's size in bytes.
+        size: usize,
+        /// The largest size.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the pool is full"),
+            Self::Closed => f.write_str("the producer is closed"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "the record has {size} bytes, more than the {limit} that one may have")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// A record that was not accepted, back with its ticket.
+#[derive(Debug)]
+pub struct Refused<R, T> {
+    /// Why.
+    pub reason: Refusal,
+    /// The record, unchanged.
+    pub record: R,
+    /// Its ticket.
+    pub ticket: T,
+}
+
+/// Why a record cannot be taken back.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetractError {
+    /// It is in the backend's hands.
+    HandedOff,
+    /// It has ended.
+    Ended,
+}
+
+/// A moment between two acceptances: everything accepted before it, and nothing after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlushPoint(u64);
+
+impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+    /// Accepts a record, which then has exactly one outcome.
+    ///
+    /// # Errors
+    /// [`Refused`] hands record and ticket back, with the reason; nothing else changed.
+    pub fn produce(&mut self, now: Instant, record: R, ticket: T) -> Result<SlotId, Refused<R, T>> {
+        self.advance(now);
+        let (lane, size) = (record.lane(), record.size());
+        let reason = if self.closed {
+            Refusal::Closed
+        } else if size > self.limits.record_bytes {
+            Refusal::TooLarge { size, limit: self.limits.record_bytes }
+        } else if self.pool.has_free()
+            && self.fits(size)
+            && let Some(lane) = self.lanes.find_or_add(lane)
+            && let Some(index) = self.pool.vacant()
+        {
+            return Ok(self.append(lane, index, size, record, ticket));
+        } else {
+            Refusal::Full
+        };
+        Err(Refused { reason, record, ticket })
+    }
+
+    fn fits(&self, size: usize) -> bool {
+        self.pool.bytes.saturating_add(size) <= self.limits.pool_bytes
+    }
+
+    /// Puts a new record at the end of its lane.
+    fn append(&mut self, lane: u32, index: u32, size: usize, record: R, ticket: T) -> SlotId {
+        let (mut elder, mut first, mut placed) = (NIL, false, false);
+        if let Some(row) = self.lanes.get_mut(lane) {
+            elder = core::mem::replace(&mut row.records.tail, index);
+            if elder == NIL {
+                row.records.head = index;
+            }
+            first = row.buffered == 0;
+            if first {
+                row.first_buffered = index;
+            }
+            row.buffered += 1;
+            row.outstanding += 1;
+            row.buffered_bytes = row.buffered_bytes.saturating_add(size);
+            placed = matches!(row.place, Place::Ready | Place::Out);
+        }
+        if let Some(elder) = self.pool.get_mut(elder) {
+            elder.in_lane.next = index;
+        }
+        let entry = Entry {
+            lane,
+            in_lane: Links { previous: elder, next: NIL },
+            sequence: self.next_sequence,
+            accepted_at: self.now,
+            size,
+        };
+        let id = self.pool.occupy(index, entry, record, ticket);
+        self.next_sequence += 1;
+        self.buffered += 1;
+        if !placed {
+            self.place(lane);
+        } else if first && let Some(deadline) = self.deadline_of(lane) {
+            self.lanes.heap_note(lane, deadline);
+        }
+        id
+    }
+
+    /// Whether a record of `size` bytes for `lane` would be accepted now, apart from its own limits.
+    #[must_use]
+    pub fn has_room(&self, lane: crate::Lane, size: usize) -> bool {
+        self.pool.has_free() && self.fits(size) && self.lanes.has_room_for(lane)
+    }
+
+    /// Whether `count` more records of `bytes` in all would be accepted now, lanes aside.
+    #[must_use]
+    pub fn has_room_for(&self, count: usize, bytes: usize) -> bool {
+        self.pool.in_use.saturating_add(count) <= self.pool.capacity() && self.fits(bytes)
+    }
+
+    /// Takes back a record that was not handed off. Its neighbours keep their order.
+    ///
+    /// # Errors
+    /// [`RetractError`] when it is too late; the record goes its way.
+    pub fn retract(&mut self, id: SlotId) -> Result<(R, T), RetractError> {
+        let Some(index) = self.pool.live(id, State::Buffered) else {
+            let handed_off = self.pool.live(id, State::HandedOff).is_some();
+            return Err(if handed_off { RetractError::HandedOff } else { RetractError::Ended });
+        };
+        let lane = self.pool.get(index).map_or(NIL, |slot| slot.lane);
+        let contents = self.end(index);
+        self.unbuffered(lane);
+        match contents {
+            (Some(record), Some(ticket)) => Ok((record, ticket)),
+            _ => Err(RetractError::Ended),
+        }
+    }
+
+    /// After a record left a lane's buffer other than by hand-off.
+    pub(super) fn unbuffered(&mut self, lane: u32) {
+        if self.lanes.get(lane).is_some_and(|row| row.buffered == 0) {
+            self.place(lane);
+        }
+    }
+
+    /// Cuts the linger of everything accepted so far. The point can be asked for with [`Producer::is_flushed`].
+    pub fn flush(&mut self) -> FlushPoint {
+        self.flush_below = self.next_sequence;
+        while let Some(lane) = self.lanes.first_lingering() {
+            self.lanes.move_to(lane, Place::Ready);
+        }
+        FlushPoint(self.next_sequence)
+    }
+
+    /// Whether every record accepted before `point` has ended.
+    #[must_use]
+    pub fn is_flushed(&self, point: FlushPoint) -> bool {
+        self.pool.oldest().is_none_or(|oldest| oldest.sequence >= point.0)
+    }
+
+    /// Refuses new records from now on and cuts the linger of the others.
+    pub fn close(&mut self) -> FlushPoint {
+        self.closed = true;
+        self.flush()
+    }
+
+    /// Takes back every record that was not handed off, oldest first.
+    pub fn drain(&mut self, mut each: impl FnMut(R, T)) {
+        let mut index = self.pool.eldest();
+        while let Some(slot) = self.pool.get(index) {
+            let (state, lane) = (slot.state, slot.lane);
+            let younger = self.pool.younger(index);
+            if state == State::Buffered {
+                if let (Some(record), Some(ticket)) = self.end(index) {
+                    each(record, ticket);
+                }
+                self.unbuffered(lane);
+            }
+            index = younger;
+        }
+    }
+
+    /// Gives up every record that is handed off, as if it had been reported: for a backend that is gone.
+    pub fn abandon(&mut self, mut each: impl FnMut(T)) {
+        let mut index = self.pool.eldest();
+        while let Some(slot) = self.pool.get(index) {
+            let (state, lane) = (slot.state, slot.lane);
+            let younger = self.pool.younger(index);
+            if state == State::HandedOff {
+                if let (_, Some(ticket)) = self.end(index) {
+                    each(ticket);
+                }
+                self.place(lane);
+            }
+            index = younger;
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The central type and its calling contract.
+
+mod deadline;
+mod entry;
+mod hand_off;
+mod outcome;
+
+use crate::lanes::{LaneRow, Lanes, Place};
+use crate::pool::Pool;
+use crate::slot::{NIL, State};
+use crate::storage::{Storage, Table};
+use crate::{CutReason, Instant, Limits, LimitsError, Record};
+
+pub use deadline::{Expired, Timeout, TimeoutReason};
+pub use entry::{FlushPoint, Refusal, Refused, RetractError};
+pub use outcome::Completed;
+
+/// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
+/// no I/O, reads no clock, starts no thread and draws no randomness.
+///
+/// `R` is the record, `T` the ticket that its caller leaves with it and gets back with its outcome, `S` the
+/// [`Storage`].
+///
+/// # The contract
+///
+/// Four kinds of method:
+///
+/// | kind | methods | |
+/// | --- | --- | --- |
+/// | commands | [`produce`], [`retract`], [`flush`], [`close`], [`drain`], [`abandon`](Producer::abandon) | what the application wants |
+/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
+/// | outputs | [`poll_expired`], [`poll_batch`], [`poll_timeout`] | what to do next |
+/// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`] | `&self` |
+///
+/// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
+///
+/// 1. [`poll_expired`] until `None`: each record it returns has ended.
+/// 2. For each free executor, [`poll_batch`]: hand the records to the backend. `None` sends the executor to sleep
+///    until [`has_batch`] says true again.
+/// 3. [`poll_timeout`] last: sleep until then, or until somebody calls.
+///
+/// A hand-off ends with its refused records in order ([`handle_refused`]), its rejected ones ([`handle_report`]) and
+/// then [`handle_settled`], once. Reports of a batch may come before it is settled.
+///
+/// # What holds
+///
+/// - A slot is a record's from [`produce`] to its one outcome. Each accepted record's ticket comes back exactly once:
+///   from [`retract`], [`poll_expired`], [`handle_report`], [`handle_settled`] or [`drain`].
+/// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
+/// - The same calls with the same arguments give the same answers.
+/// - A report that names no handed-off record is counted as stale and has no other effect.
+/// - Time does not run backwards: an earlier `now` than before counts as the latest one seen.
+///
+/// # Bounds
+///
+/// [`produce`], [`retract`] and [`handle_report`] do a constant amount of work, and a heap operation, logarithmic in
+/// the lanes that hold records, when a lane's first deadline appears. [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes
+/// that linger, [`drain`] in the outstanding records. None of them allocates, and none panics.
+///
+/// [`produce`]: Producer::produce
+/// [`retract`]: Producer::retract
+/// [`flush`]: Producer::flush
+/// [`close`]: Producer::close
+/// [`drain`]: Producer::drain
+/// [`handle_refused`]: Producer::handle_refused
+/// [`handle_settled`]: Producer::handle_settled
+/// [`handle_report`]: Producer::handle_report
+/// [`poll_expired`]: Producer::poll_expired
+/// [`poll_batch`]: Producer::poll_batch
+/// [`poll_timeout`]: Producer::poll_timeout
+/// [`has_room`]: Producer::has_room
+/// [`has_batch`]: Producer::has_batch
+/// [`is_flushed`]: Producer::is_flushed
+/// [`len`]: Producer::len
+/// [`stats`]: Producer::stats
+///
+/// # Example
+///
+/// ```
+/// use aioproducer_core::{Inline, Instant, Lane, Limits, Producer, Record, TopicId};
+///
+/// struct Reading(u32);
+/// impl Record for Reading {
+///     fn lane(&self) -> Lane { Lane::new(TopicId(0), None) }
+///     fn size(&self) -> usize { 4 }
+/// }
+///
+/// let limits = Limits { batch_records: 8, ..Limits::default() };
+/// let mut machine: Producer<Reading, &str, Inline<64, 2>> = Producer::new(limits, Inline::new()).unwrap();
+///
+/// let now = Instant::ZERO;
+/// let slot = machine.produce(now, Reading(7), "who asked").ok().unwrap();
+///
+/// let mut handed_off = None;
+/// let batch = machine.poll_batch(now, |slot, record| handed_off = Some((slot, record.0))).unwrap();
+/// assert_eq!(handed_off, Some((slot, 7)));
+/// assert!(machine.handle_settled(&batch).is_none());
+///
+/// let completed = machine.handle_report(slot).unwrap();
+/// assert_eq!(completed.ticket, "who asked");
+/// assert!(machine.handle_report(slot).is_none(), "a second report is stale");
+/// ```
+pub struct Producer<R, T, S: Storage<R, T>> {
+    limits: Limits,
+    pool: Pool<R, T, S::Slots>,
+    lanes: Lanes<S::Lanes>,
+    now: Instant,
+    next_sequence: u64,
+    /// Records below this sequence do not linger.
+    flush_below: u64,
+    closed: bool,
+    /// The backend's queue is full; the next report clears it.
+    blocked: bool,
+    buffered: usize,
+    handed_off: usize,
+    stale: u64,
+    batches: u64,
+}
+
+/// Counts since the start, and what is held now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Slots of the pool.
+    pub capacity: usize,
+    /// Slots in use.
+    pub in_use: usize,
+    /// The most slots that were in use at once.
+    pub high_water: usize,
+    /// Bytes of the records in use.
+    pub bytes: usize,
+    /// Records waiting to be handed off.
+    pub buffered: usize,
+    /// Records handed off and not yet reported.
+    pub handed_off: usize,
+    /// Records accepted.
+    pub acquired: u64,
+    /// Batches cut.
+    pub batches: u64,
+    /// Reports that named no handed-off record.
+    pub stale_reports: u64,
+}
+
+impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+    /// An empty machine.
+    ///
+    /// # Errors
+    /// [`LimitsError`] names the setting that cannot be.
+    pub fn new(limits: Limits, storage: S) -> Result<Self, LimitsError> {
+        let (slots, lanes) = storage.into_tables();
+        limits.check(slots.capacity(), lanes.capacity())?;
+        Ok(Self {
+            limits,
+            pool: Pool::new(slots),
+            lanes: Lanes::new(lanes),
+            now: Instant::ZERO,
+            next_sequence: 0,
+            flush_below: 0,
+            closed: false,
+            blocked: false,
+            buffered: 0,
+            handed_off: 0,
+            stale: 0,
+            batches: 0,
+        })
+    }
+
+    /// Records accepted and not ended: buffered, handed off and in the backend.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.pool.in_use
+    }
+
+    /// Whether no record is held.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.pool.in_use == 0
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether [`Producer::close`] was called.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The counts.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            capacity: self.pool.capacity(),
+            in_use: self.pool.in_use,
+            high_water: self.pool.high_water,
+            bytes: self.pool.bytes,
+            buffered: self.buffered,
+            handed_off: self.handed_off,
+            acquired: self.pool.acquired,
+            batches: self.batches,
+            stale_reports: self.stale,
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Why the lane's buffered records should go now, `None` if they may wait.
+    fn due(&self, row: &LaneRow) -> Option<CutReason> {
+        if self.limits.linger.is_zero() {
+            return Some(CutReason::Idle);
+        }
+        if row.buffered >= self.limits.batch_records {
+            return Some(CutReason::Count);
+        }
+        if row.buffered_bytes >= self.limits.batch_bytes {
+            return Some(CutReason::Bytes);
+        }
+        let oldest = self.pool.get(row.first_buffered)?;
+        if oldest.sequence < self.flush_below {
+            Some(CutReason::Flush)
+        } else if oldest.accepted_at + self.limits.linger <= self.now {
+            Some(CutReason::Linger)
+        } else {
+            None
+        }
+    }
+
+    /// Puts a lane where its contents belong.
+    fn place(&mut self, lane: u32) {
+        let Some(row) = self.lanes.get(lane) else { return };
+        let place = match row.place {
+            Place::Vacant | Place::Out => return,
+            Place::Ready if row.buffered > 0 => return,
+            _ if row.buffered == 0 && row.outstanding == 0 => Place::Idle,
+            _ if row.buffered == 0 => Place::Quiet,
+            _ if self.due(row).is_some() => Place::Ready,
+            _ => Place::Lingering,
+        };
+        self.lanes.move_to(lane, place);
+        if let Some(deadline) = self.deadline_of(lane) {
+            self.lanes.heap_note(lane, deadline);
+        }
+    }
+
+    /// Takes a record out of its lane's list and out of the pool.
+    fn end(&mut self, index: u32) -> (Option<R>, Option<T>) {
+        let Some(slot) = self.pool.get(index) else { return (None, None) };
+        let (lane, links, size, state) = (slot.lane, slot.in_lane, slot.size, slot.state);
+        if let Some(previous) = self.pool.get_mut(links.previous) {
+            previous.in_lane.next = links.next;
+        }
+        if let Some(next) = self.pool.get_mut(links.next) {
+            next.in_lane.previous = links.previous;
+        }
+        if let Some(row) = self.lanes.get_mut(lane) {
+            if links.previous == NIL {
+                row.records.head = links.next;
+            }
+            if links.next == NIL {
+                row.records.tail = links.previous;
+            }
+            if row.first_buffered == index {
+                row.first_buffered = links.next;
+            }
+            row.outstanding = row.outstanding.saturating_sub(1);
+            if state == State::Buffered {
+                row.buffered = row.buffered.saturating_sub(1);
+                row.buffered_bytes = row.buffered_bytes.saturating_sub(size);
+            }
+        }
+        match state {
+            State::Buffered => self.buffered = self.buffered.saturating_sub(1),
+            State::HandedOff => {
+                self.handed_off = self.handed_off.saturating_sub(1);
+                self.blocked = false;
+            }
+            State::Vacant => {}
+        }
+        self.pool.release(index)
+    }
+}
+
+impl<R, T, S: Storage<R, T>> core::fmt::Debug for Producer<R, T, S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Producer")
+            .field("limits", &self.limits)
+            .field("now", &self.now)
+            .field("buffered", &self.buffered)
+            .field("handed_off", &self.handed_off)
+            .field("closed", &self.closed)
+            .field("blocked", &self.blocked)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,39 @@
+//! Reports: a record's end.
+
+use super::Producer;
+use crate::slot::State;
+use crate::storage::Storage;
+use crate::{Instant, Lane, Record, SlotId};
+
+/// A record that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completed<T> {
+    /// What its caller left with it.
+    pub ticket: T,
+    /// Where it went.
+    pub lane: Lane,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+}
+
+impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+    /// The outcome of a handed-off record is known: its slot returns to the pool.
+    ///
+    /// `None` for a report that is stale: of a record that has ended, was never handed off, or never was. It is
+    /// counted, and changes nothing.
+    pub fn handle_report(&mut self, id: SlotId) -> Option<Completed<T>> {
+        let Some(index) = self.pool.live(id, State::HandedOff) else {
+            self.stale += 1;
+            return None;
+        };
+        let slot = self.pool.get(index)?;
+        let (at, accepted_at) = (slot.lane, slot.accepted_at);
+        let ticket = self.end(index).1?;
+        let row = self.lanes.get(at)?;
+        let lane = row.lane;
+        if row.outstanding == 0 {
+            self.place(at);
+        }
+        Some(Completed { ticket, lane, accepted_at })
+    }
+}
