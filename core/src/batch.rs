@@ -92,6 +92,8 @@ impl core::error::Error for BatchError {}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageBatch {
+    /// Which of the machine's batches it is, from 1; 0 for one that is none of its.
+    number: u64,
     lane: Lane,
     reason: CutReason,
     len: u32,
@@ -109,7 +111,7 @@ impl MessageBatch {
         reason: CutReason,
         records: impl IntoIterator<Item = (Lane, usize)>,
     ) -> Result<Self, BatchError> {
-        let mut batch = Self { lane, reason, len: 0, bytes: 0 };
+        let mut batch = Self::begin(0, lane, reason);
         for (record, size) in records {
             batch.add(limits, record, size)?;
         }
@@ -117,8 +119,12 @@ impl MessageBatch {
     }
 
     /// The empty start of a batch, for the machine, which adds records while it moves them.
-    pub(crate) const fn begin(lane: Lane, reason: CutReason) -> Self {
-        Self { lane, reason, len: 0, bytes: 0 }
+    pub(crate) const fn begin(number: u64, lane: Lane, reason: CutReason) -> Self {
+        Self { number, lane, reason, len: 0, bytes: 0 }
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) fn add(&mut self, limits: BatchLimits, record: Lane, size: usize) -> Result<(), BatchError> {

@@ -39,6 +39,10 @@ pub struct LaneRow {
     pub(crate) refused: u32,
     /// When its batch was cut, the backend held nothing.
     pub(crate) alone: bool,
+    /// The number of its batch that is out, or was last.
+    pub(crate) batch: u64,
+    /// The sequence of that batch's first record.
+    pub(crate) batch_begin: u64,
     next_in_bucket: u32,
     heap_at: u32,
     bucket: u32,
@@ -57,6 +61,8 @@ impl LaneRow {
         buffered_bytes: 0,
         refused: 0,
         alone: false,
+        batch: 0,
+        batch_begin: 0,
         next_in_bucket: NIL,
         heap_at: NIL,
         bucket: NIL,

@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The async API of aioproducer.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::result_large_err, reason = "an error hands the record back, which must not allocate when full")]
+
+mod arena;
+mod builder;
+mod close;
+mod completion;
+mod delivery;
+mod entry;
+mod error;
+mod exchange;
+mod flush;
+mod groups;
+mod produce;
+mod produce_all;
+mod producer;
+mod record;
+mod runtime;
+mod shared;
+mod sync;
+mod task;
+mod topics;
+mod waiters;
+
+pub use aioproducer_core::backend::{Failure, FailureKind, Status};
+pub use aioproducer_core::{Instant, LimitsError};
+pub use builder::{Builder, StartError};
+pub use close::{Close, CloseReport, Unsent};
+pub use delivery::{Delivery, DeliveryError, DeliveryReport};
+pub use error::{ProduceError, SendError};
+pub use flush::{Flush, FlushError};
+pub use produce::{Produce, Send};
+pub use produce_all::{Outcomes, ProduceAll};
+pub use producer::{AioProducer, Statistics};
+pub use record::{Data, Header, Record, RecordError, Stored};
+pub use runtime::{Runtime, Task};
+pub use topics::{Topic, TopicError, TopicRef};

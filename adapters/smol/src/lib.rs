@@ -1,1 +1,72 @@
-//! Placeholder.
+//! aioproducer on smol, on an executor of the caller's own, and with that on async-std: the clock, the timer and the
+//! task of a producer, and everything an application names.
+//!
+//! ```
+//! use aioproducer_smol::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Smol};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = EmbeddedBroker::start()?;
+//! let mut config = ClientConfig::new();
+//! config.set("bootstrap.servers", broker.bootstrap_servers());
+//!
+//! smol::block_on(async {
+//!     let producer = AioProducer::builder(Librdkafka::new(config)).start(Smol::global())?;
+//!     let report = producer.send(Record::to("greetings").key("en").payload("hello")).await?;
+//!     assert_eq!((report.topic(), report.offset()), ("greetings", 0));
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time;
+
+pub use aioproducer_driver::*;
+#[cfg(feature = "rdkafka")]
+pub use aioproducer_rdkafka::*;
+use async_executor::Executor;
+
+/// smol as a producer's [`Runtime`]: its global executor, or one of the caller's own. Timers are async-io's, which
+/// runs on a thread of its own and so works under any executor, async-std's included.
+#[derive(Clone, Debug)]
+pub struct Smol {
+    /// `None` is the global executor.
+    executor: Option<Arc<Executor<'static>>>,
+    origin: time::Instant,
+}
+
+impl Smol {
+    /// smol's global executor, which runs its own thread. async-std applications use this one.
+    #[must_use]
+    pub fn global() -> Self {
+        Self { executor: None, origin: time::Instant::now() }
+    }
+
+    /// An executor that the caller runs.
+    #[must_use]
+    pub fn executor(executor: Arc<Executor<'static>>) -> Self {
+        Self { executor: Some(executor), origin: time::Instant::now() }
+    }
+}
+
+impl Runtime for Smol {
+    fn now(&self) -> Instant {
+        Instant::after_origin(self.origin.elapsed())
+    }
+
+    fn sleep_until(&self, at: Instant) -> Task {
+        match self.origin.checked_add(at.since_origin()) {
+            Some(at) => Box::pin(async move { drop(smol::Timer::at(at).await) }),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
+    fn spawn(&self, task: Task) {
+        match &self.executor {
+            Some(executor) => executor.spawn(task).detach(),
+            None => smol::spawn(task).detach(),
+        }
+    }
+}

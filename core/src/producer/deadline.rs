@@ -58,12 +58,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         {
             match self.timeout_of(lane) {
                 None => self.lanes.heap_remove(lane),
-                Some(timeout) if timeout.at > self.now => self.lanes.heap_postpone_top(timeout.at),
+                Some(timeout) if timeout.at > noted => self.lanes.heap_postpone_top(timeout.at),
                 Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
                 Some(_) => {
                     let first = self.lanes.get(lane)?.first_buffered;
                     let contents = self.end(first);
-                    self.unbuffered(lane);
+                    self.place(lane);
                     if let (Some(record), Some(ticket)) = contents {
                         return Some(Expired { record, ticket });
                     }

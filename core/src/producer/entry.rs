@@ -90,7 +90,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 
     fn fits(&self, size: usize) -> bool {
-        self.pool.bytes.saturating_add(size) <= self.limits.pool_bytes
+        self.pool.bytes.checked_add(size).is_some_and(|bytes| bytes <= self.limits.pool_bytes)
     }
 
     /// Puts a new record at the end of its lane.
@@ -154,17 +154,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         };
         let lane = self.pool.get(index).map_or(NIL, |slot| slot.lane);
         let contents = self.end(index);
-        self.unbuffered(lane);
+        self.place(lane);
         match contents {
             (Some(record), Some(ticket)) => Ok((record, ticket)),
             _ => Err(RetractError::Ended),
-        }
-    }
-
-    /// After a record left a lane's buffer other than by hand-off.
-    pub(super) fn unbuffered(&mut self, lane: u32) {
-        if self.lanes.get(lane).is_some_and(|row| row.buffered == 0) {
-            self.place(lane);
         }
     }
 
@@ -183,6 +176,18 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.pool.oldest().is_none_or(|oldest| oldest.sequence >= point.0)
     }
 
+    /// How many records accepted before `point` have not ended. Linear in that number.
+    #[must_use]
+    pub fn len_before(&self, point: FlushPoint) -> usize {
+        let mut index = self.pool.eldest();
+        let mut count = 0;
+        while let Some(slot) = self.pool.get(index).filter(|slot| slot.sequence < point.0) {
+            count += 1;
+            index = slot.in_age.next;
+        }
+        count
+    }
+
     /// Refuses new records from now on and cuts the linger of the others.
     pub fn close(&mut self) -> FlushPoint {
         self.closed = true;
@@ -199,7 +204,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
                 if let (Some(record), Some(ticket)) = self.end(index) {
                     each(record, ticket);
                 }
-                self.unbuffered(lane);
+                self.place(lane);
             }
             index = younger;
         }

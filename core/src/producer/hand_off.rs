@@ -1,7 +1,7 @@
 //! Batches leave the machine, and what the backend could not queue comes back.
 
 use super::Producer;
-use crate::lanes::Place;
+use crate::lanes::{LaneRow, Place};
 use crate::slot::{NIL, State};
 use crate::storage::Storage;
 use crate::{CutReason, Instant, MessageBatch, Record, SlotId};
@@ -27,8 +27,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let row = self.lanes.get(at)?;
         let lane = row.lane;
         let reason = self.due(row).unwrap_or(CutReason::Flush);
-        let mut batch = MessageBatch::begin(lane, reason);
+        let mut batch = MessageBatch::begin(self.batches + 1, lane, reason);
         let mut index = row.first_buffered;
+        let begin = self.pool.get(index)?.sequence;
         let limits = self.limits.batch();
         while let Some(slot) = self.pool.get_mut(index) {
             let next = slot.in_lane.next;
@@ -54,6 +55,8 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         row.buffered_bytes = row.buffered_bytes.saturating_sub(batch.bytes());
         row.refused = 0;
         row.alone = alone;
+        row.batch = batch.number();
+        row.batch_begin = begin;
         Some(batch)
     }
 
@@ -64,8 +67,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// The record, if `id` names none of a batch that is out; counted as stale.
     pub fn handle_refused(&mut self, id: SlotId, record: R) -> Result<(), R> {
         let live = self.pool.live(id, State::HandedOff);
-        let lane = live.and_then(|index| self.pool.get(index)).map_or(NIL, |slot| slot.lane);
-        let (Some(index), Some(row)) = (live, self.lanes.get_mut(lane).filter(|row| row.place == Place::Out)) else {
+        let (lane, sequence) =
+            live.and_then(|index| self.pool.get(index)).map_or((NIL, 0), |slot| (slot.lane, slot.sequence));
+        let out = |row: &&mut LaneRow| row.place == Place::Out && sequence >= row.batch_begin;
+        let (Some(index), Some(row)) = (live, self.lanes.get_mut(lane).filter(out)) else {
             self.stale += 1;
             return Err(record);
         };
@@ -78,8 +83,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             slot.state = State::Buffered;
             slot.record = Some(record);
             row.buffered_bytes = row.buffered_bytes.saturating_add(slot.size);
-            if slot.sequence < first {
-                row.first_buffered = index;
+        }
+        if sequence < first {
+            row.first_buffered = index;
+            if let Some(deadline) = self.deadline_of(lane) {
+                self.lanes.heap_note(lane, deadline);
             }
         }
         Ok(())
@@ -87,20 +95,22 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     /// Ends a hand-off: what was not refused or rejected is in the backend's queue, and the lane may be offered again.
     ///
-    /// Returns the first refused record when waiting is in vain: the backend refused the whole batch though it held
-    /// nothing else, so that record alone is more than it can ever queue. A batch that is not out is counted as stale.
+    /// Returns the batch's first record when waiting is in vain: the backend refused the whole batch though nothing
+    /// else was handed off in the meantime either, so that record alone is more than it can ever queue. A batch that is
+    /// not out is counted as stale.
     pub fn handle_settled(&mut self, batch: &MessageBatch) -> Option<(R, T)> {
-        let out = self
-            .lanes
-            .find(batch.lane())
-            .filter(|lane| self.lanes.get(*lane).is_some_and(|row| row.place == Place::Out));
+        let is_out = |row: &LaneRow| row.place == Place::Out && row.batch == batch.number();
+        let out = self.lanes.find(batch.lane()).filter(|lane| self.lanes.get(*lane).is_some_and(is_out));
         let Some(lane) = out else {
             self.stale += 1;
             return None;
         };
         let row = self.lanes.get(lane)?;
         let (refused, first) = (row.refused, row.first_buffered);
-        let hopeless = row.alone && self.handed_off == 0 && refused as usize == batch.len();
+        // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
+        let undisturbed = row.alone && row.batch == self.batches && self.handed_off == 0;
+        let tried = self.pool.get(first).is_some_and(|slot| slot.sequence == row.batch_begin);
+        let hopeless = undisturbed && tried && refused as usize == batch.len();
         self.blocked = (self.blocked || refused > 0) && self.handed_off > 0;
         let returned = if hopeless { self.end(first) } else { (None, None) };
         self.lanes.move_to(lane, Place::Quiet);

@@ -30,7 +30,7 @@ pub use outcome::Completed;
 /// | commands | [`produce`], [`retract`], [`flush`], [`close`], [`drain`], [`abandon`](Producer::abandon) | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
 /// | outputs | [`poll_expired`], [`poll_batch`], [`poll_timeout`] | what to do next |
-/// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`] | `&self` |
+/// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
 ///
 /// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
 ///
@@ -188,6 +188,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.closed
     }
 
+    /// The latest time that the machine was told.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
     /// The counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -234,7 +240,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let Some(row) = self.lanes.get(lane) else { return };
         let place = match row.place {
             Place::Vacant | Place::Out => return,
-            Place::Ready if row.buffered > 0 => return,
             _ if row.buffered == 0 && row.outstanding == 0 => Place::Idle,
             _ if row.buffered == 0 => Place::Quiet,
             _ if self.due(row).is_some() => Place::Ready,
@@ -265,6 +270,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             }
             if row.first_buffered == index {
                 row.first_buffered = links.next;
+                // Nothing to pass by, unless the backend refused records with a gap between them.
+                while let Some(next) = self.pool.get(row.first_buffered).filter(|next| next.state != State::Buffered) {
+                    row.first_buffered = next.in_lane.next;
+                }
             }
             row.outstanding = row.outstanding.saturating_sub(1);
             if state == State::Buffered {

@@ -1,0 +1,149 @@
+//! Settings, checked when the producer starts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aioproducer_core::backend::Connect;
+use aioproducer_core::{Limits, LimitsError};
+
+use crate::record::Stored;
+use crate::shared::Shared;
+use crate::{AioProducer, Runtime};
+
+/// Settings of a producer that is yet to start.
+///
+/// | setting | unit | default |
+/// | --- | --- | --- |
+/// | [`slots`](Self::slots) | records | 65,536 |
+/// | [`pool_bytes`](Self::pool_bytes) | bytes | 32 MiB, or 4 records of the largest size |
+/// | [`lanes`](Self::lanes) | (topic, partition) pairs | 16,384 or `slots`, whichever is less |
+/// | [`batch_records`](Self::batch_records) | records | 1,024 or `slots`, whichever is less |
+/// | [`batch_bytes`](Self::batch_bytes) | bytes | 1 MiB or `pool_bytes`, whichever is less |
+/// | [`linger`](Self::linger) | time | zero: a batch goes as soon as the executor is free |
+/// | [`delivery_timeout`](Self::delivery_timeout) | time | the backend's own, 2 minutes for librdkafka |
+#[derive(Clone, Debug)]
+pub struct Builder<B> {
+    backend: B,
+    slots: usize,
+    lanes: Option<usize>,
+    pool_bytes: Option<usize>,
+    batch_records: Option<u32>,
+    batch_bytes: Option<usize>,
+    linger: Duration,
+    delivery_timeout: Option<Duration>,
+}
+
+impl<B> Builder<B> {
+    pub(crate) fn new(backend: B) -> Self {
+        Self {
+            backend,
+            slots: 65_536,
+            lanes: None,
+            pool_bytes: None,
+            batch_records: None,
+            batch_bytes: None,
+            linger: Duration::ZERO,
+            delivery_timeout: None,
+        }
+    }
+
+    /// How many records the producer holds at once, from produce to delivery report. When all slots are taken,
+    /// `produce` waits and `try_produce` says so.
+    #[must_use]
+    pub fn slots(mut self, records: usize) -> Self {
+        self.slots = records;
+        self
+    }
+
+    /// How many bytes of records the producer holds at once, from produce to delivery report: keys, values and
+    /// headers.
+    #[must_use]
+    pub fn pool_bytes(mut self, bytes: usize) -> Self {
+        self.pool_bytes = Some(bytes);
+        self
+    }
+
+    /// How many (topic, partition) pairs can hold records at the same time. One more waits like a record that finds
+    /// no slot.
+    #[must_use]
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.lanes = Some(lanes);
+        self
+    }
+
+    /// The most records in one hand-off to the backend.
+    #[must_use]
+    pub fn batch_records(mut self, records: u32) -> Self {
+        self.batch_records = Some(records);
+        self
+    }
+
+    /// The most bytes in one hand-off to the backend; a single larger record goes alone.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a lane's oldest record waits for others to share its batch. With zero, records gather only while the
+    /// executor is busy, so low traffic gets latency and high traffic gets batches.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// How long after `produce` a record that was not delivered fails, with `FailureKind::TimedOut`.
+    #[must_use]
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.delivery_timeout = Some(timeout);
+        self
+    }
+}
+
+impl<B: Connect<Stored>> Builder<B> {
+    /// Starts the producer: the backend's threads, and one task on `runtime`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting or the backend's key that cannot be. Nothing is left running then.
+    pub fn start(self, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
+        let mut backend = self.backend;
+        let found = backend.limits(self.delivery_timeout).map_err(StartError::Backend)?;
+        let pool_bytes = self.pool_bytes.unwrap_or_else(|| (32 << 20).max(found.record_bytes.saturating_mul(4)));
+        let slots = u32::try_from(self.slots).unwrap_or(u32::MAX);
+        let limits = Limits {
+            pool_bytes,
+            record_bytes: found.record_bytes,
+            batch_records: self.batch_records.unwrap_or(1024.min(slots)),
+            batch_bytes: self.batch_bytes.unwrap_or((1 << 20).min(pool_bytes)),
+            linger: self.linger,
+            delivery_timeout: found.delivery_timeout,
+        };
+        let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
+        let shared = Arc::new(Shared::new(limits, self.slots, lanes, runtime).map_err(StartError::Limits)?);
+        let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
+        Ok(shared.start(connected))
+    }
+}
+
+/// Why a producer could not start.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError<E> {
+    /// A setting of the builder cannot be.
+    Limits(LimitsError),
+    /// The backend's configuration was refused.
+    Backend(E),
+}
+
+impl<E: fmt::Display> fmt::Display for StartError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limits(error) => error.fmt(f),
+            Self::Backend(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for StartError<E> {}

@@ -1,0 +1,98 @@
+//! An orderly end, and what it could not send.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aioproducer_core::backend::Status;
+
+use crate::record::Record;
+use crate::shared::{Phase, Shared};
+
+/// The future of [`AioProducer::close`](crate::AioProducer::close). Once polled, the close goes on even if this is
+/// dropped.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Close<'a> {
+    shared: &'a Shared,
+    within: Duration,
+    begun: bool,
+}
+
+impl<'a> Close<'a> {
+    pub(crate) fn new(shared: &'a Shared, within: Duration) -> Self {
+        Self { shared, within, begun: false }
+    }
+}
+
+impl Future for Close<'_> {
+    type Output = CloseReport;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReport> {
+        let shared = self.shared;
+        let begin = !std::mem::replace(&mut self.begun, true);
+        let deadline = shared.runtime.now() + self.within;
+        shared.with(|state, effects| {
+            match state.phase {
+                Phase::Open => {
+                    state.machine.close();
+                    state.phase = Phase::Closing(deadline);
+                    effects.flush_backend();
+                    effects.wakers.extend(state.driver.take());
+                }
+                Phase::Closing(earlier) if begin && deadline < earlier => {
+                    state.phase = Phase::Closing(deadline);
+                    effects.wakers.extend(state.driver.take());
+                }
+                Phase::Closing(_) | Phase::Ending => {}
+                Phase::Ended => return Poll::Ready(CloseReport { unsent: std::mem::take(&mut state.unsent) }),
+            }
+            if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.close_wakers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl fmt::Debug for Close<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Close").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// What a close came to. The records are handed out once: a second close reports none.
+#[derive(Debug, Default)]
+pub struct CloseReport {
+    unsent: Vec<Unsent>,
+}
+
+impl CloseReport {
+    /// The records that were accepted and not delivered before the deadline, oldest first within a lane.
+    #[must_use]
+    pub fn unsent(&self) -> &[Unsent] {
+        &self.unsent
+    }
+
+    /// See [`CloseReport::unsent`].
+    #[must_use]
+    pub fn into_unsent(self) -> Vec<Unsent> {
+        self.unsent
+    }
+
+    /// Whether every accepted record had its outcome before the deadline.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unsent.is_empty()
+    }
+}
+
+/// A record that a close gave back.
+#[derive(Clone, Debug)]
+pub struct Unsent {
+    /// The record.
+    pub record: Record<'static>,
+    /// Whether it may be in the log.
+    pub status: Status,
+}

@@ -1,0 +1,402 @@
+//! Where a record's outcome waits for its `Delivery`: cells in segments, shared by both sides without a lock.
+//!
+//! The producer's side (`Completions`) fills cells, the `Delivery` side (`CellHandle`) reads and returns them. A cell's
+//! state decides every race:
+//!
+//! ```text
+//! PENDING ──poll──▶ WAITING          a waker is registered
+//! PENDING | WAITING ──complete──▶ DONE | FAILED ──read or dropped──▶ on the segment's stack of free cells
+//! PENDING | WAITING ──dropped──▶ ABANDONED ──complete──▶ free at once
+//! ```
+//!
+//! Segments are never freed one by one: their number follows the most deliveries that were held at once.
+
+use std::task::{Context, Poll, Waker};
+
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::Delivered;
+
+use crate::sync::{Arc, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+#[cfg(not(interleave))]
+const SEGMENT: u32 = 1024;
+#[cfg(interleave)]
+const SEGMENT: u32 = 2;
+
+const PENDING: u32 = 0;
+const WAITING: u32 = 1;
+const DONE: u32 = 2;
+const FAILED: u32 = 3;
+const ABANDONED: u32 = 4;
+
+/// No cell: the end of the stack of free ones.
+const NONE: u32 = u32::MAX;
+
+/// Names a cell for the side that completes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CellRef {
+    segment: u32,
+    index: u32,
+}
+
+struct Cell<F> {
+    state: AtomicU32,
+    topic: AtomicU32,
+    partition: AtomicI32,
+    /// The next free cell, while this one is on the stack.
+    next: AtomicU32,
+    offset: AtomicI64,
+    timestamp: AtomicI64,
+    slow: Mutex<Slow<F>>,
+}
+
+/// What only a reader that came too early or a failure needs.
+struct Slow<F> {
+    waker: Option<Waker>,
+    failure: Option<F>,
+}
+
+struct Segment<F, C> {
+    cells: Box<[Cell<F>]>,
+    /// Cells that readers gave back: the last one's index, and above it a count of changes, so that a stack that
+    /// looks the same is the same.
+    freed: AtomicU64,
+    context: Arc<C>,
+}
+
+impl<F, C> Segment<F, C> {
+    fn new(context: Arc<C>) -> Self {
+        let cell = |_| Cell {
+            state: AtomicU32::new(PENDING),
+            topic: AtomicU32::new(0),
+            partition: AtomicI32::new(0),
+            next: AtomicU32::new(NONE),
+            offset: AtomicI64::new(0),
+            timestamp: AtomicI64::new(0),
+            slow: Mutex::new(Slow { waker: None, failure: None }),
+        };
+        Self { cells: (0..SEGMENT).map(cell).collect(), freed: AtomicU64::new(u64::from(NONE)), context }
+    }
+
+    fn give_back(&self, index: u32) {
+        let mut head = self.freed.load(Ordering::Relaxed);
+        loop {
+            self.cells[index as usize].next.store(head as u32, Ordering::Relaxed);
+            let changed = ((head >> 32).wrapping_add(1) << 32) | u64::from(index);
+            match self.freed.compare_exchange_weak(head, changed, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes the whole stack, so nobody pops single cells and nothing can be popped twice.
+    fn take_freed(&self) -> u32 {
+        if self.freed.load(Ordering::Relaxed) as u32 == NONE {
+            return NONE;
+        }
+        self.freed.swap(u64::from(NONE), Ordering::Acquire) as u32
+    }
+}
+
+/// The producer's side. `F` is what a failure leaves, `C` what all handles can see.
+pub(crate) struct Completions<F, C> {
+    segments: Vec<Arc<Segment<F, C>>>,
+    /// Free cells known to this side.
+    free: Vec<CellRef>,
+    /// Where to look for cells that came back.
+    next: usize,
+    context: Arc<C>,
+}
+
+impl<F, C> Completions<F, C> {
+    pub(crate) fn new(context: Arc<C>) -> Self {
+        Self { segments: Vec::new(), free: Vec::new(), next: 0, context }
+    }
+
+    /// A cell to be completed once, and the handle that will read it.
+    pub(crate) fn acquire(&mut self) -> (CellRef, CellHandle<F, C>) {
+        if self.free.is_empty() {
+            self.refill();
+        }
+        let cell = match self.free.pop() {
+            Some(cell) => cell,
+            None => self.grow(),
+        };
+        let segment = Arc::clone(&self.segments[cell.segment as usize]);
+        segment.cells[cell.index as usize].state.store(PENDING, Ordering::Relaxed);
+        (cell, CellHandle { segment, index: cell.index })
+    }
+
+    /// Collects what readers gave back, one segment at a time.
+    fn refill(&mut self) {
+        for _ in 0..self.segments.len() {
+            let number = self.next;
+            self.next = (self.next + 1) % self.segments.len();
+            let segment = &self.segments[number];
+            let mut index = segment.take_freed();
+            while index != NONE {
+                self.free.push(CellRef { segment: number as u32, index });
+                index = segment.cells[index as usize].next.load(Ordering::Relaxed);
+            }
+            if !self.free.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn grow(&mut self) -> CellRef {
+        let segment = self.segments.len() as u32;
+        self.segments.push(Arc::new(Segment::new(Arc::clone(&self.context))));
+        self.free.extend((1..SEGMENT).rev().map(|index| CellRef { segment, index }));
+        CellRef { segment, index: 0 }
+    }
+
+    pub(crate) fn complete_delivered(
+        &mut self,
+        at: CellRef,
+        topic: TopicId,
+        delivered: Delivered,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let cell = &self.segments[at.segment as usize].cells[at.index as usize];
+        cell.topic.store(topic.0, Ordering::Relaxed);
+        cell.partition.store(delivered.partition, Ordering::Relaxed);
+        cell.offset.store(delivered.offset, Ordering::Relaxed);
+        cell.timestamp.store(delivered.timestamp, Ordering::Relaxed);
+        self.finish(at, DONE, wakers);
+    }
+
+    pub(crate) fn complete_failed(&mut self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) {
+        let cell = &self.segments[at.segment as usize].cells[at.index as usize];
+        lock(&cell.slow).failure = Some(failure);
+        self.finish(at, FAILED, wakers);
+    }
+
+    fn finish(&mut self, at: CellRef, state: u32, wakers: &mut Vec<Waker>) {
+        let cell = &self.segments[at.segment as usize].cells[at.index as usize];
+        match cell.state.swap(state, Ordering::AcqRel) {
+            WAITING => {
+                let waker = lock(&cell.slow).waker.take();
+                // A task that awaits many deliveries needs one wake-up.
+                if let Some(waker) = waker
+                    && !wakers.last().is_some_and(|last| last.will_wake(&waker))
+                {
+                    wakers.push(waker);
+                }
+            }
+            ABANDONED => {
+                drop(lock(&cell.slow).failure.take());
+                self.free.push(at);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The reader's side of one cell.
+pub(crate) struct CellHandle<F, C> {
+    segment: Arc<Segment<F, C>>,
+    /// `NONE` once the outcome was read.
+    index: u32,
+}
+
+impl<F, C> CellHandle<F, C> {
+    /// The outcome, once.
+    ///
+    /// # Panics
+    /// When polled again after it was ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(TopicId, Delivered), F>> {
+        let Some(cell) = self.segment.cells.get(self.index as usize) else {
+            panic!("a delivery was polled after it was ready");
+        };
+        let mut state = cell.state.load(Ordering::Acquire);
+        if state != DONE && state != FAILED {
+            let mut slow = lock(&cell.slow);
+            match &mut slow.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            drop(slow);
+            match cell.state.compare_exchange(PENDING, WAITING, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) | Err(WAITING) => return Poll::Pending,
+                Err(ended) => state = ended,
+            }
+            lock(&cell.slow).waker = None;
+        }
+        let delivered = Delivered {
+            partition: cell.partition.load(Ordering::Relaxed),
+            offset: cell.offset.load(Ordering::Relaxed),
+            timestamp: cell.timestamp.load(Ordering::Relaxed),
+        };
+        let topic = TopicId(cell.topic.load(Ordering::Relaxed));
+        let failure = if state == FAILED { lock(&cell.slow).failure.take() } else { None };
+        let outcome = failure.map_or(Ok((topic, delivered)), Err);
+        let index = std::mem::replace(&mut self.index, NONE);
+        self.segment.give_back(index);
+        Poll::Ready(outcome)
+    }
+
+    pub(crate) fn context(&self) -> &C {
+        &self.segment.context
+    }
+}
+
+impl<F, C> Drop for CellHandle<F, C> {
+    fn drop(&mut self) {
+        let Some(cell) = self.segment.cells.get(self.index as usize) else { return };
+        if cell.state.load(Ordering::Acquire) == WAITING {
+            // Before the swap: after it the cell may be somebody else's.
+            lock(&cell.slow).waker = None;
+        }
+        match cell.state.swap(ABANDONED, Ordering::AcqRel) {
+            DONE => self.segment.give_back(self.index),
+            FAILED => {
+                drop(lock(&cell.slow).failure.take());
+                self.segment.give_back(self.index);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn delivered(offset: i64) -> Delivered {
+        Delivered { partition: 3, offset, timestamp: 9 }
+    }
+
+    #[test]
+    fn s04_a_cell_is_pending_until_its_own_outcome() {
+        let mut completions = Completions::<&str, ()>::new(Arc::new(()));
+        let (mut cx, mut wakers) = (Context::from_waker(Waker::noop()), Vec::new());
+        let (first, mut one) = completions.acquire();
+        let (second, mut two) = completions.acquire();
+        assert!(one.poll(&mut cx).is_pending() && two.poll(&mut cx).is_pending());
+        completions.complete_failed(second, "refused", &mut wakers);
+        assert!(one.poll(&mut cx).is_pending());
+        assert_eq!(two.poll(&mut cx), Poll::Ready(Err("refused")));
+        completions.complete_delivered(first, TopicId(5), delivered(7), &mut wakers);
+        assert_eq!(one.poll(&mut cx), Poll::Ready(Ok((TopicId(5), delivered(7)))));
+        assert_eq!(wakers.len(), 1, "the same task is woken once");
+    }
+
+    #[test]
+    fn cells_are_used_again_however_they_end() {
+        let mut completions = Completions::<String, ()>::new(Arc::new(()));
+        let (mut cx, mut wakers) = (Context::from_waker(Waker::noop()), Vec::new());
+        for round in 0..10 * SEGMENT {
+            let (cell, mut handle) = completions.acquire();
+            match round % 5 {
+                0 => drop(handle),
+                1 => {
+                    assert!(handle.poll(&mut cx).is_pending());
+                    drop(handle);
+                }
+                2 => {
+                    completions.complete_delivered(cell, TopicId(0), delivered(1), &mut wakers);
+                    assert!(handle.poll(&mut cx).is_ready());
+                    continue;
+                }
+                _ => {
+                    completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
+                    continue;
+                }
+            }
+            completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
+        }
+        assert_eq!(completions.segments.len(), 1);
+        assert!(wakers.is_empty(), "a dropped delivery wakes nobody");
+    }
+
+    #[test]
+    fn finished_deliveries_that_nobody_awaits_take_cells_and_no_more() {
+        let mut completions = Completions::<(), ()>::new(Arc::new(()));
+        let (mut cx, mut wakers) = (Context::from_waker(Waker::noop()), Vec::new());
+        let mut held = Vec::new();
+        for offset in 0..5 * i64::from(SEGMENT) {
+            let (cell, handle) = completions.acquire();
+            completions.complete_delivered(cell, TopicId(0), delivered(offset), &mut wakers);
+            held.push(handle);
+        }
+        drop(completions);
+        for (offset, handle) in held.iter_mut().enumerate() {
+            assert_eq!(handle.poll(&mut cx), Poll::Ready(Ok((TopicId(0), delivered(offset as i64)))));
+        }
+    }
+}
+
+#[cfg(all(test, interleave))]
+mod loom_tests {
+    use loom::future::block_on;
+    use loom::thread;
+
+    use super::*;
+
+    const AT: Delivered = Delivered { partition: 1, offset: 2, timestamp: 3 };
+
+    /// Runs `reader` beside a completion of its cell, and checks afterwards that the cell can be used again.
+    fn race(fails: bool, reader: impl Fn(CellHandle<u32, ()>) + Copy + Send + Sync + 'static) {
+        loom::model(move || {
+            let mut completions = Completions::<u32, ()>::new(Arc::new(()));
+            let (cell, handle) = completions.acquire();
+            let reading = thread::spawn(move || reader(handle));
+            let mut wakers = Vec::new();
+            if fails {
+                completions.complete_failed(cell, 7, &mut wakers);
+            } else {
+                completions.complete_delivered(cell, TopicId(4), AT, &mut wakers);
+            }
+            wakers.into_iter().for_each(Waker::wake);
+            reading.join().unwrap();
+            let free: Vec<_> = (0..SEGMENT).map(|_| completions.acquire()).collect();
+            assert_eq!(completions.segments.len(), 1, "a cell was lost");
+            assert!(free.iter().enumerate().all(|(at, (one, _))| free[..at].iter().all(|(other, _)| one != other)));
+        });
+    }
+
+    fn read(mut handle: CellHandle<u32, ()>) -> Result<(TopicId, Delivered), u32> {
+        block_on(std::future::poll_fn(|cx| handle.poll(cx)))
+    }
+
+    #[test]
+    fn loom_a_reader_that_waits_is_always_woken() {
+        race(false, |handle| assert_eq!(read(handle), Ok((TopicId(4), AT))));
+        race(true, |handle| assert_eq!(read(handle), Err(7)));
+    }
+
+    #[test]
+    fn loom_a_reader_may_go_at_any_time() {
+        race(false, drop);
+        race(true, drop);
+        race(true, |mut handle| {
+            let _ = handle.poll(&mut Context::from_waker(Waker::noop()));
+        });
+    }
+
+    #[test]
+    fn loom_readers_give_back_at_the_same_time_as_cells_are_taken() {
+        loom::model(|| {
+            let mut completions = Completions::<u32, ()>::new(Arc::new(()));
+            let mut wakers = Vec::new();
+            let mut handles: Vec<_> = (0..SEGMENT)
+                .map(|_| {
+                    let (cell, handle) = completions.acquire();
+                    completions.complete_delivered(cell, TopicId(4), AT, &mut wakers);
+                    handle
+                })
+                .collect();
+            let other = handles.pop();
+            let giving = thread::spawn(move || drop(other));
+            drop(handles);
+            let (first, _one) = completions.acquire();
+            let (second, _two) = completions.acquire();
+            assert_ne!(first, second);
+            giving.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,122 @@
+//! The backend's side of the shared state: batches out, outcomes in.
+
+use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent};
+use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
+
+use crate::record::Stored;
+use crate::shared::{CLOSED, Effects, Phase, Shared, State};
+use crate::topics::Topics;
+
+/// Records that one call expires at most, so that no lock is held for long.
+const EXPIRY_BUDGET: usize = 256;
+
+const TIMED_OUT: Failure = Failure {
+    kind: FailureKind::TimedOut,
+    status: Status::NotPersisted,
+    code: 0,
+    reason: "the delivery timeout passed before the record was handed off",
+};
+
+const QUEUE_FULL: Failure = Failure {
+    kind: FailureKind::QueueFull,
+    status: Status::NotPersisted,
+    code: 0,
+    reason: "the record alone is more than the backend may queue",
+};
+
+impl Exchange<Stored> for Shared {
+    fn take(&self, records: &mut Vec<(SlotId, Stored)>) -> Option<MessageBatch> {
+        self.with(|state, effects| {
+            // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
+            let now = state.machine.now();
+            state.expire(&self.topics, now, effects);
+            let batch = match state.phase {
+                Phase::Open | Phase::Closing(_) => {
+                    state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
+                }
+                Phase::Ending | Phase::Ended => None,
+            };
+            if batch.is_none() {
+                state.idle_workers += 1;
+            }
+            batch
+        })
+    }
+
+    fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
+        self.with(|state, effects| {
+            for unsent in unsent {
+                match unsent {
+                    Unsent::Refused(slot, record) => drop(state.machine.handle_refused(slot, record)),
+                    Unsent::Rejected(slot, failure, record) => {
+                        if let Some(ended) = state.machine.handle_report(slot) {
+                            state.fail(&self.topics, ended.ticket, failure, Some(record), effects);
+                        }
+                    }
+                }
+            }
+            if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
+                state.fail(&self.topics, ticket, QUEUE_FULL, Some(record), effects);
+            }
+            if state.phase == Phase::Ending {
+                state.fail_buffered(&self.topics, CLOSED, effects);
+            }
+        });
+    }
+
+    fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
+        self.with_many(|state, effects| {
+            for Report { slot, outcome } in reports {
+                let Some(ended) = state.machine.handle_report(slot) else { continue };
+                match outcome {
+                    Outcome::Delivered(at) => state.deliver(ended.ticket, ended.lane.topic(), at, effects),
+                    Outcome::Failed(failure, record) => {
+                        state.fail(&self.topics, ended.ticket, failure, Some(record), effects);
+                    }
+                }
+            }
+        });
+    }
+
+    fn flushing(&self) -> bool {
+        let state = self.lock();
+        !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
+    }
+
+    fn topic_name(&self, topic: TopicId) -> Option<&str> {
+        self.topics.name(topic)
+    }
+
+    fn fatal(&self, failure: Failure) {
+        self.with(|state, effects| {
+            state.fatal.get_or_insert(failure);
+            state.begin_ending(&self.topics, effects);
+        });
+    }
+
+    fn ended(&self) {
+        self.with(|state, effects| {
+            state.begin_ending(&self.topics, effects);
+            let mut lost = Vec::new();
+            state.machine.abandon(|ticket| lost.push(ticket));
+            let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
+            for ticket in lost {
+                state.fail(&self.topics, ticket, failure, None, effects);
+            }
+            state.phase = Phase::Ended;
+            effects.wakers.append(&mut state.close_wakers);
+            effects.wakers.extend(state.driver.take());
+        });
+    }
+}
+
+impl State {
+    /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
+    pub(crate) fn expire(&mut self, topics: &Topics, now: Instant, effects: &mut Effects) -> bool {
+        for _ in 0..EXPIRY_BUDGET {
+            let Some(expired) = self.machine.poll_expired(now) else { return true };
+            self.fail(topics, expired.ticket, TIMED_OUT, Some(expired.record), effects);
+        }
+        false
+    }
+}

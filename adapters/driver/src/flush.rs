@@ -1,0 +1,131 @@
+//! Waiting for what was accepted so far.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aioproducer_core::{FlushPoint, Instant};
+
+use crate::runtime::Task;
+use crate::shared::{FlushWaiter, Shared, State};
+
+/// The future of [`AioProducer::flush`](crate::AioProducer::flush).
+#[must_use = "futures do nothing unless awaited"]
+pub struct Flush<'a> {
+    shared: &'a Shared,
+    within: Option<Duration>,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    id: u64,
+    point: FlushPoint,
+    deadline: Option<(Instant, Task)>,
+}
+
+impl<'a> Flush<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self { shared, within: None, waiting: None }
+    }
+
+    /// Gives up after `limit`, counted from the first poll. The records stay accepted.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+}
+
+impl Future for Flush<'_> {
+    type Output = Result<(), FlushError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let shared = this.shared;
+        let Some(waiting) = &mut this.waiting else {
+            let begun = shared.with(|state, effects| {
+                let point = state.machine.flush();
+                if state.machine.is_flushed(point) {
+                    return None;
+                }
+                effects.flush_backend();
+                let id = state.next_flush;
+                state.next_flush += 1;
+                state.flushes.push_back(FlushWaiter { id, point, waker: Some(cx.waker().clone()) });
+                Some((id, point))
+            });
+            let Some((id, point)) = begun else { return Poll::Ready(Ok(())) };
+            let deadline = this.within.map(|limit| {
+                let at = shared.runtime.now() + limit;
+                (at, shared.runtime.sleep_until(at))
+            });
+            this.waiting = Some(Waiting { id, point, deadline });
+            return self.poll(cx);
+        };
+        let flushed = shared.with(|state, _| {
+            let flushed = state.machine.is_flushed(waiting.point);
+            match state.flush_position(waiting.id) {
+                Some(at) if flushed => drop(state.flushes.remove(at)),
+                Some(at) => state.flushes[at].waker = Some(cx.waker().clone()),
+                None => {}
+            }
+            flushed
+        });
+        if flushed {
+            this.waiting = None;
+            return Poll::Ready(Ok(()));
+        }
+        if let Some((_, timer)) = &mut waiting.deadline
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            let remaining = shared.lock().machine.len_before(waiting.point);
+            return Poll::Ready(if remaining == 0 { Ok(()) } else { Err(FlushError::Timeout { remaining }) });
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            let mut state = self.shared.lock();
+            if let Some(at) = state.flush_position(waiting.id) {
+                state.flushes.remove(at);
+            }
+        }
+    }
+}
+
+impl State {
+    fn flush_position(&self, id: u64) -> Option<usize> {
+        self.flushes.binary_search_by_key(&id, |flush| flush.id).ok()
+    }
+}
+
+impl fmt::Debug for Flush<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flush").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// Why a flush ended early.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlushError {
+    /// The limit of [`Flush::within`] passed.
+    Timeout {
+        /// Records accepted before the flush that have no outcome yet.
+        remaining: usize,
+    },
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { remaining } => write!(f, "{remaining} records had no outcome before the flush's limit"),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {}

@@ -1,0 +1,101 @@
+//! One record: wait for room, then for delivery.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::delivery::{Delivery, DeliveryReport};
+use crate::entry::{Attempt, Entered, Entry, to_delivery};
+use crate::error::{ProduceError, SendError};
+use crate::record::Record;
+use crate::shared::Shared;
+use crate::waiters::WaiterId;
+
+/// The future of [`AioProducer::produce`](crate::AioProducer::produce).
+#[must_use = "futures do nothing unless awaited"]
+pub struct Produce<'a> {
+    shared: &'a Shared,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    New(Record<'a>),
+    Waiting(Entry<'a>, WaiterId),
+    Done,
+}
+
+impl<'a> Produce<'a> {
+    pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
+        Self { shared, step: Step::New(record) }
+    }
+}
+
+impl Future for Produce<'_> {
+    type Output = Result<Delivery, ProduceError<'static>>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = self.shared;
+        let (entry, place) = match std::mem::replace(&mut self.step, Step::Done) {
+            Step::New(record) => match Entry::check(shared, record) {
+                Ok(entry) => (entry, None),
+                Err(error) => return Poll::Ready(Err(error.into_owned())),
+            },
+            Step::Waiting(entry, place) => (entry, Some(place)),
+            Step::Done => panic!("`Produce` polled after it was ready"),
+        };
+        let attempt = Attempt { now: shared.runtime.now(), place, waker: cx.waker() };
+        let entered = shared.with(|state, effects| entry.enter(shared, state, to_delivery, attempt, effects));
+        match entered {
+            Entered::Accepted(delivery) => Poll::Ready(Ok(delivery)),
+            Entered::Waiting(entry, place) => {
+                self.step = Step::Waiting(entry, place);
+                Poll::Pending
+            }
+            Entered::Failed(error) => Poll::Ready(Err(error.into_owned())),
+        }
+    }
+}
+
+impl Drop for Produce<'_> {
+    fn drop(&mut self) {
+        if let Step::Waiting(_, place) = std::mem::replace(&mut self.step, Step::Done) {
+            self.shared.with(|state, _| state.waiters.leave(place));
+        }
+    }
+}
+
+impl fmt::Debug for Produce<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Produce").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`AioProducer::send`](crate::AioProducer::send).
+#[must_use = "futures do nothing unless awaited"]
+#[derive(Debug)]
+pub struct Send<'a> {
+    produce: Produce<'a>,
+    delivery: Option<Delivery>,
+}
+
+impl<'a> Send<'a> {
+    pub(crate) fn new(produce: Produce<'a>) -> Self {
+        Self { produce, delivery: None }
+    }
+}
+
+impl Future for Send<'_> {
+    type Output = Result<DeliveryReport, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let delivery = match &mut this.delivery {
+            Some(delivery) => delivery,
+            none => none.insert(ready!(Pin::new(&mut this.produce).poll(cx))?),
+        };
+        Pin::new(delivery).poll(cx).map_err(SendError::from)
+    }
+}

@@ -1,0 +1,163 @@
+//! Many records, one future.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::delivery::DeliveryReport;
+use crate::entry::{Attempt, Entered, Entry};
+use crate::error::{ProduceError, SendError};
+use crate::groups::Member;
+use crate::record::Record;
+use crate::shared::{Shared, Ticket};
+use crate::waiters::WaiterId;
+
+/// Records that are accepted under one lock, and in one poll, at most.
+const CHUNK: usize = 128;
+
+/// What [`AioProducer::produce_all`](crate::AioProducer::produce_all) tells of each record, in their order.
+pub type Outcomes = Vec<Result<DeliveryReport, SendError>>;
+
+/// The future of [`AioProducer::produce_all`](crate::AioProducer::produce_all).
+#[must_use = "futures do nothing unless awaited"]
+pub struct ProduceAll<'a, I> {
+    shared: &'a Shared,
+    /// `None` once it was empty.
+    records: Option<I>,
+    /// Taken from `records` and not yet tried.
+    chunk: VecDeque<Result<Entry<'a>, ProduceError<'a>>>,
+    /// Where the first of `chunk` waits.
+    place: Option<WaiterId>,
+    /// Where the outcomes gather, once a record was tried.
+    group: Option<usize>,
+    tried: usize,
+    /// Records that were not accepted, by their place among all.
+    refused: VecDeque<(usize, SendError)>,
+}
+
+impl<'a, I> ProduceAll<'a, I>
+where
+    I: Iterator,
+    I::Item: Into<Record<'a>>,
+{
+    pub(crate) fn new(shared: &'a Shared, records: I) -> Self {
+        Self {
+            shared,
+            records: Some(records),
+            chunk: VecDeque::new(),
+            place: None,
+            group: None,
+            tried: 0,
+            refused: VecDeque::new(),
+        }
+    }
+
+    /// Takes records from the caller's iterator, which runs while nothing is locked.
+    fn refill(&mut self) {
+        let Some(records) = &mut self.records else { return };
+        let shared = self.shared;
+        self.chunk.extend(records.by_ref().take(CHUNK).map(|record| Entry::check(shared, record.into())));
+        if self.chunk.is_empty() {
+            self.records = None;
+        }
+    }
+
+    /// Tries the chunk under one lock. Pending when the pool is full.
+    fn enter(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let (shared, now) = (self.shared, self.shared.runtime.now());
+        shared.with(|state, effects| {
+            let group = *self.group.get_or_insert_with(|| state.groups.open());
+            while let Some(entry) = self.chunk.pop_front() {
+                let attempt = Attempt { now, place: self.place.take(), waker: cx.waker() };
+                let entered = match entry {
+                    Ok(entry) => {
+                        let sink = |state: &mut crate::shared::State| {
+                            let index = state.groups.join(group);
+                            (Ticket::Group { group, index }, ())
+                        };
+                        entry.enter(shared, state, sink, attempt, effects)
+                    }
+                    Err(error) => Entered::Failed(error),
+                };
+                match entered {
+                    Entered::Accepted(()) => {}
+                    Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
+                    Entered::Waiting(entry, place) => {
+                        self.chunk.push_front(Ok(entry));
+                        self.place = Some(place);
+                        return Poll::Pending;
+                    }
+                }
+                self.tried += 1;
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// Puts what was refused between what was accepted.
+    fn outcomes(&mut self, accepted: Vec<Member>) -> Outcomes {
+        let context = &self.shared.context;
+        let mut accepted = accepted.into_iter();
+        let mut outcomes = Vec::with_capacity(self.tried);
+        for place in 0..self.tried {
+            if self.refused.front().is_some_and(|(refused, _)| *refused == place) {
+                outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
+            } else {
+                match accepted.next() {
+                    Some(Member::Delivered(topic, delivered)) => outcomes.push(Ok(context.report(topic, delivered))),
+                    Some(Member::Failed(error)) => outcomes.push(Err(error.into())),
+                    Some(Member::Pending) | None => {}
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+impl<'a, I> Future for ProduceAll<'a, I>
+where
+    I: Iterator + Unpin,
+    I::Item: Into<Record<'a>>,
+{
+    type Output = Outcomes;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcomes> {
+        let this = &mut *self;
+        if this.chunk.is_empty() {
+            this.refill();
+        }
+        if !this.chunk.is_empty() {
+            ready!(this.enter(cx));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(group) = this.group else { return Poll::Ready(Vec::new()) };
+        let accepted = ready!(this.shared.lock().groups.poll(group, cx));
+        this.group = None;
+        Poll::Ready(this.outcomes(accepted))
+    }
+}
+
+impl<I> Drop for ProduceAll<'_, I> {
+    fn drop(&mut self) {
+        if self.place.is_none() && self.group.is_none() {
+            return;
+        }
+        self.shared.with(|state, _| {
+            if let Some(place) = self.place.take() {
+                state.waiters.leave(place);
+            }
+            if let Some(group) = self.group.take() {
+                state.groups.abandon(group);
+            }
+        });
+    }
+}
+
+impl<I> fmt::Debug for ProduceAll<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProduceAll").field("tried", &self.tried).finish_non_exhaustive()
+    }
+}

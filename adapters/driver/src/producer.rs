@@ -1,0 +1,182 @@
+//! The handle that applications hold.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::builder::Builder;
+use crate::close::Close;
+use crate::delivery::Delivery;
+use crate::entry::Entry;
+use crate::error::ProduceError;
+use crate::flush::Flush;
+use crate::produce::{Produce, Send};
+use crate::produce_all::ProduceAll;
+use crate::record::Record;
+use crate::shared::Shared;
+use crate::topics::{Topic, TopicError};
+
+/// An asynchronous Kafka producer. Cheap to clone; clones share everything.
+///
+/// A record is *accepted* once it owns a slot of the producer's fixed pool; from then on it has exactly one outcome,
+/// which its [`Delivery`] tells. No method waits on the calling thread, with the broker up, slow, down or unknown.
+///
+/// Records of one topic and partition, and records of one key, are written in the order in which they were accepted.
+///
+/// When the last clone is dropped without [`close`](Self::close), what was not delivered fails with
+/// `FailureKind::Closed`, and the backend's threads end by themselves.
+#[derive(Clone)]
+pub struct AioProducer {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+}
+
+/// Ends the producer when the last handle goes.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl AioProducer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { owner: Arc::new(Owner(Arc::clone(&shared))), shared }
+    }
+
+    /// Settings for a producer on `backend`.
+    pub fn builder<B>(backend: B) -> Builder<B> {
+        Builder::new(backend)
+    }
+
+    /// Gets a record accepted. The future resolves to the record's [`Delivery`]; it waits only while the pool is full,
+    /// first come, first served. Dropped before it resolves, the record was never accepted.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back.
+    pub fn produce<'a>(&'a self, record: impl Into<Record<'a>>) -> Produce<'a> {
+        Produce::new(&self.shared, record.into())
+    }
+
+    /// Gets a record accepted if there is room at once.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or others wait for it.
+    pub fn try_produce<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, ProduceError<'a>> {
+        Entry::check(&self.shared, record.into())?.try_enter(&self.shared)
+    }
+
+    /// Produces a record and waits for its delivery.
+    ///
+    /// # Errors
+    /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
+    pub fn send<'a>(&'a self, record: impl Into<Record<'a>>) -> Send<'a> {
+        Send::new(self.produce(record))
+    }
+
+    /// Produces many records, in order, and waits for all their outcomes: one future, few locks. The outcomes are in
+    /// the order of the records. Dropped early, what was accepted goes its way, and the rest was never accepted.
+    pub fn produce_all<'a, I>(&'a self, records: I) -> ProduceAll<'a, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<Record<'a>>,
+    {
+        ProduceAll::new(&self.shared, records.into_iter())
+    }
+
+    /// A handle on a topic, so that records for it need no look-up by name.
+    ///
+    /// # Errors
+    /// [`TopicError`] if Kafka would refuse the name. Whether the topic exists is the broker's to say.
+    pub fn topic(&self, name: &str) -> Result<Topic, TopicError> {
+        Topic::new(&self.shared.topics, name)
+    }
+
+    /// Waits until every record accepted before the first poll has its outcome, and only those. Lingering ends for
+    /// them, here and in the backend. Any number of flushes may be under way, and each may be dropped at any time.
+    ///
+    /// # Errors
+    /// [`FlushError::Timeout`](crate::FlushError::Timeout) when a limit was set with [`Flush::within`] and it passed.
+    pub fn flush(&self) -> Flush<'_> {
+        Flush::new(&self.shared)
+    }
+
+    /// Ends the producer in order: new records are refused, the others have until `within` to arrive; what did not is
+    /// returned with its status, and fails. Threads have ended when this resolves. A second close is fine.
+    pub fn close(&self, within: Duration) -> Close<'_> {
+        Close::new(&self.shared, within)
+    }
+
+    /// Accepted records without an outcome: buffered, handed off, and in the backend.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.lock().machine.len()
+    }
+
+    /// Whether no record is without an outcome.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the producer refuses new records.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().machine.is_closed()
+    }
+
+    /// The counts of the pool.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let state = self.shared.lock();
+        let machine = state.machine.stats();
+        Statistics {
+            capacity: machine.capacity,
+            in_use: machine.in_use,
+            high_water: machine.high_water,
+            bytes: machine.bytes,
+            buffered: machine.buffered,
+            handed_off: machine.handed_off,
+            acquired: machine.acquired,
+            batches: machine.batches,
+            stale_reports: machine.stale_reports,
+            waiters: state.waiters.len(),
+        }
+    }
+}
+
+impl fmt::Debug for AioProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AioProducer")
+            .field("statistics", &self.statistics())
+            .field("handles", &Arc::strong_count(&self.owner))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the producer holds now, and counts since its start.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Slots of the pool.
+    pub capacity: usize,
+    /// Slots in use: records without an outcome.
+    pub in_use: usize,
+    /// The most slots that were in use at once.
+    pub high_water: usize,
+    /// Bytes of the records in use: keys, values and headers.
+    pub bytes: usize,
+    /// Records that wait to be handed to the backend.
+    pub buffered: usize,
+    /// Records handed to the backend and not yet reported.
+    pub handed_off: usize,
+    /// Records accepted since the start.
+    pub acquired: u64,
+    /// Batches handed off since the start.
+    pub batches: u64,
+    /// Delivery reports that named no record in flight; they were ignored.
+    pub stale_reports: u64,
+    /// Tasks waiting for room in the pool.
+    pub waiters: usize,
+}

@@ -1,0 +1,319 @@
+//! What an application produces.
+
+use std::{borrow::Cow, error::Error, fmt};
+
+mod data;
+mod stored;
+
+pub use self::data::{Data, Header};
+pub use self::stored::Stored;
+
+use self::data::Headers;
+use crate::topics::TopicRef;
+
+/// A record to produce: a topic, and what else there is to say.
+///
+/// Key and payload are null until they are set; null and empty are different. Without a partition, the producer
+/// chooses one; without a timestamp, the record gets the time of its sending.
+///
+/// ```
+/// use aioproducer_driver::Record;
+///
+/// let record = Record::to("orders").key("customer-7").payload(&[1, 2, 3]).header("trace", "4f2a").null_header("debug");
+/// assert_eq!(record.topic(), "orders");
+/// assert_eq!(record.get_payload(), Some(&[1, 2, 3][..]));
+/// assert_eq!(record.get_headers()[1].value(), None);
+/// ```
+#[derive(Clone)]
+pub struct Record<'a> {
+    topic: TopicRef<'a>,
+    /// Empty when `has_key` is false; so is the payload. It keeps the record small.
+    key: Data<'a>,
+    payload: Data<'a>,
+    headers: Option<Box<Headers<'a>>>,
+    timestamp: i64,
+    partition: i32,
+    has_key: bool,
+    has_payload: bool,
+    has_timestamp: bool,
+    has_partition: bool,
+}
+
+impl<'a> Record<'a> {
+    /// A record for a topic, given by name or as a [`Topic`](crate::Topic), which saves the look-up.
+    #[must_use]
+    pub fn to(topic: impl Into<TopicRef<'a>>) -> Self {
+        Self {
+            topic: topic.into(),
+            key: Data::Borrowed(&[]),
+            payload: Data::Borrowed(&[]),
+            headers: None,
+            timestamp: 0,
+            partition: 0,
+            has_key: false,
+            has_payload: false,
+            has_timestamp: false,
+            has_partition: false,
+        }
+    }
+
+    /// Sets the key. Records with the same key go to the same partition.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Data<'a>>) -> Self {
+        self.key = key.into();
+        self.has_key = true;
+        self
+    }
+
+    /// Sets the payload (the record's value).
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Data<'a>>) -> Self {
+        self.payload = payload.into();
+        self.has_payload = true;
+        self
+    }
+
+    /// Sets the partition. Producing refuses a negative one.
+    #[must_use]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = partition;
+        self.has_partition = true;
+        self
+    }
+
+    /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one.
+    #[must_use]
+    pub fn timestamp_millis(mut self, millis: i64) -> Self {
+        self.timestamp = millis;
+        self.has_timestamp = true;
+        self
+    }
+
+    /// Adds a header. Order and duplicates are kept.
+    #[must_use]
+    pub fn header(self, name: impl Into<Cow<'a, str>>, value: impl Into<Data<'a>>) -> Self {
+        self.with_header(Header::new(name.into(), Some(value.into())))
+    }
+
+    /// Adds a header whose value is null.
+    #[must_use]
+    pub fn null_header(self, name: impl Into<Cow<'a, str>>) -> Self {
+        self.with_header(Header::new(name.into(), None))
+    }
+
+    fn with_header(mut self, header: Header<'a>) -> Self {
+        self.headers.get_or_insert_with(|| Box::new(Headers(Vec::new()))).0.push(header);
+        self
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.topic.name()
+    }
+
+    /// The key, `None` if it is null.
+    #[must_use]
+    pub fn get_key(&self) -> Option<&[u8]> {
+        self.has_key.then(|| self.key.as_slice())
+    }
+
+    /// The payload, `None` if it is null.
+    #[must_use]
+    pub fn get_payload(&self) -> Option<&[u8]> {
+        self.has_payload.then(|| self.payload.as_slice())
+    }
+
+    /// The partition, `None` if the producer is to choose.
+    #[must_use]
+    pub fn get_partition(&self) -> Option<i32> {
+        self.has_partition.then_some(self.partition)
+    }
+
+    /// The creation time in milliseconds since the Unix epoch, `None` for the time of sending.
+    #[must_use]
+    pub fn get_timestamp_millis(&self) -> Option<i64> {
+        self.has_timestamp.then_some(self.timestamp)
+    }
+
+    /// The headers, in order.
+    #[must_use]
+    pub fn get_headers(&self) -> &[Header<'a>] {
+        self.headers.as_ref().map_or(&[], |headers| &headers.0)
+    }
+
+    /// The bytes that count: key, payload, and the headers' names and values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.get_headers().iter().map(Header::size).sum();
+        self.key.as_slice().len() + self.payload.as_slice().len() + headers
+    }
+
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Record<'static> {
+        let headers = self.headers.map(|headers| {
+            let owned = headers.0.into_iter().map(Header::into_owned).collect();
+            Box::new(Headers(owned))
+        });
+        Record {
+            topic: self.topic.into_owned(),
+            key: self.key.into_owned(),
+            payload: self.payload.into_owned(),
+            headers,
+            timestamp: self.timestamp,
+            partition: self.partition,
+            has_key: self.has_key,
+            has_payload: self.has_payload,
+            has_timestamp: self.has_timestamp,
+            has_partition: self.has_partition,
+        }
+    }
+
+    pub(crate) fn topic_ref(&self) -> &TopicRef<'a> {
+        &self.topic
+    }
+
+    /// Refuses what no broker takes. The topic's name is checked when it is interned.
+    pub(crate) fn check(&self) -> Result<(), RecordError> {
+        if self.has_partition && self.partition < 0 {
+            return Err(RecordError::NegativePartition { partition: self.partition });
+        }
+        if self.has_timestamp && self.timestamp < 0 {
+            return Err(RecordError::NegativeTimestamp { millis: self.timestamp });
+        }
+        for (index, header) in self.get_headers().iter().enumerate() {
+            if let Some(at) = header.name().find('\0') {
+                return Err(RecordError::NulInHeaderName { index, name: header.name().to_owned(), at });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows lengths, not contents.
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("topic", &self.topic)
+            .field("partition", &self.get_partition())
+            .field("key", &self.has_key.then_some(&self.key))
+            .field("payload", &self.has_payload.then_some(&self.payload))
+            .field("timestamp_millis", &self.get_timestamp_millis())
+            .field("headers", &self.get_headers())
+            .finish()
+    }
+}
+
+/// Equal contents are equal, whoever owns them.
+impl PartialEq for Record<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.topic() == other.topic()
+            && self.get_key() == other.get_key()
+            && self.get_payload() == other.get_payload()
+            && self.get_partition() == other.get_partition()
+            && self.get_timestamp_millis() == other.get_timestamp_millis()
+            && self.get_headers() == other.get_headers()
+    }
+}
+
+impl Eq for Record<'_> {}
+
+/// Which part of a record cannot be, and why.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// The partition is negative.
+    NegativePartition {
+        /// The partition.
+        partition: i32,
+    },
+    /// The timestamp is before the Unix epoch.
+    NegativeTimestamp {
+        /// The timestamp in milliseconds.
+        millis: i64,
+    },
+    /// A header's name has a NUL character.
+    NulInHeaderName {
+        /// The header's place among the headers.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// The place of the first NUL in the name, in bytes.
+        at: usize,
+    },
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NegativePartition { partition } => write!(f, "the partition {partition} is negative"),
+            Self::NegativeTimestamp { millis } => write!(f, "the timestamp {millis} ms is negative"),
+            Self::NulInHeaderName { index, name, at } => {
+                write!(f, "the name of header {index}, {name:?}, has a NUL at byte {at}")
+            }
+        }
+    }
+}
+
+impl Error for RecordError {}
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn s08_null_and_empty_are_different() {
+        let null = Record::to("t");
+        assert_eq!((null.get_key(), null.get_payload()), (None, None));
+        let empty = Record::to("t").key("").payload(Vec::new());
+        assert_eq!((empty.get_key(), empty.get_payload()), (Some(&[][..]), Some(&[][..])));
+        assert_ne!(null, empty);
+        assert_ne!(Record::to("t").null_header("h"), Record::to("t").header("h", ""));
+    }
+
+    #[test]
+    fn s08_headers_keep_order_duplicates_and_nulls() {
+        let record = Record::to("t").header("b", "1").null_header("a").header(String::from("b"), vec![2]);
+        let headers: Vec<_> = record.get_headers().iter().map(|header| (header.name(), header.value())).collect();
+        assert_eq!(headers, [("b", Some(&b"1"[..])), ("a", None), ("b", Some(&[2][..]))]);
+        assert_eq!(record.size(), 5);
+    }
+
+    #[test]
+    fn ownership_does_not_matter_to_equality() {
+        let topic = String::from("t");
+        let borrowed = Record::to(&topic).key("k").payload(b"pay").header("h", &[1]).partition(3).timestamp_millis(0);
+        assert_eq!(borrowed.clone().into_owned(), borrowed);
+        assert_eq!(borrowed.size(), 6);
+        let shared = Bytes::from_static(b"pay");
+        assert_eq!(borrowed.clone().payload(&shared), borrowed);
+        assert_ne!(borrowed.clone().partition(0), borrowed);
+    }
+
+    #[test]
+    fn debug_shows_no_contents() {
+        let text = format!("{:?}", Record::to("t").key("secret").payload("secret").header("name", "secret"));
+        assert!(!text.contains("secret"), "{text}");
+        assert!(text.contains("\"t\"") && text.contains("6 bytes") && text.contains("name"), "{text}");
+    }
+
+    #[test]
+    fn what_no_broker_takes_is_refused_by_name() {
+        assert_eq!(Record::to("t").partition(0).timestamp_millis(0).header("h", "\0").check(), Ok(()));
+        let negative = Record::to("t").partition(-1).check();
+        assert_eq!(negative, Err(RecordError::NegativePartition { partition: -1 }));
+        let early = Record::to("t").timestamp_millis(-5).check();
+        assert_eq!(early, Err(RecordError::NegativeTimestamp { millis: -5 }));
+        let error = Record::to("t").header("fine", "").null_header("a\0b").check().unwrap_err();
+        assert_eq!(error, RecordError::NulInHeaderName { index: 1, name: "a\0b".into(), at: 1 });
+        assert_eq!(error.to_string(), "the name of header 1, \"a\\0b\", has a NUL at byte 1");
+    }
+
+    #[test]
+    fn a_record_is_cheap_to_move() {
+        assert!(size_of::<Record<'_>>() <= 120, "{}", size_of::<Record<'_>>());
+    }
+}

@@ -1,0 +1,206 @@
+//! Keys, values and headers.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+
+/// The bytes of a key, a payload or a header's value.
+///
+/// Borrowed bytes are copied once, when the record is accepted. [`Bytes`], `Vec<u8>` and `String` are taken over and
+/// never copied.
+///
+/// ```
+/// use aioproducer_driver::Data;
+///
+/// assert_eq!(Data::from("abc"), Data::from(vec![b'a', b'b', b'c']));
+/// ```
+#[derive(Clone)]
+pub enum Data<'a> {
+    /// Bytes that the caller keeps.
+    Borrowed(&'a [u8]),
+    /// Bytes that the record owns or shares.
+    Shared(Bytes),
+}
+
+impl Data<'_> {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, copied only if they are borrowed.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Data<'static> {
+        Data::Shared(self.into_bytes())
+    }
+}
+
+impl AsRef<[u8]> for Data<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+/// Shows the length, not the contents.
+impl fmt::Debug for Data<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.as_slice().len())
+    }
+}
+
+/// Equal bytes are equal, whoever owns them.
+impl PartialEq for Data<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Data<'_> {}
+
+impl<'a> From<&'a [u8]> for Data<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Data<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Data<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a> From<&'a str> for Data<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Borrowed(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a String> for Data<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Borrowed(text.as_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Data<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Shared(bytes.into())
+    }
+}
+
+impl From<String> for Data<'_> {
+    fn from(text: String) -> Self {
+        Self::Shared(text.into())
+    }
+}
+
+impl From<Bytes> for Data<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Shared(bytes)
+    }
+}
+
+/// Shares the bytes: nothing is copied.
+impl From<&Bytes> for Data<'_> {
+    fn from(bytes: &Bytes) -> Self {
+        Self::Shared(bytes.clone())
+    }
+}
+
+/// A header: a name and a value, which may be null.
+#[derive(Clone)]
+pub struct Header<'a> {
+    pub(super) name: Name<'a>,
+    pub(super) value: Option<Data<'a>>,
+}
+
+#[derive(Clone)]
+pub(super) enum Name<'a> {
+    Borrowed(&'a str),
+    Owned(String),
+    /// Made from a `str`.
+    Shared(Bytes),
+}
+
+impl<'a> Header<'a> {
+    pub(super) fn new(name: Cow<'a, str>, value: Option<Data<'a>>) -> Self {
+        let name = match name {
+            Cow::Borrowed(name) => Name::Borrowed(name),
+            Cow::Owned(name) => Name::Owned(name),
+        };
+        Self { name, value }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.name {
+            Name::Borrowed(name) => name,
+            Name::Owned(name) => name,
+            Name::Shared(name) => std::str::from_utf8(name).unwrap_or_default(),
+        }
+    }
+
+    /// The value, `None` if it is null.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(Data::as_slice)
+    }
+
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Header<'static> {
+        let name = match self.name {
+            Name::Borrowed(name) => Name::Owned(name.to_owned()),
+            Name::Owned(name) => Name::Owned(name),
+            Name::Shared(name) => Name::Shared(name),
+        };
+        Header { name, value: self.value.map(Data::into_owned) }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        let name = match &self.name {
+            Name::Borrowed(name) => name.len(),
+            Name::Owned(name) => name.len(),
+            Name::Shared(name) => name.len(),
+        };
+        name + self.value().map_or(0, <[u8]>::len)
+    }
+}
+
+/// Shows the value's length, not its contents.
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("name", &self.name()).field("value", &self.value).finish()
+    }
+}
+
+impl PartialEq for Header<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.value == other.value
+    }
+}
+
+impl Eq for Header<'_> {}
+
+/// Boxed in a record, so that one without headers stays small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Headers<'a>(pub(super) Vec<Header<'a>>);

@@ -1,0 +1,299 @@
+//! What handles, futures, the driver task and the backend's threads share: one lock around the machine.
+//!
+//! The rule of this file: under the lock, decide; after it, act. Wake-ups and calls to the backend are gathered in
+//! [`Effects`] and carried out when the lock is free.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
+
+use crate::arena::Arena;
+use crate::close::Unsent;
+use crate::completion::{CellRef, Completions};
+use crate::delivery::{Context, DeliveryError};
+use crate::groups::Groups;
+use crate::record::Stored;
+use crate::topics::Topics;
+use crate::waiters::Waiters;
+use crate::{AioProducer, Runtime, task};
+
+/// Whom a record's outcome goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ticket {
+    /// A `Delivery`.
+    Delivery(CellRef),
+    /// A `produce_all`, and the record's place in it.
+    Group { group: usize, index: usize },
+}
+
+/// How far the producer has come in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// New records are refused; the others have until the deadline.
+    Closing(Instant),
+    /// The backend was told to shut down; what it still holds comes back.
+    Ending,
+    /// Nothing is left.
+    Ended,
+}
+
+pub(crate) struct FlushWaiter {
+    pub(crate) id: u64,
+    pub(crate) point: FlushPoint,
+    pub(crate) waker: Option<Waker>,
+}
+
+pub(crate) struct State {
+    pub(crate) machine: Producer<Stored, Ticket, Heap>,
+    pub(crate) arena: Arena,
+    pub(crate) completions: Completions<DeliveryError, Context>,
+    pub(crate) groups: Groups,
+    pub(crate) waiters: Waiters,
+    pub(crate) flushes: VecDeque<FlushWaiter>,
+    pub(crate) next_flush: u64,
+    /// Workers that found nothing to do and were not woken since.
+    pub(crate) idle_workers: usize,
+    pub(crate) phase: Phase,
+    pub(crate) fatal: Option<Failure>,
+    /// What a close could not send.
+    pub(crate) unsent: Vec<Unsent>,
+    pub(crate) close_wakers: Vec<Waker>,
+    pub(crate) driver: Option<Waker>,
+    /// When the driver's timer goes off.
+    pub(crate) armed: Instant,
+}
+
+/// What is to be done once the lock is free.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub(crate) wakers: Vec<Waker>,
+    workers: usize,
+    flush: bool,
+    shut_down: bool,
+}
+
+impl Effects {
+    pub(crate) fn flush_backend(&mut self) {
+        self.flush = true;
+    }
+}
+
+/// The meeting point of everything that belongs to one producer. Backends know it as their
+/// [`Exchange`](aioproducer_core::backend::Exchange).
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) runtime: Box<dyn Runtime>,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) context: Arc<Context>,
+    /// The largest record, in bytes.
+    pub(crate) record_bytes: usize,
+    backend: OnceLock<Arc<dyn Backend>>,
+    /// A spare list for wakers, so that bulk reports need no allocation.
+    spare: Mutex<Vec<Waker>>,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, slots: usize, lanes: usize, runtime: impl Runtime) -> Result<Self, LimitsError> {
+        let topics = Arc::new(Topics::new());
+        let context = Arc::new(Context { topics: Arc::clone(&topics) });
+        let state = State {
+            machine: Producer::new(limits, Heap { slots, lanes })?,
+            arena: Arena::new(limits.pool_bytes.saturating_mul(2)),
+            completions: Completions::new(Arc::clone(&context)),
+            groups: Groups::default(),
+            waiters: Waiters::new(),
+            flushes: VecDeque::new(),
+            next_flush: 0,
+            idle_workers: 0,
+            phase: Phase::Open,
+            fatal: None,
+            unsent: Vec::new(),
+            close_wakers: Vec::new(),
+            driver: None,
+            armed: Instant::MAX,
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+            runtime: Box::new(runtime),
+            topics,
+            context,
+            record_bytes: limits.record_bytes,
+            backend: OnceLock::new(),
+            spare: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Takes the running backend and starts the driver task.
+    pub(crate) fn start(self: Arc<Self>, backend: Arc<dyn Backend>) -> AioProducer {
+        self.backend.get_or_init(|| backend);
+        self.runtime.spawn(Box::pin(task::Driver::new(Arc::clone(&self))));
+        AioProducer::new(self)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `step` under the lock, then what follows from the machine's new state, then, unlocked, the effects.
+    pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Effects) -> T) -> T {
+        let mut effects = Effects::default();
+        let value = {
+            let mut state = self.lock();
+            let value = step(&mut state, &mut effects);
+            state.follow_up(&mut effects);
+            value
+        };
+        self.act(effects);
+        value
+    }
+
+    /// Like [`Shared::with`] for calls that may complete many records.
+    pub(crate) fn with_many<T>(&self, step: impl FnOnce(&mut State, &mut Effects) -> T) -> T {
+        let wakers = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut effects = Effects { wakers, ..Effects::default() };
+        let value = {
+            let mut state = self.lock();
+            let value = step(&mut state, &mut effects);
+            state.follow_up(&mut effects);
+            value
+        };
+        let wakers = self.act(effects);
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = wakers;
+        value
+    }
+
+    fn act(&self, effects: Effects) -> Vec<Waker> {
+        if let Some(backend) = self.backend.get() {
+            for _ in 0..effects.workers {
+                backend.wake();
+            }
+            if effects.flush {
+                backend.flush();
+            }
+            if effects.shut_down {
+                backend.shut_down();
+            }
+        }
+        let mut wakers = effects.wakers;
+        wakers.drain(..).for_each(Waker::wake);
+        wakers
+    }
+
+    /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
+    pub(crate) fn abort(&self) {
+        self.with(|state, effects| state.begin_ending(&self.topics, effects));
+    }
+}
+
+/// The failure of records that a closing or vanishing producer did not send.
+pub(crate) const CLOSED: Failure = Failure {
+    kind: FailureKind::Closed,
+    status: Status::NotPersisted,
+    code: 0,
+    reason: "the producer was closed before the record was sent",
+};
+
+impl State {
+    /// Gives a record's outcome to whoever waits for it.
+    pub(crate) fn deliver(&mut self, ticket: Ticket, topic: TopicId, delivered: Delivered, effects: &mut Effects) {
+        match ticket {
+            Ticket::Delivery(cell) => self.completions.complete_delivered(cell, topic, delivered, &mut effects.wakers),
+            Ticket::Group { group, index } => self.groups.deliver(group, index, topic, delivered, &mut effects.wakers),
+        }
+    }
+
+    /// Gives a failed record back to whoever waits for it, and to a close that is under way.
+    pub(crate) fn fail(
+        &mut self,
+        topics: &Topics,
+        ticket: Ticket,
+        failure: Failure,
+        record: Option<Stored>,
+        effects: &mut Effects,
+    ) {
+        let failure = match (&self.fatal, failure.kind) {
+            (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
+            _ => failure,
+        };
+        let record = record.map(|record| {
+            let topic = topics.name(record.topic()).unwrap_or_default().to_owned();
+            record.into_record(topic)
+        });
+        if self.phase == Phase::Ending
+            && let Some(record) = &record
+        {
+            self.unsent.push(Unsent { record: record.clone(), status: failure.status });
+        }
+        let error = DeliveryError::new(failure, record);
+        match ticket {
+            Ticket::Delivery(cell) => self.completions.complete_failed(cell, error, &mut effects.wakers),
+            Ticket::Group { group, index } => self.groups.fail(group, index, error, &mut effects.wakers),
+        }
+    }
+
+    /// What changed for others because the machine changed.
+    fn follow_up(&mut self, effects: &mut Effects) {
+        if self.idle_workers > 0 && self.machine.has_batch() {
+            self.idle_workers -= 1;
+            effects.workers += 1;
+        }
+        if !self.waiters.is_empty() {
+            if self.machine.is_closed() {
+                self.waiters.wake_all(&mut effects.wakers);
+            } else {
+                let machine = &self.machine;
+                self.waiters.grant(|count, bytes| machine.has_room_for(count, bytes), &mut effects.wakers);
+            }
+        }
+        if !self.flushes.is_empty() {
+            for flush in &mut self.flushes {
+                if !self.machine.is_flushed(flush.point) {
+                    break;
+                }
+                effects.wakers.extend(flush.waker.take());
+            }
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
+            self.phase = Phase::Ending;
+            effects.shut_down = true;
+        }
+    }
+
+    /// Arms the driver's timer for a record accepted at `now`, if it goes off later than the record may need.
+    pub(crate) fn arm(&mut self, now: Instant, effects: &mut Effects) {
+        let limits = self.machine.limits();
+        let earliest = match limits.delivery_timeout {
+            _ if !limits.linger.is_zero() => now + limits.linger,
+            Some(timeout) => now + timeout,
+            None => return,
+        };
+        if self.armed > earliest.min(limits.delivery_timeout.map_or(Instant::MAX, |timeout| now + timeout)) {
+            effects.wakers.extend(self.driver.take());
+        }
+    }
+
+    /// Fails what the backend does not hold and asks it to give up the rest.
+    pub(crate) fn begin_ending(&mut self, topics: &Topics, effects: &mut Effects) {
+        if matches!(self.phase, Phase::Ending | Phase::Ended) {
+            return;
+        }
+        self.machine.close();
+        self.phase = Phase::Ending;
+        effects.shut_down = true;
+        self.fail_buffered(topics, CLOSED, effects);
+        effects.wakers.extend(self.driver.take());
+    }
+
+    /// Fails every record that is not in the backend's hands.
+    pub(crate) fn fail_buffered(&mut self, topics: &Topics, failure: Failure, effects: &mut Effects) {
+        let mut drained = Vec::new();
+        self.machine.drain(|record, ticket| drained.push((record, ticket)));
+        for (record, ticket) in drained {
+            self.fail(topics, ticket, failure, Some(record), effects);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The driver task: the one thing that runs on the caller's runtime by itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aioproducer_core::Instant;
+
+use crate::runtime::Task;
+use crate::shared::{Phase, Shared};
+
+/// Sleeps until the machine's next deadline and moves its time on. Dropped before the producer's end, with its runtime
+/// or by it, it ends the producer, so that no delivery waits for a clock that stands still.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    timer: Option<(Instant, Task)>,
+}
+
+enum Next {
+    /// Come back at once, after others had their turn.
+    Again,
+    At(Instant),
+    Ended,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, timer: None }
+    }
+
+    fn tick(&self, cx: &Context<'_>) -> Next {
+        let shared = &self.shared;
+        let now = shared.runtime.now();
+        shared.with(|state, effects| {
+            if state.phase == Phase::Ended {
+                return Next::Ended;
+            }
+            if !state.expire(&shared.topics, now, effects) {
+                return Next::Again;
+            }
+            let mut at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
+            if let Phase::Closing(deadline) = state.phase {
+                if deadline <= now {
+                    state.begin_ending(&shared.topics, effects);
+                } else {
+                    at = at.min(deadline);
+                }
+            }
+            state.armed = at;
+            state.driver = Some(cx.waker().clone());
+            Next::At(at)
+        })
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.tick(cx) {
+                Next::Ended => return Poll::Ready(()),
+                Next::Again => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Next::At(Instant::MAX) => {
+                    self.timer = None;
+                    return Poll::Pending;
+                }
+                Next::At(at) => {
+                    if self.timer.as_ref().is_none_or(|(armed, _)| *armed != at) {
+                        self.timer = Some((at, self.shared.runtime.sleep_until(at)));
+                    }
+                    if let Some((_, timer)) = &mut self.timer
+                        && timer.as_mut().poll(cx).is_pending()
+                    {
+                        return Poll::Pending;
+                    }
+                    self.timer = None;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.abort();
+    }
+}
