@@ -1,0 +1,136 @@
+//! Two machines on different storage, which must give the same answers.
+
+use core::fmt::Debug;
+
+use aioproducer_core::{
+    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Producer, Refusal, RetractError, SlotId,
+    Stats, Storage, Timeout,
+};
+
+use crate::Item;
+
+/// A batch and its records.
+pub(crate) type HandOff = (MessageBatch, Vec<(SlotId, Item)>);
+
+pub(crate) struct Twin<const SLOTS: usize, const LANES: usize> {
+    inline: Producer<Item, u64, Inline<SLOTS, LANES>>,
+    heap: Producer<Item, u64, Heap>,
+}
+
+fn same<A: PartialEq + Debug>(inline: A, heap: A) -> A {
+    assert_eq!(inline, heap, "the storages disagree");
+    inline
+}
+
+/// Record and ticket belong together.
+fn pair((item, ticket): (Item, u64)) -> Item {
+    assert_eq!(item.number, ticket);
+    item
+}
+
+fn produce<S: Storage<Item, u64>>(
+    machine: &mut Producer<Item, u64, S>,
+    now: Instant,
+    item: &Item,
+) -> Result<SlotId, Refusal> {
+    machine.produce(now, item.clone(), item.number).map_err(|refused| {
+        assert_eq!((&refused.record, refused.ticket), (item, item.number));
+        refused.reason
+    })
+}
+
+fn poll_batch<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>, now: Instant) -> Option<HandOff> {
+    let mut records = Vec::new();
+    let batch = machine.poll_batch(now, |id, item| records.push((id, item)));
+    assert!(batch.is_some() || records.is_empty(), "records without a batch");
+    batch.map(|batch| (batch, records))
+}
+
+fn drain<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<Item> {
+    let mut items = Vec::new();
+    machine.drain(|item, ticket| items.push(pair((item, ticket))));
+    items
+}
+
+fn abandon<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<u64> {
+    let mut tickets = Vec::new();
+    machine.abandon(|ticket| tickets.push(ticket));
+    tickets
+}
+
+impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            inline: Producer::new(limits, Inline::new()).expect("limits"),
+            heap: Producer::new(limits, Heap { slots: SLOTS, lanes: LANES }).expect("limits"),
+        }
+    }
+
+    pub(crate) fn produce(&mut self, now: Instant, item: &Item) -> Result<SlotId, Refusal> {
+        same(produce(&mut self.inline, now, item), produce(&mut self.heap, now, item))
+    }
+
+    pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
+        same(self.inline.has_room(lane, size), self.heap.has_room(lane, size))
+    }
+
+    pub(crate) fn retract(&mut self, id: SlotId) -> Result<Item, RetractError> {
+        same(self.inline.retract(id).map(pair), self.heap.retract(id).map(pair))
+    }
+
+    pub(crate) fn flush(&mut self) -> FlushPoint {
+        same(self.inline.flush(), self.heap.flush())
+    }
+
+    pub(crate) fn close(&mut self) -> FlushPoint {
+        same(self.inline.close(), self.heap.close())
+    }
+
+    pub(crate) fn is_flushed(&self, point: FlushPoint) -> bool {
+        same(self.inline.is_flushed(point), self.heap.is_flushed(point))
+    }
+
+    pub(crate) fn drain(&mut self) -> Vec<Item> {
+        same(drain(&mut self.inline), drain(&mut self.heap))
+    }
+
+    pub(crate) fn abandon(&mut self) -> Vec<u64> {
+        same(abandon(&mut self.inline), abandon(&mut self.heap))
+    }
+
+    pub(crate) fn has_batch(&self) -> bool {
+        same(self.inline.has_batch(), self.heap.has_batch())
+    }
+
+    pub(crate) fn poll_batch(&mut self, now: Instant) -> Option<HandOff> {
+        same(poll_batch(&mut self.inline, now), poll_batch(&mut self.heap, now))
+    }
+
+    pub(crate) fn handle_refused(&mut self, id: SlotId, item: &Item) -> bool {
+        let inline = self.inline.handle_refused(id, item.clone());
+        same(inline, self.heap.handle_refused(id, item.clone())).map_err(|back| assert_eq!(&back, item)).is_ok()
+    }
+
+    pub(crate) fn handle_settled(&mut self, batch: &MessageBatch) -> Option<Item> {
+        same(self.inline.handle_settled(batch).map(pair), self.heap.handle_settled(batch).map(pair))
+    }
+
+    pub(crate) fn handle_report(&mut self, id: SlotId) -> Option<Completed<u64>> {
+        same(self.inline.handle_report(id), self.heap.handle_report(id))
+    }
+
+    pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<Item> {
+        let inline = self.inline.poll_expired(now).map(|expired| pair((expired.record, expired.ticket)));
+        same(inline, self.heap.poll_expired(now).map(|expired| pair((expired.record, expired.ticket))))
+    }
+
+    pub(crate) fn poll_timeout(&mut self) -> Option<Timeout> {
+        same(self.inline.poll_timeout(), self.heap.poll_timeout())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        assert_eq!(self.inline.len(), self.inline.stats().in_use);
+        assert_eq!(self.inline.is_empty(), self.inline.stats().in_use == 0);
+        same(self.inline.stats(), self.heap.stats())
+    }
+}

@@ -1,0 +1,112 @@
+//! Records that fail, and the others that must not notice.
+
+use aioproducer_core::{Limits, Timeout, TimeoutReason};
+
+use super::*;
+
+const EXPIRY: Limits = Limits { delivery_timeout: Some(Duration::from_millis(50)), ..PLAIN };
+
+#[test]
+fn s15_a_rejected_record_leaves_its_neighbours() {
+    let mut machine = machine(PLAIN);
+    let ids = give_all(&mut machine, A, 0..5);
+    let off = take(&mut machine, at(0)).expect("ready");
+    assert_eq!(report(&mut machine, ids[2]), Some(2), "rejected at hand-off");
+    assert_eq!(settle(&mut machine, &off, usize::MAX), None);
+    assert!(!machine.has_batch() && take(&mut machine, at(0)).is_none(), "nothing is sent again");
+    for name in [0, 1, 3, 4] {
+        assert_eq!(report(&mut machine, ids[name]), Some(name as u64));
+    }
+    let point = machine.flush();
+    assert!(machine.is_flushed(point) && machine.is_empty());
+}
+
+#[test]
+fn s15_rejected_and_refused_in_one_batch() {
+    let mut machine = machine(PLAIN);
+    let ids = give_all(&mut machine, A, 0..5);
+    let off = take(&mut machine, at(0)).expect("ready");
+    for (id, item) in &off.records[3..] {
+        assert!(machine.handle_refused(*id, item.clone()).is_ok());
+    }
+    assert_eq!(report(&mut machine, ids[0]), Some(0), "rejected");
+    assert_eq!(machine.handle_settled(&off.batch), None);
+    assert_eq!((machine.stats().buffered, machine.stats().handed_off), (2, 2));
+    assert_eq!(report(&mut machine, ids[1]), Some(1));
+    assert_eq!(take(&mut machine, at(0)).expect("unblocked").names(), [3, 4]);
+}
+
+#[test]
+fn s17_expired_in_the_buffer() {
+    let mut machine = machine(Limits { linger: Duration::from_secs(1), ..EXPIRY });
+    give(&mut machine, at(0), A, 0);
+    give(&mut machine, at(10), B, 1);
+    give(&mut machine, at(20), A, 2);
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(50), reason: TimeoutReason::Delivery }));
+    assert_eq!(expire(&mut machine, at(49)), []);
+    assert_eq!(expire(&mut machine, at(50)), [0]);
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(60), reason: TimeoutReason::Delivery }));
+    assert_eq!(expire(&mut machine, at(1_000)), [1, 2]);
+    assert_eq!((machine.len(), machine.poll_timeout()), (0, None));
+}
+
+#[test]
+fn s17_the_time_of_produce_counts_also_after_a_refusal() {
+    let mut machine = machine(EXPIRY);
+    let first = give(&mut machine, at(0), A, 0);
+    give(&mut machine, at(5), A, 1);
+    let off = take(&mut machine, at(30)).expect("ready");
+    assert_eq!(machine.poll_timeout(), None, "all is in the backend's hands");
+    settle(&mut machine, &off, 1);
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(55), reason: TimeoutReason::Delivery }));
+    assert_eq!(expire(&mut machine, at(55)), [1]);
+    assert_eq!(report(&mut machine, first), Some(0), "a record in the backend does not expire here");
+}
+
+#[test]
+fn s17_behind_a_batch_that_is_out() {
+    let mut machine = machine(EXPIRY);
+    give(&mut machine, at(0), A, 0);
+    let off = take(&mut machine, at(0)).expect("ready");
+    give(&mut machine, at(7), A, 1);
+    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(57)));
+    assert_eq!(expire(&mut machine, at(57)), [1]);
+    settle(&mut machine, &off, usize::MAX);
+    assert_eq!((machine.len(), machine.has_batch()), (1, false));
+}
+
+#[test]
+fn s17_refused_and_not_yet_settled() {
+    let mut machine = machine(EXPIRY);
+    give(&mut machine, at(0), A, 0);
+    let off = take(&mut machine, at(0)).expect("ready");
+    assert_eq!(machine.poll_timeout(), None);
+    assert!(machine.handle_refused(off.records[0].0, off.records[0].1.clone()).is_ok());
+    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(50)));
+    assert_eq!(expire(&mut machine, at(50)), [0]);
+    assert_eq!(machine.handle_settled(&off.batch), None, "it has ended");
+}
+
+#[test]
+fn s17_the_earliest_deadline_comes_first() {
+    let mut machine = machine(Limits { linger: Duration::from_millis(20), ..EXPIRY });
+    let gone = give(&mut machine, at(0), A, 0);
+    give(&mut machine, at(10), B, 2);
+    give(&mut machine, at(19), C, 3);
+    give(&mut machine, at(20), A, 1);
+    assert!(machine.retract(gone).is_ok());
+    assert_eq!(expire(&mut machine, at(500)), [2, 3, 1], "not the oldest deadline first");
+}
+
+#[test]
+fn s17_expiry_leaves_the_rest_of_a_full_lane_to_wait() {
+    let limits = Limits { linger: Duration::from_millis(40), batch_records: 2, ..EXPIRY };
+    let mut machine = machine(limits);
+    give(&mut machine, at(0), A, 0);
+    give(&mut machine, at(30), A, 1);
+    assert!(machine.has_batch());
+    assert_eq!(expire(&mut machine, at(50)), [0]);
+    assert!(!machine.has_batch(), "one record is no full batch");
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(70), reason: TimeoutReason::Linger }));
+    assert_eq!(take(&mut machine, at(70)).expect("linger is over").names(), [1]);
+}
