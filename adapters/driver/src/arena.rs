@@ -73,7 +73,7 @@ impl Arena {
     }
 
     /// Bytes of all chunks, in use or waiting to be used again.
-    #[cfg(test)]
+    #[cfg(all(test, not(interleave)))]
     pub(crate) fn held(&self) -> usize {
         self.held
     }

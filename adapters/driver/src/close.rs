@@ -34,6 +34,7 @@ impl Future for Close<'_> {
         let begin = !std::mem::replace(&mut self.begun, true);
         let deadline = shared.runtime.now() + self.within;
         shared.with(|state, effects| {
+            let unsent = state.unsent.get_or_insert_default();
             match state.phase {
                 Phase::Open => {
                     state.machine.close();
@@ -46,7 +47,7 @@ impl Future for Close<'_> {
                     effects.wakers.extend(state.driver.take());
                 }
                 Phase::Closing(_) | Phase::Ending => {}
-                Phase::Ended => return Poll::Ready(CloseReport { unsent: std::mem::take(&mut state.unsent) }),
+                Phase::Ended => return Poll::Ready(CloseReport { unsent: std::mem::take(unsent) }),
             }
             if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 state.close_wakers.push(cx.waker().clone());

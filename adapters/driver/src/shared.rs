@@ -59,8 +59,8 @@ pub(crate) struct State {
     pub(crate) idle_workers: usize,
     pub(crate) phase: Phase,
     pub(crate) fatal: Option<Failure>,
-    /// What a close could not send.
-    pub(crate) unsent: Vec<Unsent>,
+    /// What a close could not send; `None` until there is one.
+    pub(crate) unsent: Option<Vec<Unsent>>,
     pub(crate) close_wakers: Vec<Waker>,
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
@@ -111,7 +111,7 @@ impl Shared {
             idle_workers: 0,
             phase: Phase::Open,
             fatal: None,
-            unsent: Vec::new(),
+            unsent: None,
             close_wakers: Vec::new(),
             driver: None,
             armed: Instant::MAX,
@@ -224,9 +224,9 @@ impl State {
             record.into_record(topic)
         });
         if self.phase == Phase::Ending
-            && let Some(record) = &record
+            && let (Some(unsent), Some(record)) = (&mut self.unsent, &record)
         {
-            self.unsent.push(Unsent { record: record.clone(), status: failure.status });
+            unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
         let error = DeliveryError::new(failure, record);
         match ticket {
