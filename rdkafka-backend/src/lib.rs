@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The librdkafka backend of aioproducer: worker threads that hand batches of records to librdkafka, and one that drains
+//! delivery reports in bulk.
+//!
+//! [`Librdkafka`] is configured with librdkafka's own keys and implements the seam to the driver,
+//! [`Connect`](aioproducer_core::backend::Connect). Payloads are not copied: librdkafka borrows them from the records,
+//! which this backend owns until they are reported. The partition of records that name none is chosen here
+//! ([`Partitioner`]).
+//!
+//! | thread | does |
+//! | --- | --- |
+//! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles |
+//! | `aioproducer-reports` | reads delivery reports and errors, reports in bulk |
+//! | `aioproducer-control` | flush, purge, shutdown: the calls that block |
+//!
+//! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
+//! examples and tests.
+
+mod backend;
+mod config;
+mod control;
+#[cfg(feature = "embedded-broker")]
+mod embedded;
+mod error;
+mod events;
+mod failure;
+mod ffi;
+mod partitioner;
+mod reports;
+mod runs;
+mod signals;
+mod topics;
+mod worker;
+
+pub use backend::Librdkafka;
+#[cfg(feature = "embedded-broker")]
+pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ErrorCode};
+pub use error::ConfigError;
+pub use partitioner::{Partition, Partitioner};
+pub use rdkafka::ClientConfig;

@@ -1,0 +1,145 @@
+//! The control thread: owns the client, starts the other threads, makes the calls that block, and ends it all.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
+
+use crate::ffi::Client;
+use crate::signals::Signals;
+use crate::{Partitioner, failure, reports, worker};
+
+/// Longest time that a call which waits for deliveries keeps other requests from being heard.
+const ROUND_MS: i32 = 50;
+
+/// How often librdkafka is given [`ROUND_MS`] to report what was purged, before it is destroyed.
+const FAREWELL_ROUNDS: usize = 15;
+
+/// How soon a flush looks again when librdkafka has nothing (more) to send.
+const FLUSH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Starts all threads, or none.
+pub(crate) fn start<R: Message, E: Exchange<R>>(
+    client: Client<R>,
+    exchange: Arc<E>,
+    signals: Arc<Signals>,
+    workers: usize,
+    partitioner: Partitioner,
+) -> io::Result<()> {
+    let (started, outcome) = mpsc::channel();
+    let control = move || {
+        let complete = {
+            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, stop: &AtomicBool::new(false) };
+            thread::scope(|scope| match crew.start(scope, workers, &partitioner) {
+                Ok((workers, reports)) => {
+                    let _ = started.send(Ok(()));
+                    crew.serve();
+                    crew.dismiss(workers, reports);
+                    true
+                }
+                Err(error) => {
+                    crew.abort();
+                    let _ = started.send(Err(error));
+                    false
+                }
+            })
+        };
+        if complete {
+            end(client, &*exchange);
+        }
+    };
+    let thread = Builder::new().name("aioproducer-control".into()).spawn(control)?;
+    let started = outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread ended")));
+    if started.is_err() {
+        // Its panic, if that is what ended it, has been told already.
+        let _ = thread.join();
+    }
+    started
+}
+
+/// Ends the client. The records that it dropped without a report are reported, then comes the last word.
+fn end<R: Message>(client: Client<R>, exchange: &impl Exchange<R>) {
+    let dropped =
+        client.close().map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure::dropped(), record) });
+    exchange.report(dropped);
+    exchange.ended();
+}
+
+/// What the threads share.
+struct Crew<'a, R, E> {
+    client: &'a Client<R>,
+    exchange: &'a E,
+    signals: &'a Signals,
+    /// Ends the report thread.
+    stop: &'a AtomicBool,
+}
+
+impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
+    fn start<'scope>(
+        &self,
+        scope: &'scope Scope<'scope, 'a>,
+        workers: usize,
+        partitioner: &'a Partitioner,
+    ) -> io::Result<(Vec<ScopedJoinHandle<'scope, ()>>, ScopedJoinHandle<'scope, ()>)> {
+        let Self { client, exchange, signals, stop } = *self;
+        let reports = Builder::new()
+            .name("aioproducer-reports".into())
+            .spawn_scoped(scope, move || reports::run(client, exchange, stop))?;
+        let workers = (0..workers).map(|number| {
+            Builder::new()
+                .name(format!("aioproducer-worker-{number}"))
+                .spawn_scoped(scope, move || worker::run(client, exchange, signals, partitioner))
+        });
+        Ok((workers.collect::<io::Result<_>>()?, reports))
+    }
+
+    /// Sees to requests until the backend is shut down.
+    fn serve(&self) {
+        let mut patience = None;
+        loop {
+            let requests = self.signals.requests(patience);
+            if requests.shut_down {
+                return;
+            }
+            if requests.purge_queued || requests.purge_in_flight {
+                self.client.purge(requests.purge_queued, requests.purge_in_flight);
+            }
+            let flushing = (requests.flush || patience.is_some()) && self.exchange.flushing();
+            patience = flushing.then_some(FLUSH_PAUSE);
+            if flushing {
+                self.client.flush(ROUND_MS);
+            }
+        }
+    }
+
+    /// Ends all other threads, in the order in which records pass through them.
+    fn dismiss(&self, workers: Vec<ScopedJoinHandle<'_, ()>>, reports: ScopedJoinHandle<'_, ()>) {
+        for worker in workers {
+            // A worker that panicked has nothing more to say; its records are reported at the end.
+            let _ = worker.join();
+        }
+        for _ in 0..FAREWELL_ROUNDS {
+            self.client.purge(true, true);
+            if self.client.flush(ROUND_MS) {
+                break;
+            }
+        }
+        self.stop_reports();
+        let _ = reports.join();
+    }
+
+    /// Ends the threads that did start.
+    fn abort(&self) {
+        self.signals.shut_down();
+        self.stop_reports();
+    }
+
+    fn stop_reports(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.client.interrupt();
+    }
+}

@@ -1,0 +1,54 @@
+//! librdkafka's error codes as failures.
+
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+use rdkafka_sys::rd_kafka_resp_err_t::{self as Code, *};
+
+use crate::ffi::error_text;
+
+pub(crate) const QUEUE_FULL: i32 = RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
+pub(crate) const UNKNOWN_PARTITION: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
+pub(crate) const UNKNOWN_TOPIC: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32;
+const PURGED_IN_FLIGHT: i32 = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
+
+/// A record's failure, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
+pub(crate) fn of(code: i32, status: Status) -> Failure {
+    Failure { kind: kind(code), status, code, reason: error_text(code) }
+}
+
+/// The failure of everything, from `rd_kafka_fatal_error`.
+pub(crate) fn fatal(code: i32) -> Failure {
+    Failure { kind: FailureKind::Fatal, ..of(code, Status::PossiblyPersisted) }
+}
+
+/// The failure of a record that the client dropped without a report when it ended.
+pub(crate) fn dropped() -> Failure {
+    of(PURGED_IN_FLIGHT, Status::PossiblyPersisted)
+}
+
+/// The failure of a record whose slot is in use by another.
+pub(crate) fn slot_in_use() -> Failure {
+    let reason = "the slot of the record is in use by another";
+    Failure { kind: FailureKind::State, status: Status::NotPersisted, code: 0, reason }
+}
+
+fn kind(code: i32) -> FailureKind {
+    match Code::try_from(code) {
+        Ok(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT | RD_KAFKA_RESP_ERR__TIMED_OUT) => FailureKind::TimedOut,
+        Ok(
+            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+            | RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE
+            | RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE,
+        ) => FailureKind::TooLarge,
+        Ok(
+            RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        ) => FailureKind::UnknownTopic,
+        Ok(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) => FailureKind::UnknownPartition,
+        Ok(RD_KAFKA_RESP_ERR__PURGE_QUEUE | RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) => FailureKind::Purged,
+        Ok(RD_KAFKA_RESP_ERR__QUEUE_FULL) => FailureKind::QueueFull,
+        Ok(RD_KAFKA_RESP_ERR__FATAL) => FailureKind::Fatal,
+        Ok(RD_KAFKA_RESP_ERR__STATE) => FailureKind::State,
+        _ => FailureKind::Broker,
+    }
+}

@@ -1,0 +1,175 @@
+//! Where records stay while librdkafka borrows their memory: one cell per slot of the pool.
+//!
+//! A cell's tag says who may touch its record. `VACANT`: nobody. A slot's bits: whoever holds that slot's message, that
+//! is first the worker that put the record in, then librdkafka, then the thread that reads the delivery report. `BUSY`:
+//! the thread that is moving the record in or out. So a stale or doubled report finds a tag that is not its own.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aioproducer_core::SlotId;
+
+/// Cells are made in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
+const CHUNK: usize = 1024;
+
+/// No slot has these bits: an index is below the capacity, which is below both.
+const VACANT: u64 = u64::MAX;
+const BUSY: u64 = u64::MAX - 1;
+
+struct Cell<R> {
+    tag: AtomicU64,
+    record: UnsafeCell<MaybeUninit<R>>,
+}
+
+type Chunk<R> = Box<[Cell<R>]>;
+
+pub(crate) struct Cells<R> {
+    chunks: Box<[OnceLock<Chunk<R>>]>,
+    capacity: usize,
+}
+
+// SAFETY: a record is reached only by the one thread that the tag's protocol entitles to it, so sharing the table means
+// sending records between threads, never sharing one.
+unsafe impl<R: Send> Sync for Cells<R> {}
+
+impl<R> Cells<R> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let capacity = capacity.min(u32::MAX as usize - 1);
+        let chunks = (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        Self { chunks, capacity }
+    }
+
+    /// Moves a record in, or hands it back if the slot does not exist or is in use.
+    pub(super) fn put(&self, slot: SlotId, record: R) -> Result<&R, R> {
+        if slot.index() >= self.capacity {
+            return Err(record);
+        }
+        let chunk = self.chunks[slot.index() / CHUNK].get_or_init(|| {
+            let vacant = || Cell { tag: AtomicU64::new(VACANT), record: UnsafeCell::new(MaybeUninit::uninit()) };
+            (0..CHUNK).map(|_| vacant()).collect()
+        });
+        let cell = &chunk[slot.index() % CHUNK];
+        if cell.tag.compare_exchange(VACANT, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return Err(record);
+        }
+        // SAFETY: the tag went from VACANT to BUSY by our hand, so no other thread touches the record.
+        let place = unsafe { &mut *cell.record.get() };
+        let record = &*place.write(record);
+        cell.tag.store(slot.to_bits(), Ordering::Release);
+        Ok(record)
+    }
+
+    /// The record of `slot`.
+    ///
+    /// # Safety
+    /// The caller has put the record in and has not passed it on, nor taken it out.
+    pub(super) unsafe fn get(&self, slot: SlotId) -> Option<&R> {
+        let cell = self.cell(slot)?;
+        // SAFETY: by this function's contract the record is there and nobody else may move it.
+        let place = unsafe { &*cell.record.get() };
+        // SAFETY: as above, it was written by `put`.
+        Some(unsafe { place.assume_init_ref() })
+    }
+
+    /// Moves the record of `slot` out; `None` if it is not there (any more).
+    ///
+    /// # Safety
+    /// Neither librdkafka nor another thread uses the record's memory any more.
+    pub(super) unsafe fn take(&self, slot: SlotId) -> Option<R> {
+        self.claim(slot, |place| {
+            // SAFETY: the tag bore this slot's bits, so `put` wrote a record that nobody has taken since.
+            unsafe { place.assume_init_read() }
+        })
+    }
+
+    /// Drops the record of `slot` where it is; false if it is not there (any more).
+    ///
+    /// # Safety
+    /// As for [`Cells::take`].
+    pub(super) unsafe fn discard(&self, slot: SlotId) -> bool {
+        self.claim(slot, |place| {
+            // SAFETY: the tag bore this slot's bits, so `put` wrote a record that nobody has taken since.
+            unsafe { place.assume_init_drop() }
+        })
+        .is_some()
+    }
+
+    /// The records that are still in, once nobody borrows from them any more.
+    pub(crate) fn into_records(mut self) -> impl Iterator<Item = (SlotId, R)> {
+        let chunks = std::mem::take(&mut self.chunks);
+        chunks.into_iter().filter_map(OnceLock::into_inner).flat_map(<[_]>::into_vec).filter_map(|mut cell| {
+            let tag = std::mem::replace(cell.tag.get_mut(), VACANT);
+            if tag == VACANT || tag == BUSY {
+                return None;
+            }
+            let place = std::mem::replace(cell.record.get_mut(), MaybeUninit::uninit());
+            // SAFETY: the tag bore a slot's bits, so the record is there.
+            Some((SlotId::from_bits(tag), unsafe { place.assume_init() }))
+        })
+    }
+
+    fn cell(&self, slot: SlotId) -> Option<&Cell<R>> {
+        self.chunks.get(slot.index() / CHUNK)?.get()?.get(slot.index() % CHUNK)
+    }
+
+    fn claim<T>(&self, slot: SlotId, use_record: impl FnOnce(&mut MaybeUninit<R>) -> T) -> Option<T> {
+        let cell = self.cell(slot)?;
+        cell.tag.compare_exchange(slot.to_bits(), BUSY, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // SAFETY: the tag went from the slot's bits to BUSY by our hand, so no other thread touches the record.
+        let answer = use_record(unsafe { &mut *cell.record.get() });
+        cell.tag.store(VACANT, Ordering::Release);
+        Some(answer)
+    }
+}
+
+impl<R> Drop for Cell<R> {
+    fn drop(&mut self) {
+        let tag = *self.tag.get_mut();
+        if tag != VACANT && tag != BUSY {
+            // SAFETY: the tag bears a slot's bits, so the record is there.
+            unsafe { self.record.get_mut().assume_init_drop() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn take<R>(cells: &Cells<R>, slot: SlotId) -> Option<R> {
+        // SAFETY: nothing in these tests borrows a record's memory.
+        unsafe { cells.take(slot) }
+    }
+
+    #[test]
+    fn a_record_comes_out_once_and_only_by_its_own_generation() {
+        let cells = Cells::new(3000);
+        let slot = SlotId::new(2999, 7);
+        assert_eq!(cells.put(slot, "a"), Ok(&"a"));
+        assert_eq!(cells.put(SlotId::new(2999, 8), "b"), Err("b"), "the slot is in use");
+        assert_eq!(cells.put(SlotId::new(3000, 0), "c"), Err("c"), "no such slot");
+        assert_eq!(take(&cells, SlotId::new(2999, 6)), None);
+        assert_eq!(take(&cells, SlotId::new(1, 7)), None);
+        assert_eq!(take(&cells, slot), Some("a"));
+        assert_eq!(take(&cells, slot), None);
+    }
+
+    #[test]
+    fn what_is_left_is_dropped_or_given_back_once() {
+        let witness = Arc::new(());
+        let cells = Cells::new(10);
+        for index in 0..4 {
+            assert!(cells.put(SlotId::new(index, 1), witness.clone()).is_ok());
+        }
+        // SAFETY: nothing borrows a record's memory here.
+        assert!(unsafe { cells.discard(SlotId::new(0, 1)) });
+        assert_eq!(Arc::strong_count(&witness), 4);
+        let mut left = cells.into_records();
+        assert_eq!(left.next().map(|(slot, _)| slot), Some(SlotId::new(1, 1)));
+        drop(left);
+        assert_eq!(Arc::strong_count(&witness), 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! The native client and everything that must live exactly as long as it.
+
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aioproducer_core::SlotId;
+use rdkafka::client::{Client as Handle, DefaultClientContext};
+use rdkafka::config::{ClientConfig, NativeClientConfig};
+use rdkafka::error::KafkaError;
+use rdkafka_sys as sys;
+
+use super::cells::Cells;
+use super::topic::Topic;
+use crate::topics::TopicState;
+
+/// A producer client whose delivery reports come as events, with the records that it borrows.
+pub(crate) struct Client<R> {
+    native: ManuallyDrop<Handle<DefaultClientContext>>,
+    queue: Queue,
+    pub(super) topics: Mutex<Vec<Arc<Topic>>>,
+    pub(super) cells: ManuallyDrop<Cells<R>>,
+}
+
+/// The main queue: delivery reports, errors, log lines and statistics.
+struct Queue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for Queue {}
+// SAFETY: as above, also at the same time.
+unsafe impl Sync for Queue {}
+
+impl<R> Client<R> {
+    pub(crate) fn new(config: &ClientConfig, native: NativeClientConfig, capacity: usize) -> Result<Self, KafkaError> {
+        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
+        // SAFETY: the configuration is valid and ours.
+        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
+        let native = Handle::new(config, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, DefaultClientContext)?;
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(native.native_ptr()) };
+        let Some(queue) = NonNull::new(queue) else {
+            return Err(KafkaError::ClientCreation("it has no main queue".into()));
+        };
+        Ok(Self {
+            native: ManuallyDrop::new(native),
+            queue: Queue(queue),
+            topics: Mutex::new(Vec::new()),
+            cells: ManuallyDrop::new(Cells::new(capacity)),
+        })
+    }
+
+    /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
+    pub(crate) fn topic(&self, name: &str, state: impl FnOnce() -> TopicState) -> Option<Arc<Topic>> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = topics.iter().find(|topic| topic.name() == name) {
+            return Some(topic.clone());
+        }
+        let topic = Arc::new(Topic::new(self.ptr(), name, state())?);
+        topics.push(topic.clone());
+        Some(topic)
+    }
+
+    /// Waits until librdkafka holds no message and every event with reports was destroyed, or for the given time. Until
+    /// it returns lingering batches are sent at once. True if nothing is left.
+    pub(crate) fn flush(&self, timeout_ms: i32) -> bool {
+        // SAFETY: the client is alive.
+        let left = unsafe { sys::rd_kafka_flush(self.ptr(), timeout_ms) };
+        left == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    /// Asks librdkafka to fail what it holds, and does not wait for it.
+    pub(crate) fn purge(&self, queued: bool, in_flight: bool) {
+        let mut flags = sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        if queued {
+            flags |= sys::RD_KAFKA_PURGE_F_QUEUE;
+        }
+        if in_flight {
+            flags |= sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        }
+        // SAFETY: the client is alive; the flags are valid, so there is no error to answer to.
+        unsafe { sys::rd_kafka_purge(self.ptr(), flags) };
+    }
+
+    /// Makes a blocked [`Client::poll`], or else the next one, return empty-handed.
+    pub(crate) fn interrupt(&self) {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_yield(self.queue()) };
+    }
+
+    /// Ends the native client, which blocks, and gives back the records that it dropped without a report.
+    pub(crate) fn close(self) -> impl Iterator<Item = (SlotId, R)> {
+        let mut client = ManuallyDrop::new(self);
+        client.destroy();
+        // SAFETY: the wrapper forbids a second drop and is not used any more.
+        let topics = unsafe { ptr::read(&client.topics) };
+        drop(topics);
+        // SAFETY: as above; nothing borrows from the cells since the native client is gone.
+        let cells = unsafe { ManuallyDrop::take(&mut client.cells) };
+        cells.into_records()
+    }
+
+    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_t {
+        self.native.native_ptr()
+    }
+
+    pub(super) fn queue(&self) -> *mut sys::rd_kafka_queue_t {
+        self.queue.0.as_ptr()
+    }
+
+    /// Destroys handles, queue and client; to be called once. Topic states and cells stay.
+    fn destroy(&mut self) {
+        for topic in self.topics.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            // SAFETY: once for each handle, and no thread is inside a call since `self` is exclusive.
+            unsafe { topic.destroy() };
+        }
+        // SAFETY: once, and nobody polls since `self` is exclusive.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.0.as_ptr()) };
+        // SAFETY: once, and the client is not used any more.
+        unsafe { ManuallyDrop::drop(&mut self.native) };
+    }
+}
+
+impl<R> Drop for Client<R> {
+    fn drop(&mut self) {
+        self.destroy();
+        // SAFETY: once; nothing borrows from the cells since the native client is gone.
+        unsafe { ManuallyDrop::drop(&mut self.cells) };
+    }
+}

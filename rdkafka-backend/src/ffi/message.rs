@@ -1,0 +1,34 @@
+//! librdkafka's message, as we read and write it.
+
+use std::ffi::c_void;
+use std::mem::offset_of;
+
+use rdkafka_sys as sys;
+
+/// `rd_kafka_message_t`, with the error as a plain number: brokers may send codes that the bindings' enum lacks.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Entry {
+    pub(super) err: i32,
+    pub(super) rkt: *mut c_void,
+    pub(super) partition: i32,
+    pub(super) payload: *mut c_void,
+    pub(super) len: usize,
+    pub(super) key: *mut c_void,
+    pub(super) key_len: usize,
+    pub(super) offset: i64,
+    pub(super) opaque: *mut c_void,
+}
+
+const _: () = {
+    assert!(size_of::<Entry>() == size_of::<sys::rd_kafka_message_t>());
+    assert!(align_of::<Entry>() == align_of::<sys::rd_kafka_message_t>());
+    assert!(offset_of!(Entry, err) == offset_of!(sys::rd_kafka_message_t, err));
+    assert!(offset_of!(Entry, partition) == offset_of!(sys::rd_kafka_message_t, partition));
+    assert!(offset_of!(Entry, payload) == offset_of!(sys::rd_kafka_message_t, payload));
+    assert!(offset_of!(Entry, len) == offset_of!(sys::rd_kafka_message_t, len));
+    assert!(offset_of!(Entry, key) == offset_of!(sys::rd_kafka_message_t, key));
+    assert!(offset_of!(Entry, key_len) == offset_of!(sys::rd_kafka_message_t, key_len));
+    assert!(offset_of!(Entry, offset) == offset_of!(sys::rd_kafka_message_t, offset));
+    assert!(offset_of!(Entry, opaque) == offset_of!(sys::rd_kafka_message_t, _private));
+};

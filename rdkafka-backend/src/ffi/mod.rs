@@ -1,0 +1,25 @@
+//! The only place that talks to librdkafka without a net, and its safe face to the rest of the crate.
+//!
+//! What has to hold, and where it is kept:
+//! - Memory that librdkafka borrows (payloads of records, the state of topics) outlives its use: records stay in their
+//!   [`cells`] until the event that reports them was destroyed, topic states and the cells themselves until
+//!   `rd_kafka_destroy` has returned ([`Client`]'s drop order).
+//! - No Rust panic unwinds into C: the one callback is [`topic`]'s partitioner, which contains it.
+//! - Numbers from C are read as numbers: an error code that the bindings' enum does not know stays harmless.
+
+#![allow(unsafe_code, reason = "the FFI lives here and nowhere else")]
+
+mod cells;
+mod client;
+mod events;
+mod message;
+mod produce;
+mod topic;
+
+pub(crate) use client::Client;
+pub(crate) use events::{Polled, RawReport, error_text};
+pub(crate) use produce::{Outgoing, UNASSIGNED};
+pub(crate) use topic::Topic;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("a slot's bits travel in librdkafka's opaque pointers, which takes 64-bit pointers");

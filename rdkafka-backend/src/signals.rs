@@ -1,0 +1,127 @@
+//! What the driver asks of the backend's threads. Asking never waits.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aioproducer_core::backend::Backend;
+
+/// Requests to the control thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    pub(crate) flush: bool,
+    pub(crate) purge_queued: bool,
+    pub(crate) purge_in_flight: bool,
+    pub(crate) shut_down: bool,
+}
+
+/// Wakes workers and the control thread.
+pub(crate) struct Signals {
+    state: Mutex<State>,
+    worker: Condvar,
+    control: Condvar,
+}
+
+struct State {
+    /// Wake-ups that no worker has used yet. A worker that is busy finds one later, so none is lost; more than there are
+    /// workers are of no use.
+    permits: usize,
+    workers: usize,
+    requests: Requests,
+}
+
+impl Signals {
+    pub(crate) fn new(workers: usize) -> Self {
+        let state = State { permits: 0, workers, requests: Requests::default() };
+        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
+    }
+
+    /// Waits until there may be a batch; false when the worker is to end.
+    pub(crate) fn park(&self) -> bool {
+        let idle = |state: &mut State| state.permits == 0 && !state.requests.shut_down;
+        let mut state = self.worker.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        state.permits = state.permits.saturating_sub(1);
+        !state.requests.shut_down
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.lock().requests.shut_down
+    }
+
+    /// The requests since the last call; waits for one, at most as long as `patience` says.
+    pub(crate) fn requests(&self, patience: Option<Duration>) -> Requests {
+        let none = |state: &mut State| state.requests == Requests::default();
+        let state = self.lock();
+        let mut state = match patience {
+            None => self.control.wait_while(state, none).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                self.control.wait_timeout_while(state, patience, none).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        // The end of it all stays asked for.
+        let shut_down = state.requests.shut_down;
+        std::mem::replace(&mut state.requests, Requests { shut_down, ..Requests::default() })
+    }
+
+    fn request(&self, change: impl FnOnce(&mut Requests)) {
+        change(&mut self.lock().requests);
+        self.control.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Signals {
+    fn wake(&self) {
+        let mut state = self.lock();
+        state.permits = (state.permits + 1).min(state.workers);
+        drop(state);
+        self.worker.notify_one();
+    }
+
+    fn flush(&self) {
+        self.request(|requests| requests.flush = true);
+    }
+
+    fn purge(&self, queued: bool, in_flight: bool) {
+        self.request(|requests| {
+            requests.purge_queued |= queued;
+            requests.purge_in_flight |= in_flight;
+        });
+    }
+
+    fn shut_down(&self) {
+        self.request(|requests| requests.shut_down = true);
+        self.worker.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_park_is_kept_and_no_more_than_one_for_each_worker() {
+        let signals = Signals::new(2);
+        for _ in 0..5 {
+            signals.wake();
+        }
+        assert!(signals.park());
+        assert!(signals.park());
+        assert_eq!(signals.lock().permits, 0);
+        signals.shut_down();
+        assert!(!signals.park());
+    }
+
+    #[test]
+    fn requests_add_up_until_they_are_read() {
+        let signals = Signals::new(1);
+        signals.purge(true, false);
+        signals.purge(false, true);
+        signals.flush();
+        let asked = Requests { flush: true, purge_queued: true, purge_in_flight: true, shut_down: false };
+        assert_eq!(signals.requests(None), asked);
+        assert_eq!(signals.requests(Some(Duration::ZERO)), Requests::default());
+    }
+}

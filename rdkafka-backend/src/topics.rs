@@ -1,0 +1,201 @@
+//! What is known of a topic's partitions, and which one the next records go to.
+//!
+//! Nobody asks for metadata. While a topic's partitions are unknown, its records go to librdkafka without a partition;
+//! when metadata has come, librdkafka calls our partitioner for each of them, and with that call we learn how many
+//! partitions there are. From then on workers choose the partition themselves, which allows librdkafka's cheapest path.
+//! Every so often one batch takes the old way again, so that a change in the number of partitions is noticed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Partitioner;
+
+/// How long a partition count is trusted.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Bytes that go to one partition before keyless records move on to the next (as KIP-794 does).
+const STICKY_BYTES: usize = 16 * 1024;
+
+/// What a keyless record counts for when librdkafka asks for its partition, which does not tell its size.
+const ASSUMED_BYTES: usize = 256;
+
+/// How the records of a batch find their partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// librdkafka is to call [`TopicState::assign`] for each, now or when it knows the partitions.
+    Ask,
+    /// Keys decide among `count` partitions; records without one go to `sticky`.
+    Choose { count: i32, sticky: i32 },
+}
+
+pub(crate) struct TopicState {
+    partitioner: Partitioner,
+    chooser: Mutex<Chooser>,
+}
+
+struct Chooser {
+    /// 0 while it is unknown.
+    count: i32,
+    /// Partitions that have a leader.
+    available: Vec<i32>,
+    /// The next call of `assign` looks at the partitions anew.
+    stale: bool,
+    trusted_until: Option<Instant>,
+    sticky: Option<i32>,
+    spent: usize,
+    random: u64,
+}
+
+impl TopicState {
+    pub(crate) fn new(partitioner: Partitioner, seed: u64) -> Self {
+        let chooser = Chooser {
+            count: 0,
+            available: Vec::new(),
+            stale: true,
+            trusted_until: None,
+            sticky: None,
+            spent: 0,
+            random: seed | 1,
+        };
+        Self { partitioner, chooser: Mutex::new(chooser) }
+    }
+
+    /// Decides how a batch of `bytes` finds its partitions. One batch a second asks librdkafka.
+    pub(crate) fn plan(&self, now: Instant, bytes: usize) -> Plan {
+        let mut chooser = self.lock();
+        if chooser.count == 0 || chooser.trusted_until.is_none_or(|until| now >= until) {
+            chooser.trusted_until = (chooser.count != 0).then(|| now + REFRESH);
+            chooser.stale = true;
+            return Plan::Ask;
+        }
+        Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes) }
+    }
+
+    /// The partition for a key.
+    pub(crate) fn for_key(&self, key: &[u8], count: i32) -> Option<i32> {
+        self.partitioner.choose(key, count)
+    }
+
+    /// Forgets the partitions: one that we chose does not exist (any more).
+    pub(crate) fn forget(&self) {
+        self.lock().count = 0;
+    }
+
+    /// librdkafka's question, asked under its lock of the topic.
+    pub(crate) fn assign(&self, key: Option<&[u8]>, count: i32, available: impl Fn(i32) -> bool) -> Option<i32> {
+        let mut chooser = self.lock();
+        if chooser.stale || chooser.count != count {
+            chooser.observe(count, available);
+        }
+        match key {
+            None => Some(chooser.sticky(ASSUMED_BYTES)),
+            Some(key) => {
+                // The application's rule runs without our lock.
+                drop(chooser);
+                self.for_key(key, count)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chooser> {
+        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Chooser {
+    fn observe(&mut self, count: i32, available: impl Fn(i32) -> bool) {
+        self.count = count;
+        self.stale = false;
+        self.available.clear();
+        self.available.extend((0..count).filter(|partition| available(*partition)));
+        self.sticky = self.sticky.filter(|sticky| self.available.contains(sticky));
+    }
+
+    /// The partition for keyless records, of which `bytes` are about to go.
+    fn sticky(&mut self, bytes: usize) -> i32 {
+        let sticky = match self.sticky {
+            Some(sticky) if self.spent < STICKY_BYTES => sticky,
+            _ => {
+                self.spent = 0;
+                self.next()
+            }
+        };
+        self.sticky = Some(sticky);
+        self.spent = self.spent.saturating_add(bytes);
+        sticky
+    }
+
+    /// Another available partition by chance; any at all if none has a leader.
+    fn next(&mut self) -> i32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let place = |choices: usize| ((self.random >> 32) as usize).checked_rem(choices).unwrap_or(0);
+        let Some(last) = self.available.len().checked_sub(1) else {
+            return place(self.count.max(1) as usize) as i32;
+        };
+        // One place less than there are, and the last one stands in for the partition that is left.
+        let chosen = self.available[place(last.max(1))];
+        if Some(chosen) == self.sticky { self.available[last] } else { chosen }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> TopicState {
+        TopicState::new(Partitioner::Murmur2, 42)
+    }
+
+    #[test]
+    fn growth_is_noticed_within_the_refresh_interval() {
+        let (state, start) = (state(), Instant::now());
+        assert_eq!(state.plan(start, 1), Plan::Ask, "nothing is known yet");
+        assert!(state.assign(Some(b"k"), 3, |_| true).is_some());
+        assert_eq!(state.plan(start, 1), Plan::Ask, "not verified yet");
+        assert!(matches!(state.plan(start, 1), Plan::Choose { count: 3, .. }));
+        assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
+        assert!(state.assign(None, 5, |_| true).is_some());
+        assert!(matches!(state.plan(start + REFRESH, 1), Plan::Choose { count: 5, .. }));
+        state.forget();
+        assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
+    }
+
+    #[test]
+    fn keyless_records_stick_for_16_kib_and_then_move_to_an_available_partition() {
+        let (state, start) = (state(), Instant::now());
+        assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
+        assert_eq!(state.plan(start, 0), Plan::Ask);
+        assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
+        let sticky = || match state.plan(start, STICKY_BYTES / 2) {
+            Plan::Choose { sticky, .. } => sticky,
+            Plan::Ask => panic!("the count is known"),
+        };
+        let mut seen = [0; 4];
+        let mut last = None;
+        for _ in 0..300 {
+            let first = sticky();
+            assert_eq!(sticky(), first, "half of the bytes are left");
+            assert_ne!(Some(first), last, "the bytes are spent");
+            last = Some(first);
+            seen[first as usize] += 1;
+        }
+        assert_eq!(seen[2], 0, "it has no leader");
+        assert!(seen.iter().enumerate().all(|(partition, count)| partition == 2 || *count > 60), "{seen:?}");
+    }
+
+    #[test]
+    fn a_sticky_partition_that_loses_its_leader_is_left() {
+        let (state, start) = (state(), Instant::now());
+        let first = state.assign(None, 3, |_| true);
+        assert_eq!(state.plan(start, 1), Plan::Ask);
+        assert_ne!(state.assign(None, 3, |partition| Some(partition) != first), first);
+    }
+
+    #[test]
+    fn without_any_leader_there_is_still_a_partition() {
+        let answer = state().assign(None, 3, |_| false);
+        assert!(answer.is_some_and(|partition| (0..3).contains(&partition)));
+    }
+}

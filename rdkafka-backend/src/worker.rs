@@ -1,0 +1,202 @@
+//! A worker: takes batches from the driver and hands their records to librdkafka.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
+use aioproducer_core::{MessageBatch, SlotId, TopicId};
+
+use crate::Partitioner;
+use crate::failure;
+use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
+use crate::runs::Runs;
+use crate::signals::Signals;
+use crate::topics::{Plan, TopicState};
+
+/// The route of a record whose key has no valid partition.
+const NOWHERE: i32 = i32::MIN;
+
+/// Works until the backend is shut down. A batch that was taken is settled in any case.
+pub(crate) fn run<R: Message>(
+    client: &Client<R>,
+    exchange: &impl Exchange<R>,
+    signals: &Signals,
+    partitioner: &Partitioner,
+) {
+    let mut worker = Worker::new(client, partitioner);
+    let mut records = Vec::new();
+    while !signals.is_shut_down() {
+        match exchange.take(&mut records) {
+            Some(batch) => worker.hand_off(exchange, batch, &mut records),
+            None if signals.park() => {}
+            None => break,
+        }
+    }
+}
+
+/// One worker's scratch, reused from batch to batch: nothing is allocated for a record.
+struct Worker<'c, R> {
+    client: &'c Client<R>,
+    partitioner: &'c Partitioner,
+    /// By the number of the topic; `None` inside if librdkafka refuses its name.
+    topics: Vec<Option<Option<Arc<Topic>>>>,
+    outgoing: Outgoing<'c, R>,
+    /// The partition of each position.
+    routes: Vec<i32>,
+    /// Positions whose record has headers or a timestamp, in order.
+    rich: Vec<u32>,
+    runs: Runs,
+    rejected: Vec<(SlotId, Failure, R)>,
+}
+
+impl<'c, R: Message> Worker<'c, R> {
+    fn new(client: &'c Client<R>, partitioner: &'c Partitioner) -> Self {
+        Self {
+            client,
+            partitioner,
+            topics: Vec::new(),
+            outgoing: Outgoing::new(client),
+            routes: Vec::new(),
+            rich: Vec::new(),
+            runs: Runs::default(),
+            rejected: Vec::new(),
+        }
+    }
+
+    fn hand_off(&mut self, exchange: &impl Exchange<R>, batch: MessageBatch, records: &mut Vec<(SlotId, R)>) {
+        self.outgoing.clear();
+        match self.topic(exchange, batch.lane().topic()) {
+            Some(topic) => {
+                let plan = match batch.lane().partition() {
+                    Some(partition) => Route::All(partition),
+                    None => match topic.state().plan(Instant::now(), batch.bytes()) {
+                        Plan::Ask => Route::All(UNASSIGNED),
+                        Plan::Choose { count, sticky } => Route::Each { count, sticky },
+                    },
+                };
+                self.stage(topic.state(), plan, records);
+                self.send(&topic, plan);
+            }
+            None => {
+                let unknown = failure::of(failure::UNKNOWN_TOPIC, Status::NotPersisted);
+                self.rejected.extend(records.drain(..).map(|(slot, record)| (slot, unknown, record)));
+            }
+        }
+        let rejected = self.rejected.drain(..).map(|(slot, failure, record)| Unsent::Rejected(slot, failure, record));
+        let unsent = self.outgoing.unsent().map(|(slot, code, record)| match code {
+            None => Unsent::Refused(slot, record),
+            Some(code) => Unsent::Rejected(slot, failure::of(code, Status::NotPersisted), record),
+        });
+        exchange.settle(batch, rejected.chain(unsent));
+    }
+
+    /// The topic's handle. It is created when the first record of the topic comes by.
+    fn topic(&mut self, exchange: &impl Exchange<R>, id: TopicId) -> Option<Arc<Topic>> {
+        let index = id.0 as usize;
+        if self.topics.len() <= index {
+            self.topics.resize(index + 1, None);
+        }
+        let (client, partitioner) = (self.client, self.partitioner);
+        let create = || {
+            let seed = std::hash::RandomState::new();
+            let seed = std::hash::BuildHasher::hash_one(&seed, id.0);
+            client.topic(exchange.topic_name(id)?, || TopicState::new(partitioner.clone(), seed))
+        };
+        self.topics[index].get_or_insert_with(create).clone()
+    }
+
+    /// Moves the records to where they stay, and chooses their partitions.
+    fn stage(&mut self, state: &TopicState, plan: Route, records: &mut Vec<(SlotId, R)>) {
+        self.routes.clear();
+        self.rich.clear();
+        for (slot, record) in records.drain(..) {
+            let position = self.outgoing.len() as u32;
+            match self.outgoing.stage(slot, record) {
+                Ok(record) => {
+                    if record.header_count() > 0 || record.timestamp().is_some() {
+                        self.rich.push(position);
+                    }
+                    if let Route::Each { count, sticky } = plan {
+                        let key = record.key();
+                        self.routes.push(key.map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE)));
+                    }
+                }
+                Err(record) => self.rejected.push((slot, failure::slot_in_use(), record)),
+            }
+        }
+    }
+
+    /// Sends what was staged: records with headers or a timestamp one by one, those between them in bulk.
+    fn send(&mut self, topic: &Topic, plan: Route) {
+        let rich = std::mem::take(&mut self.rich);
+        let mut start = 0;
+        for position in rich.iter().map(|position| *position as usize) {
+            self.send_plain(topic, plan, start, position);
+            self.send_rich(topic, plan, position);
+            start = position + 1;
+        }
+        self.send_plain(topic, plan, start, self.outgoing.len());
+        self.rich = rich;
+    }
+
+    fn send_rich(&mut self, topic: &Topic, plan: Route, position: usize) {
+        match plan {
+            Route::All(partition) => self.outgoing.send_one(topic, partition, position),
+            Route::Each { .. } if self.routes[position] == NOWHERE => self.outgoing.reject(position),
+            Route::Each { .. } => {
+                self.outgoing.send_one(topic, self.routes[position], position);
+                if self.outgoing.reopen(position) {
+                    topic.state().forget();
+                    self.outgoing.send_one(topic, UNASSIGNED, position);
+                }
+            }
+        }
+    }
+
+    fn send_plain(&mut self, topic: &Topic, plan: Route, start: usize, end: usize) {
+        if start == end {
+            return;
+        }
+        let routes = match plan {
+            Route::All(partition) => return self.outgoing.send_range(topic, partition, start..end),
+            Route::Each { .. } => &self.routes[start..end],
+        };
+        let first = routes[0];
+        if first != NOWHERE && routes.iter().all(|route| *route == first) {
+            self.outgoing.send_range(topic, first, start..end);
+        } else {
+            self.runs.group(start, routes);
+            for (partition, positions) in self.runs.iter() {
+                if partition == NOWHERE {
+                    positions.iter().for_each(|position| self.outgoing.reject(*position as usize));
+                } else {
+                    self.outgoing.send_positions(topic, partition, positions);
+                }
+            }
+        }
+        self.send_again(topic, start, end);
+    }
+
+    /// Partitions that we chose and that do not exist (any more): librdkafka, which knows better, asks our partitioner.
+    /// All records of such a partition come here, so those of one key keep their order.
+    fn send_again(&mut self, topic: &Topic, start: usize, end: usize) {
+        if self.outgoing.all_sent() {
+            return;
+        }
+        let (routes, outgoing) = (&self.routes, &mut self.outgoing);
+        self.runs.collect((start..end).filter(|at| routes[*at] != NOWHERE && outgoing.reopen(*at)));
+        if !self.runs.collected().is_empty() {
+            topic.state().forget();
+            self.outgoing.send_positions(topic, UNASSIGNED, self.runs.collected());
+        }
+    }
+}
+
+/// Where the records of a batch go.
+#[derive(Clone, Copy)]
+enum Route {
+    /// To one partition, or with none to have librdkafka ask.
+    All(i32),
+    /// Each where its key belongs among `count`, or without a key to `sticky`.
+    Each { count: i32, sticky: i32 },
+}
