@@ -379,6 +379,33 @@ mod loom_tests {
     }
 
     #[test]
+    fn loom_the_last_waker_counts() {
+        race(false, |mut handle| {
+            let early = handle.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(early.is_ready() || read(handle) == Ok((TopicId(4), AT)));
+        });
+    }
+
+    #[test]
+    fn loom_who_goes_takes_no_waker_of_the_next() {
+        loom::model(|| {
+            let mut completions = Completions::<u32, ()>::new(Arc::new(()));
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut wakers = Vec::new();
+            let (cell, mut handle) = completions.acquire();
+            assert!(handle.poll(&mut cx).is_pending());
+            let going = thread::spawn(move || drop(handle));
+            completions.complete_delivered(cell, TopicId(4), AT, &mut wakers);
+            wakers.clear();
+            let (cell, mut next) = completions.acquire();
+            assert!(next.poll(&mut cx).is_pending());
+            completions.complete_delivered(cell, TopicId(4), AT, &mut wakers);
+            assert_eq!(wakers.len(), 1);
+            going.join().unwrap();
+        });
+    }
+
+    #[test]
     fn loom_readers_give_back_at_the_same_time_as_cells_are_taken() {
         loom::model(|| {
             let mut completions = Completions::<u32, ()>::new(Arc::new(()));
@@ -397,6 +424,9 @@ mod loom_tests {
             let (second, _two) = completions.acquire();
             assert_ne!(first, second);
             giving.join().unwrap();
+            let others = [completions.acquire(), completions.acquire()];
+            assert!(others.iter().all(|(cell, _)| *cell != first && *cell != second));
+            assert!(completions.segments.len() <= 2, "a cell was lost");
         });
     }
 }

@@ -1,32 +1,68 @@
 //! Tasks that wait for room in the pool: first come, first served.
 
-use std::collections::VecDeque;
 use std::task::Waker;
+
+/// No place: the end of a list.
+const NIL: u32 = u32::MAX;
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaiterId(u64);
+pub(crate) struct WaiterId {
+    index: u32,
+    generation: u32,
+}
 
 struct Waiter {
     bytes: usize,
     /// `None` once woken, until the task asks again.
     waker: Option<Waker>,
-    left: bool,
+    /// The number of its arrival.
+    arrival: u64,
+    previous: u32,
+    /// The waiter behind, or, in a vacant place, the next vacant one.
+    next: u32,
+    /// Which use of the place this is.
+    generation: u32,
 }
 
 /// The queue. Only its head may enter the pool, so a large record is not overtaken by small ones behind it.
-#[derive(Default)]
+///
+/// Every call but [`Waiters::wake_all`] takes a time that does not grow with the queue, apart from the wake-ups that it
+/// hands out. The memory follows the most waiters that there were at once.
 pub(crate) struct Waiters {
-    /// In order of arrival; those who left in the middle stay until they come to the front.
-    queue: VecDeque<Waiter>,
-    /// The number of the queue's first place.
-    first: u64,
+    places: Vec<Waiter>,
+    vacant: u32,
+    head: u32,
+    tail: u32,
     len: usize,
+    /// Waiters with a waker.
+    asleep: usize,
+    /// The first waiter that no room was promised to. Those before it were woken together.
+    frontier: u32,
+    /// Who arrived before this number is before the frontier.
+    promised_before: u64,
+    /// How many those are.
+    promised: usize,
+    /// The room they take, in bytes.
+    promised_bytes: usize,
+    arrivals: u64,
 }
 
 impl Waiters {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self {
+            places: Vec::new(),
+            vacant: NIL,
+            head: NIL,
+            tail: NIL,
+            len: 0,
+            asleep: 0,
+            frontier: NIL,
+            promised_before: 0,
+            promised: 0,
+            promised_bytes: 0,
+            arrivals: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -39,67 +75,139 @@ impl Waiters {
 
     /// Takes the last place, for a record of `bytes`.
     pub(crate) fn join(&mut self, bytes: usize, waker: &Waker) -> WaiterId {
-        self.queue.push_back(Waiter { bytes, waker: Some(waker.clone()), left: false });
+        let waker = Some(waker.clone());
+        let (arrival, previous, next) = (self.arrivals, self.tail, NIL);
+        let index = self.vacant;
+        let (index, generation) = match self.places.get_mut(index as usize) {
+            Some(place) => {
+                self.vacant = place.next;
+                *place = Waiter { bytes, waker, arrival, previous, next, generation: place.generation };
+                (index, place.generation)
+            }
+            None => {
+                self.places.push(Waiter { bytes, waker, arrival, previous, next, generation: 0 });
+                (self.places.len() as u32 - 1, 0)
+            }
+        };
+        self.link(previous, index);
+        self.tail = index;
+        if self.frontier == NIL {
+            self.frontier = index;
+        }
+        self.arrivals += 1;
         self.len += 1;
-        WaiterId(self.first + self.queue.len() as u64 - 1)
+        self.asleep += 1;
+        WaiterId { index, generation }
     }
 
     pub(crate) fn is_head(&self, id: WaiterId) -> bool {
-        id.0 == self.first && !self.queue.is_empty()
+        id.index == self.head && self.get(id).is_some()
     }
 
-    /// Names whom to wake from now on.
+    /// Names whom to wake from now on: the task asked and may not enter.
     pub(crate) fn update(&mut self, id: WaiterId, waker: &Waker) {
-        if let Some(waiter) = self.get_mut(id) {
-            match &mut waiter.waker {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
+        if self.get(id).is_none() {
+            return;
+        }
+        if id.index == self.head {
+            // The room that was promised is not there.
+            self.frontier = self.head;
+            (self.promised, self.promised_bytes, self.promised_before) = (0, 0, 0);
+        }
+        match &mut self.places[id.index as usize].waker {
+            Some(known) => known.clone_from(waker),
+            none => {
+                *none = Some(waker.clone());
+                self.asleep += 1;
             }
         }
     }
 
-    /// Gives up a place. The next in line is considered at the next [`Waiters::grant`].
+    /// Gives up a place, in whatever way the wait ended. The next in line is considered at the next
+    /// [`Waiters::grant`], which must follow.
     pub(crate) fn leave(&mut self, id: WaiterId) {
-        let Some(waiter) = self.get_mut(id).filter(|waiter| !waiter.left) else { return };
-        waiter.left = true;
-        waiter.waker = None;
-        self.len -= 1;
-        while self.queue.front().is_some_and(|waiter| waiter.left) {
-            self.queue.pop_front();
-            self.first += 1;
+        if self.get(id).is_none() {
+            return;
         }
+        let place = &mut self.places[id.index as usize];
+        let (previous, next) = (place.previous, place.next);
+        place.generation = place.generation.wrapping_add(1);
+        place.next = std::mem::replace(&mut self.vacant, id.index);
+        if place.waker.take().is_some() {
+            self.asleep -= 1;
+        }
+        if place.arrival < self.promised_before {
+            self.promised -= 1;
+            self.promised_bytes -= place.bytes;
+        }
+        if self.frontier == id.index {
+            self.frontier = next;
+        }
+        self.link(previous, next);
+        match self.places.get_mut(next as usize) {
+            Some(behind) => behind.previous = previous,
+            None => self.tail = previous,
+        }
+        self.len -= 1;
     }
 
-    /// Wakes those at the front who fit into the pool together; `fits` is asked with a count of records and the sum of
-    /// their bytes.
+    /// Wakes those at the front who fit into the pool together, each once until it asks again; `fits` is asked with a
+    /// count of records and the sum of their bytes.
     pub(crate) fn grant(&mut self, mut fits: impl FnMut(usize, usize) -> bool, wakers: &mut Vec<Waker>) {
-        let (mut count, mut bytes) = (0, 0_usize);
-        for waiter in self.queue.iter_mut().filter(|waiter| !waiter.left) {
-            count += 1;
-            bytes = bytes.saturating_add(waiter.bytes);
-            if !fits(count, bytes) {
-                break;
+        // A head with a waker asked too early, when it was not yet the head.
+        if let Some(head) = self.places.get_mut(self.head as usize)
+            && head.arrival < self.promised_before
+            && head.waker.is_some()
+            && fits(1, head.bytes)
+        {
+            wakers.extend(head.waker.take());
+            self.asleep -= 1;
+        }
+        while let Some(next) = self.places.get_mut(self.frontier as usize) {
+            let bytes = self.promised_bytes.saturating_add(next.bytes);
+            if !fits(self.promised + 1, bytes) {
+                return;
             }
-            wakers.extend(waiter.waker.take());
+            if let Some(waker) = next.waker.take() {
+                wakers.push(waker);
+                self.asleep -= 1;
+            }
+            self.promised += 1;
+            self.promised_bytes = bytes;
+            self.promised_before = next.arrival + 1;
+            self.frontier = next.next;
         }
     }
 
     /// Wakes everybody.
     pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.queue.iter_mut().filter_map(|waiter| waiter.waker.take()));
+        if self.asleep > 0 {
+            wakers.extend(self.places.iter_mut().filter_map(|waiter| waiter.waker.take()));
+            self.asleep = 0;
+        }
     }
 
-    fn get_mut(&mut self, id: WaiterId) -> Option<&mut Waiter> {
-        let at = usize::try_from(id.0.checked_sub(self.first)?).ok()?;
-        self.queue.get_mut(at)
+    /// Makes `next` the one behind `previous`, or the head.
+    fn link(&mut self, previous: u32, next: u32) {
+        match self.places.get_mut(previous as usize) {
+            Some(before) => before.next = next,
+            None => self.head = next,
+        }
+    }
+
+    fn get(&self, id: WaiterId) -> Option<&Waiter> {
+        self.places.get(id.index as usize).filter(|waiter| waiter.generation == id.generation)
     }
 }
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -109,6 +217,12 @@ mod tests {
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
         }
     }
 
@@ -132,7 +246,7 @@ mod tests {
         }
         grant(&mut waiters, 2, 100);
         grant(&mut waiters, 2, 100);
-        let woken: Vec<_> = tasks.iter().map(|(count, _)| count.0.load(Ordering::Relaxed)).collect();
+        let woken: Vec<_> = tasks.iter().map(|(count, _)| count.get()).collect();
         assert_eq!(woken, [1, 1, 0, 0]);
     }
 
@@ -143,9 +257,9 @@ mod tests {
         waiters.join(50, &large_waker);
         waiters.join(1, &small_waker);
         grant(&mut waiters, 10, 49);
-        assert_eq!((large.0.load(Ordering::Relaxed), small.0.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((large.get(), small.get()), (0, 0));
         grant(&mut waiters, 10, 51);
-        assert_eq!((large.0.load(Ordering::Relaxed), small.0.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!((large.get(), small.get()), (1, 1));
     }
 
     #[test]
@@ -155,24 +269,149 @@ mod tests {
         let first = waiters.join(1, &first_waker);
         let place = waiters.join(1, &second_waker);
         grant(&mut waiters, 1, 1);
-        assert_eq!(second.0.load(Ordering::Relaxed), 0);
+        assert_eq!(second.get(), 0);
         waiters.leave(first);
         assert!(waiters.is_head(place));
         grant(&mut waiters, 1, 1);
-        assert_eq!(second.0.load(Ordering::Relaxed), 1);
+        assert_eq!(second.get(), 1);
         waiters.leave(place);
         waiters.leave(place);
-        assert!(waiters.is_empty() && waiters.queue.is_empty());
+        assert!(waiters.is_empty() && !waiters.is_head(place));
     }
 
     #[test]
-    fn who_leaves_in_the_middle_is_skipped() {
+    fn who_asks_before_it_is_the_head_is_woken_again() {
+        let mut waiters = Waiters::new();
+        let ((_, first_waker), (second, second_waker)) = (task(), task());
+        let first = waiters.join(1, &first_waker);
+        let place = waiters.join(1, &second_waker);
+        grant(&mut waiters, 2, 2);
+        waiters.update(place, &second_waker);
+        grant(&mut waiters, 2, 2);
+        assert_eq!(second.get(), 1);
+        waiters.leave(first);
+        grant(&mut waiters, 1, 1);
+        assert_eq!(second.get(), 2);
+    }
+
+    #[test]
+    fn those_who_come_and_go_behind_a_waiting_head_take_no_memory() {
         let mut waiters = Waiters::new();
         let (_, waker) = task();
-        let ids: Vec<_> = (0..3).map(|_| waiters.join(1, &waker)).collect();
+        let head = waiters.join(100, &waker);
+        for _ in 0..10_000 {
+            let ids = [1, 2, 3].map(|bytes| waiters.join(bytes, &waker));
+            [1, 0, 2].into_iter().for_each(|at| waiters.leave(ids[at]));
+        }
+        assert!(waiters.is_head(head));
+        assert_eq!((waiters.len(), waiters.places.len()), (1, 4));
+    }
+
+    #[test]
+    fn s10_everybody_is_woken_once() {
+        let mut waiters = Waiters::new();
+        let tasks: Vec<_> = (0..3).map(|_| task()).collect();
+        let ids: Vec<_> = tasks.iter().map(|(_, waker)| waiters.join(1, waker)).collect();
         waiters.leave(ids[1]);
-        assert_eq!(waiters.len(), 2);
-        waiters.leave(ids[0]);
-        assert!(waiters.is_head(ids[2]));
+        let mut wakers = Vec::new();
+        waiters.wake_all(&mut wakers);
+        waiters.wake_all(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        assert_eq!(tasks.iter().map(|(count, _)| count.get()).collect::<Vec<_>>(), [1, 0, 1]);
+    }
+
+    const SLOTS: usize = 4;
+    const BYTES: usize = 100;
+
+    /// A pool and the tasks that want to enter it, in order of arrival.
+    struct Model {
+        waiters: Waiters,
+        waiting: VecDeque<Task>,
+        pool: Vec<usize>,
+        most: usize,
+    }
+
+    struct Task {
+        id: WaiterId,
+        bytes: usize,
+        count: Arc<Count>,
+        /// Wake-ups that it has acted on.
+        seen: usize,
+    }
+
+    impl Model {
+        fn room(&self, count: usize, bytes: usize) -> bool {
+            self.pool.len() + count <= SLOTS && self.pool.iter().sum::<usize>() + bytes <= BYTES
+        }
+
+        fn join(&mut self, bytes: usize) {
+            if self.waiters.is_empty() && self.room(1, bytes) {
+                self.pool.push(bytes);
+            } else {
+                let (count, waker) = task();
+                let id = self.waiters.join(bytes, &waker);
+                self.waiting.push_back(Task { id, bytes, count, seen: 0 });
+                self.most = self.most.max(self.waiting.len());
+            }
+        }
+
+        fn poll(&mut self, at: usize) {
+            let task = &mut self.waiting[at];
+            task.seen = task.count.get();
+            let (id, bytes) = (task.id, task.bytes);
+            assert_eq!(self.waiters.is_head(id), at == 0);
+            if at == 0 && self.room(1, bytes) {
+                self.pool.push(bytes);
+                self.waiting.pop_front();
+                self.waiters.leave(id);
+            } else {
+                let waker = Waker::from(Arc::clone(&self.waiting[at].count));
+                self.waiters.update(id, &waker);
+            }
+        }
+
+        fn settle(&mut self) {
+            let (slots, bytes) = (self.pool.len(), self.pool.iter().sum::<usize>());
+            grant(&mut self.waiters, SLOTS - slots, BYTES - bytes);
+            assert_eq!(self.waiters.len(), self.waiting.len());
+            assert!(self.waiters.places.len() <= self.most);
+            assert!(self.waiting.iter().all(|task| task.count.get() <= task.seen + 1), "woken twice");
+            if let Some(head) = self.waiting.front()
+                && self.room(1, head.bytes)
+            {
+                assert!(head.count.get() > head.seen, "the head fits and sleeps");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn s01_s05_nobody_is_forgotten(steps in prop::collection::vec((0..5_u8, 0..100_usize), 1..200)) {
+            let mut model = Model { waiters: Waiters::new(), waiting: VecDeque::new(), pool: Vec::new(), most: 0 };
+            for (step, number) in steps {
+                let at = (!model.waiting.is_empty()).then(|| number % model.waiting.len());
+                let woken = model.waiting.iter().position(|task| task.count.get() > task.seen);
+                match (step, at, woken) {
+                    (0, ..) => model.join(number),
+                    (1, _, Some(at)) | (2, Some(at), _) => model.poll(at),
+                    (3, Some(at), _) => {
+                        let task = model.waiting.remove(at).unwrap();
+                        model.waiters.leave(task.id);
+                    }
+                    (4, ..) if !model.pool.is_empty() => drop(model.pool.swap_remove(number % model.pool.len())),
+                    _ => {}
+                }
+                model.settle();
+            }
+            // From here on the pool drains, and only those act who were woken.
+            model.pool.clear();
+            model.settle();
+            while let Some(woken) = model.waiting.iter().rposition(|task| task.count.get() > task.seen) {
+                model.poll(woken);
+                model.pool.clear();
+                model.settle();
+            }
+            prop_assert!(model.waiting.is_empty());
+        }
     }
 }
