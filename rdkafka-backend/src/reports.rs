@@ -17,6 +17,7 @@ const CHUNK: usize = 1024;
 /// Works until `stop` is set and no event is left.
 pub(crate) fn run<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, stop: &AtomicBool) {
     let mut reports = Vec::new();
+    let mut fatal = false;
     loop {
         let stopping = stop.load(Ordering::Acquire);
         let mut wait = !stopping;
@@ -25,8 +26,11 @@ pub(crate) fn run<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, s
             match client.poll(wait, &mut reports) {
                 Polled::Nothing => break,
                 Polled::Reports => {}
-                Polled::Fatal(failure) => events::fatal(exchange, failure),
-                Polled::Other => {}
+                Polled::Fatal(failure) if !fatal => {
+                    fatal = true;
+                    events::fatal(exchange, failure);
+                }
+                Polled::Fatal(_) | Polled::Other => {}
             }
             (wait, idle) = (false, false);
         }

@@ -17,7 +17,7 @@ pub(crate) enum Polled {
     Nothing,
     /// Delivery reports were appended.
     Reports,
-    /// The client met an error that it cannot recover from.
+    /// The client has met an error that it cannot recover from, maybe some time ago.
     Fatal(Failure),
     /// Something that is not acted on.
     Other,
@@ -65,7 +65,7 @@ impl<R> Client<R> {
                 }
                 Polled::Reports
             }
-            sys::RD_KAFKA_EVENT_ERROR => self.error(event),
+            sys::RD_KAFKA_EVENT_ERROR => self.error(),
             _ => Polled::Other,
         };
         // SAFETY: once; nothing refers to the event or its messages any more.
@@ -85,15 +85,14 @@ impl<R> Client<R> {
         unsafe { self.cells.take(report.slot) }
     }
 
-    fn error(&self, event: *mut sys::rd_kafka_event_t) -> Polled {
-        // SAFETY: the event is alive; global errors are librdkafka's own codes, which the bindings know.
-        let code = unsafe { sys::rd_kafka_event_error(event) };
-        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL {
-            return Polled::Other;
-        }
+    /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
+    fn error(&self) -> Polled {
         // SAFETY: the client is alive, and no text is asked for.
         let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
-        Polled::Fatal(failure::fatal(cause as i32))
+        match cause as i32 {
+            0 => Polled::Other,
+            cause => Polled::Fatal(failure::fatal(cause)),
+        }
     }
 }
 

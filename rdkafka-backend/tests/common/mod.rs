@@ -1,0 +1,403 @@
+//! A driver's side of the seam that keeps every record's account, and helpers to wait and to read back.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use aioproducer_core::backend::{
+    Backend, Connect, Delivered, Exchange, Failure, Message, Outcome, Report, Status, Unsent,
+};
+use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
+use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::{Offset, TopicPartitionList};
+
+pub(crate) const TOPIC: &str = "t";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) type Header = (String, Option<Vec<u8>>);
+
+/// Bytes that are overwritten before they are freed: who reads them late does not see a whole payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payload(pub(crate) Vec<u8>);
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.0.fill(0xdd);
+        std::hint::black_box(&self.0);
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rec {
+    pub(crate) id: u64,
+    pub(crate) topic: u32,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Payload>,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: Vec<Header>,
+}
+
+impl Rec {
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, ..Self::default() }.payload(id.to_string())
+    }
+
+    pub(crate) fn payload(mut self, payload: impl Into<Vec<u8>>) -> Self {
+        self.payload = Some(Payload(payload.into()));
+        self
+    }
+
+    pub(crate) fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    pub(crate) fn to(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
+        self.headers.push((name.into(), value.map(<[u8]>::to_vec)));
+        self
+    }
+}
+
+impl Record for Rec {
+    fn lane(&self) -> Lane {
+        Lane::new(TopicId(self.topic), self.partition)
+    }
+
+    fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, |payload| payload.0.len())
+    }
+}
+
+impl Message for Rec {
+    fn payload(&self) -> Option<&[u8]> {
+        self.payload.as_ref().map(|payload| payload.0.as_slice())
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
+    fn timestamp(&self) -> Option<i64> {
+        self.timestamp
+    }
+
+    fn header_count(&self) -> usize {
+        self.headers.len()
+    }
+
+    fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        self.headers.get(index).map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+}
+
+pub(crate) type Fate = Result<Delivered, (Failure, Rec)>;
+
+type Waiting = VecDeque<(SlotId, Rec)>;
+
+#[derive(Default)]
+struct State {
+    /// With what waits there, and whether its batch is out.
+    lanes: Vec<(Lane, Waiting, bool)>,
+    free: Vec<u32>,
+    generations: Vec<u32>,
+    /// By slot: which record is out with it.
+    out: HashMap<SlotId, u64>,
+    fates: HashMap<u64, Fate>,
+    refusals: usize,
+    waiting_for_reports: bool,
+    flushing: bool,
+    fatal: Option<Failure>,
+    ended: bool,
+    violations: Vec<String>,
+}
+
+/// Keeps lanes exclusive, and offers nothing after a refusal until a report came.
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+    changed: Condvar,
+    batch: usize,
+    topics: Vec<String>,
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let (state, timeout) = self.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !done(state)).unwrap();
+        assert!(!timeout.timed_out(), "{what}: {} outcomes, {} out", state.fates.len(), state.out.len());
+        state
+    }
+
+    fn resolve(state: &mut State, slot: SlotId, fate: Fate) {
+        if state.ended {
+            state.violations.push(format!("{slot:?} after the end"));
+        }
+        let Some(id) = state.out.remove(&slot) else {
+            return state.violations.push(format!("{slot:?} is not out"));
+        };
+        if let Err((_, record)) = &fate
+            && record.id != id
+        {
+            state.violations.push(format!("{} came back for {id}", record.id));
+        }
+        if state.fates.insert(id, fate).is_some() {
+            state.violations.push(format!("{id} twice"));
+        }
+        state.generations[slot.index()] += 1;
+        state.free.push(slot.index() as u32);
+    }
+}
+
+impl Exchange<Rec> for Ledger {
+    fn take(&self, records: &mut Vec<(SlotId, Rec)>) -> Option<MessageBatch> {
+        let mut state = self.lock();
+        if state.waiting_for_reports && !state.out.is_empty() {
+            return None;
+        }
+        let State { lanes, out, .. } = &mut *state;
+        let (lane, queue, busy) = lanes.iter_mut().find(|(_, queue, busy)| !busy && !queue.is_empty())?;
+        *busy = true;
+        let lane = *lane;
+        let count = queue.len().min(self.batch);
+        let start = records.len();
+        records.extend(queue.drain(..count));
+        let taken = &records[start..];
+        out.extend(taken.iter().map(|(slot, record)| (*slot, record.id)));
+        let limits = BatchLimits { records: u32::MAX, bytes: usize::MAX };
+        let sizes = taken.iter().map(|(_, record)| (record.lane(), record.size()));
+        Some(MessageBatch::create(limits, lane, CutReason::Idle, sizes).unwrap())
+    }
+
+    fn settle<I: Iterator<Item = Unsent<Rec>>>(&self, batch: MessageBatch, unsent: I) {
+        let mut state = self.lock();
+        let mut refused = VecDeque::new();
+        for unsent in unsent {
+            match unsent {
+                Unsent::Refused(slot, record) => {
+                    assert_eq!(state.out.remove(&slot), Some(record.id));
+                    refused.push_back((slot, record));
+                }
+                Unsent::Rejected(slot, failure, record) => Self::resolve(&mut state, slot, Err((failure, record))),
+            }
+        }
+        state.refusals += refused.len();
+        state.waiting_for_reports |= !refused.is_empty();
+        let (_, queue, busy) = state.lanes.iter_mut().find(|(lane, ..)| *lane == batch.lane()).unwrap();
+        *busy = false;
+        refused.append(queue);
+        *queue = refused;
+        self.changed.notify_all();
+    }
+
+    fn report<I: Iterator<Item = Report<Rec>>>(&self, reports: I) {
+        let mut state = self.lock();
+        for Report { slot, outcome } in reports {
+            let fate = match outcome {
+                Outcome::Delivered(at) => Ok(at),
+                Outcome::Failed(failure, record) => Err((failure, record)),
+            };
+            Self::resolve(&mut state, slot, fate);
+        }
+        state.waiting_for_reports = false;
+        self.changed.notify_all();
+    }
+
+    fn flushing(&self) -> bool {
+        let state = self.lock();
+        state.flushing && !(state.out.is_empty() && state.lanes.iter().all(|(_, queue, _)| queue.is_empty()))
+    }
+
+    fn topic_name(&self, topic: TopicId) -> Option<&str> {
+        self.topics.get(topic.0 as usize).map(String::as_str)
+    }
+
+    fn fatal(&self, failure: Failure) {
+        self.lock().fatal = Some(failure);
+        self.changed.notify_all();
+    }
+
+    fn ended(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+}
+
+/// A connected backend with its ledger.
+pub(crate) struct Rig {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+impl Rig {
+    pub(crate) fn new(config: &[(&str, &str)], broker: &EmbeddedBroker, workers: usize, batch: usize) -> Self {
+        Self::with(Librdkafka::new(client(broker.bootstrap_servers(), config)).workers(workers), batch, &[TOPIC])
+    }
+
+    pub(crate) fn with(backend: Librdkafka, batch: usize, topics: &[&str]) -> Self {
+        Self::try_with(backend, batch, topics).unwrap()
+    }
+
+    pub(crate) fn try_with(mut backend: Librdkafka, batch: usize, topics: &[&str]) -> Result<Self, ConfigError> {
+        const CAPACITY: u32 = 20_000;
+        let state =
+            State { free: (0..CAPACITY).rev().collect(), generations: vec![0; CAPACITY as usize], ..State::default() };
+        let topics = topics.iter().map(|name| (*name).to_owned()).collect();
+        let ledger = Arc::new(Ledger { state: Mutex::new(state), changed: Condvar::new(), batch, topics });
+        Connect::<Rec>::limits(&mut backend, None)?;
+        let backend = backend.connect(ledger.clone(), CAPACITY as usize)?;
+        Ok(Self { ledger, backend })
+    }
+
+    pub(crate) fn send(&self, records: impl IntoIterator<Item = Rec>) {
+        for record in records {
+            let mut state = self.ledger.wait("a slot", |state| !state.free.is_empty());
+            let index = state.free.pop().unwrap();
+            let slot = SlotId::new(index, state.generations[index as usize]);
+            let lane = record.lane();
+            if !state.lanes.iter().any(|(known, ..)| *known == lane) {
+                state.lanes.push((lane, VecDeque::new(), false));
+            }
+            let (_, queue, _) = state.lanes.iter_mut().find(|(known, ..)| *known == lane).unwrap();
+            queue.push_back((slot, record));
+            drop(state);
+            self.backend.wake();
+        }
+    }
+
+    /// Waits until `count` records have their outcome.
+    pub(crate) fn wait(&self, count: usize) {
+        // After a refusal a report makes batches available again; the driver's part is to say so.
+        let start = Instant::now();
+        loop {
+            let state = self.ledger.lock();
+            if state.fates.len() >= count {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{} of {count} outcomes", state.fates.len());
+            drop(self.ledger.changed.wait_timeout(state, Duration::from_millis(100)).unwrap());
+            self.backend.wake();
+        }
+    }
+
+    pub(crate) fn wait_handed_off(&self, count: usize) {
+        drop(self.ledger.wait("a hand-off", |state| {
+            state.out.len() >= count && state.lanes.iter().all(|(_, queue, busy)| queue.is_empty() && !busy)
+        }));
+    }
+
+    pub(crate) fn refusals(&self) -> usize {
+        self.ledger.lock().refusals
+    }
+
+    pub(crate) fn fatal(&self) -> Failure {
+        self.ledger.wait("a fatal error", |state| state.fatal.is_some()).fatal.unwrap()
+    }
+
+    pub(crate) fn flush(&self) {
+        self.ledger.lock().flushing = true;
+        self.backend.flush();
+    }
+
+    /// Shuts down, and gives all outcomes.
+    pub(crate) fn end(self) -> HashMap<u64, Fate> {
+        self.backend.shut_down();
+        let mut state = self.ledger.wait("the end", |state| state.ended);
+        assert_eq!(state.violations, Vec::<String>::new());
+        assert!(state.out.is_empty(), "{:?} did not come back", state.out);
+        std::mem::take(&mut state.fates)
+    }
+}
+
+pub(crate) fn client(servers: &str, pairs: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers);
+    for (key, value) in pairs {
+        config.set(*key, *value);
+    }
+    config
+}
+
+pub(crate) fn broker(partitions: i32) -> EmbeddedBroker {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic(TOPIC, partitions, 1).unwrap();
+    broker
+}
+
+/// What a consumer sees of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: Vec<Header>,
+}
+
+impl Seen {
+    pub(crate) fn id(&self) -> u64 {
+        std::str::from_utf8(self.payload.as_ref().unwrap()).unwrap().parse().unwrap()
+    }
+}
+
+/// Reads a topic from its beginning until `count` records came.
+pub(crate) fn consume(broker: &EmbeddedBroker, partitions: i32, count: usize) -> Vec<Seen> {
+    let config = client(broker.bootstrap_servers(), &[("group.id", "g"), ("enable.auto.commit", "false")]);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (start, mut seen) = (Instant::now(), Vec::new());
+    while seen.len() < count {
+        assert!(start.elapsed() < PATIENCE, "{} of {count} records read back", seen.len());
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+        });
+        seen.push(Seen {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            timestamp: message.timestamp().to_millis(),
+            headers,
+        });
+    }
+    seen
+}
+
+pub(crate) fn failure(fates: &HashMap<u64, Fate>, id: u64) -> Failure {
+    match &fates[&id] {
+        Ok(at) => panic!("{id} was delivered at {at:?}"),
+        Err((failure, record)) => {
+            assert_eq!(record.id, id);
+            *failure
+        }
+    }
+}
+
+pub(crate) const NOT_PERSISTED: Status = Status::NotPersisted;
+
+/// Waits for a condition that nothing signals.
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::yield_now();
+    }
+}

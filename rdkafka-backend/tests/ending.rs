@@ -1,0 +1,178 @@
+//! Expiry, purge, flush and shutdown: every record comes back, once, and `ended` is the last word.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use aioproducer_core::backend::{Connect, FailureKind, Status};
+use aioproducer_rdkafka::{ApiKey, ConfigError, ErrorCode, Librdkafka};
+use common::{NOT_PERSISTED, Rec, Rig, TOPIC, broker, client, consume, eventually, failure};
+
+/// Large enough not to be copied by librdkafka's broker threads.
+fn large(id: u64) -> Rec {
+    Rec::new(id).payload(vec![id as u8; 100_000])
+}
+
+#[test]
+fn s17_records_expire_when_the_broker_is_gone() {
+    let broker = broker(2);
+    broker.broker_down(-1).unwrap();
+    let rig = Rig::new(&[("message.timeout.ms", "300")], &broker, 2, 10);
+    rig.send((0..50).map(|id| if id % 2 == 0 { Rec::new(id).key("k") } else { large(id).to(1) }));
+    rig.wait(50);
+    let fates = rig.end();
+    for id in 0..50 {
+        let failure = failure(&fates, id);
+        assert_eq!((failure.kind, failure.status), (FailureKind::TimedOut, NOT_PERSISTED));
+    }
+}
+
+#[test]
+fn s24_purge_fails_what_is_queued_and_what_is_in_flight() {
+    let broker = broker(1);
+    let rig = Rig::new(&[("max.in.flight", "1"), ("batch.num.messages", "10")], &broker, 1, 1000);
+    rig.send([Rec::new(0)]);
+    rig.wait(1);
+    broker.round_trip_time(-1, Duration::from_secs(30)).unwrap();
+    rig.send((1..100).map(large));
+    rig.wait_handed_off(99);
+    rig.backend.purge(true, true);
+    rig.wait(100);
+    let fates = rig.end();
+    let failures: Vec<_> = (1..100).map(|id| failure(&fates, id)).collect();
+    assert!(failures.iter().all(|failure| failure.kind == FailureKind::Purged));
+    assert!(failures.iter().any(|failure| failure.status == NOT_PERSISTED));
+}
+
+#[test]
+fn s25_shutdown_gives_back_what_is_in_flight_soon() {
+    for down in [false, true] {
+        let broker = broker(1);
+        let rig = Rig::new(&[], &broker, 2, 100);
+        rig.send([Rec::new(0)]);
+        rig.wait(1);
+        broker.round_trip_time(-1, Duration::from_secs(30)).unwrap();
+        if down {
+            broker.broker_down(-1).unwrap();
+        }
+        rig.send((1..200).map(large));
+        rig.wait_handed_off(199);
+        let start = Instant::now();
+        let fates = rig.end();
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_eq!(fates.len(), 200);
+        for id in 1..200 {
+            let failure = failure(&fates, id);
+            assert_eq!(failure.kind, FailureKind::Purged);
+            assert_ne!(failure.status, Status::Persisted);
+        }
+    }
+}
+
+#[test]
+fn s25_shutdown_in_the_middle_of_work_loses_no_account() {
+    for round in 0..5 {
+        let broker = broker(3);
+        let rig = Rig::new(&[("queue.buffering.max.messages", "500")], &broker, 3, 50);
+        let count = 3000;
+        rig.send((0..count).map(|id| if id % 3 == 0 { Rec::new(id).to(1) } else { Rec::new(id).key(id.to_string()) }));
+        rig.wait(100 * round);
+        rig.end();
+    }
+}
+
+#[test]
+fn s25_all_threads_end() {
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+    };
+    let broker = broker(1);
+    // librdkafka names its threads rdk:..., and other tests of this file have such threads, too.
+    let ours = |marker: &str| threads().filter(|name| name.starts_with(marker)).count();
+    let rig = Rig::new(&[("client.id", "t")], &broker, 13, 10);
+    rig.send([Rec::new(0)]);
+    rig.wait(1);
+    assert!(ours("aioproducer-wor") >= 13);
+    rig.end();
+    eventually("worker threads end", || ours("aioproducer-wor") < 13);
+}
+
+#[test]
+fn s26_dropping_the_handle_ends_it_all() {
+    let broker = broker(1);
+    broker.broker_down(-1).unwrap();
+    let rig = Rig::new(&[], &broker, 2, 10);
+    rig.send((0..20).map(large));
+    rig.wait_handed_off(20);
+    let Rig { ledger, backend } = rig;
+    let start = Instant::now();
+    drop(backend);
+    assert!(start.elapsed() < Duration::from_millis(500), "a drop does not wait");
+    eventually("the threads let go", || std::sync::Arc::strong_count(&ledger) == 1);
+}
+
+#[test]
+fn s23_a_flush_cuts_librdkafkas_linger() {
+    let broker = broker(2);
+    let rig = Rig::new(&[("linger.ms", "30000")], &broker, 1, 10);
+    rig.send((0..100).map(|id| Rec::new(id).key(id.to_string())));
+    rig.wait_handed_off(100);
+    let start = Instant::now();
+    rig.flush();
+    rig.wait(100);
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(rig.end().values().all(Result::is_ok));
+}
+
+#[test]
+fn borrowed_payloads_arrive_whole() {
+    let broker = broker(1);
+    let rig = Rig::new(&[("batch.num.messages", "5")], &broker, 1, 20);
+    let error = [ErrorCode::RD_KAFKA_RESP_ERR__TRANSPORT; 2];
+    broker.request_errors(ApiKey::Produce, &error).unwrap();
+    rig.send((0..30).map(large));
+    rig.wait(30);
+    assert!(rig.end().values().all(Result::is_ok));
+    for (id, record) in consume(&broker, 1, 30).into_iter().enumerate() {
+        assert_eq!(record.payload, Some(vec![id as u8; 100_000]), "{id}");
+    }
+}
+
+#[test]
+fn s19_a_fatal_error_is_told() {
+    let broker = broker(1);
+    let rig = Rig::new(&[], &broker, 1, 10);
+    rig.send([Rec::new(0)]);
+    rig.wait(1);
+    // An idempotent producer whose next record in line has the wrong number cannot go on.
+    broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]).unwrap();
+    rig.send([Rec::new(1)]);
+    let fatal = rig.fatal();
+    assert_eq!(fatal.kind, FailureKind::Fatal);
+    assert_ne!(fatal.code, 0);
+    rig.send([Rec::new(2)]);
+    rig.wait(3);
+    let fates = rig.end();
+    assert_eq!(failure(&fates, 2).kind, FailureKind::Fatal);
+}
+
+#[test]
+fn s33_errors_name_the_key_and_hide_secrets() {
+    let error = |pairs: &[(&str, &str)]| {
+        let mut backend = Librdkafka::new(client("localhost:1", pairs));
+        let shown = format!("{backend:?}");
+        let limits = Connect::<Rec>::limits(&mut backend, None);
+        let error = limits.err().or_else(|| Rig::try_with(backend, 1, &[TOPIC]).err()).expect("it is refused");
+        (error.clone(), format!("{shown} {error} {error:?}"))
+    };
+    let (unknown, _) = error(&[("no.such", "1")]);
+    assert_eq!(unknown, ConfigError::UnknownKey { key: "no.such".into() });
+    let (_, text) = error(&[("acks", "hunter2"), ("sasl.password", "hunter2"), ("ssl.key.password", "hunter3")]);
+    assert!(text.contains("acks") && !text.contains("hunter"), "{text}");
+    // Found by `rd_kafka_new` only.
+    let (refused, text) = error(&[("linger.ms", "500"), ("message.timeout.ms", "100")]);
+    assert!(matches!(refused, ConfigError::Client { .. }) && text.contains("linger.ms"), "{text}");
+    let none = Rig::try_with(Librdkafka::new(client("localhost:1", &[])).workers(0), 1, &[TOPIC]).err();
+    assert_eq!(none, Some(ConfigError::NoWorkers));
+}
