@@ -1,0 +1,92 @@
+//! S8: what a record says is what arrives.
+
+use aioproducer_driver::{AioProducer, Record};
+use aioproducer_tests::broker::Logged;
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::probe::at_once;
+use aioproducer_tests::scripted::Script;
+use aioproducer_tests::{broker, promises};
+use bytes::Bytes;
+
+promises! {
+    s08_every_part_of_a_record_reaches_the_backend,
+    s08_bytes_are_not_copied_and_borrows_end_with_produce,
+    s08_every_part_of_a_record_reaches_the_log,
+}
+
+async fn s08_every_part_of_a_record_reaches_the_backend(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let full = Record::to("t").key("key").payload("value").partition(7).timestamp_millis(0);
+    let full = full.header("b", "1").header("a", "2").null_header("b").header("b", "").header("", "3");
+    let records = [full, Record::to("t").key("").payload(""), Record::to("t")];
+    let _deliveries = records.map(|record| at_once(producer.produce(record)).expect("accepted"));
+    let mut seen = script.accept().await;
+    seen.extend(script.accept().await);
+    seen.sort_by_key(|record| record.slot.index());
+
+    let value = |text: &str| Some(text.as_bytes().to_vec());
+    assert_eq!((&seen[0].key, &seen[0].payload), (&value("key"), &value("value")));
+    assert_eq!((seen[0].partition, seen[0].timestamp), (Some(7), Some(0)));
+    let headers = [("b", value("1")), ("a", value("2")), ("b", None), ("b", value("")), ("", value("3"))];
+    assert_eq!(seen[0].headers, headers.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!((&seen[1].key, &seen[1].payload), (&value(""), &value("")));
+    assert_eq!((&seen[2].key, &seen[2].payload), (&None, &None));
+    assert_eq!((seen[2].partition, seen[2].timestamp, seen[2].headers.len()), (None, None, 0));
+}
+
+async fn s08_bytes_are_not_copied_and_borrows_end_with_produce(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let shared = Bytes::from(vec![7; 5_000]);
+    let owned = vec![8; 5_000];
+    let addresses = [shared.as_ptr().addr(), shared.as_ptr().addr() + 10, owned.as_ptr().addr()];
+    let mut borrowed = vec![9; 5_000];
+    let _deliveries = [
+        at_once(producer.produce(Record::to("t").payload(&shared))).expect("accepted"),
+        at_once(producer.produce(Record::to("t").payload(shared.slice(10..)))).expect("accepted"),
+        at_once(producer.produce(Record::to("t").payload(owned))).expect("accepted"),
+        at_once(producer.produce(Record::to("t").payload(&borrowed))).expect("accepted"),
+    ];
+    let borrowed_from = borrowed.as_ptr().addr();
+    borrowed.fill(0);
+    let seen = script.accept().await;
+    assert_eq!(seen.iter().map(|record| record.address).take(3).collect::<Vec<_>>(), addresses);
+    assert_ne!(seen[3].address, borrowed_from);
+    assert_eq!(seen[3].payload, Some(vec![9; 5_000]), "copied when it was accepted");
+}
+
+async fn s08_every_part_of_a_record_reaches_the_log(host: Host) {
+    let broker = broker::start_with_topic("parts", 3);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    let at = |partition| Record::to("parts").partition(partition).timestamp_millis(1_234_567);
+    let large = vec![2; 200_000];
+    let records = [
+        at(0),
+        at(0).key("").payload(""),
+        at(0).key("key").payload("value"),
+        at(1).payload("tagged").header("b", "1").header("a", "2").null_header("b").header("b", ""),
+        at(1).key("tombstone").header("only", "header"),
+        at(2).payload(Bytes::from(vec![1; 200_000])),
+        at(2).payload(&large).key(vec![3; 1_000]),
+        Record::to("parts").partition(2).payload("stamped by the client"),
+    ];
+    let records = records.map(Record::into_owned);
+    let outcomes = producer.produce_all(records.iter().cloned()).await;
+    let log = broker::read_back(&broker, "parts", 3);
+    assert_eq!(log.len(), records.len());
+    for (record, outcome) in records.iter().zip(outcomes) {
+        let report = outcome.expect("delivered");
+        let place = |logged: &&Logged| (logged.partition, logged.offset) == (report.partition(), report.offset());
+        let logged = log.iter().find(place).expect("it is in the log");
+        assert_eq!(Some(logged.partition), record.get_partition());
+        assert_eq!(logged.key.as_deref(), record.get_key());
+        assert_eq!(logged.payload.as_deref(), record.get_payload());
+        match record.get_timestamp_millis() {
+            Some(timestamp) => assert_eq!(logged.timestamp, Some(timestamp)),
+            None => assert!(logged.timestamp.is_some_and(|timestamp| timestamp > 1_234_567)),
+        }
+        let headers = record.get_headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
+        assert_eq!(logged.headers, headers.collect::<Vec<_>>());
+    }
+}
