@@ -216,9 +216,11 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         assert_eq!(self.twin.stats(), self.model.stats(), "before expiry");
         self.expire(step);
         assert_eq!(self.twin.stats(), self.model.stats());
+        assert_eq!(self.twin.now(), self.model.now);
         assert_eq!(self.twin.has_batch(), self.model.has_batch());
         for (point, below) in &self.points {
-            assert_eq!(self.twin.is_flushed(*point), self.model.is_flushed(*below));
+            assert_eq!(self.twin.len_before(*point), self.model.len_before(*below));
+            assert_eq!(self.twin.is_flushed(*point), self.model.len_before(*below) == 0);
         }
         let timeout = self.twin.poll_timeout();
         let expected = self.model.timeout();

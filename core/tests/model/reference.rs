@@ -122,8 +122,8 @@ impl Model {
         self.acquired
     }
 
-    pub(crate) fn is_flushed(&self, below: u64) -> bool {
-        self.live.iter().all(|entry| entry.item.number >= below)
+    pub(crate) fn len_before(&self, below: u64) -> usize {
+        self.live.iter().filter(|entry| entry.item.number < below).count()
     }
 
     /// Ends a record. Panics if it is not held: an outcome that came twice, or to a record never accepted.

@@ -90,6 +90,14 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.is_flushed(point), self.heap.is_flushed(point))
     }
 
+    pub(crate) fn len_before(&self, point: FlushPoint) -> usize {
+        same(self.inline.len_before(point), self.heap.len_before(point))
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        same(self.inline.now(), self.heap.now())
+    }
+
     pub(crate) fn drain(&mut self) -> Vec<Item> {
         same(drain(&mut self.inline), drain(&mut self.heap))
     }
