@@ -109,11 +109,6 @@ impl Waiters {
         if self.get(id).is_none() {
             return;
         }
-        if id.index == self.head {
-            // The room that was promised is not there.
-            self.frontier = self.head;
-            (self.promised, self.promised_bytes, self.promised_before) = (0, 0, 0);
-        }
         match &mut self.places[id.index as usize].waker {
             Some(known) => known.clone_from(waker),
             none => {
@@ -154,7 +149,7 @@ impl Waiters {
     /// Wakes those at the front who fit into the pool together, each once until it asks again; `fits` is asked with a
     /// count of records and the sum of their bytes.
     pub(crate) fn grant(&mut self, mut fits: impl FnMut(usize, usize) -> bool, wakers: &mut Vec<Waker>) {
-        // A head with a waker asked too early, when it was not yet the head.
+        // A head with a waker asked when it was not yet the head, or when the room was not there after all.
         if let Some(head) = self.places.get_mut(self.head as usize)
             && head.arrival < self.promised_before
             && head.waker.is_some()
