@@ -115,7 +115,12 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// Whether [`Lanes::find_or_add`] would succeed.
     pub(crate) fn has_room_for(&self, lane: Lane) -> bool {
-        (self.used as usize) < self.rows.capacity() || self.idle.head != NIL || self.find(lane).is_some()
+        self.has_spare() || self.find(lane).is_some()
+    }
+
+    /// Whether there is a row for one more lane.
+    pub(crate) fn has_spare(&self) -> bool {
+        (self.used as usize) < self.rows.capacity() || self.idle.head != NIL
     }
 
     pub(crate) fn find_or_add(&mut self, lane: Lane) -> Option<u32> {

@@ -56,6 +56,17 @@ struct Slow<F> {
     failure: Option<F>,
 }
 
+/// Both return what they take out, so that it is dropped without the lock: a drop may run anybody's code.
+impl<F> Cell<F> {
+    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        std::mem::replace(&mut lock(&self.slow).waker, waker)
+    }
+
+    fn take_failure(&self) -> Option<F> {
+        lock(&self.slow).failure.take()
+    }
+}
+
 struct Segment<F, C> {
     cells: Box<[Cell<F>]>,
     /// Cells that readers gave back: the last one's index, and above it a count of changes, so that a stack that
@@ -164,32 +175,36 @@ impl<F, C> Completions<F, C> {
         cell.partition.store(delivered.partition, Ordering::Relaxed);
         cell.offset.store(delivered.offset, Ordering::Relaxed);
         cell.timestamp.store(delivered.timestamp, Ordering::Relaxed);
-        self.finish(at, DONE, wakers);
+        drop(self.finish(at, DONE, wakers));
     }
 
-    pub(crate) fn complete_failed(&mut self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) {
+    /// Returns the failure if nobody will ask for it.
+    #[must_use = "dropping a failure may run anybody's code: not under a lock"]
+    pub(crate) fn complete_failed(&mut self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Option<F> {
         let cell = &self.segments[at.segment as usize].cells[at.index as usize];
         lock(&cell.slow).failure = Some(failure);
-        self.finish(at, FAILED, wakers);
+        self.finish(at, FAILED, wakers)
     }
 
-    fn finish(&mut self, at: CellRef, state: u32, wakers: &mut Vec<Waker>) {
+    /// Returns the failure of an abandoned cell.
+    fn finish(&mut self, at: CellRef, state: u32, wakers: &mut Vec<Waker>) -> Option<F> {
         let cell = &self.segments[at.segment as usize].cells[at.index as usize];
         match cell.state.swap(state, Ordering::AcqRel) {
             WAITING => {
-                let waker = lock(&cell.slow).waker.take();
+                let waker = cell.swap_waker(None);
                 // A task that awaits many deliveries needs one wake-up.
                 if let Some(waker) = waker
                     && !wakers.last().is_some_and(|last| last.will_wake(&waker))
                 {
                     wakers.push(waker);
                 }
+                None
             }
             ABANDONED => {
-                drop(lock(&cell.slow).failure.take());
                 self.free.push(at);
+                cell.take_failure()
             }
-            _ => {}
+            _ => None,
         }
     }
 }
@@ -212,17 +227,12 @@ impl<F, C> CellHandle<F, C> {
         };
         let mut state = cell.state.load(Ordering::Acquire);
         if state != DONE && state != FAILED {
-            let mut slow = lock(&cell.slow);
-            match &mut slow.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            drop(slow);
+            drop(cell.swap_waker(Some(cx.waker().clone())));
             match cell.state.compare_exchange(PENDING, WAITING, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) | Err(WAITING) => return Poll::Pending,
                 Err(ended) => state = ended,
             }
-            lock(&cell.slow).waker = None;
+            drop(cell.swap_waker(None));
         }
         let delivered = Delivered {
             partition: cell.partition.load(Ordering::Relaxed),
@@ -230,7 +240,7 @@ impl<F, C> CellHandle<F, C> {
             timestamp: cell.timestamp.load(Ordering::Relaxed),
         };
         let topic = TopicId(cell.topic.load(Ordering::Relaxed));
-        let failure = if state == FAILED { lock(&cell.slow).failure.take() } else { None };
+        let failure = if state == FAILED { cell.take_failure() } else { None };
         let outcome = failure.map_or(Ok((topic, delivered)), Err);
         let index = std::mem::replace(&mut self.index, NONE);
         self.segment.give_back(index);
@@ -247,12 +257,12 @@ impl<F, C> Drop for CellHandle<F, C> {
         let Some(cell) = self.segment.cells.get(self.index as usize) else { return };
         if cell.state.load(Ordering::Acquire) == WAITING {
             // Before the swap: after it the cell may be somebody else's.
-            lock(&cell.slow).waker = None;
+            drop(cell.swap_waker(None));
         }
         match cell.state.swap(ABANDONED, Ordering::AcqRel) {
             DONE => self.segment.give_back(self.index),
             FAILED => {
-                drop(lock(&cell.slow).failure.take());
+                drop(cell.take_failure());
                 self.segment.give_back(self.index);
             }
             _ => {}
@@ -277,7 +287,7 @@ mod tests {
         let (first, mut one) = completions.acquire();
         let (second, mut two) = completions.acquire();
         assert!(one.poll(&mut cx).is_pending() && two.poll(&mut cx).is_pending());
-        completions.complete_failed(second, "refused", &mut wakers);
+        assert_eq!(completions.complete_failed(second, "refused", &mut wakers), None);
         assert!(one.poll(&mut cx).is_pending());
         assert_eq!(two.poll(&mut cx), Poll::Ready(Err("refused")));
         completions.complete_delivered(first, TopicId(5), delivered(7), &mut wakers);
@@ -303,11 +313,12 @@ mod tests {
                     continue;
                 }
                 _ => {
-                    completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
+                    assert_eq!(completions.complete_failed(cell, "lost".to_owned(), &mut wakers), None);
                     continue;
                 }
             }
-            completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
+            let unwanted = completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
+            assert_eq!(unwanted.as_deref(), Some("lost"));
         }
         assert_eq!(completions.segments.len(), 1);
         assert!(wakers.is_empty(), "a dropped delivery wakes nobody");
@@ -347,7 +358,7 @@ mod loom_tests {
             let reading = thread::spawn(move || reader(handle));
             let mut wakers = Vec::new();
             if fails {
-                completions.complete_failed(cell, 7, &mut wakers);
+                drop(completions.complete_failed(cell, 7, &mut wakers));
             } else {
                 completions.complete_delivered(cell, TopicId(4), AT, &mut wakers);
             }

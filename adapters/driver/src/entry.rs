@@ -7,7 +7,7 @@ use aioproducer_core::{Instant, Lane, TopicId};
 use crate::delivery::Delivery;
 use crate::error::ProduceError;
 use crate::record::{Record, Stored};
-use crate::shared::{CLOSED, Effects, Shared, State, Ticket};
+use crate::shared::{CLOSED, Discard, Effects, Shared, State, Ticket};
 use crate::waiters::WaiterId;
 
 /// A record that is fit to be accepted.
@@ -76,9 +76,7 @@ impl<'a> Entry<'a> {
     ) -> Entered<'a, T> {
         let Attempt { now, place, waker } = attempt;
         if state.machine.is_closed() {
-            if let Some(place) = place {
-                state.waiters.leave(place);
-            }
+            state.leave(place, effects);
             return Entered::Failed(ProduceError::refused(self.record, state.fatal.as_ref()));
         }
         let first = match place {
@@ -86,14 +84,13 @@ impl<'a> Entry<'a> {
             None => state.waiters.is_empty(),
         };
         if first && state.machine.has_room(self.lane(), self.size) {
-            if let Some(place) = place {
-                state.waiters.leave(place);
-            }
+            state.leave(place, effects);
             return Entered::Accepted(self.accept(shared, state, sink, now, effects));
         }
         let place = match place {
             Some(place) => {
-                state.waiters.update(place, waker);
+                let before = state.waiters.update(place, waker);
+                effects.discard.extend(before.map(Discard::Waker));
                 place
             }
             None => state.waiters.join(self.size, waker),
@@ -127,4 +124,12 @@ pub(crate) struct Attempt<'a> {
     pub(crate) place: Option<WaiterId>,
     /// Whom to wake when it is worth trying again.
     pub(crate) waker: &'a Waker,
+}
+
+impl State {
+    /// Gives up a place in the queue of waiters.
+    pub(crate) fn leave(&mut self, place: Option<WaiterId>, effects: &mut Effects) {
+        let waker = place.and_then(|place| self.waiters.leave(place));
+        effects.discard.extend(waker.map(Discard::Waker));
+    }
 }

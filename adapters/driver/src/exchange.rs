@@ -4,7 +4,7 @@ use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report,
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::record::Stored;
-use crate::shared::{CLOSED, Effects, Phase, Shared, State};
+use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, State};
 use crate::topics::Topics;
 
 /// Records that one call expires at most, so that no lock is held for long.
@@ -47,12 +47,14 @@ impl Exchange<Stored> for Shared {
         self.with(|state, effects| {
             for unsent in unsent {
                 match unsent {
-                    Unsent::Refused(slot, record) => drop(state.machine.handle_refused(slot, record)),
-                    Unsent::Rejected(slot, failure, record) => {
-                        if let Some(ended) = state.machine.handle_report(slot) {
-                            state.fail(&self.topics, ended.ticket, failure, Some(record), effects);
-                        }
+                    Unsent::Refused(slot, record) => {
+                        let stale = state.machine.handle_refused(slot, record).err();
+                        effects.discard.extend(stale.map(Discard::Record));
                     }
+                    Unsent::Rejected(slot, failure, record) => match state.machine.handle_report(slot) {
+                        Some(ended) => state.fail(&self.topics, ended.ticket, failure, Some(record), effects),
+                        None => effects.discard.push(Discard::Record(record)),
+                    },
                 }
             }
             if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
@@ -67,12 +69,15 @@ impl Exchange<Stored> for Shared {
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
         self.with_many(|state, effects| {
             for Report { slot, outcome } in reports {
-                let Some(ended) = state.machine.handle_report(slot) else { continue };
-                match outcome {
-                    Outcome::Delivered(at) => state.deliver(ended.ticket, ended.lane.topic(), at, effects),
-                    Outcome::Failed(failure, record) => {
+                match (state.machine.handle_report(slot), outcome) {
+                    (Some(ended), Outcome::Delivered(at)) => {
+                        state.deliver(ended.ticket, ended.lane.topic(), at, effects);
+                    }
+                    (Some(ended), Outcome::Failed(failure, record)) => {
                         state.fail(&self.topics, ended.ticket, failure, Some(record), effects);
                     }
+                    (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
+                    (None, Outcome::Delivered(_)) => {}
                 }
             }
         });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aioproducer_core::{FlushPoint, Instant};
 
 use crate::runtime::Task;
-use crate::shared::{FlushWaiter, Shared, State};
+use crate::shared::{Discard, Effects, FlushWaiter, Shared, State};
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush).
 #[must_use = "futures do nothing unless awaited"]
@@ -63,11 +63,14 @@ impl Future for Flush<'_> {
             this.waiting = Some(Waiting { id, point, deadline });
             return self.poll(cx);
         };
-        let flushed = shared.with(|state, _| {
+        let flushed = shared.with(|state, effects| {
             let flushed = state.machine.is_flushed(waiting.point);
             match state.flush_position(waiting.id) {
-                Some(at) if flushed => drop(state.flushes.remove(at)),
-                Some(at) => state.flushes[at].waker = Some(cx.waker().clone()),
+                Some(_) if flushed => state.end_flush(waiting.id, effects),
+                Some(at) => {
+                    let before = state.flushes[at].waker.replace(cx.waker().clone());
+                    effects.discard.extend(before.map(Discard::Waker));
+                }
                 None => {}
             }
             flushed
@@ -89,10 +92,7 @@ impl Future for Flush<'_> {
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            let mut state = self.shared.lock();
-            if let Some(at) = state.flush_position(waiting.id) {
-                state.flushes.remove(at);
-            }
+            self.shared.with(|state, effects| state.end_flush(waiting.id, effects));
         }
     }
 }
@@ -100,6 +100,11 @@ impl Drop for Flush<'_> {
 impl State {
     fn flush_position(&self, id: u64) -> Option<usize> {
         self.flushes.binary_search_by_key(&id, |flush| flush.id).ok()
+    }
+
+    fn end_flush(&mut self, id: u64, effects: &mut Effects) {
+        let flush = self.flush_position(id).and_then(|at| self.flushes.remove(at));
+        effects.discard.extend(flush.and_then(|flush| flush.waker).map(Discard::Waker));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `produce_all`'s side of completion: many records, one waker.
 
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::Delivered;
@@ -49,57 +49,48 @@ impl Groups {
         group.members.len() - 1
     }
 
-    pub(crate) fn deliver(
+    /// Notes a record's outcome. Returns the outcomes of a group that ended and that nobody will ask for; dropping them
+    /// may run anybody's code, so that is for when no lock is held.
+    pub(crate) fn settle(
         &mut self,
-        group: usize,
+        number: usize,
         index: usize,
-        topic: TopicId,
-        delivered: Delivered,
+        outcome: Member,
         wakers: &mut Vec<Waker>,
-    ) {
-        self.settle(group, index, Member::Delivered(topic, delivered), wakers);
-    }
-
-    pub(crate) fn fail(&mut self, group: usize, index: usize, error: DeliveryError, wakers: &mut Vec<Waker>) {
-        self.settle(group, index, Member::Failed(error), wakers);
-    }
-
-    fn settle(&mut self, number: usize, index: usize, outcome: Member, wakers: &mut Vec<Waker>) {
-        let Some(group) = &mut self.groups[number] else { return };
+    ) -> Vec<Member> {
+        let Some(group) = &mut self.groups[number] else { return vec![outcome] };
         group.members[index] = outcome;
         group.pending -= 1;
-        if group.pending == 0 {
-            wakers.extend(group.waker.take());
-            if group.abandoned {
-                self.forget(number);
-            }
-        }
-    }
-
-    /// The outcomes of all records, once the last is known; the group is gone then.
-    pub(crate) fn poll(&mut self, number: usize, cx: &Context<'_>) -> Poll<Vec<Member>> {
-        let Some(group) = &mut self.groups[number] else { return Poll::Ready(Vec::new()) };
         if group.pending > 0 {
-            group.waker = Some(cx.waker().clone());
-            return Poll::Pending;
+            return Vec::new();
         }
-        let members = std::mem::take(&mut group.members);
-        self.forget(number);
-        Poll::Ready(members)
+        wakers.extend(group.waker.take());
+        if group.abandoned { self.forget(number) } else { Vec::new() }
     }
 
-    /// The future was dropped; the records go their way.
-    pub(crate) fn abandon(&mut self, number: usize) {
-        let Some(group) = &mut self.groups[number] else { return };
+    /// The outcomes of all records, once the last is known; the group is gone then. Until then `waker` is kept, and the
+    /// one before it comes back.
+    pub(crate) fn poll(&mut self, number: usize, waker: &Waker) -> Result<Vec<Member>, Option<Waker>> {
+        match &mut self.groups[number] {
+            Some(group) if group.pending > 0 => Err(group.waker.replace(waker.clone())),
+            _ => Ok(self.forget(number)),
+        }
+    }
+
+    /// The future was dropped; the records go their way. What it would have read comes back.
+    pub(crate) fn abandon(&mut self, number: usize) -> (Vec<Member>, Option<Waker>) {
+        let Some(group) = &mut self.groups[number] else { return (Vec::new(), None) };
         group.abandoned = true;
-        group.waker = None;
-        if group.pending == 0 {
-            self.forget(number);
-        }
+        let waker = group.waker.take();
+        let members = if group.pending == 0 { self.forget(number) } else { Vec::new() };
+        (members, waker)
     }
 
-    fn forget(&mut self, number: usize) {
-        self.groups[number] = None;
-        self.free.push(number);
+    fn forget(&mut self, number: usize) -> Vec<Member> {
+        let group = self.groups[number].take();
+        if group.is_some() {
+            self.free.push(number);
+        }
+        group.map_or_else(Vec::new, |group| group.members)
     }
 }

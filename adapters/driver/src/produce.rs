@@ -62,7 +62,7 @@ impl Future for Produce<'_> {
 impl Drop for Produce<'_> {
     fn drop(&mut self) {
         if let Step::Waiting(_, place) = std::mem::replace(&mut self.step, Step::Done) {
-            self.shared.with(|state, _| state.waiters.leave(place));
+            self.shared.with(|state, effects| state.leave(Some(place), effects));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::entry::{Attempt, Entered, Entry};
 use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::record::Record;
-use crate::shared::{Shared, Ticket};
+use crate::shared::{Discard, Shared, State, Ticket};
 use crate::waiters::WaiterId;
 
 /// Records that are accepted under one lock, and in one poll, at most.
@@ -73,7 +73,7 @@ where
                 let attempt = Attempt { now, place: self.place.take(), waker: cx.waker() };
                 let entered = match entry {
                     Ok(entry) => {
-                        let sink = |state: &mut crate::shared::State| {
+                        let sink = |state: &mut State| {
                             let index = state.groups.join(group);
                             (Ticket::Group { group, index }, ())
                         };
@@ -134,7 +134,8 @@ where
             return Poll::Pending;
         }
         let Some(group) = this.group else { return Poll::Ready(Vec::new()) };
-        let accepted = ready!(this.shared.lock().groups.poll(group, cx));
+        let polled = this.shared.lock().groups.poll(group, cx.waker());
+        let Ok(accepted) = polled else { return Poll::Pending };
         this.group = None;
         Poll::Ready(this.outcomes(accepted))
     }
@@ -145,12 +146,12 @@ impl<I> Drop for ProduceAll<'_, I> {
         if self.place.is_none() && self.group.is_none() {
             return;
         }
-        self.shared.with(|state, _| {
-            if let Some(place) = self.place.take() {
-                state.waiters.leave(place);
-            }
+        self.shared.with(|state, effects| {
+            state.leave(self.place.take(), effects);
             if let Some(group) = self.group.take() {
-                state.groups.abandon(group);
+                let (members, waker) = state.groups.abandon(group);
+                effects.discard.push(Discard::Members(members));
+                effects.discard.extend(waker.map(Discard::Waker));
             }
         });
     }

@@ -14,7 +14,7 @@ use crate::arena::Arena;
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
-use crate::groups::Groups;
+use crate::groups::{Groups, Member};
 use crate::record::Stored;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
@@ -71,9 +71,19 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
+    /// To be dropped: that may run anybody's code, a payload's owner's for one.
+    pub(crate) discard: Vec<Discard>,
     workers: usize,
     flush: bool,
     shut_down: bool,
+}
+
+/// What nobody asked for.
+pub(crate) enum Discard {
+    Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
+    Members(#[expect(dead_code, reason = "kept to be dropped")] Vec<Member>),
+    Record(#[expect(dead_code, reason = "kept to be dropped")] Stored),
+    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
 }
 
 impl Effects {
@@ -202,7 +212,9 @@ impl State {
     pub(crate) fn deliver(&mut self, ticket: Ticket, topic: TopicId, delivered: Delivered, effects: &mut Effects) {
         match ticket {
             Ticket::Delivery(cell) => self.completions.complete_delivered(cell, topic, delivered, &mut effects.wakers),
-            Ticket::Group { group, index } => self.groups.deliver(group, index, topic, delivered, &mut effects.wakers),
+            Ticket::Group { group, index } => {
+                self.settle_member(group, index, Member::Delivered(topic, delivered), effects);
+            }
         }
     }
 
@@ -230,8 +242,18 @@ impl State {
         }
         let error = DeliveryError::new(failure, record);
         match ticket {
-            Ticket::Delivery(cell) => self.completions.complete_failed(cell, error, &mut effects.wakers),
-            Ticket::Group { group, index } => self.groups.fail(group, index, error, &mut effects.wakers),
+            Ticket::Delivery(cell) => {
+                let unwanted = self.completions.complete_failed(cell, error, &mut effects.wakers);
+                effects.discard.extend(unwanted.map(Discard::Error));
+            }
+            Ticket::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
+        }
+    }
+
+    fn settle_member(&mut self, group: usize, index: usize, member: Member, effects: &mut Effects) {
+        let unwanted = self.groups.settle(group, index, member, &mut effects.wakers);
+        if !unwanted.is_empty() {
+            effects.discard.push(Discard::Members(unwanted));
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use aioproducer_core::Instant;
 
 use crate::runtime::Task;
-use crate::shared::{Phase, Shared};
+use crate::shared::{Discard, Phase, Shared};
 
 /// Sleeps until the machine's next deadline and moves its time on. Dropped before the producer's end, with its runtime
 /// or by it, it ends the producer, so that no delivery waits for a clock that stands still.
@@ -48,7 +48,8 @@ impl Driver {
                 }
             }
             state.armed = at;
-            state.driver = Some(cx.waker().clone());
+            let before = state.driver.replace(cx.waker().clone());
+            effects.discard.extend(before.map(Discard::Waker));
             Next::At(at)
         })
     }

@@ -104,33 +104,29 @@ impl Waiters {
         id.index == self.head && self.get(id).is_some()
     }
 
-    /// Names whom to wake from now on: the task asked and may not enter.
-    pub(crate) fn update(&mut self, id: WaiterId, waker: &Waker) {
-        if self.get(id).is_none() {
-            return;
+    /// Names whom to wake from now on: the task asked and may not enter. Returns who was named before; dropping a waker
+    /// may run anybody's code, so that is for when no lock is held.
+    pub(crate) fn update(&mut self, id: WaiterId, waker: &Waker) -> Option<Waker> {
+        self.get(id)?;
+        let known = &mut self.places[id.index as usize].waker;
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
         }
-        match &mut self.places[id.index as usize].waker {
-            Some(known) => known.clone_from(waker),
-            none => {
-                *none = Some(waker.clone());
-                self.asleep += 1;
-            }
-        }
+        let before = known.replace(waker.clone());
+        self.asleep += usize::from(before.is_none());
+        before
     }
 
     /// Gives up a place, in whatever way the wait ended. The next in line is considered at the next
-    /// [`Waiters::grant`], which must follow.
-    pub(crate) fn leave(&mut self, id: WaiterId) {
-        if self.get(id).is_none() {
-            return;
-        }
+    /// [`Waiters::grant`], which must follow. Returns the waker that is not needed any more.
+    pub(crate) fn leave(&mut self, id: WaiterId) -> Option<Waker> {
+        self.get(id)?;
         let place = &mut self.places[id.index as usize];
         let (previous, next) = (place.previous, place.next);
         place.generation = place.generation.wrapping_add(1);
         place.next = std::mem::replace(&mut self.vacant, id.index);
-        if place.waker.take().is_some() {
-            self.asleep -= 1;
-        }
+        let waker = place.waker.take();
+        self.asleep -= usize::from(waker.is_some());
         if place.arrival < self.promised_before {
             self.promised -= 1;
             self.promised_bytes -= place.bytes;
@@ -144,6 +140,7 @@ impl Waiters {
             None => self.tail = previous,
         }
         self.len -= 1;
+        waker
     }
 
     /// Wakes those at the front who fit into the pool together, each once until it asks again; `fits` is asked with a
@@ -296,7 +293,7 @@ mod tests {
         let head = waiters.join(100, &waker);
         for _ in 0..10_000 {
             let ids = [1, 2, 3].map(|bytes| waiters.join(bytes, &waker));
-            [1, 0, 2].into_iter().for_each(|at| waiters.leave(ids[at]));
+            [1, 0, 2].into_iter().for_each(|at| drop(waiters.leave(ids[at])));
         }
         assert!(waiters.is_head(head));
         assert_eq!((waiters.len(), waiters.places.len()), (1, 4));

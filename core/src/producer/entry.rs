@@ -137,10 +137,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.pool.has_free() && self.fits(size) && self.lanes.has_room_for(lane)
     }
 
-    /// Whether `count` more records of `bytes` in all would be accepted now, lanes aside.
+    /// Whether `count` more records of `bytes` in all fit the pool now, and one of a new lane finds room for it.
     #[must_use]
     pub fn has_room_for(&self, count: usize, bytes: usize) -> bool {
-        self.pool.in_use.saturating_add(count) <= self.pool.capacity() && self.fits(bytes)
+        self.pool.in_use.saturating_add(count) <= self.pool.capacity() && self.fits(bytes) && self.lanes.has_spare()
     }
 
     /// Takes back a record that was not handed off. Its neighbours keep their order.

@@ -1,0 +1,122 @@
+//! What must not happen under the producer's lock, and what must not spin.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Outcome, Report};
+use aioproducer_driver::{AioProducer, Failure, FailureKind, Instant, Record, Runtime, Status, Stored, Task};
+
+/// Hands off one batch and fails all of it.
+type FailBatch = Box<dyn Fn() + Send>;
+
+/// A backend that works when the test says so.
+#[derive(Clone, Default)]
+struct ByHand(Arc<Mutex<Option<FailBatch>>>);
+
+impl Connect<Stored> for ByHand {
+    type Error = String;
+
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000 })
+    }
+
+    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+        *self.0.lock().unwrap() = Some(Box::new(move || {
+            let mut records = Vec::new();
+            let batch = exchange.take(&mut records).expect("a batch is ready");
+            exchange.settle(batch, std::iter::empty());
+            let (kind, status) = (FailureKind::Broker, Status::NotPersisted);
+            let failure = Failure { kind, status, code: 1, reason: "refused" };
+            exchange.report(
+                records.drain(..).map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure, record) }),
+            );
+        }));
+        Ok(Arc::new(self))
+    }
+}
+
+impl Backend for ByHand {
+    fn wake(&self) {}
+    fn flush(&self) {}
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+    fn shut_down(&self) {}
+}
+
+struct Frozen;
+
+impl Runtime for Frozen {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _at: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    /// Keeps the task, so that the producer does not take its runtime for gone.
+    fn spawn(&self, task: Task) {
+        std::mem::forget(task);
+    }
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn s28_who_waits_for_a_lane_is_not_woken_for_nothing() {
+    let backend = ByHand::default();
+    let producer = AioProducer::builder(backend.clone()).lanes(1).start(Frozen).unwrap();
+    drop(producer.try_produce(Record::to("a")).unwrap());
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut waiting = producer.produce(Record::to("b"));
+    for _ in 0..5 {
+        assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(count.0.load(Ordering::SeqCst), 0);
+    backend.0.lock().unwrap().as_ref().unwrap()();
+    assert_eq!(count.0.load(Ordering::SeqCst), 1, "the lane is free");
+    assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+/// Memory of a payload whose owner looks at the producer when it goes, as an application's may.
+struct Owner(AioProducer, mpsc::Sender<usize>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        b"payload"
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.1.send(self.0.len()).unwrap();
+    }
+}
+
+#[test]
+fn s28_a_failed_record_that_nobody_awaits_is_dropped_without_the_lock() {
+    let backend = ByHand::default();
+    let producer = AioProducer::builder(backend.clone()).start(Frozen).unwrap();
+    let (sender, seen) = mpsc::channel();
+    let owned = |sender: &mpsc::Sender<usize>| bytes::Bytes::from_owner(Owner(producer.clone(), sender.clone()));
+    drop(producer.try_produce(Record::to("a").payload(owned(&sender))).unwrap());
+    let mut all = producer.produce_all([Record::to("a").payload(owned(&sender))]);
+    assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(all);
+    let reporting = std::thread::spawn(move || backend.0.lock().unwrap().as_ref().unwrap()());
+    for _ in 0..2 {
+        assert_eq!(seen.recv_timeout(Duration::from_secs(30)), Ok(0), "the owner's drop waits for the lock");
+    }
+    reporting.join().unwrap();
+}
