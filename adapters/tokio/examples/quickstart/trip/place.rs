@@ -1,0 +1,181 @@
+//! Where the text goes, and a plain consumer that reads it there.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroU16;
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use super::text::Text;
+use crate::aio::{ClientConfig, EmbeddedBroker};
+
+/// How long the broker may stay silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the embedded broker keeps of a partition, with room to spare: it drops the oldest above 5 MiB.
+const PARTITION_BYTES: usize = 4 << 20;
+
+/// A line may travel alone, and the embedded broker keeps 100,000 batches of a partition.
+const PARTITION_LINES: usize = 100_000;
+
+/// The most that a batch of one record adds to it.
+const OVERHEAD: usize = 96;
+
+/// A topic of a broker.
+pub(crate) struct Place {
+    pub(crate) bootstrap: String,
+    pub(crate) topic: String,
+    /// The end of each partition before anything was sent.
+    pub(crate) starts: Vec<i64>,
+    /// The broker if it is embedded; it ends with this.
+    broker: Option<EmbeddedBroker>,
+}
+
+/// A record as the consumer sees it.
+pub(crate) struct Found<'a> {
+    pub(crate) partition: usize,
+    pub(crate) offset: i64,
+    pub(crate) payload: Option<&'a [u8]>,
+}
+
+impl Place {
+    /// Finds the broker, or starts one, and the topic, or creates it.
+    pub(crate) fn prepare(topic: Option<String>, partitions: Option<NonZeroU16>, text: &Text) -> anyhow::Result<Self> {
+        let topic =
+            topic.unwrap_or_else(|| format!("quickstart-{:08x}", RandomState::new().build_hasher().finish() as u32));
+        let partitions = partitions.map(|count| usize::from(count.get()));
+        let (bootstrap, broker) = EmbeddedBroker::bootstrap()?;
+        if let Some(broker) = &broker {
+            let partitions = embedded_partitions(partitions, text)?;
+            broker.create_topic(&topic, i32::try_from(partitions)?, 1)?;
+        }
+        let mut place = Self { bootstrap, topic, starts: Vec::new(), broker };
+        if place.broker.is_none() {
+            place.create(partitions.unwrap_or(4))?;
+        }
+        let consumer = place.consumer()?;
+        let count = place.partition_count(&consumer)?;
+        place.starts = (0..count).map(|n| Ok(place.watermarks(&consumer, n)?.end)).collect::<anyhow::Result<_>>()?;
+        Ok(place)
+    }
+
+    /// The partition of a line.
+    pub(crate) fn partition(&self, line: usize) -> i32 {
+        (line % self.starts.len()) as i32
+    }
+
+    /// What every client of the broker needs to know.
+    pub(crate) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    /// Shows every record that came after the start, and says which offsets these are.
+    pub(crate) fn read(&self, mut show: impl FnMut(Found<'_>)) -> anyhow::Result<Vec<Range<i64>>> {
+        let consumer = self.consumer()?;
+        let mut assignment = TopicPartitionList::new();
+        let mut ranges = Vec::new();
+        for (partition, &start) in self.starts.iter().enumerate() {
+            let kept = self.watermarks(&consumer, partition)?;
+            if kept.start > start {
+                bail!("partition {partition}: the broker dropped the offsets {start}..{}", kept.start);
+            }
+            if kept.end > start {
+                assignment.add_partition_offset(&self.topic, partition as i32, Offset::Offset(start))?;
+            }
+            ranges.push(start..kept.end);
+        }
+        consumer.assign(&assignment)?;
+
+        let total: i64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let bar = super::progress_bar("reading", total as usize);
+        let mut unread: Vec<bool> = ranges.iter().map(|range| !range.is_empty()).collect();
+        let mut last_error = None;
+        while unread.contains(&true) {
+            match consumer.poll(PATIENCE) {
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition() as usize, message.offset());
+                    let end = ranges[partition].end;
+                    if offset < end {
+                        show(Found { partition, offset, payload: message.payload() });
+                        bar.inc(1);
+                    }
+                    unread[partition] &= offset + 1 < end;
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => unread[partition as usize] = false,
+                // The consumer tries again by itself.
+                Some(Err(error)) => last_error = Some(error),
+                None => {
+                    let error = last_error.map_or_else(String::new, |error| format!("; the last error: {error}"));
+                    let (position, patience) = (bar.position(), PATIENCE.as_secs());
+                    bail!("no record came for {patience} s after {position} of {total}{error}");
+                }
+            }
+        }
+        bar.finish();
+        Ok(ranges)
+    }
+
+    fn consumer(&self) -> anyhow::Result<BaseConsumer> {
+        let mut config = self.config();
+        config.set("group.id", "quickstart").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        Ok(config.create()?)
+    }
+
+    fn watermarks(&self, consumer: &BaseConsumer, partition: usize) -> anyhow::Result<Range<i64>> {
+        let (low, high) = consumer
+            .fetch_watermarks(&self.topic, partition as i32, PATIENCE)
+            .with_context(|| format!("offsets of partition {partition}"))?;
+        Ok(low..high)
+    }
+
+    /// How many partitions the topic has.
+    fn partition_count(&self, consumer: &BaseConsumer) -> anyhow::Result<usize> {
+        let metadata = consumer.fetch_metadata(Some(&self.topic), PATIENCE).context(self.bootstrap.clone())?;
+        match metadata.topics().first() {
+            Some(topic) if topic.error().is_none() => Ok(topic.partitions().len()),
+            Some(topic) => Err(anyhow!("topic {}: {:?}", self.topic, topic.error())),
+            None => Err(anyhow!("topic {}: unknown", self.topic)),
+        }
+    }
+
+    /// Creates the topic unless it exists.
+    fn create(&self, partitions: usize) -> anyhow::Result<()> {
+        if self.partition_count(&self.consumer()?).is_ok_and(|count| count > 0) {
+            return Ok(());
+        }
+        let admin: AdminClient<DefaultClientContext> = self.config().create()?;
+        // As many copies as the broker makes by default.
+        let topic = NewTopic::new(&self.topic, i32::try_from(partitions)?, TopicReplication::Fixed(-1));
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let created = futures_lite::future::block_on(admin.create_topics([&topic], &options))?;
+        match created.into_iter().next() {
+            Some(Err((name, code))) => Err(anyhow!("topic {name} could not be created: {code}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many partitions the embedded broker needs to keep the text.
+fn embedded_partitions(wanted: Option<usize>, text: &Text) -> anyhow::Result<usize> {
+    let fits = |count: usize| {
+        let mut loads = vec![0; count];
+        for (line, payload) in text.lines.iter().enumerate() {
+            loads[line % count] += payload.len() + OVERHEAD;
+        }
+        text.lines.len().div_ceil(count) <= PARTITION_LINES && loads.iter().all(|&load| load <= PARTITION_BYTES)
+    };
+    match wanted {
+        Some(count) if fits(count) => Ok(count),
+        Some(count) => bail!("the embedded broker cannot keep this text in {count} partitions; give it more, or none"),
+        None => Ok((2..=12).map(|power| 1 << power).find(|&count| fits(count)).unwrap_or(1 << 13)),
+    }
+}

@@ -1,0 +1,77 @@
+//! Requests to records, outcomes to answers.
+
+use std::collections::HashMap;
+
+use aioproducer_tokio::{AioProducer, DeliveryError, FailureKind, ProduceError, Record, Status};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router, body::Bytes};
+use serde_json::json;
+
+pub(crate) fn routes(producer: AioProducer) -> Router {
+    Router::new().route("/records/{topic}", post(produce)).with_state(producer)
+}
+
+/// Writes the body as a record. If the client goes away meanwhile, the record goes its way all the same.
+async fn produce(
+    State(producer): State<AioProducer>,
+    Path(topic): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refusal(rejection.status(), &rejection),
+    };
+    let mut record = Record::to(&topic).payload(body);
+    if let Some(key) = query.get("key") {
+        record = record.key(key);
+    }
+    // A full pool is the client's to know: a request that waited here would only hide it.
+    let delivery = match producer.try_produce(record) {
+        Ok(delivery) => delivery,
+        Err(error) => return not_accepted(&error),
+    };
+    match delivery.await {
+        Ok(report) => {
+            let place = json!({ "topic": report.topic(), "partition": report.partition(), "offset": report.offset() });
+            (StatusCode::CREATED, Json(place)).into_response()
+        }
+        Err(error) => not_delivered(&error),
+    }
+}
+
+fn not_accepted(error: &ProduceError<'_>) -> Response {
+    match error {
+        ProduceError::Full(_) => {
+            ([(header::RETRY_AFTER, "1")], refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
+        }
+        ProduceError::Closed(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, error),
+        ProduceError::TooLarge { .. } => refusal(StatusCode::PAYLOAD_TOO_LARGE, error),
+        ProduceError::Topic { .. } | ProduceError::Invalid { .. } => refusal(StatusCode::BAD_REQUEST, error),
+        _ => refusal(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+fn not_delivered(error: &DeliveryError) -> Response {
+    let status = match error.kind() {
+        FailureKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        FailureKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        FailureKind::Closed | FailureKind::Purged => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let persisted = match error.status() {
+        Status::NotPersisted => "no",
+        Status::PossiblyPersisted => "possibly",
+        Status::Persisted => "yes",
+    };
+    (status, Json(json!({ "error": error.to_string(), "persisted": persisted }))).into_response()
+}
+
+/// An answer to a record that was not sent.
+fn refusal(status: StatusCode, error: &dyn std::error::Error) -> Response {
+    (status, Json(json!({ "error": error.to_string(), "persisted": "no" }))).into_response()
+}
