@@ -218,7 +218,7 @@ async fn s23_a_flush_ends_the_linger_of_both_layers(host: Host) {
     let producer = host.start(builder);
     for round in 1..=3 {
         for n in 0..10 {
-            let _ = producer.produce(Record::to("lingering").partition(n % 2).payload("x")).await.expect("accepted");
+            drop(producer.produce(Record::to("lingering").partition(n % 2).payload("x")).await.expect("accepted"));
         }
         assert!(producer.flush().await.is_ok());
         assert!(producer.is_empty());

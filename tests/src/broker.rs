@@ -1,0 +1,142 @@
+//! The embedded broker, brokers that are not there, and reading a log back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+/// A topic's log as a consumer reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
+    /// The headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Logged {
+    /// The payload as text.
+    ///
+    /// # Panics
+    /// When it is not text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.payload.as_deref().unwrap_or_default()).expect("a payload of text")
+    }
+}
+
+/// Starts a broker.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn start() -> EmbeddedBroker {
+    EmbeddedBroker::start().expect("a broker")
+}
+
+/// Starts a broker with one topic.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn start_with_topic(name: &str, partitions: i32) -> EmbeddedBroker {
+    let broker = start();
+    broker.create_topic(name, partitions, 1).expect("a topic");
+    broker
+}
+
+/// A configuration that names `broker` and nothing else.
+#[must_use]
+pub fn config(broker: &EmbeddedBroker) -> ClientConfig {
+    config_for(broker.bootstrap_servers())
+}
+
+/// A configuration that names servers and nothing else.
+#[must_use]
+pub fn config_for(servers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers);
+    config
+}
+
+/// A backend on `broker`.
+#[must_use]
+pub fn backend(broker: &EmbeddedBroker) -> Librdkafka {
+    Librdkafka::new(config(broker))
+}
+
+/// A backend whose broker refuses every connection.
+#[must_use]
+pub fn unreachable() -> Librdkafka {
+    Librdkafka::new(config_for(&closed_port()))
+}
+
+/// An address on which nobody listens.
+///
+/// # Panics
+/// When there is no loopback network.
+#[must_use]
+pub fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+/// Everything that is in `topic`, partition by partition, each in the order of its log.
+///
+/// # Panics
+/// When the log cannot be read.
+#[must_use]
+pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<Logged> {
+    let mut config = config(broker);
+    config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&assignment).expect("an assignment");
+    let mut open: BTreeSet<i32> = (0..partitions).collect();
+    let mut log = Vec::new();
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            // Connections may still be coming back after a broker was down.
+            Some(Err(KafkaError::MessageConsumption(_))) => {}
+            Some(Err(error)) => panic!("{topic} cannot be read: {error}"),
+            Some(Ok(message)) => log.push(Logged {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                payload: message.payload().map(<[u8]>::to_vec),
+                timestamp: message.timestamp().to_millis(),
+                headers: message.headers().into_iter().flat_map(|headers| headers.iter()).map(header).collect(),
+            }),
+        }
+    }
+    log.sort_by_key(|logged| (logged.partition, logged.offset));
+    let mut next = BTreeMap::new();
+    for logged in &log {
+        let expected: &mut i64 = next.entry(logged.partition).or_default();
+        assert_eq!(logged.offset, *expected, "{topic}/{}: an offset was not read", logged.partition);
+        *expected += 1;
+    }
+    log
+}
+
+fn header(header: rdkafka::message::Header<'_, &[u8]>) -> (String, Option<Vec<u8>>) {
+    (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
+}

@@ -1,0 +1,251 @@
+//! Four executors under one interface, and the watchdog that makes a hang a failure.
+
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use aioproducer_core::Instant;
+use aioproducer_core::backend::Connect;
+use aioproducer_driver::{AioProducer, Builder, Runtime, Stored, Task};
+use aioproducer_smol::Smol;
+use aioproducer_tokio::Tokio;
+use smol::channel::{self, Receiver};
+use smol::future::FutureExt;
+
+/// Far more than any test takes on a slow machine.
+pub const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Makes a test of each named `async fn(Host)` on every executor: `tokio_multi::…`, `tokio_current::…`,
+/// `smol_global::…` and `own_executor::…`.
+#[macro_export]
+macro_rules! promises {
+    ($($promise:ident),* $(,)?) => {
+        $crate::promises! { @on tokio_multi TokioMulti $($promise)* }
+        $crate::promises! { @on tokio_current TokioCurrent $($promise)* }
+        $crate::promises! { @on smol_global SmolGlobal $($promise)* }
+        $crate::promises! { @on own_executor OwnExecutor $($promise)* }
+    };
+    (@on $module:ident $executor:ident $($promise:ident)*) => {
+        mod $module {
+            $(
+                #[test]
+                fn $promise() {
+                    $crate::executor::run::<$crate::executor::$executor, _>(super::$promise);
+                }
+            )*
+        }
+    };
+}
+
+/// Runs one test on a fresh `E`, on a thread of its own.
+///
+/// # Panics
+/// When the test does, and when it is not done after [`WATCHDOG`].
+pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
+    watched(move || {
+        let executor = E::new();
+        executor.block_on(test(executor.host()));
+    });
+}
+
+/// Runs `test` on a thread of its own.
+///
+/// # Panics
+/// When the test does, and when it is not done after [`WATCHDOG`].
+pub fn watched(test: impl FnOnce() + Send + 'static) {
+    let name = thread::current().name().unwrap_or("test").to_owned();
+    let (done, finished) = mpsc::channel::<()>();
+    let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+        let _done = done;
+        test();
+    });
+    let thread = thread.expect("a thread for the test");
+    match finished.recv_timeout(WATCHDOG) {
+        Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: it is not done after {WATCHDOG:?}"),
+        _ => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+    }
+}
+
+/// An executor that a test may start, use and drop.
+pub trait Executor: 'static {
+    /// Starts it.
+    fn new() -> Self;
+
+    /// What a test uses of it.
+    fn host(&self) -> Host;
+
+    /// Runs `future` on the calling thread, and spawned tasks while it does, unless they have threads of their own.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+}
+
+/// tokio with two worker threads.
+#[derive(Debug)]
+pub struct TokioMulti(tokio::runtime::Runtime);
+
+impl Executor for TokioMulti {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Self(runtime.expect("a runtime"))
+    }
+
+    fn host(&self) -> Host {
+        Host(AnyRuntime::Tokio(Tokio::new(self.0.handle().clone())))
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+}
+
+/// tokio on the calling thread alone.
+#[derive(Debug)]
+pub struct TokioCurrent(tokio::runtime::Runtime);
+
+impl Executor for TokioCurrent {
+    fn new() -> Self {
+        Self(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"))
+    }
+
+    fn host(&self) -> Host {
+        Host(AnyRuntime::Tokio(Tokio::new(self.0.handle().clone())))
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+}
+
+/// smol's global executor. It cannot be dropped.
+#[derive(Debug)]
+pub struct SmolGlobal;
+
+impl Executor for SmolGlobal {
+    fn new() -> Self {
+        Self
+    }
+
+    fn host(&self) -> Host {
+        Host(AnyRuntime::Smol(Smol::global()))
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        smol::block_on(future)
+    }
+}
+
+/// An `async_executor::Executor` of the user's own, run by a `block_on` that knows no reactor.
+#[derive(Debug)]
+pub struct OwnExecutor(Arc<async_executor::Executor<'static>>);
+
+impl Executor for OwnExecutor {
+    fn new() -> Self {
+        Self(Arc::new(async_executor::Executor::new()))
+    }
+
+    fn host(&self) -> Host {
+        Host(AnyRuntime::Smol(Smol::executor(Arc::clone(&self.0))))
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        smol::future::block_on(self.0.run(future))
+    }
+}
+
+/// A producer's runtime, whichever it is.
+#[derive(Clone, Debug)]
+pub enum AnyRuntime {
+    /// One of tokio's.
+    Tokio(Tokio),
+    /// smol's, or the user's own.
+    Smol(Smol),
+}
+
+impl Runtime for AnyRuntime {
+    fn now(&self) -> Instant {
+        match self {
+            Self::Tokio(tokio) => tokio.now(),
+            Self::Smol(smol) => smol.now(),
+        }
+    }
+
+    fn sleep_until(&self, at: Instant) -> Task {
+        match self {
+            Self::Tokio(tokio) => tokio.sleep_until(at),
+            Self::Smol(smol) => smol.sleep_until(at),
+        }
+    }
+
+    fn spawn(&self, task: Task) {
+        match self {
+            Self::Tokio(tokio) => tokio.spawn(task),
+            Self::Smol(smol) => smol.spawn(task),
+        }
+    }
+}
+
+/// What a test uses of its executor.
+#[derive(Clone, Debug)]
+pub struct Host(AnyRuntime);
+
+impl Host {
+    /// The runtime to start a producer on.
+    #[must_use]
+    pub fn runtime(&self) -> AnyRuntime {
+        self.0.clone()
+    }
+
+    /// Starts a producer that must start.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start<B: Connect<Stored>>(&self, builder: Builder<B>) -> AioProducer
+    where
+        B::Error: std::fmt::Debug,
+    {
+        builder.start(self.runtime()).expect("the producer starts")
+    }
+
+    /// Runs a task beside the test.
+    pub fn spawn<F>(&self, future: F) -> Joined<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (sender, receiver) = channel::bounded(1);
+        self.0.spawn(Box::pin(async move {
+            let outcome = AssertUnwindSafe(future).catch_unwind().await;
+            // Nobody may be waiting.
+            let _ = sender.send(outcome).await;
+        }));
+        Joined(receiver)
+    }
+
+    /// Ends after `delay` on the runtime's clock. For traffic with gaps, never to wait for something.
+    pub async fn pause(&self, delay: Duration) {
+        self.0.sleep_until(self.0.now() + delay).await;
+    }
+
+    /// Waits until `condition` holds; the watchdog ends it if it never does.
+    pub async fn until(&self, mut condition: impl FnMut() -> bool) {
+        while !condition() {
+            self.pause(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// A task's end.
+#[derive(Debug)]
+pub struct Joined<T>(Receiver<thread::Result<T>>);
+
+impl<T> Joined<T> {
+    /// What the task came to.
+    ///
+    /// # Panics
+    /// When the task did, or when it was dropped.
+    pub async fn join(self) -> T {
+        let outcome = self.0.recv().await.expect("the task was dropped before its end");
+        outcome.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    }
+}

@@ -1,0 +1,96 @@
+//! Looking at single polls, wake-ups and threads.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// Polls once, and does not care to be woken.
+pub fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What `future` resolves to at its first poll.
+///
+/// # Panics
+/// When it does not.
+pub fn at_once<F: Future>(future: F) -> F::Output {
+    match poll_once(&mut Box::pin(future)) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future is not ready at its first poll"),
+    }
+}
+
+/// A future under observation: polled by hand, its wake-ups counted.
+#[derive(Debug)]
+pub struct Observed<F> {
+    future: Pin<Box<F>>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<F: Future> Observed<F> {
+    /// Not polled yet.
+    pub fn new(future: F) -> Self {
+        Self { future: Box::pin(future), wakes: Arc::default() }
+    }
+
+    /// Polls once.
+    pub fn poll(&mut self) -> Poll<F::Output> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Polls once and says whether it is still pending.
+    pub fn is_pending(&mut self) -> bool {
+        self.poll().is_pending()
+    }
+
+    /// How often it was woken.
+    #[must_use]
+    pub fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::SeqCst)
+    }
+
+    /// What it resolves to now.
+    ///
+    /// # Panics
+    /// When it is still pending.
+    pub fn ready(mut self) -> F::Output {
+        match self.poll() {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("the future is still pending"),
+        }
+    }
+
+    /// The future itself, to be awaited.
+    #[must_use]
+    pub fn into_future(self) -> Pin<Box<F>> {
+        self.future
+    }
+}
+
+/// The names of this process's threads that start with one of `prefixes`; none where there is no `/proc`.
+#[must_use]
+pub fn threads(prefixes: &[&str]) -> Vec<String> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).filter(|name| prefixes.iter().any(|p| name.starts_with(p))).collect()
+}
+
+/// Waits, on a thread that may block, until `condition` holds; the watchdog ends it if it never does.
+pub fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,430 @@
+//! A backend that does what a test says: it takes batches when told, refuses, rejects, reports in any order and twice,
+//! and holds what it has.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aioproducer_core::backend::{
+    Backend, BackendLimits, Connect, Delivered, Exchange, Failure, FailureKind, Message, Outcome, Report, Status,
+    Unsent,
+};
+use aioproducer_core::{MessageBatch, SlotId};
+use smol::channel::{self, Receiver, Sender};
+
+use crate::executor::{Host, Joined};
+
+/// The test's end of the backend. Clones are the same backend.
+#[derive(Clone)]
+pub struct Script(Arc<Inner>);
+
+/// The producer's end.
+pub struct ScriptedBackend(Arc<Inner>);
+
+struct Inner {
+    limits: BackendLimits,
+    link: Mutex<Option<Arc<dyn Link>>>,
+    woken: (Sender<()>, Receiver<()>),
+    wakes: AtomicUsize,
+    flushes: AtomicUsize,
+    shut_downs: AtomicUsize,
+    stays_up: AtomicBool,
+    offsets: Mutex<BTreeMap<(String, i32), i64>>,
+    log: Mutex<Vec<Seen>>,
+}
+
+/// A record as the backend saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The slot that it was taken with.
+    pub slot: SlotId,
+    /// Its topic's name.
+    pub topic: String,
+    /// Its partition, if it has one.
+    pub partition: Option<i32>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its timestamp.
+    pub timestamp: Option<i64>,
+    /// Its headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Where its payload lay in memory.
+    pub address: usize,
+}
+
+impl Seen {
+    /// The payload as text.
+    ///
+    /// # Panics
+    /// When it is not text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.payload.as_deref().unwrap_or_default()).expect("a payload of text")
+    }
+}
+
+/// The payloads of records, as text.
+#[must_use]
+pub fn texts(records: &[Seen]) -> Vec<&str> {
+    records.iter().map(Seen::text).collect()
+}
+
+/// A failure of some kind and status.
+#[must_use]
+pub fn failure(kind: FailureKind, status: Status) -> Failure {
+    Failure { kind, status, code: -7, reason: "the script says so" }
+}
+
+/// What did not go from a batch into the queue, by its place in the batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict {
+    /// The queue is full.
+    Refused,
+    /// This record can never be sent.
+    Rejected(Failure),
+}
+
+/// What the backend asks of a producer, whatever its records are.
+trait Link: Send + Sync {
+    fn take(&self) -> Option<(MessageBatch, Vec<Seen>)>;
+    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>);
+    fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>);
+    fn held(&self) -> Vec<SlotId>;
+    fn flushing(&self) -> bool;
+    fn fatal(&self, failure: Failure);
+    fn ended(&self);
+}
+
+struct Lent<E, R> {
+    exchange: Arc<E>,
+    held: Mutex<BTreeMap<SlotId, R>>,
+}
+
+impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
+    fn take(&self) -> Option<(MessageBatch, Vec<Seen>)> {
+        let mut records = Vec::new();
+        let batch = self.exchange.take(&mut records)?;
+        let topic = self.exchange.topic_name(batch.lane().topic()).expect("a topic that a lane mentions").to_owned();
+        let seen = records.iter().map(|(slot, record)| see(*slot, &topic, record)).collect();
+        lock(&self.held).extend(records);
+        Some((batch, seen))
+    }
+
+    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>) {
+        let unsent: Vec<_> = {
+            let mut held = lock(&self.held);
+            let mut take = |slot| held.remove(&slot).expect("a record that is held");
+            let unsent = unsent.into_iter().map(|(slot, verdict)| match verdict {
+                Verdict::Refused => Unsent::Refused(slot, take(slot)),
+                Verdict::Rejected(failure) => Unsent::Rejected(slot, failure, take(slot)),
+            });
+            unsent.collect()
+        };
+        self.exchange.settle(batch, unsent.into_iter());
+    }
+
+    fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>) {
+        let reports: Vec<_> = {
+            let mut held = lock(&self.held);
+            let reports = reports.into_iter().map(|(slot, outcome)| {
+                let record = held.remove(&slot);
+                let outcome = match outcome {
+                    Ok(delivered) => Outcome::Delivered(delivered),
+                    Err(failure) => Outcome::Failed(failure, record.expect("a record that is held")),
+                };
+                Report { slot, outcome }
+            });
+            reports.collect()
+        };
+        self.exchange.report(reports.into_iter());
+    }
+
+    fn held(&self) -> Vec<SlotId> {
+        lock(&self.held).keys().copied().collect()
+    }
+
+    fn flushing(&self) -> bool {
+        self.exchange.flushing()
+    }
+
+    fn fatal(&self, failure: Failure) {
+        self.exchange.fatal(failure);
+    }
+
+    fn ended(&self) {
+        self.exchange.ended();
+    }
+}
+
+fn see(slot: SlotId, topic: &str, record: &impl Message) -> Seen {
+    let headers = (0..record.header_count()).filter_map(|index| record.header(index));
+    Seen {
+        slot,
+        topic: topic.to_owned(),
+        partition: record.lane().partition(),
+        key: record.key().map(<[u8]>::to_vec),
+        payload: record.payload().map(<[u8]>::to_vec),
+        timestamp: record.timestamp(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        address: record.payload().map_or(0, |payload| payload.as_ptr().addr()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Script {
+    /// Records of up to 1,000,000 bytes; a delivery timeout of two minutes unless the producer asks for another.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_record_bytes(1_000_000)
+    }
+
+    /// Records of up to `record_bytes`.
+    #[must_use]
+    pub fn with_record_bytes(record_bytes: usize) -> Self {
+        Self(Arc::new(Inner {
+            limits: BackendLimits { delivery_timeout: Some(Duration::from_secs(120)), record_bytes },
+            link: Mutex::new(None),
+            woken: channel::unbounded(),
+            wakes: AtomicUsize::new(0),
+            flushes: AtomicUsize::new(0),
+            shut_downs: AtomicUsize::new(0),
+            stays_up: AtomicBool::new(false),
+            offsets: Mutex::default(),
+            log: Mutex::default(),
+        }))
+    }
+
+    /// The producer's end, for one producer.
+    #[must_use]
+    pub fn backend(&self) -> ScriptedBackend {
+        ScriptedBackend(Arc::clone(&self.0))
+    }
+
+    fn link(&self) -> Option<Arc<dyn Link>> {
+        lock(&self.0.link).clone()
+    }
+
+    /// Asks for a batch, as an idle worker does.
+    #[must_use]
+    pub fn take(&self) -> Option<Hand> {
+        let link = self.link()?;
+        let (batch, records) = link.take()?;
+        Some(Hand { batch, records, link })
+    }
+
+    /// The next batch, asked for at once and after each wake-up; `None` at the end.
+    pub async fn next(&self) -> Option<Hand> {
+        loop {
+            if let Some(hand) = self.take() {
+                return Some(hand);
+            }
+            self.0.woken.1.recv().await.ok()?;
+        }
+    }
+
+    /// The next batch, into the queue.
+    ///
+    /// # Panics
+    /// When the backend ended.
+    pub async fn accept(&self) -> Vec<Seen> {
+        self.next().await.expect("a batch before the end").accept()
+    }
+
+    /// Reports records as delivered, in the given order.
+    pub fn deliver<'a>(&self, records: impl IntoIterator<Item = &'a Seen>) {
+        let mut reports = Vec::new();
+        for record in records {
+            let partition = record.partition.unwrap_or(0);
+            let mut offsets = lock(&self.0.offsets);
+            let offset = offsets.entry((record.topic.clone(), partition)).or_insert(0);
+            reports.push((record.slot, Ok(Delivered { partition, offset: *offset, timestamp: 1_000 + *offset })));
+            *offset += 1;
+        }
+        if let Some(link) = self.link() {
+            link.report(reports);
+        }
+    }
+
+    /// Reports a record as failed.
+    pub fn fail(&self, record: &Seen, failure: Failure) {
+        if let Some(link) = self.link() {
+            link.report(vec![(record.slot, Err(failure))]);
+        }
+    }
+
+    /// Takes, queues and delivers everything until the end, in a task. [`Script::log`] tells what came.
+    pub fn serve(&self, host: &Host) -> Joined<()> {
+        let script = self.clone();
+        host.spawn(async move {
+            while let Some(hand) = script.next().await {
+                let records = hand.accept();
+                lock(&script.0.log).extend(records.iter().cloned());
+                script.deliver(&records);
+            }
+        })
+    }
+
+    /// What [`Script::serve`] delivered.
+    #[must_use]
+    pub fn log(&self) -> Vec<Seen> {
+        lock(&self.0.log).clone()
+    }
+
+    /// How often a worker was woken.
+    #[must_use]
+    pub fn wakes(&self) -> usize {
+        self.0.wakes.load(Ordering::SeqCst)
+    }
+
+    /// How often a flush was asked for.
+    #[must_use]
+    pub fn flushes(&self) -> usize {
+        self.0.flushes.load(Ordering::SeqCst)
+    }
+
+    /// How often the end was asked for.
+    #[must_use]
+    pub fn shut_downs(&self) -> usize {
+        self.0.shut_downs.load(Ordering::SeqCst)
+    }
+
+    /// Whether a flush waits.
+    #[must_use]
+    pub fn flushing(&self) -> bool {
+        self.link().is_some_and(|link| link.flushing())
+    }
+
+    /// Meets a fatal error.
+    pub fn fatal(&self, failure: Failure) {
+        if let Some(link) = self.link() {
+            link.fatal(failure);
+        }
+    }
+
+    /// From now on a shut-down is only noted; [`Script::end`] carries it out.
+    pub fn stay_up(&self) {
+        self.0.stays_up.store(true, Ordering::SeqCst);
+    }
+
+    /// Purges what is held and ends.
+    pub fn end(&self) {
+        let Some(link) = lock(&self.0.link).take() else { return };
+        let purged = failure(FailureKind::Purged, Status::PossiblyPersisted);
+        link.report(link.held().into_iter().map(|slot| (slot, Err(purged))).collect());
+        link.ended();
+        self.0.woken.0.close();
+    }
+
+    /// Ends and gives nothing back, as a library that drops messages without a report.
+    pub fn vanish(&self) {
+        let Some(link) = lock(&self.0.link).take() else { return };
+        link.ended();
+        self.0.woken.0.close();
+    }
+}
+
+/// A batch that is out.
+pub struct Hand {
+    batch: MessageBatch,
+    records: Vec<Seen>,
+    link: Arc<dyn Link>,
+}
+
+impl Hand {
+    /// The batch.
+    #[must_use]
+    pub fn batch(&self) -> &MessageBatch {
+        &self.batch
+    }
+
+    /// Its records.
+    #[must_use]
+    pub fn records(&self) -> &[Seen] {
+        &self.records
+    }
+
+    /// All of it goes into the queue.
+    pub fn accept(self) -> Vec<Seen> {
+        self.settle(|_| None)
+    }
+
+    /// The first `count` records go into the queue, which is full then.
+    pub fn refuse_after(self, count: usize) -> Vec<Seen> {
+        self.settle(|at| (at >= count).then_some(Verdict::Refused))
+    }
+
+    /// Every record for which `verdict` says nothing goes into the queue.
+    pub fn settle(self, verdict: impl Fn(usize) -> Option<Verdict>) -> Vec<Seen> {
+        let verdicts = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, verdict(at)?)));
+        let unsent = verdicts.collect();
+        self.link.settle(self.batch, unsent);
+        self.records
+    }
+}
+
+impl<R: Message> Connect<R> for ScriptedBackend {
+    type Error = Infallible;
+
+    fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
+        let limits = self.0.limits;
+        Ok(BackendLimits { delivery_timeout: delivery_timeout.or(limits.delivery_timeout), ..limits })
+    }
+
+    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        *lock(&self.0.link) = Some(Arc::new(Lent { exchange, held: Mutex::default() }));
+        Ok(Arc::new(self))
+    }
+}
+
+impl Backend for ScriptedBackend {
+    fn wake(&self) {
+        self.0.wakes.fetch_add(1, Ordering::SeqCst);
+        // Nobody waits after the end.
+        let _ = self.0.woken.0.try_send(());
+    }
+
+    fn flush(&self) {
+        self.0.flushes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+
+    fn shut_down(&self) {
+        self.0.shut_downs.fetch_add(1, Ordering::SeqCst);
+        if !self.0.stays_up.load(Ordering::SeqCst) {
+            Script(Arc::clone(&self.0)).end();
+        }
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("wakes", &self.wakes()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ScriptedBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptedBackend").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hand").field("batch", &self.batch).field("records", &self.records).finish_non_exhaustive()
+    }
+}
