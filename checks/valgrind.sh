@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-filter=(--test lifecycle)
+filter=(--test ending)
 [ -n "${CI_LONG:-}" ] && filter=(--tests)
 mapfile -t binaries < <(
     cargo test -p aioproducer-rdkafka "${filter[@]}" --no-run --message-format=json 2>/dev/null |

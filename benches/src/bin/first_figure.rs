@@ -48,7 +48,9 @@ fn main() -> Result<(), Failure> {
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let turn = |first: bool| -> Result<f64, Failure> {
-            if first { runtime.block_on(aioproducer(&config, &payloads, records)) } else {
+            if first {
+                runtime.block_on(aioproducer(&config, &payloads, records))
+            } else {
                 runtime.block_on(future_producer(&config, &payloads, records))
             }
         };
@@ -56,7 +58,10 @@ fn main() -> Result<(), Failure> {
         let (one, two) = (turn(swap)?, turn(!swap)?);
         let (our, their) = if swap { (one, two) } else { (two, one) };
         if round > 0 {
-            println!("round {round}: aioproducer {our:>9.0}/s, FutureProducer {their:>9.0}/s, {:.2} times", our / their);
+            println!(
+                "round {round}: aioproducer {our:>9.0}/s, FutureProducer {their:>9.0}/s, {:.2} times",
+                our / their
+            );
             ours.push(our);
             theirs.push(their);
             ratios.push(our / their);
@@ -86,7 +91,10 @@ fn payload(payloads: &[u8], record: usize) -> &[u8] {
 }
 
 /// Keeps `IN_FLIGHT` deliveries under way and awaits each; returns records per second.
-async fn pipelined<D, T, E>(records: usize, mut produce: impl AsyncFnMut(usize) -> Result<D, Failure>) -> Result<f64, Failure>
+async fn pipelined<D, T, E>(
+    records: usize,
+    mut produce: impl AsyncFnMut(usize) -> Result<D, Failure>,
+) -> Result<f64, Failure>
 where
     D: Future<Output = Result<T, E>> + Unpin,
     E: Into<Failure>,

@@ -4,9 +4,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU16;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -17,7 +17,7 @@ use super::text::Text;
 use crate::aio::{ClientConfig, EmbeddedBroker};
 
 /// How long the broker may stay silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the embedded broker keeps of a partition, with room to spare: it drops the oldest above 5 MiB.
 const PARTITION_BYTES: usize = 4 << 20;
@@ -61,7 +61,7 @@ impl Place {
             place.create(partitions.unwrap_or(4))?;
         }
         let consumer = place.consumer()?;
-        let count = place.partition_count(&consumer)?;
+        let count = place.ready(&consumer)?;
         place.starts = (0..count).map(|n| Ok(place.watermarks(&consumer, n)?.end)).collect::<anyhow::Result<_>>()?;
         Ok(place)
     }
@@ -137,30 +137,41 @@ impl Place {
         Ok(low..high)
     }
 
-    /// How many partitions the topic has.
-    fn partition_count(&self, consumer: &BaseConsumer) -> anyhow::Result<usize> {
-        let metadata = consumer.fetch_metadata(Some(&self.topic), PATIENCE).context(self.bootstrap.clone())?;
-        match metadata.topics().first() {
-            Some(topic) if topic.error().is_none() => Ok(topic.partitions().len()),
-            Some(topic) => Err(anyhow!("topic {}: {:?}", self.topic, topic.error())),
-            None => Err(anyhow!("topic {}: unknown", self.topic)),
-        }
+    /// The partitions of the topic if it exists, with their leaders; -1 stands for none.
+    fn leaders(&self, consumer: &BaseConsumer) -> anyhow::Result<Option<Vec<i32>>> {
+        let metadata = consumer.fetch_metadata(Some(&self.topic), PATIENCE).with_context(|| self.bootstrap.clone())?;
+        let topic = metadata.topics().iter().find(|topic| topic.error().is_none());
+        Ok(topic.map(|topic| topic.partitions().iter().map(|partition| partition.leader()).collect()))
     }
 
     /// Creates the topic unless it exists.
     fn create(&self, partitions: usize) -> anyhow::Result<()> {
-        if self.partition_count(&self.consumer()?).is_ok_and(|count| count > 0) {
+        if self.leaders(&self.consumer()?)?.is_some() {
             return Ok(());
         }
         let admin: AdminClient<DefaultClientContext> = self.config().create()?;
         // As many copies as the broker makes by default.
         let topic = NewTopic::new(&self.topic, i32::try_from(partitions)?, TopicReplication::Fixed(-1));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let created = futures_lite::future::block_on(admin.create_topics([&topic], &options))?;
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let hint = || format!("topic {} could not be created; --topic names one that exists", self.topic);
+        let created = futures_lite::future::block_on(admin.create_topics([&topic], &options)).with_context(hint)?;
         match created.into_iter().next() {
-            Some(Err((name, code))) => Err(anyhow!("topic {name} could not be created: {code}")),
+            Some(Err((_, code))) => Err(code).with_context(hint),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until each partition has a leader, and says how many there are.
+    fn ready(&self, consumer: &BaseConsumer) -> anyhow::Result<usize> {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            match self.leaders(consumer)? {
+                Some(leaders) if !leaders.is_empty() && !leaders.contains(&-1) => return Ok(leaders.len()),
+                // A broker needs a moment for a new topic. Nothing is assigned, so this only keeps the client going.
+                _ => drop(consumer.poll(Duration::from_millis(50))),
+            }
+        }
+        bail!("topic {}: not all partitions have a leader", self.topic)
     }
 }
 
