@@ -81,7 +81,8 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one.
+    /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one; librdkafka takes
+    /// 0 for the time of hand-off.
     #[must_use]
     pub fn timestamp_millis(mut self, millis: i64) -> Self {
         self.timestamp = millis;
