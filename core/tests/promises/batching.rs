@@ -90,6 +90,51 @@ fn s11_the_next_oldest_keeps_its_own_deadline() {
 }
 
 #[test]
+fn s11_the_earliest_of_many_lanes() {
+    let limits = Limits { linger: Duration::from_secs(1), batch_records: 32, ..PLAIN };
+    let mut machine = Machine::new(limits, Heap { slots: 64, lanes: 12 }).expect("limits");
+    let (mut seed, mut now, mut held) = (1, 0, Vec::new());
+    for name in 0..20_000 {
+        let choice = super::replay::next(&mut seed);
+        now += choice % 20;
+        // Nothing grows old enough to be due, lanes come and go, and their rows change hands.
+        while held.len() > 30 || held.first().is_some_and(|(_, accepted)| accepted + 900 < now) {
+            let (id, _) = held.remove(if held.len() > 30 { choice as usize % held.len() } else { 0 });
+            assert!(machine.retract(id).is_ok());
+        }
+        let lane = Lane::new(TopicId((choice >> 8) as u32 % 40), None);
+        held.extend(offer(&mut machine, at(now), lane, 1, name).map(|id| (id, now)));
+        if choice >> 40 & 1 == 0 && !held.is_empty() {
+            let (id, _) = held.remove((choice >> 20) as usize % held.len());
+            assert!(machine.retract(id).is_ok());
+        }
+        let expected = held.first().map(|(_, accepted)| at(accepted + 1_000));
+        assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), expected, "record {name}");
+    }
+}
+
+/// The times are such that the evicted lane leaves its heap cell to a lane with an earlier deadline than the cell above.
+#[test]
+fn s11_an_evicted_lane_hides_no_deadline() {
+    let mut machine = Machine::new(LINGER, Heap { slots: 16, lanes: 6 }).expect("limits");
+    let lane = |index: u32| Lane::new(TopicId(index), None);
+    let first: Vec<_> = (0..6).map(|index| give(&mut machine, at(index), lane(index as u32), 0)).collect();
+    let mut last = None;
+    for (now, index) in [(20, 1), (40, 0), (45, 3), (50, 2)] {
+        let id = give(&mut machine, at(now), lane(index), 1);
+        last = if index == 3 { Some(id) } else { last };
+    }
+    for (index, id) in first.iter().enumerate().take(4) {
+        assert!(machine.retract(*id).is_ok());
+        assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(101 + index as u64)));
+    }
+    assert!(machine.retract(last.expect("produced")).is_ok());
+    give(&mut machine, at(60), lane(6), 2);
+    assert!(machine.retract(first[4]).is_ok() && machine.retract(first[5]).is_ok());
+    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(120)));
+}
+
+#[test]
 fn s12_one_lane_in_a_batch_and_its_order() {
     let mut machine = machine(PLAIN);
     for (name, lane) in [(0, A), (1, B), (2, A), (3, C), (4, A), (5, B)] {

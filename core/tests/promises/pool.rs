@@ -98,6 +98,21 @@ fn s06_retract_is_exact() {
 }
 
 #[test]
+fn s06_neighbours_one_after_the_other() {
+    for order in [[1, 2], [2, 1], [3, 2], [1, 3]] {
+        let mut machine = machine(PLAIN);
+        let ids = give_all(&mut machine, A, 0..4);
+        order.iter().for_each(|name| assert!(machine.retract(ids[*name]).is_ok()));
+        // Their slots go to another lane.
+        give_all(&mut machine, B, 10..12);
+        give(&mut machine, at(0), A, 4);
+        let expected: Vec<u64> = (0..5).filter(|name| !order.contains(&(*name as usize))).collect();
+        assert_eq!(take(&mut machine, at(0)).expect("ready").names(), expected, "without {order:?}");
+        assert_eq!(take(&mut machine, at(0)).expect("ready").names(), [10, 11], "without {order:?}");
+    }
+}
+
+#[test]
 fn s06_the_last_record_of_a_ready_lane() {
     let mut machine = machine(PLAIN);
     let id = give(&mut machine, at(0), A, 0);

@@ -1,5 +1,7 @@
 //! The backend's queue is full: what waits, what goes next, and when waiting is in vain (S16).
 
+use aioproducer_core::{CutReason, Limits};
+
 use super::*;
 
 #[test]
@@ -100,6 +102,20 @@ fn s16_nothing_in_flight_means_nothing_to_wait_for() {
     assert_eq!(report(&mut machine, ids[0]), Some(0), "its report came before the hand-off ended");
     assert_eq!(machine.handle_settled(&off.batch), None);
     assert_eq!(take(&mut machine, at(0)).expect("no report will come").names(), [1, 2]);
+}
+
+#[test]
+fn s16_refused_bytes_count_for_a_full_batch() {
+    let mut machine = machine(Limits { batch_bytes: 100, ..LINGER });
+    (0..2).for_each(|name| assert!(offer(&mut machine, at(0), A, 60, name).is_ok()));
+    let off = take(&mut machine, at(0)).expect("full");
+    assert!(offer(&mut machine, at(0), B, 100, 2).is_ok());
+    let other = take(&mut machine, at(0)).expect("full");
+    settle(&mut machine, &other, usize::MAX);
+    assert_eq!(settle(&mut machine, &off, 0), None);
+    assert_eq!(report(&mut machine, other.records[0].0), Some(2));
+    let off = take(&mut machine, at(0)).expect("full as before");
+    assert_eq!((off.batch.reason(), off.names()), (CutReason::Bytes, vec![0]));
 }
 
 #[test]

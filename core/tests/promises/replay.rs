@@ -5,7 +5,7 @@ use aioproducer_core::Limits;
 use super::*;
 
 /// A small generator, so that the recording needs nothing from outside (SplitMix64).
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut word = *state;
     word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
