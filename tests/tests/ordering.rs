@@ -48,8 +48,8 @@ async fn s18_order_survives_lost_connections_with_4_workers(host: Host) {
 
 /// Record number `n`, whose payload is its number: by turns with a partition of its own and with a key.
 fn record(n: usize) -> Record<'static> {
-    let record = Record::to(if n % 2 == 0 { "fixed" } else { "keyed" }).payload(n.to_string());
-    let record = if n % 2 == 0 { record.partition((n / 2 % 4) as i32) } else { record.key(key(n)) };
+    let record = Record::to(if n.is_multiple_of(2) { "fixed" } else { "keyed" }).payload(n.to_string());
+    let record = if n.is_multiple_of(2) { record.partition((n / 2 % 4) as i32) } else { record.key(key(n)) };
     // Some take librdkafka's other way in.
     if n % 10 < 2 { record.header("n", n.to_string()) } else { record }
 }
@@ -105,7 +105,7 @@ async fn order_holds(host: Host, workers: usize, broken: bool) {
     assert!(!down, "the pool never filled");
     for (n, delivery) in deliveries.into_iter().enumerate() {
         let report = delivery.await.unwrap_or_else(|error| panic!("{n}: {error}"));
-        assert_eq!(report.topic(), if n % 2 == 0 { "fixed" } else { "keyed" });
+        assert_eq!(report.topic(), if n.is_multiple_of(2) { "fixed" } else { "keyed" });
     }
 
     let mut fixed = BTreeMap::<i32, Vec<usize>>::new();
