@@ -195,8 +195,6 @@ async fn s13_linger_zero_and_batches_of_one_on_a_broker(host: Host) {
     let broker = broker::start_with_topic("ones", 1);
     let builder = AioProducer::builder(broker::backend(&broker)).batch_records(1).linger(Duration::ZERO);
     let producer = host.start(builder);
-    let (a, b) = (producer.send(sized("a", 1)), producer.send(sized("b", 1)));
-    let _ = (a, b); // Never polled: never produced.
     let one = producer.send(Record::to("ones").payload("1"));
     let two = producer.send(Record::to("ones").payload("2"));
     let (one, two) = future::zip(one, two).await;

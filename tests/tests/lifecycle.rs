@@ -305,16 +305,9 @@ async fn s25_close_after_loss_of_the_backend_s_records(host: Host) {
     let lost = accepted(&producer, numbered(0));
     let _taken = script.accept().await;
     let mut close = Observed::new(producer.close(Duration::ZERO));
-    let ended = {
-        let script = script.clone();
-        let host = host.clone();
-        async move {
-            host.until(|| script.shut_downs() == 1).await;
-            script.vanish();
-        }
-    };
     assert!(close.is_pending());
-    ended.await;
+    host.until(|| script.shut_downs() == 1).await;
+    script.vanish();
     let error = lost.await.expect_err("lost");
     assert_eq!((error.kind(), error.status()), (FailureKind::Closed, Status::PossiblyPersisted));
     close.into_future().await;

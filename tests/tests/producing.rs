@@ -11,6 +11,8 @@ use std::time::Duration;
 promises! {
     s01_produce_waits_only_while_the_pool_is_full_first_come_first_served,
     s01_a_large_record_is_not_starved_by_small_ones,
+    s01_records_for_a_lane_that_has_no_room_wait_without_spinning,
+    s01_waiters_behind_one_that_is_not_polled_do_not_spin,
     s02_try_produce_never_waits_and_hands_the_record_back,
     s02_try_produce_does_not_overtake_who_waits,
     s03_an_outcome_tells_where_the_record_is,
@@ -89,6 +91,48 @@ async fn s01_a_large_record_is_not_starved_by_small_ones(host: Host) {
     script.serve(&host);
     large.await.expect("delivered");
     small.await.expect("delivered");
+}
+
+async fn s01_records_for_a_lane_that_has_no_room_wait_without_spinning(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(8).lanes(1));
+    let first = accepted(&producer, Record::to("one").payload("a"));
+    let mut other = Observed::new(producer.produce(Record::to("two").payload("b")));
+    for poll in 0..50 {
+        assert!(other.is_pending());
+        assert!(other.wakes() <= 2, "{} wake-ups after {poll} polls with nothing changed", other.wakes());
+    }
+    let before = other.wakes();
+    let taken = script.accept().await;
+    script.deliver(&taken);
+    assert!(other.wakes() > before, "the lane is free: the waiter is woken");
+    first.await.expect("delivered");
+    let second = other.ready().expect("a lane is free");
+    script.serve(&host);
+    second.await.expect("delivered");
+}
+
+async fn s01_waiters_behind_one_that_is_not_polled_do_not_spin(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(4));
+    let _held: Vec<_> = (0..4).map(|n| accepted(&producer, numbered(n))).collect();
+    let mut head = Observed::new(producer.produce(numbered(4)));
+    let mut next = Observed::new(producer.produce(numbered(5)));
+    assert!(head.is_pending() && next.is_pending());
+    let taken = script.accept().await;
+    script.deliver(&taken);
+    // There is room for both. The first one's task is busy elsewhere.
+    assert!(head.wakes() > 0);
+    for poll in 0..50 {
+        assert!(next.is_pending());
+        assert!(next.wakes() <= 2, "{} wake-ups after {poll} polls with nothing changed", next.wakes());
+    }
+    let first = head.ready().expect("room");
+    assert!(next.wakes() > 0, "its turn");
+    let second = next.ready().expect("room");
+    script.serve(&host);
+    first.await.expect("delivered");
+    second.await.expect("delivered");
 }
 
 async fn s02_try_produce_never_waits_and_hands_the_record_back(host: Host) {
@@ -206,8 +250,7 @@ async fn s05_a_dropped_delivery_does_not_cancel_the_record(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(3));
     drop(accepted(&producer, numbered(0)));
-    let polled = Observed::new(accepted(&producer, numbered(1)));
-    let mut polled = polled;
+    let mut polled = Observed::new(accepted(&producer, numbered(1)));
     assert!(polled.is_pending());
     drop(polled);
     let after_hand_off = accepted(&producer, numbered(2));

@@ -58,7 +58,9 @@ impl Runtime for Smol {
 
     fn sleep_until(&self, at: Instant) -> Task {
         match self.origin.checked_add(at.since_origin()) {
-            Some(at) => Box::pin(async move { drop(smol::Timer::at(at).await) }),
+            Some(at) => Box::pin(async move {
+                smol::Timer::at(at).await;
+            }),
             None => Box::pin(std::future::pending()),
         }
     }
