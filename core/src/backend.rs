@@ -16,6 +16,7 @@
 //! ```
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::time::Duration;
 
 use crate::{MessageBatch, Record, SlotId, TopicId};
@@ -50,6 +51,16 @@ pub enum Status {
     PossiblyPersisted,
     /// The broker wrote it, though the producer cannot report it as delivered.
     Persisted,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotPersisted => "not in the log",
+            Self::PossiblyPersisted => "possibly in the log",
+            Self::Persisted => "in the log",
+        })
+    }
 }
 
 /// Why a record failed.

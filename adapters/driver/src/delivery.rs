@@ -156,16 +156,11 @@ impl fmt::Debug for DeliveryError {
 
 impl fmt::Display for DeliveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let persisted = match self.status() {
-            Status::NotPersisted => "not in the log",
-            Status::PossiblyPersisted => "possibly in the log",
-            Status::Persisted => "in the log",
-        };
         write!(f, "{}", self.0.failure.reason)?;
         if let Some(record) = &self.0.record {
             write!(f, " (topic {})", record.topic())?;
         }
-        write!(f, "; the record is {persisted}")
+        write!(f, "; the record is {}", self.status())
     }
 }
 

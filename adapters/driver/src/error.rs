@@ -63,8 +63,9 @@ impl<'a> ProduceError<'a> {
     #[must_use]
     pub fn record(&self) -> &Record<'a> {
         match self {
-            Self::Full(record) | Self::Closed(record) => record,
-            Self::Fatal { record, .. }
+            Self::Full(record)
+            | Self::Closed(record)
+            | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::Topic { record, .. }
             | Self::Invalid { record, .. } => record,
@@ -75,8 +76,9 @@ impl<'a> ProduceError<'a> {
     #[must_use]
     pub fn into_record(self) -> Record<'a> {
         match self {
-            Self::Full(record) | Self::Closed(record) => record,
-            Self::Fatal { record, .. }
+            Self::Full(record)
+            | Self::Closed(record)
+            | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::Topic { record, .. }
             | Self::Invalid { record, .. } => record,
@@ -114,7 +116,15 @@ impl fmt::Display for ProduceError<'_> {
     }
 }
 
-impl std::error::Error for ProduceError<'_> {}
+impl std::error::Error for ProduceError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Topic { error, .. } => Some(error),
+            Self::Invalid { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Why a record did not arrive, of the calls that do both: get a record accepted, and wait for its delivery.
 #[derive(Debug)]
@@ -166,4 +176,11 @@ impl fmt::Display for SendError {
     }
 }
 
-impl std::error::Error for SendError {}
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Produce(error) => Some(error),
+            Self::Delivery(error) => Some(error),
+        }
+    }
+}

@@ -27,6 +27,7 @@ mod waiters;
 pub use aioproducer_core::backend::{Failure, FailureKind, Status};
 pub use aioproducer_core::{Instant, LimitsError};
 pub use builder::{Builder, StartError};
+pub use bytes::Bytes;
 pub use close::{Close, CloseReport, Unsent};
 pub use delivery::{Delivery, DeliveryError, DeliveryReport};
 pub use error::{ProduceError, SendError};

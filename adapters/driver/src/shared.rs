@@ -204,7 +204,7 @@ pub(crate) const CLOSED: Failure = Failure {
     kind: FailureKind::Closed,
     status: Status::NotPersisted,
     code: 0,
-    reason: "the producer was closed before the record was sent",
+    reason: "the producer was closed before the record was delivered",
 };
 
 impl State {
@@ -229,6 +229,8 @@ impl State {
     ) {
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
+            // The backend purges because it was told to end.
+            (None, FailureKind::Purged) if self.phase == Phase::Ending => Failure { status: failure.status, ..CLOSED },
             _ => failure,
         };
         let record = record.map(|record| {
