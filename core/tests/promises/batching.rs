@@ -94,7 +94,7 @@ fn s11_the_earliest_of_many_lanes() {
     let limits = Limits { linger: Duration::from_secs(1), batch_records: 32, ..PLAIN };
     let mut machine = Machine::new(limits, Heap { slots: 64, lanes: 12 }).expect("limits");
     let (mut seed, mut now, mut held) = (1, 0, Vec::new());
-    for name in 0..20_000 {
+    for name in 0..5_000 {
         let choice = super::replay::next(&mut seed);
         now += choice % 20;
         // Nothing grows old enough to be due, lanes come and go, and their rows change hands.

@@ -60,7 +60,7 @@ fn play(seed: u64) -> String {
 
 #[test]
 fn a_recorded_sequence_replays_bit_for_bit() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         assert!(play(seed) == play(seed), "seed {seed} played out differently");
     }
     assert_ne!(play(1), play(2), "the recording does not matter at all");
