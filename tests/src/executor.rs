@@ -1,9 +1,10 @@
 //! Four executors under one interface, and the watchdog that makes a hang a failure.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -57,15 +58,34 @@ pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + S
 /// When the test does, and when it is not done after [`WATCHDOG`].
 pub fn watched(test: impl FnOnce() + Send + 'static) {
     let name = thread::current().name().unwrap_or("test").to_owned();
-    let (done, finished) = mpsc::channel::<()>();
+    let (alive, signs) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name(name.clone()).spawn(move || {
-        let _done = done;
+        // The end of the thread, by a panic or not, drops it.
+        ALIVE.set(Some(alive));
         test();
     });
     let thread = thread.expect("a thread for the test");
-    match finished.recv_timeout(WATCHDOG) {
-        Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: it is not done after {WATCHDOG:?}"),
-        _ => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+    loop {
+        match signs.recv_timeout(WATCHDOG) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: it is not done after {WATCHDOG:?}"),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+}
+
+thread_local! {
+    /// How the test on this thread tells its watchdog to start again.
+    static ALIVE: Cell<Option<Sender<()>>> = const { Cell::new(None) };
+}
+
+/// Starts this thread's watchdog again, while the test waits for its turn.
+pub fn still_waiting() {
+    if let Some(alive) = ALIVE.take() {
+        // Nobody hears it only if the test has failed already.
+        let _ = alive.send(());
+        ALIVE.set(Some(alive));
     }
 }
 

@@ -1,12 +1,13 @@
 //! S25, S26, S31, S33: threads end. The tests here take turns, since a process's threads are everybody's.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
 use aioproducer_driver::{AioProducer, Delivery, Record, StartError};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
-use aioproducer_tests::executor::{Executor, Host, TokioCurrent, TokioMulti, watched};
+use aioproducer_tests::executor::{Executor, Host, TokioCurrent, TokioMulti, still_waiting, watched};
 use aioproducer_tests::probe::{at_once, threads, until};
 use aioproducer_tests::{broker, promises};
 use smol::future::block_on;
@@ -29,9 +30,18 @@ static TURN: Mutex<()> = Mutex::new(());
 struct Turn(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 fn turn() -> Turn {
-    let turn = Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    let turn = loop {
+        match TURN.try_lock() {
+            Ok(turn) => break turn,
+            Err(TryLockError::Poisoned(turn)) => break turn.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                still_waiting();
+                thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+    };
     until(|| running().is_empty());
-    turn
+    Turn(turn)
 }
 
 fn running() -> Vec<String> {
