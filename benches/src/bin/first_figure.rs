@@ -20,7 +20,7 @@ use aioproducer_tokio::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, R
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 const ROUNDS: usize = 5;
-const IN_FLIGHT: usize = 10_000;
+const IN_FLIGHT: usize = 50_000;
 const TOPIC: &str = "figures";
 const PARTITIONS: i32 = 4;
 const SIZE: usize = 100;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
     if first.as_deref() == Some("--broker") {
         return serve();
     }
-    let records: usize = first.map_or(Ok(400_000), |count| count.parse())?;
+    let records: usize = first.map_or(Ok(800_000), |count| count.parse())?;
     let floor: f64 = std::env::var("FIRST_FIGURE_FLOOR").map_or(Ok(2.5), |floor| floor.parse())?;
     let broker = Broker::start()?;
     let mut config = ClientConfig::new();
@@ -90,49 +90,33 @@ fn payload(payloads: &[u8], record: usize) -> &[u8] {
     &payloads[at..at + SIZE]
 }
 
-/// Keeps `IN_FLIGHT` deliveries under way and awaits each; returns records per second.
-async fn pipelined<D, T, E>(
+/// Keeps `IN_FLIGHT` deliveries under way, awaits each and has its outcome checked; returns records per second.
+async fn pipelined<D: Future>(
     records: usize,
     mut produce: impl AsyncFnMut(usize) -> Result<D, Failure>,
-) -> Result<f64, Failure>
-where
-    D: Future<Output = Result<T, E>> + Unpin,
-    E: Into<Failure>,
-{
+    check: impl Fn(D::Output) -> Result<(), Failure>,
+) -> Result<f64, Failure> {
     let start = Instant::now();
     let mut deliveries = VecDeque::with_capacity(IN_FLIGHT);
     for record in 0..records {
         if deliveries.len() == IN_FLIGHT
             && let Some(oldest) = deliveries.pop_front()
         {
-            D::await_one(oldest).await?;
+            check(oldest.await)?;
         }
         deliveries.push_back(produce(record).await?);
     }
     for delivery in deliveries {
-        D::await_one(delivery).await?;
+        check(delivery.await)?;
     }
     Ok(records as f64 / start.elapsed().as_secs_f64())
 }
 
-trait AwaitOne<T, E>: Future<Output = Result<T, E>> + Sized {
-    async fn await_one(self) -> Result<(), Failure>
-    where
-        E: Into<Failure>,
-    {
-        self.await.map(drop).map_err(Into::into)
-    }
-}
-
-impl<T, E, D: Future<Output = Result<T, E>>> AwaitOne<T, E> for D {}
-
 async fn aioproducer(config: &ClientConfig, payloads: &[u8], records: usize) -> Result<f64, Failure> {
     let producer = AioProducer::builder(Librdkafka::new(config.clone())).start(Tokio::current()?)?;
     producer.send(Record::to(TOPIC).payload("warm-up")).await?;
-    let rate = pipelined(records, async |record| {
-        Ok(producer.produce(Record::to(TOPIC).payload(payload(payloads, record))).await?)
-    })
-    .await?;
+    let produce = async |record| Ok(producer.produce(Record::to(TOPIC).payload(payload(payloads, record))).await?);
+    let rate = pipelined(records, produce, |outcome| Ok(outcome.map(drop)?)).await?;
     producer.close(Duration::from_secs(30)).await;
     Ok(rate)
 }
@@ -141,12 +125,11 @@ async fn future_producer(config: &ClientConfig, payloads: &[u8], records: usize)
     let producer: FutureProducer = config.create()?;
     let warm_up: FutureRecord<'_, (), [u8]> = FutureRecord::to(TOPIC).payload(b"warm-up");
     producer.send(warm_up, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
-    pipelined(records, async |record| {
+    let produce = async |record| {
         let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(TOPIC).payload(payload(payloads, record));
-        let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-        Ok(Box::pin(async move { delivery.await?.map_err(|(error, _)| Failure::from(error)) }))
-    })
-    .await
+        Ok(producer.send_result(record).map_err(|(error, _)| error)?)
+    };
+    pipelined(records, produce, |outcome| Ok(outcome?.map(drop).map_err(|(error, _)| error)?)).await
 }
 
 /// The mock cluster in a process of its own.
