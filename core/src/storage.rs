@@ -111,7 +111,9 @@ mod heap {
         /// Room for `capacity` values.
         #[must_use]
         pub fn with_capacity(capacity: usize) -> Self {
-            Self { values: Vec::with_capacity(capacity), capacity }
+            // More than an index can name is refused by the machine: not worth an allocation that cannot succeed.
+            let nameable = u32::try_from(capacity).is_ok_and(|capacity| capacity != u32::MAX);
+            Self { values: Vec::with_capacity(if nameable { capacity } else { 0 }), capacity }
         }
     }
 

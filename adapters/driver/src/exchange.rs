@@ -60,6 +60,10 @@ impl Exchange<Stored> for Shared {
             if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
                 state.fail(&self.topics, ticket, QUEUE_FULL, Some(record), effects);
             }
+            // Refused records have a deadline again.
+            if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
+                effects.wakers.extend(state.driver.take());
+            }
             if state.phase == Phase::Ending {
                 state.fail_buffered(&self.topics, CLOSED, effects);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aioproducer_core::{FlushPoint, Instant};
 
 use crate::runtime::Task;
-use crate::shared::{Discard, Effects, FlushWaiter, Shared, State};
+use crate::shared::{Discard, Effects, FlushWaiter, Phase, Shared, State};
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush).
 #[must_use = "futures do nothing unless awaited"]
@@ -56,14 +56,14 @@ impl Future for Flush<'_> {
                 Some((id, point))
             });
             let Some((id, point)) = begun else { return Poll::Ready(Ok(())) };
-            let deadline = this.within.map(|limit| {
+            let deadline = this.within.filter(|_| shared.lock().is_timed()).map(|limit| {
                 let at = shared.runtime.now() + limit;
                 (at, shared.runtime.sleep_until(at))
             });
             this.waiting = Some(Waiting { id, point, deadline });
             return self.poll(cx);
         };
-        let flushed = shared.with(|state, effects| {
+        let (flushed, timed) = shared.with(|state, effects| {
             let flushed = state.machine.is_flushed(waiting.point);
             match state.flush_position(waiting.id) {
                 Some(_) if flushed => state.end_flush(waiting.id, effects),
@@ -73,13 +73,14 @@ impl Future for Flush<'_> {
                 }
                 None => {}
             }
-            flushed
+            (flushed, state.is_timed())
         });
         if flushed {
             this.waiting = None;
             return Poll::Ready(Ok(()));
         }
         if let Some((_, timer)) = &mut waiting.deadline
+            && timed
             && timer.as_mut().poll(cx).is_ready()
         {
             let remaining = shared.lock().machine.len_before(waiting.point);
@@ -100,6 +101,11 @@ impl Drop for Flush<'_> {
 impl State {
     fn flush_position(&self, id: u64) -> Option<usize> {
         self.flushes.binary_search_by_key(&id, |flush| flush.id).ok()
+    }
+
+    /// Whether timers may be used. A producer that is ending may have lost its runtime, and ends soon by itself.
+    fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing(_))
     }
 
     fn end_flush(&mut self, id: u64, effects: &mut Effects) {

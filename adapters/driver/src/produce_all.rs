@@ -22,12 +22,12 @@ pub type Outcomes = Vec<Result<DeliveryReport, SendError>>;
 
 /// The future of [`AioProducer::produce_all`](crate::AioProducer::produce_all).
 #[must_use = "futures do nothing unless awaited"]
-pub struct ProduceAll<'a, I> {
+pub struct ProduceAll<'a, 'r, I> {
     shared: &'a Shared,
     /// `None` once it was empty.
     records: Option<I>,
     /// Taken from `records` and not yet tried.
-    chunk: VecDeque<Result<Entry<'a>, ProduceError<'a>>>,
+    chunk: VecDeque<Result<Entry<'r>, ProduceError<'r>>>,
     /// Where the first of `chunk` waits.
     place: Option<WaiterId>,
     /// Where the outcomes gather, once a record was tried.
@@ -37,10 +37,10 @@ pub struct ProduceAll<'a, I> {
     refused: VecDeque<(usize, SendError)>,
 }
 
-impl<'a, I> ProduceAll<'a, I>
+impl<'a, 'r, I> ProduceAll<'a, 'r, I>
 where
     I: Iterator,
-    I::Item: Into<Record<'a>>,
+    I::Item: Into<Record<'r>>,
 {
     pub(crate) fn new(shared: &'a Shared, records: I) -> Self {
         Self {
@@ -116,10 +116,10 @@ where
     }
 }
 
-impl<'a, I> Future for ProduceAll<'a, I>
+impl<'r, I> Future for ProduceAll<'_, 'r, I>
 where
     I: Iterator + Unpin,
-    I::Item: Into<Record<'a>>,
+    I::Item: Into<Record<'r>>,
 {
     type Output = Outcomes;
 
@@ -141,7 +141,7 @@ where
     }
 }
 
-impl<I> Drop for ProduceAll<'_, I> {
+impl<I> Drop for ProduceAll<'_, '_, I> {
     fn drop(&mut self) {
         if self.place.is_none() && self.group.is_none() {
             return;
@@ -157,7 +157,7 @@ impl<I> Drop for ProduceAll<'_, I> {
     }
 }
 
-impl<I> fmt::Debug for ProduceAll<'_, I> {
+impl<I> fmt::Debug for ProduceAll<'_, '_, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProduceAll").field("tried", &self.tried).finish_non_exhaustive()
     }

@@ -77,10 +77,10 @@ impl AioProducer {
 
     /// Produces many records, in order, and waits for all their outcomes: one future, few locks. The outcomes are in
     /// the order of the records. Dropped early, what was accepted goes its way, and the rest was never accepted.
-    pub fn produce_all<'a, I>(&'a self, records: I) -> ProduceAll<'a, I::IntoIter>
+    pub fn produce_all<'a, 'r, I>(&'a self, records: I) -> ProduceAll<'a, 'r, I::IntoIter>
     where
         I: IntoIterator,
-        I::Item: Into<Record<'a>>,
+        I::Item: Into<Record<'r>>,
     {
         ProduceAll::new(&self.shared, records.into_iter())
     }

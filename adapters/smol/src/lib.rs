@@ -20,7 +20,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time;
 
 pub use aioproducer_driver::*;
@@ -32,8 +32,8 @@ use async_executor::Executor;
 /// runs on a thread of its own and so works under any executor, async-std's included.
 #[derive(Clone, Debug)]
 pub struct Smol {
-    /// `None` is the global executor.
-    executor: Option<Arc<Executor<'static>>>,
+    /// `None` is the global executor. The executor owns the producer's task, which owns this: no cycle.
+    executor: Option<Weak<Executor<'static>>>,
     origin: time::Instant,
 }
 
@@ -44,10 +44,10 @@ impl Smol {
         Self { executor: None, origin: time::Instant::now() }
     }
 
-    /// An executor that the caller runs.
+    /// An executor that the caller runs, and keeps. When it is dropped, the producer ends.
     #[must_use]
     pub fn executor(executor: Arc<Executor<'static>>) -> Self {
-        Self { executor: Some(executor), origin: time::Instant::now() }
+        Self { executor: Some(Arc::downgrade(&executor)), origin: time::Instant::now() }
     }
 }
 
@@ -67,7 +67,11 @@ impl Runtime for Smol {
 
     fn spawn(&self, task: Task) {
         match &self.executor {
-            Some(executor) => executor.spawn(task).detach(),
+            Some(executor) => {
+                if let Some(executor) = executor.upgrade() {
+                    executor.spawn(task).detach();
+                }
+            }
             None => smol::spawn(task).detach(),
         }
     }
