@@ -55,7 +55,8 @@ fn executor_dropped<E: Executor>() {
         let script = Script::new();
         let executor = E::new();
         let producer = executor.host().start(AioProducer::builder(script.backend()).linger(LONG));
-        let buffered = executor.block_on(async { accepted(&producer, numbered(2)) });
+        let buffered = accepted(&producer, numbered(2));
+        executor.block_on(async {});
         drop(executor);
         let error = block_on(buffered).expect_err("nobody will ever send it");
         assert_eq!((error.kind(), error.status()), (FailureKind::Closed, Status::NotPersisted));
