@@ -1,0 +1,137 @@
+//! What is measured: who sends, how, on which runtime, and how large the records are.
+
+use std::fmt;
+
+use aioproducer_benches::settings;
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A way of producing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Row {
+    /// librdkafka's C API: `rd_kafka_produce_batch`, partition unassigned, payloads copied, reports as event arrays.
+    RawCopy,
+    /// The same with the partition given and payloads borrowed: the limit of what the library can do.
+    RawLimit,
+    /// `rdkafka`'s `BaseProducer`, polled by the sender.
+    Base,
+    /// `rdkafka`'s `ThreadedProducer`.
+    Threaded,
+    /// `rdkafka`'s `FutureProducer::send_result`, its futures awaited in order, a window behind.
+    Future,
+    /// The same, each record with a key.
+    FutureKeyed,
+    /// The same, each record with two headers.
+    FutureHeaders,
+    /// `FutureProducer::send` in a thousand tasks, each awaiting its own.
+    FutureTasks,
+    /// `AioProducer::produce` of borrowed payloads, the deliveries awaited in order, a window behind.
+    Pipelined,
+    /// The same with payloads that are `Bytes`.
+    PipelinedBytes,
+    /// The same as `pipelined`, each record with a key.
+    PipelinedKeyed,
+    /// The same as `pipelined`, each record with two headers.
+    PipelinedHeaders,
+    /// `AioProducer::produce`, the deliveries dropped; a flush at the end.
+    Dropped,
+    /// `AioProducer::produce_all`.
+    ProduceAll,
+    /// `AioProducer::send` in a thousand tasks, each awaiting its own.
+    Tasks,
+}
+
+/// What runs the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Runtime {
+    /// A plain thread.
+    None,
+    /// tokio's multi-threaded runtime.
+    Tokio,
+    /// smol's global executor.
+    Smol,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) row: Row,
+    pub(crate) runtime: Runtime,
+    /// Bytes of a payload.
+    pub(crate) size: usize,
+}
+
+impl Row {
+    /// Its name on the command line and in the results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether it is this project's.
+    pub(crate) fn is_ours(self) -> bool {
+        !matches!(self.runtimes(), [Runtime::None] | [Runtime::Tokio])
+    }
+
+    /// Whether a thousand tasks wait for one record each.
+    pub(crate) fn is_tasks(self) -> bool {
+        matches!(self, Self::FutureTasks | Self::Tasks)
+    }
+
+    /// How long librdkafka lingers, in milliseconds: its default, except where records are waited for one by one.
+    pub(crate) fn linger_ms(self) -> u32 {
+        if self.is_tasks() { 0 } else { 5 }
+    }
+
+    fn runtimes(self) -> &'static [Runtime] {
+        match self {
+            Self::RawCopy | Self::RawLimit | Self::Base | Self::Threaded => &[Runtime::None],
+            Self::Future | Self::FutureKeyed | Self::FutureHeaders | Self::FutureTasks => &[Runtime::Tokio],
+            Self::Pipelined
+            | Self::PipelinedBytes
+            | Self::PipelinedKeyed
+            | Self::PipelinedHeaders
+            | Self::Dropped
+            | Self::ProduceAll
+            | Self::Tasks => &[Runtime::Tokio, Runtime::Smol],
+        }
+    }
+}
+
+impl Case {
+    /// All there are for the given sizes.
+    pub(crate) fn all(sizes: &[usize]) -> Vec<Self> {
+        let rows = |size: usize| {
+            let cases = move |row: &Row| {
+                let row = *row;
+                row.runtimes().iter().map(move |runtime| Self { row, runtime: *runtime, size })
+            };
+            Row::value_variants().iter().flat_map(cases)
+        };
+        sizes.iter().flat_map(|size| rows(*size)).collect()
+    }
+
+    /// Records that take about a second.
+    pub(crate) fn records(self) -> usize {
+        let most = if self.row.is_tasks() { 300_000 } else { 2_000_000 };
+        most.min(600_000_000 / self.size).next_multiple_of(1000)
+    }
+
+    /// Records before those that are measured: enough for every pool to have its final size.
+    pub(crate) fn warm_up(self) -> usize {
+        (2 * settings::window(self.size)).min(self.records())
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.row.name())?;
+        match self.runtime {
+            Runtime::None => {}
+            Runtime::Tokio => write!(f, ", tokio")?,
+            Runtime::Smol => write!(f, ", smol")?,
+        }
+        write!(f, ", {} B", self.size)
+    }
+}

@@ -1,0 +1,112 @@
+//! Rounds: everybody once per round, the order turned around each time, and ratios within a round.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use aioproducer_benches::broker::{Broker, Failure};
+use aioproducer_benches::settings::{self, PARTITIONS, TOPIC};
+use aioproducer_benches::usage::Measured;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::case::{Case, Row};
+
+/// A case, and what each round measured.
+pub(crate) struct Series {
+    pub(crate) case: Case,
+    pub(crate) rounds: Vec<Measured>,
+    /// Records that the broker's logs grew by, over all rounds.
+    pub(crate) confirmed: u64,
+}
+
+impl Series {
+    /// Records per second in each round.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = f64> {
+        self.rounds.iter().map(|round| round.records as f64 / round.seconds)
+    }
+
+    /// Records that were sent and that the broker did not confirm, or the other way round.
+    pub(crate) fn unconfirmed(&self) -> i64 {
+        let sent: u64 = self.rounds.iter().map(|round| round.sent).sum();
+        sent as i64 - self.confirmed as i64
+    }
+
+    /// Records that failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.rounds.iter().map(|round| round.failed).sum()
+    }
+
+    /// The median of `of` over the rounds.
+    pub(crate) fn median(&self, of: impl Fn(&Measured) -> f64) -> f64 {
+        Spread::of(self.rounds.iter().map(of)).median
+    }
+}
+
+/// The middle and the ends of some values.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let middle = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        Self { median: middle, min: values[0], max: values[values.len() - 1] }
+    }
+}
+
+/// Runs all rounds.
+pub(crate) fn run(broker: &Broker, cases: &[Case], rounds: usize) -> Result<Vec<Series>, Failure> {
+    let mut all: Vec<_> = cases.iter().map(|case| Series { case: *case, rounds: Vec::new(), confirmed: 0 }).collect();
+    let progress = ProgressBar::new((cases.len() * rounds) as u64);
+    progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?);
+    for round in 0..rounds {
+        let forwards = 0..all.len();
+        let order: Vec<usize> = if round % 2 == 0 { forwards.collect() } else { forwards.rev().collect() };
+        for index in order {
+            let series = &mut all[index];
+            progress.set_message(series.case.to_string());
+            let before = broker.confirmed()?;
+            series.rounds.push(in_process(series.case, broker.servers())?);
+            series.confirmed += broker.confirmed()? - before;
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(all)
+}
+
+/// Measures in a process of its own, which prints one line of JSON.
+fn in_process(case: Case, servers: &str) -> Result<Measured, Failure> {
+    let mut command = match case.row {
+        Row::RawCopy | Row::RawLimit => raw(case, servers),
+        _ => {
+            let mut command = Command::new(env::current_exe()?);
+            let size = case.size.to_string();
+            let runtime = format!("{:?}", case.runtime).to_lowercase();
+            command.args(["--measure", &case.row.name(), "--runtime", &runtime, "--size", &size]);
+            command.args(["--servers", servers]);
+            command
+        }
+    };
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("{case}: {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The C program.
+fn raw(case: Case, servers: &str) -> Command {
+    let mut command = Command::new(env!("AIOPRODUCER_RAW_LOOP"));
+    let mode = if case.row == Row::RawLimit { "limit" } else { "copy" };
+    let numbers = [PARTITIONS as usize, case.size, case.records(), case.warm_up(), settings::window(case.size)];
+    command.args([mode, TOPIC]).args(numbers.map(|number| number.to_string()));
+    command.arg(format!("bootstrap.servers={servers}"));
+    command.args(settings::settings(case.row.linger_ms()).into_iter().map(|(key, value)| format!("{key}={value}")));
+    command
+}

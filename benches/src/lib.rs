@@ -1,0 +1,7 @@
+//! What the measurements share: a broker in its own process, payloads, settings, and what a process has used.
+
+pub mod broker;
+pub mod host;
+pub mod payload;
+pub mod settings;
+pub mod usage;
