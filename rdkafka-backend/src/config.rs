@@ -74,6 +74,8 @@ pub(crate) fn effective(
     if !ABOUT_IDEMPOTENCE.iter().any(set) {
         config.set("enable.idempotence", "true");
     }
+    // The outcome of every message is heard of before this setting is looked at.
+    config.set("delivery.report.only.error", "true");
     // So that librdkafka asks our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");
 

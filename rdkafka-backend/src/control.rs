@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -10,8 +9,9 @@ use std::time::Duration;
 use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
 
 use crate::ffi::Client;
+use crate::reports::Reader;
 use crate::signals::Signals;
-use crate::{Partitioner, failure, reports, worker};
+use crate::{Partitioner, failure, worker};
 
 /// Longest time that a call which waits for deliveries keeps other requests from being heard.
 const ROUND_MS: i32 = 50;
@@ -33,16 +33,16 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let (started, outcome) = mpsc::channel();
     let control = move || {
         let complete = {
-            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, stop: &AtomicBool::new(false) };
+            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::default() };
             thread::scope(|scope| match crew.start(scope, workers, &partitioner) {
-                Ok((workers, reports)) => {
+                Ok(workers) => {
                     let _ = started.send(Ok(()));
                     crew.serve();
-                    crew.dismiss(workers, reports);
+                    crew.dismiss(workers);
                     true
                 }
                 Err(error) => {
-                    crew.abort();
+                    signals.shut_down();
                     let _ = started.send(Err(error));
                     false
                 }
@@ -74,8 +74,7 @@ struct Crew<'a, R, E> {
     client: &'a Client<R>,
     exchange: &'a E,
     signals: &'a Signals,
-    /// Ends the report thread.
-    stop: &'a AtomicBool,
+    reader: &'a Reader,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
@@ -84,17 +83,14 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         scope: &'scope Scope<'scope, 'a>,
         workers: usize,
         partitioner: &'a Partitioner,
-    ) -> io::Result<(Vec<ScopedJoinHandle<'scope, ()>>, ScopedJoinHandle<'scope, ()>)> {
-        let Self { client, exchange, signals, stop } = *self;
-        let reports = Builder::new()
-            .name("aioproducer-reports".into())
-            .spawn_scoped(scope, move || reports::run(client, exchange, stop))?;
+    ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
+        let Self { client, exchange, signals, reader } = *self;
         let workers = (0..workers).map(|number| {
             Builder::new()
                 .name(format!("aioproducer-worker-{number}"))
-                .spawn_scoped(scope, move || worker::run(client, exchange, signals, partitioner))
+                .spawn_scoped(scope, move || worker::run(client, exchange, signals, reader, partitioner))
         });
-        Ok((workers.collect::<io::Result<_>>()?, reports))
+        workers.collect()
     }
 
     /// Sees to requests until the backend is shut down.
@@ -116,30 +112,19 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         }
     }
 
-    /// Ends all other threads, in the order in which records pass through them.
-    fn dismiss(&self, workers: Vec<ScopedJoinHandle<'_, ()>>, reports: ScopedJoinHandle<'_, ()>) {
+    /// Ends all other threads, and has librdkafka report what it still holds.
+    fn dismiss(&self, workers: Vec<ScopedJoinHandle<'_, ()>>) {
         for worker in workers {
             // A worker that panicked has nothing more to say; its records are reported at the end.
             let _ = worker.join();
         }
         for _ in 0..FAREWELL_ROUNDS {
             self.client.purge(true, true);
-            if self.client.flush(ROUND_MS) {
+            let empty = self.client.flush(ROUND_MS);
+            self.reader.finish(self.client, self.exchange);
+            if empty {
                 break;
             }
         }
-        self.stop_reports();
-        let _ = reports.join();
-    }
-
-    /// Ends the threads that did start.
-    fn abort(&self) {
-        self.signals.shut_down();
-        self.stop_reports();
-    }
-
-    fn stop_reports(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.client.interrupt();
     }
 }

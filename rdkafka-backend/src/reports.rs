@@ -1,45 +1,68 @@
-//! The report thread: drains delivery reports and gives them to the driver in bulk.
+//! Delivery reports and events, from librdkafka to the driver, in bulk.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
 
 use crate::events;
 use crate::failure;
 use crate::ffi::{Client, Polled, RawReport};
-
-/// Reports that are gathered before the driver hears of them, if there are so many at once.
-const GATHER: usize = 4096;
+use crate::signals::Signals;
 
 /// Reports that the driver gets in one call, which is under its lock.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 64;
 
-/// Works until `stop` is set and no event is left.
-pub(crate) fn run<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, stop: &AtomicBool) {
-    let mut reports = Vec::new();
-    let mut fatal = false;
-    loop {
-        let stopping = stop.load(Ordering::Acquire);
-        let mut wait = !stopping;
-        let mut idle = true;
-        while reports.len() < GATHER {
-            match client.poll(wait, &mut reports) {
-                Polled::Nothing => break,
-                Polled::Reports => {}
-                Polled::Fatal(failure) if !fatal => {
-                    fatal = true;
+/// Reads reports and events. Any thread may do it; one at a time does.
+#[derive(Default)]
+pub(crate) struct Reader {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Reused from time to time.
+    reports: Vec<RawReport>,
+    /// The driver knows of a fatal error.
+    fatal: bool,
+}
+
+impl Reader {
+    /// Passes on what there is to report. If another thread is at it, that one does this, too.
+    pub(crate) fn serve<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
+        while signals.has_reports() {
+            let mut state = match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            // What comes from here on sets it again.
+            signals.clear_reports();
+            state.pass_on(client, exchange);
+        }
+    }
+
+    /// Passes on what is left, for the thread that is the last.
+    pub(crate) fn finish<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange);
+    }
+}
+
+impl State {
+    fn pass_on<R: Message>(&mut self, client: &Client<R>, exchange: &impl Exchange<R>) {
+        client.read_reports(&mut self.reports);
+        for chunk in self.reports.chunks_mut(CHUNK) {
+            report(client, exchange, chunk);
+        }
+        self.reports.clear();
+        loop {
+            match client.poll() {
+                Polled::Nothing => return,
+                Polled::Fatal(failure) if !self.fatal => {
+                    self.fatal = true;
                     events::fatal(exchange, failure);
                 }
                 Polled::Fatal(_) | Polled::Other => {}
             }
-            (wait, idle) = (false, false);
-        }
-        for chunk in reports.chunks_mut(CHUNK) {
-            report(client, exchange, chunk);
-        }
-        reports.clear();
-        if stopping && idle {
-            return;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the driver asks of the backend's threads. Asking never waits.
+//! What the driver and librdkafka ask of the backend's threads. Asking never waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,17 @@ pub(crate) struct Requests {
     pub(crate) shut_down: bool,
 }
 
+/// Why a worker is awake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The driver may have a batch.
+    Batch,
+    /// There are reports or events to read.
+    Reports,
+    /// The worker is to end.
+    End,
+}
+
 /// Wakes workers and the control thread.
 pub(crate) struct Signals {
     state: Mutex<State>,
@@ -22,6 +33,8 @@ pub(crate) struct Signals {
 }
 
 struct State {
+    /// There are reports or events to read.
+    reports: bool,
     /// Wake-ups that no worker has used yet. A worker that is busy finds one later, so none is lost; more than there are
     /// workers are of no use.
     permits: usize,
@@ -31,16 +44,37 @@ struct State {
 
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
-        let state = State { permits: 0, workers, requests: Requests::default() };
+        let state = State { reports: false, permits: 0, workers, requests: Requests::default() };
         Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
     }
 
-    /// Waits until there may be a batch; false when the worker is to end.
-    pub(crate) fn park(&self) -> bool {
-        let idle = |state: &mut State| state.permits == 0 && !state.requests.shut_down;
+    /// Waits until there is something to do.
+    pub(crate) fn park(&self) -> Reason {
+        let idle = |state: &mut State| state.permits == 0 && !state.reports && !state.requests.shut_down;
         let mut state = self.worker.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        state.permits = state.permits.saturating_sub(1);
-        !state.requests.shut_down
+        if state.requests.shut_down {
+            Reason::End
+        } else if state.permits > 0 {
+            state.permits -= 1;
+            Reason::Batch
+        } else {
+            Reason::Reports
+        }
+    }
+
+    /// There is something to read; one worker should.
+    pub(crate) fn report(&self) {
+        self.lock().reports = true;
+        self.worker.notify_one();
+    }
+
+    pub(crate) fn has_reports(&self) -> bool {
+        self.lock().reports
+    }
+
+    /// To be called before reading, so that what comes meanwhile is not missed.
+    pub(crate) fn clear_reports(&self) {
+        self.lock().reports = false;
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
@@ -107,11 +141,13 @@ mod tests {
         for _ in 0..5 {
             signals.wake();
         }
-        assert!(signals.park());
-        assert!(signals.park());
+        signals.report();
+        assert_eq!([signals.park(), signals.park(), signals.park()], [Reason::Batch, Reason::Batch, Reason::Reports]);
         assert_eq!(signals.lock().permits, 0);
+        signals.clear_reports();
+        assert!(!signals.has_reports());
         signals.shut_down();
-        assert!(!signals.park());
+        assert_eq!(signals.park(), Reason::End);
     }
 
     #[test]

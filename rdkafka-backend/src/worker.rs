@@ -1,4 +1,6 @@
-//! A worker: takes batches from the driver and hands their records to librdkafka.
+//! A worker: takes batches from the driver and hands their records to librdkafka, and brings the reports back.
+//!
+//! One thread for both ways saves a change of threads for each, and memory is freed where it was allocated.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,27 +11,36 @@ use aioproducer_core::{MessageBatch, SlotId, TopicId};
 use crate::Partitioner;
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
+use crate::reports::Reader;
 use crate::runs::Runs;
-use crate::signals::Signals;
+use crate::signals::{Reason, Signals};
 use crate::topics::{Plan, TopicState};
 
 /// The route of a record whose key has no valid partition.
 const NOWHERE: i32 = i32::MIN;
 
-/// Works until the backend is shut down. A batch that was taken is settled in any case.
+/// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
+/// case.
 pub(crate) fn run<R: Message>(
     client: &Client<R>,
     exchange: &impl Exchange<R>,
     signals: &Signals,
+    reader: &Reader,
     partitioner: &Partitioner,
 ) {
     let mut worker = Worker::new(client, partitioner);
     let mut records = Vec::new();
+    // Whether the driver has said that there is no batch, and not taken it back.
+    let mut idle = false;
     while !signals.is_shut_down() {
-        match exchange.take(&mut records) {
-            Some(batch) => worker.hand_off(exchange, batch, &mut records),
-            None if signals.park() => {}
-            None => break,
+        reader.serve(client, exchange, signals);
+        if !idle {
+            match exchange.take(&mut records) {
+                Some(batch) => worker.hand_off(exchange, batch, &mut records),
+                None => idle = true,
+            }
+        } else if signals.park() == Reason::Batch {
+            idle = false;
         }
     }
 }

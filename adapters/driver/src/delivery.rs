@@ -9,7 +9,7 @@ use std::task::{Poll, ready};
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::{Delivered, Failure, FailureKind, Status};
 
-use crate::completion::CellHandle;
+use crate::completion::{CellHandle, Origin};
 use crate::record::Record;
 use crate::topics::Topics;
 
@@ -37,7 +37,10 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.cell.poll(cx));
-        Poll::Ready(outcome.map(|(topic, delivered)| self.cell.context().report(topic, delivered)))
+        Poll::Ready(outcome.map(|(topic, delivered, origin)| {
+            let source = Source::Cell(origin);
+            DeliveryReport { source, topic, delivered }
+        }))
     }
 }
 
@@ -47,25 +50,34 @@ impl fmt::Debug for Delivery {
     }
 }
 
-impl Context {
-    pub(crate) fn report(&self, topic: TopicId, delivered: Delivered) -> DeliveryReport {
-        DeliveryReport { topics: Arc::clone(&self.topics), topic, delivered }
-    }
-}
-
 /// Where a record is in the log.
 #[derive(Clone)]
 pub struct DeliveryReport {
-    topics: Arc<Topics>,
+    source: Source,
     topic: TopicId,
     delivered: Delivered,
 }
 
+/// Who knows the topics' names. A delivery passes on what it holds anyway, which costs no reference count.
+#[derive(Clone)]
+enum Source {
+    Cell(Origin<DeliveryError, Context>),
+    Topics(Arc<Topics>),
+}
+
 impl DeliveryReport {
+    pub(crate) fn new(topics: &Arc<Topics>, topic: TopicId, delivered: Delivered) -> Self {
+        Self { source: Source::Topics(Arc::clone(topics)), topic, delivered }
+    }
+
     /// The topic.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.topics.name(self.topic).unwrap_or_default()
+        let topics = match &self.source {
+            Source::Cell(origin) => &origin.context().topics,
+            Source::Topics(topics) => topics,
+        };
+        topics.name(self.topic).unwrap_or_default()
     }
 
     /// The partition that was written, also when the producer chose it.

@@ -10,7 +10,7 @@ use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Discard, Effects, Shared, State, Ticket};
 use crate::waiters::WaiterId;
 
-/// A record that is fit to be accepted.
+/// A record that is fit to be accepted. It stays where it is until it is: records are large to move.
 pub(crate) struct Entry<'a> {
     record: Record<'a>,
     topic: TopicId,
@@ -20,13 +20,13 @@ pub(crate) struct Entry<'a> {
 /// What became of an attempt to enter; `T` is what the caller keeps of an accepted record.
 pub(crate) enum Entered<'a, T> {
     Accepted(T),
-    Waiting(Entry<'a>, WaiterId),
+    Waiting(WaiterId),
     Failed(ProduceError<'a>),
 }
 
 /// Makes an accepted record's outcome go to a new [`Delivery`].
-pub(crate) fn to_delivery(state: &mut State) -> (Ticket, Delivery) {
-    let (cell, handle) = state.completions.acquire();
+pub(crate) fn to_delivery(shared: &Shared, state: &mut State) -> (Ticket, Delivery) {
+    let (cell, handle) = state.free_cells.acquire(&shared.completions);
     (Ticket::Delivery(cell), Delivery::new(handle))
 }
 
@@ -52,32 +52,31 @@ impl<'a> Entry<'a> {
     }
 
     /// Enters if nobody waits and there is room.
-    pub(crate) fn try_enter(self, shared: &Shared) -> Result<Delivery, ProduceError<'a>> {
-        let now = shared.runtime.now();
-        shared.with(|state, effects| {
+    pub(crate) fn try_enter(mut self, shared: &Shared) -> Result<Delivery, ProduceError<'a>> {
+        shared.with_time(|now, state, effects| {
             if state.machine.is_closed() {
-                return Err(ProduceError::refused(self.record, state.fatal.as_ref()));
+                return Err(ProduceError::refused(self.record.take(), state.fatal.as_ref()));
             }
             if !state.waiters.is_empty() || !state.machine.has_room(self.lane(), self.size) {
-                return Err(ProduceError::Full(self.record));
+                return Err(ProduceError::Full(self.record.take()));
             }
             Ok(self.accept(shared, state, to_delivery, now, effects))
         })
     }
 
-    /// Enters, or takes or keeps a place in the queue of waiters.
+    /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits.
     pub(crate) fn enter<T>(
-        self,
+        &mut self,
         shared: &Shared,
         state: &mut State,
-        sink: impl FnOnce(&mut State) -> (Ticket, T),
+        sink: impl FnOnce(&Shared, &mut State) -> (Ticket, T),
         attempt: Attempt<'_>,
         effects: &mut Effects,
     ) -> Entered<'a, T> {
         let Attempt { now, place, waker } = attempt;
         if state.machine.is_closed() {
             state.leave(place, effects);
-            return Entered::Failed(ProduceError::refused(self.record, state.fatal.as_ref()));
+            return Entered::Failed(ProduceError::refused(self.record.take(), state.fatal.as_ref()));
         }
         let first = match place {
             Some(place) => state.waiters.is_head(place),
@@ -87,30 +86,29 @@ impl<'a> Entry<'a> {
             state.leave(place, effects);
             return Entered::Accepted(self.accept(shared, state, sink, now, effects));
         }
-        let place = match place {
+        Entered::Waiting(match place {
             Some(place) => {
                 let before = state.waiters.update(place, waker);
                 effects.discard.extend(before.map(Discard::Waker));
                 place
             }
             None => state.waiters.join(self.size, waker),
-        };
-        Entered::Waiting(self, place)
+        })
     }
 
     /// Gives the record to the machine, which has room for it.
     fn accept<T>(
-        self,
+        &mut self,
         shared: &Shared,
         state: &mut State,
-        sink: impl FnOnce(&mut State) -> (Ticket, T),
+        sink: impl FnOnce(&Shared, &mut State) -> (Ticket, T),
         now: Instant,
         effects: &mut Effects,
     ) -> T {
-        let (ticket, kept) = sink(state);
-        let stored = Stored::from_record(self.record, self.topic, &mut state.arena);
+        let (ticket, kept) = sink(shared, state);
+        let stored = Stored::from_record(&mut self.record, self.topic, self.size, &mut state.arena);
         if let Err(refused) = state.machine.produce(now, stored, ticket) {
-            state.fail(&shared.topics, refused.ticket, CLOSED, Some(refused.record), effects);
+            state.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects);
         }
         state.arm(now, effects);
         kept
@@ -129,7 +127,8 @@ pub(crate) struct Attempt<'a> {
 impl State {
     /// Gives up a place in the queue of waiters.
     pub(crate) fn leave(&mut self, place: Option<WaiterId>, effects: &mut Effects) {
-        let waker = place.and_then(|place| self.waiters.leave(place));
-        effects.discard.extend(waker.map(Discard::Waker));
+        if let Some(place) = place {
+            effects.discard.extend(self.waiters.leave(place).map(Discard::Waker));
+        }
     }
 }

@@ -4,8 +4,8 @@ use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report,
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::record::Stored;
-use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, State};
-use crate::topics::Topics;
+use crate::groups::Member;
+use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Ticket};
 
 /// Records that one call expires at most, so that no lock is held for long.
 const EXPIRY_BUDGET: usize = 256;
@@ -29,15 +29,16 @@ impl Exchange<Stored> for Shared {
         self.with(|state, effects| {
             // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
             let now = state.machine.now();
-            state.expire(&self.topics, now, effects);
+            state.expire(self, now, effects);
             let batch = match state.phase {
                 Phase::Open | Phase::Closing(_) => {
                     state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
                 }
                 Phase::Ending | Phase::Ended => None,
             };
-            if batch.is_none() {
-                state.idle_workers += 1;
+            match batch {
+                Some(_) => state.handing_off += 1,
+                None => state.idle_workers += 1,
             }
             batch
         })
@@ -45,6 +46,7 @@ impl Exchange<Stored> for Shared {
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
         self.with(|state, effects| {
+            state.handing_off = state.handing_off.saturating_sub(1);
             for unsent in unsent {
                 match unsent {
                     Unsent::Refused(slot, record) => {
@@ -52,39 +54,61 @@ impl Exchange<Stored> for Shared {
                         effects.discard.extend(stale.map(Discard::Record));
                     }
                     Unsent::Rejected(slot, failure, record) => match state.machine.handle_report(slot) {
-                        Some(ended) => state.fail(&self.topics, ended.ticket, failure, Some(record), effects),
+                        Some(ended) => state.fail(self, ended.ticket, failure, Some(record), effects),
                         None => effects.discard.push(Discard::Record(record)),
                     },
                 }
             }
             if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
-                state.fail(&self.topics, ticket, QUEUE_FULL, Some(record), effects);
+                state.fail(self, ticket, QUEUE_FULL, Some(record), effects);
             }
             // Refused records have a deadline again.
             if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
                 effects.wakers.extend(state.driver.take());
             }
             if state.phase == Phase::Ending {
-                state.fail_buffered(&self.topics, CLOSED, effects);
+                state.fail_buffered(self, CLOSED, effects);
             }
         });
     }
 
+    /// The machine learns of all reports under one lock, the deliveries without it. Between the two no flush counts as
+    /// done, so that whoever awaited one finds the deliveries before it ready.
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
-        self.with_many(|state, effects| {
+        let Spare { wakers, mut delivered } = std::mem::take(&mut *self.spare());
+        let mut effects = Effects::default();
+        effects.wakers = wakers;
+        {
+            let state = &mut *self.lock();
             for Report { slot, outcome } in reports {
                 match (state.machine.handle_report(slot), outcome) {
-                    (Some(ended), Outcome::Delivered(at)) => {
-                        state.deliver(ended.ticket, ended.lane.topic(), at, effects);
-                    }
+                    (Some(ended), Outcome::Delivered(at)) => match ended.ticket {
+                        Ticket::Delivery(cell) => delivered.push((cell, ended.lane.topic(), at)),
+                        Ticket::Group { group, index } => {
+                            let member = Member::Delivered(ended.lane.topic(), at);
+                            state.settle_member(group, index, member, &mut effects);
+                        }
+                    },
                     (Some(ended), Outcome::Failed(failure, record)) => {
-                        state.fail(&self.topics, ended.ticket, failure, Some(record), effects);
+                        state.fail(self, ended.ticket, failure, Some(record), &mut effects);
                     }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
                     (None, Outcome::Delivered(_)) => {}
                 }
             }
-        });
+            state.completing += 1;
+            state.follow_up(&mut effects);
+        }
+        for (cell, topic, at) in delivered.drain(..) {
+            self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
+        }
+        {
+            let state = &mut *self.lock();
+            state.completing -= 1;
+            state.follow_up(&mut effects);
+        }
+        self.act(&mut effects);
+        *self.spare() = Spare { wakers: std::mem::take(&mut effects.wakers), delivered };
     }
 
     fn flushing(&self) -> bool {
@@ -99,18 +123,18 @@ impl Exchange<Stored> for Shared {
     fn fatal(&self, failure: Failure) {
         self.with(|state, effects| {
             state.fatal.get_or_insert(failure);
-            state.begin_ending(&self.topics, effects);
+            state.begin_ending(self, effects);
         });
     }
 
     fn ended(&self) {
         self.with(|state, effects| {
-            state.begin_ending(&self.topics, effects);
+            state.begin_ending(self, effects);
             let mut lost = Vec::new();
             state.machine.abandon(|ticket| lost.push(ticket));
             let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
             for ticket in lost {
-                state.fail(&self.topics, ticket, failure, None, effects);
+                state.fail(self, ticket, failure, None, effects);
             }
             state.phase = Phase::Ended;
             effects.wakers.append(&mut state.close_wakers);
@@ -121,10 +145,10 @@ impl Exchange<Stored> for Shared {
 
 impl State {
     /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
-    pub(crate) fn expire(&mut self, topics: &Topics, now: Instant, effects: &mut Effects) -> bool {
+    pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         for _ in 0..EXPIRY_BUDGET {
             let Some(expired) = self.machine.poll_expired(now) else { return true };
-            self.fail(topics, expired.ticket, TIMED_OUT, Some(expired.record), effects);
+            self.fail(shared, expired.ticket, TIMED_OUT, Some(expired.record), effects);
         }
         false
     }

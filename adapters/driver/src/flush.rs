@@ -46,7 +46,7 @@ impl Future for Flush<'_> {
         let Some(waiting) = &mut this.waiting else {
             let begun = shared.with(|state, effects| {
                 let point = state.machine.flush();
-                if state.machine.is_flushed(point) {
+                if state.is_flushed(point) {
                     return None;
                 }
                 effects.flush_backend();
@@ -64,7 +64,7 @@ impl Future for Flush<'_> {
             return self.poll(cx);
         };
         let (flushed, timed) = shared.with(|state, effects| {
-            let flushed = state.machine.is_flushed(waiting.point);
+            let flushed = state.is_flushed(waiting.point);
             match state.flush_position(waiting.id) {
                 Some(_) if flushed => state.end_flush(waiting.id, effects),
                 Some(at) => {

@@ -16,18 +16,14 @@ use crate::waiters::WaiterId;
 #[must_use = "futures do nothing unless awaited"]
 pub struct Produce<'a> {
     shared: &'a Shared,
-    step: Step<'a>,
-}
-
-enum Step<'a> {
-    New(Record<'a>),
-    Waiting(Entry<'a>, WaiterId),
-    Done,
+    /// Checked when the future was made; `None` when it has resolved.
+    entry: Option<Result<Entry<'a>, ProduceError<'a>>>,
+    place: Option<WaiterId>,
 }
 
 impl<'a> Produce<'a> {
     pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
-        Self { shared, step: Step::New(record) }
+        Self { shared, entry: Some(Entry::check(shared, record)), place: None }
     }
 }
 
@@ -37,31 +33,39 @@ impl Future for Produce<'_> {
     /// # Panics
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = self.shared;
-        let (entry, place) = match std::mem::replace(&mut self.step, Step::Done) {
-            Step::New(record) => match Entry::check(shared, record) {
-                Ok(entry) => (entry, None),
-                Err(error) => return Poll::Ready(Err(error.into_owned())),
+        let this = &mut *self;
+        let shared = this.shared;
+        let entered = match &mut this.entry {
+            Some(Ok(entry)) => shared.with_time(|now, state, effects| {
+                let attempt = Attempt { now, place: this.place, waker: cx.waker() };
+                entry.enter(shared, state, to_delivery, attempt, effects)
+            }),
+            Some(Err(_)) => match this.entry.take() {
+                Some(Err(error)) => return Poll::Ready(Err(error.into_owned())),
+                _ => return Poll::Pending,
             },
-            Step::Waiting(entry, place) => (entry, Some(place)),
-            Step::Done => panic!("`Produce` polled after it was ready"),
+            None => panic!("`Produce` polled after it was ready"),
         };
-        let attempt = Attempt { now: shared.runtime.now(), place, waker: cx.waker() };
-        let entered = shared.with(|state, effects| entry.enter(shared, state, to_delivery, attempt, effects));
         match entered {
-            Entered::Accepted(delivery) => Poll::Ready(Ok(delivery)),
-            Entered::Waiting(entry, place) => {
-                self.step = Step::Waiting(entry, place);
+            Entered::Waiting(place) => {
+                this.place = Some(place);
                 Poll::Pending
             }
-            Entered::Failed(error) => Poll::Ready(Err(error.into_owned())),
+            Entered::Accepted(delivery) => {
+                (this.entry, this.place) = (None, None);
+                Poll::Ready(Ok(delivery))
+            }
+            Entered::Failed(error) => {
+                (this.entry, this.place) = (None, None);
+                Poll::Ready(Err(error.into_owned()))
+            }
         }
     }
 }
 
 impl Drop for Produce<'_> {
     fn drop(&mut self) {
-        if let Step::Waiting(_, place) = std::mem::replace(&mut self.step, Step::Done) {
+        if let Some(place) = self.place {
             self.shared.with(|state, effects| state.leave(Some(place), effects));
         }
     }

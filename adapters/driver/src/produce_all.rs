@@ -66,29 +66,28 @@ where
 
     /// Tries the chunk under one lock. Pending when the pool is full.
     fn enter(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let (shared, now) = (self.shared, self.shared.runtime.now());
-        shared.with(|state, effects| {
+        let shared = self.shared;
+        shared.with_time(|now, state, effects| {
             let group = *self.group.get_or_insert_with(|| state.groups.open());
-            while let Some(entry) = self.chunk.pop_front() {
-                let attempt = Attempt { now, place: self.place.take(), waker: cx.waker() };
-                let entered = match entry {
-                    Ok(entry) => {
-                        let sink = |state: &mut State| {
-                            let index = state.groups.join(group);
-                            (Ticket::Group { group, index }, ())
-                        };
-                        entry.enter(shared, state, sink, attempt, effects)
+            while let Some(entry) = self.chunk.front_mut() {
+                if let Ok(entry) = entry {
+                    let attempt = Attempt { now, place: self.place.take(), waker: cx.waker() };
+                    let sink = |_: &Shared, state: &mut State| {
+                        let index = state.groups.join(group);
+                        (Ticket::Group { group, index }, ())
+                    };
+                    match entry.enter(shared, state, sink, attempt, effects) {
+                        Entered::Accepted(()) => {}
+                        Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
+                        Entered::Waiting(place) => {
+                            self.place = Some(place);
+                            return Poll::Pending;
+                        }
                     }
-                    Err(error) => Entered::Failed(error),
-                };
-                match entered {
-                    Entered::Accepted(()) => {}
-                    Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
-                    Entered::Waiting(entry, place) => {
-                        self.chunk.push_front(Ok(entry));
-                        self.place = Some(place);
-                        return Poll::Pending;
-                    }
+                    // Nothing is left of the record, so there is nothing of anybody's to drop.
+                    self.chunk.pop_front();
+                } else if let Some(Err(error)) = self.chunk.pop_front() {
+                    self.refused.push_back((self.tried, error.into_owned().into()));
                 }
                 self.tried += 1;
             }
@@ -98,7 +97,7 @@ where
 
     /// Puts what was refused between what was accepted.
     fn outcomes(&mut self, accepted: Vec<Member>) -> Outcomes {
-        let context = &self.shared.context;
+        let topics = &self.shared.topics;
         let mut accepted = accepted.into_iter();
         let mut outcomes = Vec::with_capacity(self.tried);
         for place in 0..self.tried {
@@ -106,7 +105,7 @@ where
                 outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
             } else {
                 match accepted.next() {
-                    Some(Member::Delivered(topic, delivered)) => outcomes.push(Ok(context.report(topic, delivered))),
+                    Some(Member::Delivered(topic, delivered)) => outcomes.push(Ok(DeliveryReport::new(topics, topic, delivered))),
                     Some(Member::Failed(error)) => outcomes.push(Err(error.into())),
                     Some(Member::Pending) | None => {}
                 }

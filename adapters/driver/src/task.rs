@@ -36,13 +36,13 @@ impl Driver {
             if state.phase == Phase::Ended {
                 return Next::Ended;
             }
-            if !state.expire(&shared.topics, now, effects) {
+            if !state.expire(shared, now, effects) {
                 return Next::Again;
             }
             let mut at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
             if let Phase::Closing(deadline) = state.phase {
                 if deadline <= now {
-                    state.begin_ending(&shared.topics, effects);
+                    state.begin_ending(shared, effects);
                 } else {
                     at = at.min(deadline);
                 }

@@ -11,18 +11,25 @@ use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::cells::Cells;
+use super::events::on_event;
+use super::reports::{RawReport, Reports};
 use super::topic::Topic;
+use crate::signals::Signals;
 use crate::topics::TopicState;
 
-/// A producer client whose delivery reports come as events, with the records that it borrows.
+/// A producer client with the records that it borrows.
 pub(crate) struct Client<R> {
     native: ManuallyDrop<Handle<DefaultClientContext>>,
     queue: Queue,
+    /// librdkafka points to it, so it stays in its box.
+    reports: Box<Reports>,
+    /// As above.
+    _signals: Arc<Signals>,
     pub(super) topics: Mutex<Vec<Arc<Topic>>>,
     pub(super) cells: ManuallyDrop<Cells<R>>,
 }
 
-/// The main queue: delivery reports, errors, log lines and statistics.
+/// The main queue: errors, log lines and statistics.
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
 
 // SAFETY: librdkafka's queues may be used from any thread.
@@ -31,19 +38,33 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl<R> Client<R> {
-    pub(crate) fn new(config: &ClientConfig, native: NativeClientConfig, capacity: usize) -> Result<Self, KafkaError> {
+    pub(crate) fn new(
+        config: &ClientConfig,
+        native: NativeClientConfig,
+        capacity: usize,
+        signals: Arc<Signals>,
+    ) -> Result<Self, KafkaError> {
+        // Delivery report events are not read, but without them a flush would read the main queue itself.
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
+        let reports = Reports::new(Arc::clone(&signals));
+        // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
+        unsafe { reports.subscribe(native.ptr()) };
         let native = Handle::new(config, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, DefaultClientContext)?;
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_main(native.native_ptr()) };
         let Some(queue) = NonNull::new(queue) else {
             return Err(KafkaError::ClientCreation("it has no main queue".into()));
         };
+        let opaque = Arc::as_ptr(&signals).cast_mut().cast();
+        // SAFETY: the queue is alive; the signals go with the client, after the native client's end.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_event), opaque) };
         Ok(Self {
             native: ManuallyDrop::new(native),
             queue: Queue(queue),
+            reports,
+            _signals: signals,
             topics: Mutex::new(Vec::new()),
             cells: ManuallyDrop::new(Cells::new(capacity)),
         })
@@ -81,10 +102,21 @@ impl<R> Client<R> {
         unsafe { sys::rd_kafka_purge(self.ptr(), flags) };
     }
 
-    /// Makes a blocked [`Client::poll`], or else the next one, return empty-handed.
-    pub(crate) fn interrupt(&self) {
-        // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_yield(self.queue()) };
+    /// Moves the unread delivery reports to `into`, which is empty. Those of one partition are in order.
+    pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
+        self.reports.read(into);
+    }
+
+    /// Drops the record of a delivered message; false if the report is stale.
+    pub(crate) fn discard(&self, report: &RawReport) -> bool {
+        // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
+        unsafe { self.cells.discard(report.slot) }
+    }
+
+    /// The record of a failed message; `None` if the report is stale.
+    pub(crate) fn reclaim(&self, report: &RawReport) -> Option<R> {
+        // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
+        unsafe { self.cells.take(report.slot) }
     }
 
     /// Ends the native client, which blocks, and gives back the records that it dropped without a report.
@@ -94,6 +126,10 @@ impl<R> Client<R> {
         // SAFETY: the wrapper forbids a second drop and is not used any more.
         let topics = unsafe { ptr::read(&client.topics) };
         drop(topics);
+        // SAFETY: as above; the native client, which points to it, is gone.
+        drop(unsafe { ptr::read(&client.reports) });
+        // SAFETY: as above.
+        drop(unsafe { ptr::read(&client._signals) });
         // SAFETY: as above; nothing borrows from the cells since the native client is gone.
         let cells = unsafe { ManuallyDrop::take(&mut client.cells) };
         cells.into_records()

@@ -1,88 +1,38 @@
-//! Reading the main queue: delivery reports in bulk, and errors.
+//! Reading the main queue: errors.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use aioproducer_core::SlotId;
-use aioproducer_core::backend::{Failure, Status};
+use aioproducer_core::backend::Failure;
 use rdkafka_sys as sys;
 
 use super::Client;
-use super::message::Entry;
 use crate::failure;
+use crate::signals::Signals;
 
 /// What one poll brought.
 pub(crate) enum Polled {
-    /// Nothing came in time, or the poll was interrupted.
+    /// The queue is empty.
     Nothing,
-    /// Delivery reports were appended.
-    Reports,
     /// The client has met an error that it cannot recover from, maybe some time ago.
     Fatal(Failure),
     /// Something that is not acted on.
     Other,
 }
 
-/// A delivery report before its record was found.
-#[derive(Clone, Copy)]
-pub(crate) struct RawReport {
-    pub(crate) slot: SlotId,
-    pub(crate) code: i32,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) timestamp: i64,
-    pub(crate) status: Status,
-}
-
-/// Messages taken from an event in one call.
-const BULK: usize = 256;
-
 impl<R> Client<R> {
-    /// Takes one event from the main queue. Its reports are appended to `reports`, and the event is destroyed, which
-    /// frees the room that its messages took in librdkafka's queue.
-    ///
-    /// Waits as long as it takes if `wait`, else not at all. To be called by one thread.
-    pub(crate) fn poll(&self, wait: bool, reports: &mut Vec<RawReport>) -> Polled {
+    /// Takes one event from the main queue, without waiting.
+    pub(crate) fn poll(&self) -> Polled {
         // SAFETY: the queue is alive.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.queue(), if wait { -1 } else { 0 }) };
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue(), 0) };
         if event.is_null() {
             return Polled::Nothing;
         }
         // SAFETY: the event is ours until it is destroyed below.
-        let polled = match unsafe { sys::rd_kafka_event_type(event) } {
-            sys::RD_KAFKA_EVENT_DR => {
-                let mut messages = [ptr::null(); BULK];
-                loop {
-                    // SAFETY: the array has room for BULK pointers.
-                    let count = unsafe { sys::rd_kafka_event_message_array(event, messages.as_mut_ptr(), BULK) };
-                    if count == 0 {
-                        break;
-                    }
-                    reports.extend(messages[..count].iter().map(|message| {
-                        // SAFETY: messages live until the event is destroyed.
-                        unsafe { read(*message) }
-                    }));
-                }
-                Polled::Reports
-            }
-            sys::RD_KAFKA_EVENT_ERROR => self.error(),
-            _ => Polled::Other,
-        };
-        // SAFETY: once; nothing refers to the event or its messages any more.
+        let kind = unsafe { sys::rd_kafka_event_type(event) };
+        // SAFETY: once.
         unsafe { sys::rd_kafka_event_destroy(event) };
-        polled
-    }
-
-    /// Drops the record of a delivered message; false if the report is stale.
-    pub(crate) fn discard(&self, report: &RawReport) -> bool {
-        // SAFETY: librdkafka reported the message and its event was destroyed, so the record's memory is not borrowed.
-        unsafe { self.cells.discard(report.slot) }
-    }
-
-    /// The record of a failed message; `None` if the report is stale.
-    pub(crate) fn reclaim(&self, report: &RawReport) -> Option<R> {
-        // SAFETY: librdkafka reported the message and its event was destroyed, so the record's memory is not borrowed.
-        unsafe { self.cells.take(report.slot) }
+        if kind == sys::RD_KAFKA_EVENT_ERROR { self.error() } else { Polled::Other }
     }
 
     /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
@@ -96,6 +46,13 @@ impl<R> Client<R> {
     }
 }
 
+/// The main queue was empty and is not any more. Runs under the queue's lock, so it calls nothing of librdkafka.
+pub(super) unsafe extern "C" fn on_event(_client: *mut sys::rd_kafka_t, signals: *mut c_void) {
+    // SAFETY: the client that set the pointer keeps the signals until its end.
+    let signals = unsafe { &*signals.cast_const().cast::<Signals>() };
+    signals.report();
+}
+
 /// librdkafka's text for an error code.
 pub(crate) fn error_text(code: i32) -> &'static str {
     const UNKNOWN: &str = "an error that the client library has no text for";
@@ -106,26 +63,4 @@ pub(crate) fn error_text(code: i32) -> &'static str {
     // one is in a buffer of this thread and is not kept.
     let text = unsafe { CStr::from_ptr(text) }.to_str().unwrap_or(UNKNOWN);
     if text.starts_with("Err-") { UNKNOWN } else { text }
-}
-
-/// # Safety
-/// `message` is a message of a delivery report event that was not destroyed yet.
-unsafe fn read(message: *const sys::rd_kafka_message_t) -> RawReport {
-    // SAFETY: the pointer is valid, and an entry has the layout of a message.
-    let entry = unsafe { &*message.cast::<Entry>() };
-    // SAFETY: the message is valid; the kind of timestamp is not asked for.
-    let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
-    let code = entry.err;
-    let status = if code == 0 {
-        Status::Persisted
-    } else {
-        // SAFETY: the message is valid.
-        match unsafe { sys::rd_kafka_message_status(message) } {
-            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Status::NotPersisted,
-            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Status::PossiblyPersisted,
-            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Status::Persisted,
-        }
-    };
-    let slot = SlotId::from_bits(entry.opaque.addr() as u64);
-    RawReport { slot, code, partition: entry.partition, offset: entry.offset, timestamp, status }
 }

@@ -9,6 +9,7 @@ use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
 use super::message::Entry;
+use super::reports::producing;
 use super::{Client, Topic};
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -177,7 +178,8 @@ fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, entries: &mut [
     let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
     // SAFETY: entries have the layout of messages. Without flags payloads are borrowed until they are reported; they
     // belong to records in their cells, where nobody moves or drops them before that. Keys are copied.
-    let good = unsafe { sys::rd_kafka_produce_batch(topic, partition, 0, entries.as_mut_ptr().cast(), count) };
+    let good =
+        producing(|| unsafe { sys::rd_kafka_produce_batch(topic, partition, 0, entries.as_mut_ptr().cast(), count) });
     usize::try_from(good).unwrap_or(0)
 }
 
@@ -204,7 +206,7 @@ fn produce_one<R: Message>(client: &Client<R>, topic: &Topic, partition: i32, en
     // Without headers the last argument is left out.
     let count = arguments.len() - usize::from(headers.is_null());
     // SAFETY: as for `produce`; the headers are the callee's if it succeeds.
-    let error = unsafe { sys::rd_kafka_produceva(client.ptr(), arguments.as_ptr(), count) };
+    let error = producing(|| unsafe { sys::rd_kafka_produceva(client.ptr(), arguments.as_ptr(), count) });
     if error.is_null() {
         return 0;
     }

@@ -200,7 +200,3 @@ impl PartialEq for Header<'_> {
 }
 
 impl Eq for Header<'_> {}
-
-/// Boxed in a record, so that one without headers stays small.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Headers<'a>(pub(super) Vec<Header<'a>>);

@@ -5,101 +5,122 @@ use std::fmt;
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
 use bytes::{BufMut, Bytes};
 
-use super::{
-    Data, Header, Record,
-    data::{Headers, Name},
-};
+use super::{Data, Header, Record, data::Name};
 use crate::{arena::Arena, topics::TopicRef};
 
 /// No timestamp: a record's own is never negative.
 const UNSTAMPED: i64 = -1;
 
+/// No partition: a record's own is never negative.
+const UNASSIGNED: i32 = -1;
+
+/// No key in front of the payload.
+const APART: u32 = u32::MAX;
+
 /// A record that the producer owns, as backends see it: they read it by [`Message`].
+///
+/// Whatever is rare is outside, so that a record fills one cache line of the threads that it passes through.
 pub struct Stored {
-    lane: Lane,
-    /// `None` if the key is null or stands before the payload.
-    key: Option<Bytes>,
-    /// With `joined`, the key's bytes and then the payload's.
-    payload: Option<Bytes>,
-    /// The key's length if key and payload are one piece of memory, which saves half the reference counting.
-    joined: Option<u32>,
-    headers: Option<Box<Headers<'static>>>,
+    /// The payload, and before it the key's bytes unless `key_len` is `APART`.
+    body: Option<Bytes>,
+    rare: Option<Box<Rare>>,
     timestamp: i64,
-    size: usize,
+    topic: TopicId,
+    partition: i32,
+    key_len: u32,
+    size: u32,
+}
+
+/// What few records have.
+#[derive(Default)]
+struct Rare {
+    /// A key that is not in one piece with the payload.
+    key: Option<Bytes>,
+    headers: Vec<Header<'static>>,
 }
 
 impl Stored {
-    /// Takes over what `record` owns or shares and copies what it borrows. The record passed [`Record::check`].
-    pub(crate) fn from_record(record: Record<'_>, topic: TopicId, arena: &mut Arena) -> Self {
-        let size = record.size();
-        let lane = Lane::new(topic, record.get_partition());
-        let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
-        let headers = record.headers.map(|headers| Box::new(own_headers(*headers, arena)));
-        let mut own = |present: bool, data: Data<'_>| {
-            present.then(|| match data {
-                Data::Borrowed(bytes) => arena.copy(bytes),
-                Data::Shared(bytes) => bytes,
-            })
-        };
-        let (key, payload, joined) = match (record.key, record.payload) {
-            (Data::Borrowed(key), Data::Borrowed(payload))
-                if record.has_key && record.has_payload && u32::try_from(key.len()).is_ok() =>
-            {
-                (None, Some(arena.copy_both(key, payload)), Some(key.len() as u32))
+    /// The largest record there can be, in bytes.
+    pub(crate) const LIMIT: usize = u32::MAX as usize - 1;
+
+    /// Takes over what `record` owns or shares and copies what it borrows; what is left is an empty record. `size` is
+    /// the record's, at most [`Stored::LIMIT`], and the record passed [`Record::check`].
+    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, arena: &mut Arena) -> Self {
+        let mut rare = None::<Box<Rare>>;
+        let headers = std::mem::take(&mut record.headers);
+        if !headers.is_empty() {
+            rare.get_or_insert_default().headers = own_headers(headers, arena);
+        }
+        let (mut key_len, mut body) = (APART, None);
+        match (&record.key, &record.payload) {
+            (Data::Borrowed(key), Data::Borrowed(payload)) if record.has_key && record.has_payload => {
+                key_len = key.len() as u32;
+                body = Some(arena.copy_both(key, payload));
             }
-            (key, payload) => (own(record.has_key, key), own(record.has_payload, payload), None),
-        };
-        Self { lane, key, payload, joined, headers, timestamp, size }
+            _ => {
+                if record.has_key {
+                    rare.get_or_insert_default().key = Some(own(&mut record.key, arena));
+                }
+                if record.has_payload {
+                    body = Some(own(&mut record.payload, arena));
+                }
+            }
+        }
+        let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
+        let partition = record.get_partition().unwrap_or(UNASSIGNED);
+        Self { body, rare, timestamp, topic, partition, key_len, size: size as u32 }
     }
 
     /// The record's topic.
     pub(crate) fn topic(&self) -> TopicId {
-        self.lane.topic()
+        self.topic
     }
 
     /// The record again, for handing back; `topic` names its topic. Nothing is copied.
-    pub(crate) fn into_record(mut self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
+    pub(crate) fn into_record(self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
-        if let (Some(len), Some(payload)) = (self.joined, &mut self.payload) {
-            self.key = Some(payload.split_to(len as usize));
+        let Rare { mut key, headers } = self.rare.map_or_else(Rare::default, |rare| *rare);
+        let mut body = self.body;
+        if let Some(body) = body.as_mut().filter(|_| self.key_len != APART) {
+            key = Some(body.split_to(self.key_len as usize));
         }
-        if let Some(key) = self.key {
+        if let Some(key) = key {
             record = record.key(key);
         }
-        if let Some(payload) = self.payload {
+        if let Some(payload) = body {
             record = record.payload(payload);
         }
-        if let Some(partition) = self.lane.partition() {
-            record = record.partition(partition);
+        if self.partition != UNASSIGNED {
+            record = record.partition(self.partition);
         }
         if self.timestamp != UNSTAMPED {
             record = record.timestamp_millis(self.timestamp);
         }
-        record.headers = self.headers;
+        record.headers = headers;
         record
     }
 }
 
 impl core::Record for Stored {
     fn lane(&self) -> Lane {
-        self.lane
+        Lane::new(self.topic, (self.partition != UNASSIGNED).then_some(self.partition))
     }
 
     fn size(&self) -> usize {
-        self.size
+        self.size as usize
     }
 }
 
 impl Message for Stored {
     fn payload(&self) -> Option<&[u8]> {
-        let start = self.joined.unwrap_or(0) as usize;
-        self.payload.as_ref().map(|payload| &payload[start..])
+        let start = if self.key_len == APART { 0 } else { self.key_len as usize };
+        self.body.as_ref().map(|body| &body[start..])
     }
 
     fn key(&self) -> Option<&[u8]> {
-        match (self.joined, &self.payload) {
-            (Some(len), Some(payload)) => Some(&payload[..len as usize]),
-            _ => self.key.as_deref(),
+        match &self.body {
+            Some(body) if self.key_len != APART => Some(&body[..self.key_len as usize]),
+            _ => self.rare.as_ref()?.key.as_deref(),
         }
     }
 
@@ -108,11 +129,11 @@ impl Message for Stored {
     }
 
     fn header_count(&self) -> usize {
-        self.headers.as_ref().map_or(0, |headers| headers.0.len())
+        self.rare.as_ref().map_or(0, |rare| rare.headers.len())
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        let header = self.headers.as_ref()?.0.get(index)?;
+        let header = self.rare.as_ref()?.headers.get(index)?;
         Some((header.name(), header.value()))
     }
 }
@@ -120,15 +141,22 @@ impl Message for Stored {
 /// Shows lengths, not contents.
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored").field("lane", &self.lane).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Stored").field("lane", &core::Record::lane(self)).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Takes `data` over, or copies it if it is borrowed.
+fn own(data: &mut Data<'_>, arena: &mut Arena) -> Bytes {
+    match std::mem::replace(data, Data::Borrowed(&[])) {
+        Data::Borrowed(bytes) => arena.copy(bytes),
+        Data::Shared(bytes) => bytes,
     }
 }
 
 /// Copies all borrowed names and values in one piece. The list's own memory is used again.
-fn own_headers(headers: Headers<'_>, arena: &mut Arena) -> Headers<'static> {
-    let borrowed: usize = headers.0.iter().flat_map(borrowed_parts).map(<[u8]>::len).sum();
-    let mut copy =
-        arena.build(borrowed, |out| headers.0.iter().flat_map(borrowed_parts).for_each(|part| out.put(part)));
+fn own_headers(headers: Vec<Header<'_>>, arena: &mut Arena) -> Vec<Header<'static>> {
+    let borrowed: usize = headers.iter().flat_map(borrowed_parts).map(<[u8]>::len).sum();
+    let mut copy = arena.build(borrowed, |out| headers.iter().flat_map(borrowed_parts).for_each(|part| out.put(part)));
     let own = |header: Header<'_>| {
         let name = match header.name {
             Name::Borrowed(name) => Name::Shared(copy.split_to(name.len())),
@@ -141,7 +169,7 @@ fn own_headers(headers: Headers<'_>, arena: &mut Arena) -> Headers<'static> {
         });
         Header { name, value }
     };
-    Headers(headers.0.into_iter().map(own).collect())
+    headers.into_iter().map(own).collect()
 }
 
 /// What a header borrows, in the order in which it is copied.
@@ -166,13 +194,14 @@ mod tests {
 
     use super::*;
 
-    fn store(record: Record<'_>) -> Stored {
-        Stored::from_record(record, TopicId(7), &mut Arena::new(16 << 20))
+    fn store(mut record: Record<'_>) -> Stored {
+        let size = record.size();
+        Stored::from_record(&mut record, TopicId(7), size, &mut Arena::new(16 << 20))
     }
 
     #[test]
     fn a_slot_stays_small() {
-        assert!(size_of::<Stored>() <= 104, "{}", size_of::<Stored>());
+        assert_eq!(size_of::<Stored>(), 64);
     }
 
     #[test]

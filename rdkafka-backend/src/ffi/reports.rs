@@ -1,0 +1,130 @@
+//! Delivery reports: librdkafka calls `on_acknowledgement` for each message that has ended, on its own threads.
+//!
+//! An interceptor hears of a message while librdkafka itself looks at it, so nothing is fetched into a cache twice, and
+//! a delivered message needs neither an event nor a second thread to be freed. Delivery report events, of which there
+//! are those of failed messages, are thrown away.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aioproducer_core::SlotId;
+use aioproducer_core::backend::Status;
+use rdkafka_sys as sys;
+
+use super::message::Entry;
+use crate::signals::Signals;
+
+/// A delivery report before its record was found.
+#[derive(Clone, Copy)]
+pub(crate) struct RawReport {
+    pub(crate) slot: SlotId,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) code: i32,
+    pub(crate) partition: i32,
+    pub(crate) status: Status,
+}
+
+/// Reports that nobody has read yet: at most one for each record in flight.
+pub(crate) struct Reports {
+    unread: Mutex<Vec<RawReport>>,
+    signals: Arc<Signals>,
+}
+
+impl Reports {
+    pub(super) fn new(signals: Arc<Signals>) -> Box<Self> {
+        Box::new(Self { unread: Mutex::new(Vec::new()), signals })
+    }
+
+    /// Moves all unread reports to `into`, which is empty.
+    pub(super) fn read(&self, into: &mut Vec<RawReport>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(into, &mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the client that is made from `conf` report here.
+    ///
+    /// # Safety
+    /// `conf` is valid, and `self` stays where it is until that client's end.
+    pub(super) unsafe fn subscribe(&self, conf: *mut sys::rd_kafka_conf_t) {
+        let opaque = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: by this function's contract; the name is a C string and copied.
+        unsafe { sys::rd_kafka_conf_interceptor_add_on_new(conf, NAME, Some(on_new), opaque) };
+    }
+}
+
+/// The name of our interceptor.
+const NAME: *const c_char = c"aioproducer".as_ptr();
+
+thread_local! {
+    static PRODUCING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a call that enqueues messages. librdkafka "acknowledges" those that the call refuses; their fate is told by its
+/// return value, and they may not even be whole messages.
+pub(super) fn producing<T>(call: impl FnOnce() -> T) -> T {
+    PRODUCING.set(true);
+    let value = call();
+    PRODUCING.set(false);
+    value
+}
+
+unsafe extern "C" fn on_new(
+    client: *mut sys::rd_kafka_t,
+    _conf: *const sys::rd_kafka_conf_t,
+    reports: *mut c_void,
+    _error: *mut c_char,
+    _error_size: usize,
+) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: this is the one place from which the function may be called; the name is a C string and copied.
+    unsafe { sys::rd_kafka_interceptor_add_on_acknowledgement(client, NAME, Some(on_acknowledgement), reports) }
+}
+
+unsafe extern "C" fn on_acknowledgement(
+    _client: *mut sys::rd_kafka_t,
+    message: *mut sys::rd_kafka_message_t,
+    reports: *mut c_void,
+) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: `Reports::subscribe` set the pointer, and by its contract it is valid.
+    let reports = unsafe { &*reports.cast_const().cast::<Reports>() };
+    // SAFETY: the message is valid, and an entry has its layout.
+    let entry = unsafe { &*message.cast_const().cast::<Entry>() };
+    if entry.err == 0 || !PRODUCING.get() {
+        // SAFETY: the message is not one that a call refuses, so it is a whole one.
+        let report = unsafe { read(message, entry) };
+        let mut unread = reports.lock();
+        let first = unread.is_empty();
+        unread.push(report);
+        drop(unread);
+        if first {
+            reports.signals.report();
+        }
+    }
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+/// # Safety
+/// `message` is part of one of librdkafka's own messages, and `entry` is the same.
+unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawReport {
+    // SAFETY: the message is valid; the kind of timestamp is not asked for.
+    let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
+    let code = entry.err;
+    let status = if code == 0 {
+        Status::Persisted
+    } else {
+        // SAFETY: the message is valid.
+        match unsafe { sys::rd_kafka_message_status(message) } {
+            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Status::NotPersisted,
+            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Status::PossiblyPersisted,
+            sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Status::Persisted,
+        }
+    };
+    let slot = SlotId::from_bits(entry.opaque.addr() as u64);
+    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status }
+}
