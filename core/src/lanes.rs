@@ -76,6 +76,7 @@ pub(crate) struct Lanes<L> {
     idle: List,
     lingering: List,
     ready: List,
+    idle_len: u32,
     heap_len: u32,
     /// The lane asked for last: streams of records tend to stay in one.
     last: u32,
@@ -84,7 +85,7 @@ pub(crate) struct Lanes<L> {
 impl<L: Table<LaneRow>> Lanes<L> {
     pub(crate) fn new(mut rows: L) -> Self {
         while rows.push(LaneRow::VACANT).is_ok() {}
-        Self { rows, used: 0, idle: List::EMPTY, lingering: List::EMPTY, ready: List::EMPTY, heap_len: 0, last: NIL }
+        Self { rows, used: 0, idle: List::EMPTY, lingering: List::EMPTY, ready: List::EMPTY, idle_len: 0, heap_len: 0, last: NIL }
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&LaneRow> {
@@ -120,7 +121,12 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// Whether there is a row for one more lane.
     pub(crate) fn has_spare(&self) -> bool {
-        (self.used as usize) < self.rows.capacity() || self.idle.head != NIL
+        self.spare() > 0
+    }
+
+    /// How many more lanes there are rows for.
+    pub(crate) fn spare(&self) -> usize {
+        self.rows.capacity() - self.used as usize + self.idle_len as usize
     }
 
     pub(crate) fn find_or_add(&mut self, lane: Lane) -> Option<u32> {
@@ -192,6 +198,9 @@ impl<L: Table<LaneRow>> Lanes<L> {
             return;
         }
         row.place = place;
+        self.idle_len += u32::from(place == Place::Idle);
+        self.idle_len -= u32::from(from == Place::Idle);
+        let Some(row) = self.get_mut(at) else { return };
         let links = core::mem::replace(&mut row.links, Links::NONE);
         if self.list(from).is_some() {
             match self.get_mut(links.previous) {

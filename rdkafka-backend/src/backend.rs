@@ -95,12 +95,12 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { config, partitioner, .. } = self.effective()?;
+        let Effective { config, partitioning, .. } = self.effective()?;
         let native = config::native(&config)?;
         let signals = Arc::new(Signals::new(self.workers));
         let client = Client::new(&config, native, capacity, Arc::clone(&signals))
             .map_err(|error| config::refused(&config, &error))?;
-        control::start(client, exchange, signals.clone(), self.workers, partitioner)
+        control::start(client, exchange, signals.clone(), self.workers, partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
         Ok(Arc::new(Handle(signals)))
     }

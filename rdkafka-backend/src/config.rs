@@ -7,6 +7,7 @@ use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka_sys::RDKafkaConfRes;
 
+use crate::topics::Partitioning;
 use crate::{ConfigError, Partitioner};
 
 /// Kafka's own delivery timeout (KIP-91), in milliseconds.
@@ -33,7 +34,7 @@ const DELIVERY_TIMEOUT: [&str; 2] = ["message.timeout.ms", "delivery.timeout.ms"
 /// A configuration that was checked, ours to change.
 pub(crate) struct Effective {
     pub(crate) config: ClientConfig,
-    pub(crate) partitioner: Partitioner,
+    pub(crate) partitioning: Partitioning,
     pub(crate) limits: BackendLimits,
 }
 
@@ -76,6 +77,7 @@ pub(crate) fn effective(
     }
     // The outcome of every message is heard of before this setting is looked at.
     config.set("delivery.report.only.error", "true");
+    let sticky = native(&config)?.get("sticky.partitioning.linger.ms").unwrap_or_default();
     // So that librdkafka asks our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");
 
@@ -107,7 +109,12 @@ pub(crate) fn effective(
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
     let limits = BackendLimits { delivery_timeout: timeout, record_bytes: number("message.max.bytes") as usize };
-    Ok(Effective { config, partitioner, limits })
+    let partitioning = Partitioning {
+        partitioner,
+        sticky_time: Duration::from_millis(sticky.parse().unwrap_or(0)),
+        sticky_bytes: number("batch.size") as usize,
+    };
+    Ok(Effective { config, partitioning, limits })
 }
 
 /// librdkafka's own form of a configuration.
@@ -188,6 +195,8 @@ mod tests {
         assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         assert_eq!(plain.config.get("queue.buffering.max.messages"), Some("0"));
         assert_eq!(plain.limits.record_bytes, 1_000_000);
+        assert_eq!(plain.partitioning.sticky_time, Duration::from_millis(10));
+        assert_eq!(plain.partitioning.sticky_bytes, 1_000_000);
 
         let own =
             result(&[("queue.buffering.max.ms", "7"), ("acks", "1"), ("queue.buffering.max.messages", "9")], None);
@@ -226,7 +235,7 @@ mod tests {
 
     #[test]
     fn librdkafkas_partitioner_names_are_honoured() {
-        let partitioner = |name| format!("{:?}", result(&[("partitioner", name)], None).partitioner);
+        let partitioner = |name| format!("{:?}", result(&[("partitioner", name)], None).partitioning.partitioner);
         assert_eq!(partitioner("consistent_random"), "Crc32");
         assert_eq!(partitioner("murmur2"), "Murmur2");
     }

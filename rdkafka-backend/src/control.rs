@@ -11,7 +11,8 @@ use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
 use crate::ffi::Client;
 use crate::reports::Reader;
 use crate::signals::Signals;
-use crate::{Partitioner, failure, worker};
+use crate::topics::Partitioning;
+use crate::{failure, worker};
 
 /// Longest time that a call which waits for deliveries keeps other requests from being heard.
 const ROUND_MS: i32 = 50;
@@ -28,13 +29,13 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     exchange: Arc<E>,
     signals: Arc<Signals>,
     workers: usize,
-    partitioner: Partitioner,
+    partitioning: Partitioning,
 ) -> io::Result<()> {
     let (started, outcome) = mpsc::channel();
     let control = move || {
         let complete = {
-            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::default() };
-            thread::scope(|scope| match crew.start(scope, workers, &partitioner) {
+            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::new() };
+            thread::scope(|scope| match crew.start(scope, workers, &partitioning) {
                 Ok(workers) => {
                     let _ = started.send(Ok(()));
                     crew.serve();
@@ -74,7 +75,7 @@ struct Crew<'a, R, E> {
     client: &'a Client<R>,
     exchange: &'a E,
     signals: &'a Signals,
-    reader: &'a Reader,
+    reader: &'a Reader<R>,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
@@ -82,13 +83,13 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         &self,
         scope: &'scope Scope<'scope, 'a>,
         workers: usize,
-        partitioner: &'a Partitioner,
+        partitioning: &'a Partitioning,
     ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
         let Self { client, exchange, signals, reader } = *self;
         let workers = (0..workers).map(|number| {
             Builder::new()
                 .name(format!("aioproducer-worker-{number}"))
-                .spawn_scoped(scope, move || worker::run(client, exchange, signals, reader, partitioner))
+                .spawn_scoped(scope, move || worker::run(client, exchange, signals, reader, partitioning))
         });
         workers.collect()
     }

@@ -13,22 +13,26 @@ use crate::signals::Signals;
 const CHUNK: usize = 64;
 
 /// Reads reports and events. Any thread may do it; one at a time does.
-#[derive(Default)]
-pub(crate) struct Reader {
-    state: Mutex<State>,
+pub(crate) struct Reader<R> {
+    state: Mutex<State<R>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<R> {
     /// Reused from time to time.
     reports: Vec<RawReport>,
+    /// The same, for delivered records on their way back.
+    delivered: Vec<R>,
     /// The driver knows of a fatal error.
     fatal: bool,
 }
 
-impl Reader {
+impl<R: Message> Reader<R> {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { reports: Vec::new(), delivered: Vec::new(), fatal: false }) }
+    }
+
     /// Passes on what there is to report. If another thread is at it, that one does this, too.
-    pub(crate) fn serve<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
+    pub(crate) fn serve(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
         while signals.has_reports() {
             let mut state = match self.state.try_lock() {
                 Ok(state) => state,
@@ -42,16 +46,16 @@ impl Reader {
     }
 
     /// Passes on what is left, for the thread that is the last.
-    pub(crate) fn finish<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
+    pub(crate) fn finish(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange);
     }
 }
 
-impl State {
-    fn pass_on<R: Message>(&mut self, client: &Client<R>, exchange: &impl Exchange<R>) {
+impl<R: Message> State<R> {
+    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>) {
         client.read_reports(&mut self.reports);
         for chunk in self.reports.chunks_mut(CHUNK) {
-            report(client, exchange, chunk);
+            report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.clear();
         loop {
@@ -67,16 +71,24 @@ impl State {
     }
 }
 
-fn report<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, reports: &mut [RawReport]) {
-    // Delivered records are dropped here, outside of the driver's lock and before their slots can be used again.
+fn report<R: Message>(
+    client: &Client<R>,
+    exchange: &impl Exchange<R>,
+    reports: &mut [RawReport],
+    delivered: &mut Vec<R>,
+) {
+    // Delivered records go back before their slots can be used again.
     let mut known = 0;
     for index in 0..reports.len() {
         let report = reports[index];
-        if report.code != 0 || client.discard(&report) {
+        let record = if report.code == 0 { client.reclaim(&report) } else { None };
+        if report.code != 0 || record.is_some() {
             reports[known] = report;
             known += 1;
         }
+        delivered.extend(record);
     }
+    exchange.release(delivered);
     exchange.report(reports[..known].iter().filter_map(|report| {
         let outcome = if report.code == 0 {
             let RawReport { partition, offset, timestamp, .. } = *report;

@@ -13,8 +13,16 @@ use crate::Partitioner;
 /// How long a partition count is trusted.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Bytes that go to one partition before keyless records move on to the next (as KIP-794 does).
-const STICKY_BYTES: usize = 16 * 1024;
+/// How partitions are chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct Partitioning {
+    /// The rule for keys.
+    pub(crate) partitioner: Partitioner,
+    /// Keyless records stay with one partition for this time (librdkafka's `sticky.partitioning.linger.ms`, KIP-480),
+    pub(crate) sticky_time: Duration,
+    /// or until it has this many bytes, which fill a batch of librdkafka's (its `batch.size`; as in KIP-794).
+    pub(crate) sticky_bytes: usize,
+}
 
 /// What a keyless record counts for when librdkafka asks for its partition, which does not tell its size.
 const ASSUMED_BYTES: usize = 256;
@@ -29,7 +37,7 @@ pub(crate) enum Plan {
 }
 
 pub(crate) struct TopicState {
-    partitioner: Partitioner,
+    partitioning: Partitioning,
     chooser: Mutex<Chooser>,
 }
 
@@ -42,12 +50,14 @@ struct Chooser {
     stale: bool,
     trusted_until: Option<Instant>,
     sticky: Option<i32>,
+    /// Bytes that `sticky` has got, and since when.
     spent: usize,
+    since: Option<Instant>,
     random: u64,
 }
 
 impl TopicState {
-    pub(crate) fn new(partitioner: Partitioner, seed: u64) -> Self {
+    pub(crate) fn new(partitioning: Partitioning, seed: u64) -> Self {
         let chooser = Chooser {
             count: 0,
             available: Vec::new(),
@@ -55,9 +65,10 @@ impl TopicState {
             trusted_until: None,
             sticky: None,
             spent: 0,
+            since: None,
             random: seed | 1,
         };
-        Self { partitioner, chooser: Mutex::new(chooser) }
+        Self { partitioning, chooser: Mutex::new(chooser) }
     }
 
     /// Decides how a batch of `bytes` finds its partitions. One batch a second asks librdkafka.
@@ -68,12 +79,16 @@ impl TopicState {
             chooser.stale = true;
             return Plan::Ask;
         }
-        Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes) }
+        if chooser.since.is_none_or(|since| now.saturating_duration_since(since) >= self.partitioning.sticky_time) {
+            chooser.since = Some(now);
+            chooser.spent = usize::MAX;
+        }
+        Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes, self.partitioning.sticky_bytes) }
     }
 
     /// The partition for a key.
     pub(crate) fn for_key(&self, key: &[u8], count: i32) -> Option<i32> {
-        self.partitioner.choose(key, count)
+        self.partitioning.partitioner.choose(key, count)
     }
 
     /// Forgets the partitions: one that we chose does not exist (any more).
@@ -88,7 +103,7 @@ impl TopicState {
             chooser.observe(count, available);
         }
         match key {
-            None => Some(chooser.sticky(ASSUMED_BYTES)),
+            None => Some(chooser.sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
             Some(key) => {
                 // The application's rule runs without our lock.
                 drop(chooser);
@@ -112,9 +127,9 @@ impl Chooser {
     }
 
     /// The partition for keyless records, of which `bytes` are about to go.
-    fn sticky(&mut self, bytes: usize) -> i32 {
+    fn sticky(&mut self, bytes: usize, limit: usize) -> i32 {
         let sticky = match self.sticky {
-            Some(sticky) if self.spent < STICKY_BYTES => sticky,
+            Some(sticky) if self.spent < limit => sticky,
             _ => {
                 self.spent = 0;
                 self.next()
@@ -144,8 +159,12 @@ impl Chooser {
 mod tests {
     use super::*;
 
+    const STICKY_BYTES: usize = 16 * 1024;
+    const STICKY_TIME: Duration = Duration::from_millis(10);
+
     fn state() -> TopicState {
-        TopicState::new(Partitioner::Murmur2, 42)
+        let partitioner = Partitioner::Murmur2;
+        TopicState::new(Partitioning { partitioner, sticky_time: STICKY_TIME, sticky_bytes: STICKY_BYTES }, 42)
     }
 
     #[test]
@@ -163,15 +182,16 @@ mod tests {
     }
 
     #[test]
-    fn keyless_records_stick_for_16_kib_and_then_move_to_an_available_partition() {
+    fn keyless_records_stick_for_some_time_or_bytes_and_then_move_to_an_available_partition() {
         let (state, start) = (state(), Instant::now());
         assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
         assert_eq!(state.plan(start, 0), Plan::Ask);
         assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
-        let sticky = || match state.plan(start, STICKY_BYTES / 2) {
+        let sticky_at = |now, bytes| match state.plan(now, bytes) {
             Plan::Choose { sticky, .. } => sticky,
             Plan::Ask => panic!("the count is known"),
         };
+        let sticky = || sticky_at(start, STICKY_BYTES / 2);
         let mut seen = [0; 4];
         let mut last = None;
         for _ in 0..300 {
@@ -182,6 +202,9 @@ mod tests {
             seen[first as usize] += 1;
         }
         assert_eq!(seen[2], 0, "it has no leader");
+        let first = sticky_at(start + STICKY_TIME, 1);
+        assert_eq!(sticky_at(start + STICKY_TIME * 2 - Duration::from_nanos(1), 1), first);
+        assert_ne!(sticky_at(start + STICKY_TIME * 2, 1), first, "the time is over");
         assert!(seen.iter().enumerate().all(|(partition, count)| partition == 2 || *count > 60), "{seen:?}");
     }
 

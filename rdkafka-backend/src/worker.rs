@@ -8,13 +8,12 @@ use std::time::Instant;
 use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
 use aioproducer_core::{MessageBatch, SlotId, TopicId};
 
-use crate::Partitioner;
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
 use crate::reports::Reader;
 use crate::runs::Runs;
 use crate::signals::{Reason, Signals};
-use crate::topics::{Plan, TopicState};
+use crate::topics::{Partitioning, Plan, TopicState};
 
 /// The route of a record whose key has no valid partition.
 const NOWHERE: i32 = i32::MIN;
@@ -25,10 +24,10 @@ pub(crate) fn run<R: Message>(
     client: &Client<R>,
     exchange: &impl Exchange<R>,
     signals: &Signals,
-    reader: &Reader,
-    partitioner: &Partitioner,
+    reader: &Reader<R>,
+    partitioning: &Partitioning,
 ) {
-    let mut worker = Worker::new(client, partitioner);
+    let mut worker = Worker::new(client, partitioning);
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
     let mut idle = false;
@@ -48,7 +47,7 @@ pub(crate) fn run<R: Message>(
 /// One worker's scratch, reused from batch to batch: nothing is allocated for a record.
 struct Worker<'c, R> {
     client: &'c Client<R>,
-    partitioner: &'c Partitioner,
+    partitioning: &'c Partitioning,
     /// By the number of the topic; `None` inside if librdkafka refuses its name.
     topics: Vec<Option<Option<Arc<Topic>>>>,
     outgoing: Outgoing<'c, R>,
@@ -61,10 +60,10 @@ struct Worker<'c, R> {
 }
 
 impl<'c, R: Message> Worker<'c, R> {
-    fn new(client: &'c Client<R>, partitioner: &'c Partitioner) -> Self {
+    fn new(client: &'c Client<R>, partitioning: &'c Partitioning) -> Self {
         Self {
             client,
-            partitioner,
+            partitioning,
             topics: Vec::new(),
             outgoing: Outgoing::new(client),
             routes: Vec::new(),
@@ -107,11 +106,11 @@ impl<'c, R: Message> Worker<'c, R> {
         if self.topics.len() <= index {
             self.topics.resize(index + 1, None);
         }
-        let (client, partitioner) = (self.client, self.partitioner);
+        let (client, partitioning) = (self.client, self.partitioning);
         let create = || {
             let seed = std::hash::RandomState::new();
             let seed = std::hash::BuildHasher::hash_one(&seed, id.0);
-            client.topic(exchange.topic_name(id)?, || TopicState::new(partitioner.clone(), seed))
+            client.topic(exchange.topic_name(id)?, || TopicState::new(partitioning.clone(), seed))
         };
         self.topics[index].get_or_insert_with(create).clone()
     }

@@ -37,7 +37,7 @@ impl Future for Close<'_> {
             let unsent = state.unsent.get_or_insert_default();
             match state.phase {
                 Phase::Open => {
-                    state.machine.close();
+                    state.close(shared, effects);
                     state.phase = Phase::Closing(deadline);
                     effects.flush_backend();
                     effects.wakers.extend(state.driver.take());

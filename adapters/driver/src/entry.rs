@@ -6,13 +6,14 @@ use aioproducer_core::{Instant, Lane, TopicId};
 
 use crate::delivery::Delivery;
 use crate::error::ProduceError;
+use crate::inbox::{Arrival, Inbox};
 use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Discard, Effects, Shared, State, Ticket};
 use crate::waiters::WaiterId;
 
-/// A record that is fit to be accepted. It stays where it is until it is: records are large to move.
-pub(crate) struct Entry<'a> {
-    record: Record<'a>,
+/// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.
+pub(crate) struct Entry<'r, 'a> {
+    record: &'r mut Record<'a>,
     topic: TopicId,
     size: usize,
 }
@@ -21,28 +22,28 @@ pub(crate) struct Entry<'a> {
 pub(crate) enum Entered<'a, T> {
     Accepted(T),
     Waiting(WaiterId),
-    Failed(ProduceError<'a>),
+    Failed(Box<ProduceError<'a>>),
 }
 
 /// Makes an accepted record's outcome go to a new [`Delivery`].
-pub(crate) fn to_delivery(shared: &Shared, state: &mut State) -> (Ticket, Delivery) {
-    let (cell, handle) = state.free_cells.acquire(&shared.completions);
+pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delivery) {
+    let (cell, handle) = inbox.free_cells.acquire(&shared.completions);
     (Ticket::Delivery(cell), Delivery::new(handle))
 }
 
-impl<'a> Entry<'a> {
+impl<'r, 'a> Entry<'r, 'a> {
     /// Refuses what can never be accepted.
-    pub(crate) fn check(shared: &Shared, record: Record<'a>) -> Result<Self, ProduceError<'a>> {
+    pub(crate) fn check(shared: &Shared, record: &'r mut Record<'a>) -> Result<Self, Box<ProduceError<'a>>> {
         let topic = match shared.topics.resolve(record.topic_ref()) {
             Ok(topic) => topic,
-            Err(error) => return Err(ProduceError::Topic { record, error }),
+            Err(error) => return Err(Box::new(ProduceError::Topic { record: record.take(), error })),
         };
         if let Err(error) = record.check() {
-            return Err(ProduceError::Invalid { record, error });
+            return Err(Box::new(ProduceError::Invalid { record: record.take(), error }));
         }
         let (size, limit) = (record.size(), shared.record_bytes);
         if size > limit {
-            return Err(ProduceError::TooLarge { record, size, limit });
+            return Err(Box::new(ProduceError::TooLarge { record: record.take(), size, limit }));
         }
         Ok(Self { record, topic, size })
     }
@@ -52,13 +53,17 @@ impl<'a> Entry<'a> {
     }
 
     /// Enters if nobody waits and there is room.
-    pub(crate) fn try_enter(mut self, shared: &Shared) -> Result<Delivery, ProduceError<'a>> {
-        shared.with_time(|now, state, effects| {
+    pub(crate) fn try_enter(mut self, shared: &Shared) -> Result<Delivery, Box<ProduceError<'a>>> {
+        if let Some(delivery) = self.leave_in_inbox(shared, to_delivery) {
+            return Ok(delivery);
+        }
+        let now = shared.runtime.now();
+        shared.with(|state, effects| {
             if state.machine.is_closed() {
-                return Err(ProduceError::refused(self.record.take(), state.fatal.as_ref()));
+                return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref())));
             }
             if !state.waiters.is_empty() || !state.machine.has_room(self.lane(), self.size) {
-                return Err(ProduceError::Full(self.record.take()));
+                return Err(Box::new(ProduceError::Full(self.record.take())));
             }
             Ok(self.accept(shared, state, to_delivery, now, effects))
         })
@@ -66,34 +71,71 @@ impl<'a> Entry<'a> {
 
     /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits.
     pub(crate) fn enter<T>(
+        mut self,
+        shared: &Shared,
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
+        place: Option<WaiterId>,
+        waker: &Waker,
+    ) -> Entered<'a, T> {
+        if place.is_none()
+            && let Some(kept) = self.leave_in_inbox(shared, sink)
+        {
+            return Entered::Accepted(kept);
+        }
+        let now = shared.runtime.now();
+        shared.with(|state, effects| {
+            if state.machine.is_closed() {
+                state.leave(place, effects);
+                let error = ProduceError::refused(self.record.take(), state.fatal.as_ref());
+                return Entered::Failed(Box::new(error));
+            }
+            let first = match place {
+                Some(place) => state.waiters.is_head(place),
+                None => state.waiters.is_empty(),
+            };
+            if first && state.machine.has_room(self.lane(), self.size) {
+                state.leave(place, effects);
+                return Entered::Accepted(self.accept(shared, state, sink, now, effects));
+            }
+            Entered::Waiting(match place {
+                Some(place) => {
+                    let before = state.waiters.update(place, waker);
+                    effects.discard.extend(before.map(Discard::Waker));
+                    place
+                }
+                None => state.waiters.join(self.size, waker),
+            })
+        })
+    }
+
+    /// The fast way in, if it is open.
+    fn leave_in_inbox<T>(
         &mut self,
         shared: &Shared,
-        state: &mut State,
-        sink: impl FnOnce(&Shared, &mut State) -> (Ticket, T),
-        attempt: Attempt<'_>,
-        effects: &mut Effects,
-    ) -> Entered<'a, T> {
-        let Attempt { now, place, waker } = attempt;
-        if state.machine.is_closed() {
-            state.leave(place, effects);
-            return Entered::Failed(ProduceError::refused(self.record.take(), state.fatal.as_ref()));
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
+    ) -> Option<T> {
+        let mut inbox = shared.inbox();
+        if !inbox.admits(self.size) {
+            return None;
         }
-        let first = match place {
-            Some(place) => state.waiters.is_head(place),
-            None => state.waiters.is_empty(),
-        };
-        if first && state.machine.has_room(self.lane(), self.size) {
-            state.leave(place, effects);
-            return Entered::Accepted(self.accept(shared, state, sink, now, effects));
-        }
-        Entered::Waiting(match place {
-            Some(place) => {
-                let before = state.waiters.update(place, waker);
-                effects.discard.extend(before.map(Discard::Waker));
-                place
+        let at = match inbox.recent_time() {
+            Some(at) => at,
+            None => {
+                drop(inbox);
+                // The clock is not ours, so it is read without a lock.
+                let now = shared.runtime.now();
+                inbox = shared.inbox();
+                inbox.set_time(now);
+                if !inbox.admits(self.size) {
+                    return None;
+                }
+                now
             }
-            None => state.waiters.join(self.size, waker),
-        })
+        };
+        let (ticket, kept) = sink(shared, &mut inbox);
+        let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
+        inbox.leave(self.size, Arrival { record, ticket, at });
+        Some(kept)
     }
 
     /// Gives the record to the machine, which has room for it.
@@ -101,30 +143,31 @@ impl<'a> Entry<'a> {
         &mut self,
         shared: &Shared,
         state: &mut State,
-        sink: impl FnOnce(&Shared, &mut State) -> (Ticket, T),
-        now: Instant,
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
+        at: Instant,
         effects: &mut Effects,
     ) -> T {
-        let (ticket, kept) = sink(shared, state);
-        let stored = Stored::from_record(&mut self.record, self.topic, self.size, &mut state.arena);
-        if let Err(refused) = state.machine.produce(now, stored, ticket) {
-            state.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects);
-        }
-        state.arm(now, effects);
+        let (arrival, kept) = {
+            let mut inbox = shared.inbox();
+            let (ticket, kept) = sink(shared, &mut inbox);
+            let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
+            (Arrival { record, ticket, at }, kept)
+        };
+        state.admit(shared, arrival, effects);
         kept
     }
 }
 
-/// The circumstances of an attempt to enter.
-pub(crate) struct Attempt<'a> {
-    pub(crate) now: Instant,
-    /// The place in the queue of waiters that an earlier attempt got.
-    pub(crate) place: Option<WaiterId>,
-    /// Whom to wake when it is worth trying again.
-    pub(crate) waker: &'a Waker,
-}
-
 impl State {
+    /// Tells the machine of a record that it has room for.
+    pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
+        let Arrival { record, ticket, at } = arrival;
+        if let Err(refused) = self.machine.produce(at, record, ticket) {
+            self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects);
+        }
+        self.arm(at, effects);
+    }
+
     /// Gives up a place in the queue of waiters.
     pub(crate) fn leave(&mut self, place: Option<WaiterId>, effects: &mut Effects) {
         if let Some(place) = place {

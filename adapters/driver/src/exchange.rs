@@ -27,26 +27,34 @@ const QUEUE_FULL: Failure = Failure {
 impl Exchange<Stored> for Shared {
     fn take(&self, records: &mut Vec<(SlotId, Stored)>) -> Option<MessageBatch> {
         self.with(|state, effects| {
-            // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
-            let now = state.machine.now();
-            state.expire(self, now, effects);
-            let batch = match state.phase {
-                Phase::Open | Phase::Closing(_) => {
-                    state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
+            loop {
+                // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
+                let now = state.machine.now();
+                state.expire(self, now, effects);
+                let batch = match state.phase {
+                    Phase::Open | Phase::Closing(_) => {
+                        state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
+                    }
+                    Phase::Ending | Phase::Ended => None,
+                };
+                if batch.is_some() {
+                    return batch;
                 }
-                Phase::Ending | Phase::Ended => None,
-            };
-            match batch {
-                Some(_) => state.handing_off += 1,
-                None => state.idle_workers += 1,
+                let mut inbox = self.inbox();
+                if inbox.is_empty() {
+                    inbox.shut();
+                    state.idle_workers += 1;
+                    state.awake_workers = state.awake_workers.saturating_sub(1);
+                    return None;
+                }
+                drop(inbox);
+                state.collect_arrivals(self, effects);
             }
-            batch
         })
     }
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
         self.with(|state, effects| {
-            state.handing_off = state.handing_off.saturating_sub(1);
             for unsent in unsent {
                 match unsent {
                     Unsent::Refused(slot, record) => {
@@ -72,6 +80,12 @@ impl Exchange<Stored> for Shared {
         });
     }
 
+    fn release(&self, records: &mut Vec<Stored>) {
+        // A payload's owner may be anybody's, so no lock is held here.
+        records.iter_mut().for_each(Stored::clear);
+        self.inbox().memory.recycle(records);
+    }
+
     /// The machine learns of all reports under one lock, the deliveries without it. Between the two no flush counts as
     /// done, so that whoever awaited one finds the deliveries before it ready.
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
@@ -80,6 +94,7 @@ impl Exchange<Stored> for Shared {
         effects.wakers = wakers;
         {
             let state = &mut *self.lock();
+            state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports {
                 match (state.machine.handle_report(slot), outcome) {
                     (Some(ended), Outcome::Delivered(at)) => match ended.ticket {
@@ -97,7 +112,7 @@ impl Exchange<Stored> for Shared {
                 }
             }
             state.completing += 1;
-            state.follow_up(&mut effects);
+            state.follow_up(self, &mut effects);
         }
         for (cell, topic, at) in delivered.drain(..) {
             self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
@@ -105,7 +120,7 @@ impl Exchange<Stored> for Shared {
         {
             let state = &mut *self.lock();
             state.completing -= 1;
-            state.follow_up(&mut effects);
+            state.follow_up(self, &mut effects);
         }
         self.act(&mut effects);
         *self.spare() = Spare { wakers: std::mem::take(&mut effects.wakers), delivered };

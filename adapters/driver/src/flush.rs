@@ -83,7 +83,7 @@ impl Future for Flush<'_> {
             && timed
             && timer.as_mut().poll(cx).is_ready()
         {
-            let remaining = shared.lock().machine.len_before(waiting.point);
+            let remaining = shared.with(|state, _| state.machine.len_before(waiting.point));
             return Poll::Ready(if remaining == 0 { Ok(()) } else { Err(FlushError::Timeout { remaining }) });
         }
         Poll::Pending

@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod flush;
 mod groups;
+mod inbox;
 mod produce;
 mod produce_all;
 mod producer;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::delivery::{Delivery, DeliveryReport};
-use crate::entry::{Attempt, Entered, Entry, to_delivery};
+use crate::entry::{Entered, Entry, to_delivery};
 use crate::error::{ProduceError, SendError};
 use crate::record::Record;
 use crate::shared::Shared;
@@ -16,14 +16,16 @@ use crate::waiters::WaiterId;
 #[must_use = "futures do nothing unless awaited"]
 pub struct Produce<'a> {
     shared: &'a Shared,
-    /// Checked when the future was made; `None` when it has resolved.
-    entry: Option<Result<Entry<'a>, ProduceError<'a>>>,
+    /// Empty when the future has resolved.
+    record: Record<'a>,
     place: Option<WaiterId>,
+    resolved: bool,
 }
 
 impl<'a> Produce<'a> {
+    #[inline]
     pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
-        Self { shared, entry: Some(Entry::check(shared, record)), place: None }
+        Self { shared, record, place: None, resolved: false }
     }
 }
 
@@ -34,32 +36,21 @@ impl Future for Produce<'_> {
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let shared = this.shared;
-        let entered = match &mut this.entry {
-            Some(Ok(entry)) => shared.with_time(|now, state, effects| {
-                let attempt = Attempt { now, place: this.place, waker: cx.waker() };
-                entry.enter(shared, state, to_delivery, attempt, effects)
-            }),
-            Some(Err(_)) => match this.entry.take() {
-                Some(Err(error)) => return Poll::Ready(Err(error.into_owned())),
-                _ => return Poll::Pending,
-            },
-            None => panic!("`Produce` polled after it was ready"),
+        assert!(!this.resolved, "`Produce` polled after it was ready");
+        let entered = match Entry::check(this.shared, &mut this.record) {
+            Ok(entry) => entry.enter(this.shared, to_delivery, this.place, cx.waker()),
+            Err(error) => Entered::Failed(error),
         };
-        match entered {
-            Entered::Waiting(place) => {
-                this.place = Some(place);
-                Poll::Pending
-            }
-            Entered::Accepted(delivery) => {
-                (this.entry, this.place) = (None, None);
-                Poll::Ready(Ok(delivery))
-            }
-            Entered::Failed(error) => {
-                (this.entry, this.place) = (None, None);
-                Poll::Ready(Err(error.into_owned()))
-            }
+        if let Entered::Waiting(place) = entered {
+            this.place = Some(place);
+            return Poll::Pending;
         }
+        (this.resolved, this.place) = (true, None);
+        Poll::Ready(match entered {
+            Entered::Accepted(delivery) => Ok(delivery),
+            Entered::Failed(error) => Err(error.into_owned()),
+            Entered::Waiting(_) => return Poll::Pending,
+        })
     }
 }
 

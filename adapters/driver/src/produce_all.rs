@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::delivery::DeliveryReport;
-use crate::entry::{Attempt, Entered, Entry};
-use crate::error::{ProduceError, SendError};
+use crate::entry::{Entered, Entry};
+use crate::error::SendError;
 use crate::groups::Member;
+use crate::inbox::Inbox;
 use crate::record::Record;
-use crate::shared::{Discard, Shared, State, Ticket};
+use crate::shared::{Discard, Shared, Ticket};
 use crate::waiters::WaiterId;
 
 /// Records that are accepted under one lock, and in one poll, at most.
@@ -27,12 +28,13 @@ pub struct ProduceAll<'a, 'r, I> {
     /// `None` once it was empty.
     records: Option<I>,
     /// Taken from `records` and not yet tried.
-    chunk: VecDeque<Result<Entry<'r>, ProduceError<'r>>>,
+    chunk: VecDeque<Record<'r>>,
     /// Where the first of `chunk` waits.
     place: Option<WaiterId>,
     /// Where the outcomes gather, once a record was tried.
-    group: Option<usize>,
+    group: Option<u32>,
     tried: usize,
+    accepted: u32,
     /// Records that were not accepted, by their place among all.
     refused: VecDeque<(usize, SendError)>,
 }
@@ -50,6 +52,7 @@ where
             place: None,
             group: None,
             tried: 0,
+            accepted: 0,
             refused: VecDeque::new(),
         }
     }
@@ -57,8 +60,7 @@ where
     /// Takes records from the caller's iterator, which runs while nothing is locked.
     fn refill(&mut self) {
         let Some(records) = &mut self.records else { return };
-        let shared = self.shared;
-        self.chunk.extend(records.by_ref().take(CHUNK).map(|record| Entry::check(shared, record.into())));
+        self.chunk.extend(records.by_ref().take(CHUNK).map(Into::into));
         if self.chunk.is_empty() {
             self.records = None;
         }
@@ -67,32 +69,26 @@ where
     /// Tries the chunk under one lock. Pending when the pool is full.
     fn enter(&mut self, cx: &Context<'_>) -> Poll<()> {
         let shared = self.shared;
-        shared.with_time(|now, state, effects| {
-            let group = *self.group.get_or_insert_with(|| state.groups.open());
-            while let Some(entry) = self.chunk.front_mut() {
-                if let Ok(entry) = entry {
-                    let attempt = Attempt { now, place: self.place.take(), waker: cx.waker() };
-                    let sink = |_: &Shared, state: &mut State| {
-                        let index = state.groups.join(group);
-                        (Ticket::Group { group, index }, ())
-                    };
-                    match entry.enter(shared, state, sink, attempt, effects) {
-                        Entered::Accepted(()) => {}
-                        Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
-                        Entered::Waiting(place) => {
-                            self.place = Some(place);
-                            return Poll::Pending;
-                        }
-                    }
-                    // Nothing is left of the record, so there is nothing of anybody's to drop.
-                    self.chunk.pop_front();
-                } else if let Some(Err(error)) = self.chunk.pop_front() {
-                    self.refused.push_back((self.tried, error.into_owned().into()));
+        let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
+        while let Some(record) = self.chunk.front_mut() {
+            let index = self.accepted;
+            let sink = |_: &Shared, _: &mut Inbox| (Ticket::Group { group, index }, ());
+            let entered = match Entry::check(shared, record) {
+                Ok(entry) => entry.enter(shared, sink, self.place.take(), cx.waker()),
+                Err(error) => Entered::Failed(error),
+            };
+            match entered {
+                Entered::Accepted(()) => self.accepted += 1,
+                Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
+                Entered::Waiting(place) => {
+                    self.place = Some(place);
+                    return Poll::Pending;
                 }
-                self.tried += 1;
             }
-            Poll::Ready(())
-        })
+            self.chunk.pop_front();
+            self.tried += 1;
+        }
+        Poll::Ready(())
     }
 
     /// Puts what was refused between what was accepted.
@@ -133,8 +129,15 @@ where
             return Poll::Pending;
         }
         let Some(group) = this.group else { return Poll::Ready(Vec::new()) };
-        let polled = this.shared.lock().groups.poll(group, cx.waker());
-        let Ok(accepted) = polled else { return Poll::Pending };
+        let accepted = this.accepted as usize;
+        let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
+            Ok(members) => Some(members),
+            Err(before) => {
+                effects.discard.extend(before.map(Discard::Waker));
+                None
+            }
+        });
+        let Some(accepted) = polled else { return Poll::Pending };
         this.group = None;
         Poll::Ready(this.outcomes(accepted))
     }
@@ -148,7 +151,7 @@ impl<I> Drop for ProduceAll<'_, '_, I> {
         self.shared.with(|state, effects| {
             state.leave(self.place.take(), effects);
             if let Some(group) = self.group.take() {
-                let (members, waker) = state.groups.abandon(group);
+                let (members, waker) = state.groups.abandon(group, self.accepted as usize);
                 effects.discard.push(Discard::Members(members));
                 effects.discard.extend(waker.map(Discard::Waker));
             }

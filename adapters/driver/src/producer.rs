@@ -55,6 +55,7 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
+    #[inline]
     pub fn produce<'a>(&'a self, record: impl Into<Record<'a>>) -> Produce<'a> {
         Produce::new(&self.shared, record.into())
     }
@@ -64,7 +65,9 @@ impl AioProducer {
     /// # Errors
     /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or others wait for it.
     pub fn try_produce<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, ProduceError<'a>> {
-        Entry::check(&self.shared, record.into())?.try_enter(&self.shared)
+        let mut record = record.into();
+        let entry = Entry::check(&self.shared, &mut record).map_err(|error| *error)?;
+        entry.try_enter(&self.shared).map_err(|error| *error)
     }
 
     /// Produces a record and waits for its delivery.
@@ -111,7 +114,7 @@ impl AioProducer {
     /// Accepted records without an outcome: buffered, handed off, and in the backend.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.lock().machine.len()
+        self.shared.with(|state, _| state.machine.len())
     }
 
     /// Whether no record is without an outcome.
@@ -129,8 +132,7 @@ impl AioProducer {
     /// The counts of the pool.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let state = self.shared.lock();
-        let machine = state.machine.stats();
+        let (machine, waiters) = self.shared.with(|state, _| (state.machine.stats(), state.waiters.len()));
         Statistics {
             capacity: machine.capacity,
             in_use: machine.in_use,
@@ -141,7 +143,7 @@ impl AioProducer {
             acquired: machine.acquired,
             batches: machine.batches,
             stale_reports: machine.stale_reports,
-            waiters: state.waiters.len(),
+            waiters,
         }
     }
 }

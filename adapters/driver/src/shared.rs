@@ -12,9 +12,10 @@ use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer,
 
 use crate::arena::Arena;
 use crate::close::Unsent;
-use crate::completion::{CellRef, Completions, FreeCells};
+use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
 use crate::groups::{Groups, Member};
+use crate::inbox::{Arrival, Inbox};
 use crate::record::Stored;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
@@ -26,7 +27,7 @@ pub(crate) enum Ticket {
     /// A `Delivery`.
     Delivery(CellRef),
     /// A `produce_all`, and the record's place in it.
-    Group { group: usize, index: usize },
+    Group { group: u32, index: u32 },
 }
 
 /// How far the producer has come in its life.
@@ -49,18 +50,16 @@ pub(crate) struct FlushWaiter {
 
 pub(crate) struct State {
     pub(crate) machine: Producer<Stored, Ticket, Heap>,
-    pub(crate) arena: Arena,
-    pub(crate) free_cells: FreeCells,
     pub(crate) groups: Groups,
     pub(crate) waiters: Waiters,
     pub(crate) flushes: VecDeque<FlushWaiter>,
     pub(crate) next_flush: u64,
     /// Workers that found nothing to do and were not woken since.
     pub(crate) idle_workers: usize,
-    /// Batches that workers are about to hand off.
-    pub(crate) handing_off: usize,
-    /// How many more records may share the last reading of the clock.
-    readings: u32,
+    /// Workers that were woken and have not found out yet that there is nothing (more) to do.
+    pub(crate) awake_workers: usize,
+    /// A spare list.
+    arrivals: Vec<Arrival>,
     /// Calls that have ended records whose deliveries do not know it yet.
     pub(crate) completing: usize,
     pub(crate) phase: Phase,
@@ -72,10 +71,6 @@ pub(crate) struct State {
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
 }
-
-/// Records that share a reading of the clock, at most, and only while a batch is being handed off: that takes no time to
-/// speak of, and then the clock is read again.
-const READINGS: u32 = 64;
 
 /// What is to be done once the lock is free.
 #[derive(Default)]
@@ -110,6 +105,8 @@ impl Effects {
 /// [`Exchange`](aioproducer_core::backend::Exchange).
 pub(crate) struct Shared {
     state: Mutex<State>,
+    /// Locked alone, or by whoever holds the other lock.
+    inbox: Mutex<Inbox>,
     pub(crate) runtime: Box<dyn Runtime>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) completions: Completions<DeliveryError, Context>,
@@ -134,15 +131,13 @@ impl Shared {
         let context = Context { topics: Arc::clone(&topics) };
         let state = State {
             machine: Producer::new(limits, Heap { slots, lanes })?,
-            arena: Arena::new(limits.pool_bytes.saturating_mul(2)),
-            free_cells: FreeCells::default(),
             groups: Groups::default(),
             waiters: Waiters::new(),
             flushes: VecDeque::new(),
             next_flush: 0,
             idle_workers: 0,
-            handing_off: 0,
-            readings: 0,
+            awake_workers: 0,
+            arrivals: Vec::new(),
             completing: 0,
             phase: Phase::Open,
             fatal: None,
@@ -153,6 +148,7 @@ impl Shared {
         };
         Ok(Self {
             state: Mutex::new(state),
+            inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)))),
             runtime: Box::new(runtime),
             topics,
             completions: Completions::new(Arc::new(context)),
@@ -169,40 +165,24 @@ impl Shared {
         AioProducer::new(self)
     }
 
+    /// The state as it is, arrivals apart.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `step` under the lock, then what follows from the machine's new state, then, unlocked, the effects.
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `step` under the lock, when the machine knows all arrivals, then what follows from its new state, then,
+    /// unlocked, the effects.
     pub(crate) fn with<T>(&self, step: impl FnOnce(&mut State, &mut Effects) -> T) -> T {
         let mut effects = Effects::default();
         let value = {
             let mut state = self.lock();
+            state.collect_arrivals(self, &mut effects);
             let value = step(&mut state, &mut effects);
-            state.follow_up(&mut effects);
-            value
-        };
-        self.act(&mut effects);
-        value
-    }
-
-    /// The same for a `step` that needs the time. The clock is not ours, so it is read without the lock; and it costs as
-    /// much as half of the rest, so it is not always read.
-    pub(crate) fn with_time<T>(&self, step: impl FnOnce(Instant, &mut State, &mut Effects) -> T) -> T {
-        let mut effects = Effects::default();
-        let value = {
-            let mut state = self.lock();
-            let mut now = state.machine.now();
-            if state.handing_off > 0 && state.readings > 0 {
-                state.readings -= 1;
-            } else {
-                drop(state);
-                now = self.runtime.now();
-                state = self.lock();
-                state.readings = READINGS;
-            }
-            let value = step(now, &mut state, &mut effects);
-            state.follow_up(&mut effects);
+            state.follow_up(self, &mut effects);
             value
         };
         self.act(&mut effects);
@@ -280,17 +260,35 @@ impl State {
         }
     }
 
-    pub(crate) fn settle_member(&mut self, group: usize, index: usize, member: Member, effects: &mut Effects) {
+    pub(crate) fn settle_member(&mut self, group: u32, index: u32, member: Member, effects: &mut Effects) {
         let unwanted = self.groups.settle(group, index, member, &mut effects.wakers);
         if !unwanted.is_empty() {
             effects.discard.push(Discard::Members(unwanted));
         }
     }
 
+    /// Tells the machine of the records that came by the fast way.
+    pub(crate) fn collect_arrivals(&mut self, shared: &Shared, effects: &mut Effects) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        shared.inbox().collect(&mut arrivals);
+        for arrival in arrivals.drain(..) {
+            self.admit(shared, arrival, effects);
+        }
+        self.arrivals = arrivals;
+    }
+
+    /// Refuses new records from now on.
+    pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
+        shared.inbox().shut();
+        self.collect_arrivals(shared, effects);
+        self.machine.close();
+    }
+
     /// What changed for others because the machine changed.
-    pub(crate) fn follow_up(&mut self, effects: &mut Effects) {
+    pub(crate) fn follow_up(&mut self, shared: &Shared, effects: &mut Effects) {
         if self.idle_workers > 0 && self.machine.has_batch() {
             self.idle_workers -= 1;
+            self.awake_workers += 1;
             effects.workers += 1;
         }
         if !self.waiters.is_empty() {
@@ -310,6 +308,11 @@ impl State {
         if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
             self.phase = Phase::Ending;
             effects.shut_down = true;
+        }
+        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() {
+            shared.inbox().offer(self.machine.room());
+        } else {
+            shared.inbox().shut();
         }
     }
 
@@ -336,7 +339,7 @@ impl State {
         if matches!(self.phase, Phase::Ending | Phase::Ended) {
             return;
         }
-        self.machine.close();
+        self.close(shared, effects);
         self.phase = Phase::Ending;
         effects.shut_down = true;
         self.fail_buffered(shared, CLOSED, effects);

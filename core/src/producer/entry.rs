@@ -61,6 +61,22 @@ pub enum RetractError {
     Ended,
 }
 
+/// How much more the machine accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Records.
+    pub slots: usize,
+    /// Bytes of records.
+    pub bytes: usize,
+    /// Lanes that no outstanding record belongs to.
+    pub lanes: usize,
+}
+
+impl Room {
+    /// Nothing.
+    pub const NONE: Self = Self { slots: 0, bytes: 0, lanes: 0 };
+}
+
 /// A moment between two acceptances: everything accepted before it, and nothing after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlushPoint(u64);
@@ -141,6 +157,19 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     #[must_use]
     pub fn has_room_for(&self, count: usize, bytes: usize) -> bool {
         self.pool.in_use.saturating_add(count) <= self.pool.capacity() && self.fits(bytes) && self.lanes.has_spare()
+    }
+
+    /// What is left of slots, bytes and lanes: records within all three will be accepted, whatever their lanes are.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        if self.closed {
+            return Room::NONE;
+        }
+        Room {
+            slots: self.pool.capacity().saturating_sub(self.pool.in_use),
+            bytes: self.limits.pool_bytes.saturating_sub(self.pool.bytes),
+            lanes: self.lanes.spare(),
+        }
     }
 
     /// Takes back a record that was not handed off. Its neighbours keep their order.

@@ -12,7 +12,7 @@ use crate::storage::{Storage, Table};
 use crate::{CutReason, Instant, Limits, LimitsError, Record};
 
 pub use deadline::{Expired, Timeout, TimeoutReason};
-pub use entry::{FlushPoint, Refusal, Refused, RetractError};
+pub use entry::{FlushPoint, Refusal, Refused, RetractError, Room};
 pub use outcome::Completed;
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does

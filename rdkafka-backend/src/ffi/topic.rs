@@ -89,8 +89,11 @@ unsafe extern "C" fn partitioner(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Partitioner;
+    use crate::topics::Partitioning;
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;
@@ -129,7 +132,8 @@ mod tests {
                 panic!("on purpose")
             }
         }
-        let state = TopicState::new(Partitioner::Custom(std::sync::Arc::new(Bad)), 1);
+        let partitioner = Partitioner::Custom(std::sync::Arc::new(Bad));
+        let state = TopicState::new(Partitioning { partitioner, sticky_time: Duration::ZERO, sticky_bytes: 0 }, 1);
         let state = ptr::from_ref(&state).cast_mut().cast();
         // SAFETY: with no partition to look at the topic is not touched; key and state are valid.
         let answer = unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, 0, state, ptr::null_mut()) };
