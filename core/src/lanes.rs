@@ -29,14 +29,15 @@ pub struct LaneRow {
     pub(crate) lane: Lane,
     pub(crate) place: Place,
     pub(crate) links: Links,
-    /// The lane's outstanding records in order: those handed off, then those buffered.
+    /// The lane's buffered records in order.
     pub(crate) records: List,
-    pub(crate) first_buffered: u32,
     pub(crate) buffered: u32,
-    pub(crate) outstanding: u32,
+    pub(crate) handed_off: u32,
     pub(crate) buffered_bytes: usize,
     /// Records of the batch that is out which the backend could not queue.
     pub(crate) refused: u32,
+    /// The last of them that is still buffered.
+    pub(crate) last_refused: u32,
     /// When its batch was cut, the backend held nothing.
     pub(crate) alone: bool,
     /// The number of its batch that is out, or was last.
@@ -55,11 +56,11 @@ impl LaneRow {
         place: Place::Vacant,
         links: Links::NONE,
         records: List::EMPTY,
-        first_buffered: NIL,
         buffered: 0,
-        outstanding: 0,
+        handed_off: 0,
         buffered_bytes: 0,
         refused: 0,
+        last_refused: NIL,
         alone: false,
         batch: 0,
         batch_begin: 0,
@@ -100,7 +101,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
     }
 
     pub(crate) fn find(&self, lane: Lane) -> Option<u32> {
-        if self.get(self.last).is_some_and(|row| row.lane == lane && row.place != Place::Vacant) {
+        if self.get(self.last).is_some_and(|row| row.lane == lane) {
             return Some(self.last);
         }
         let mut at = self.get(self.bucket_of(lane))?.bucket;
@@ -148,8 +149,6 @@ impl<L: Table<LaneRow>> Lanes<L> {
         row.lane = lane;
         row.place = Place::Quiet;
         row.next_in_bucket = next_in_bucket;
-        row.records = List::EMPTY;
-        row.first_buffered = NIL;
         Some(at)
     }
 
@@ -157,6 +156,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
     fn evict(&mut self, at: u32) {
         self.move_to(at, Place::Vacant);
         self.heap_remove(at);
+        self.last = NIL;
         let Some(row) = self.get(at) else { return };
         let (home, after) = (self.bucket_of(row.lane), row.next_in_bucket);
         let mut walk = self.get(home).map_or(NIL, |row| row.bucket);

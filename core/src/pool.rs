@@ -14,8 +14,6 @@ pub(crate) struct Pool<R, T, S> {
     by_age: List,
     pub(crate) in_use: usize,
     pub(crate) bytes: usize,
-    pub(crate) high_water: usize,
-    pub(crate) acquired: u64,
     contents: PhantomData<(R, T)>,
 }
 
@@ -28,22 +26,25 @@ pub(crate) struct Entry {
     pub(crate) size: usize,
 }
 
+/// What is left of a record whose slot was released.
+pub(crate) struct Released<T> {
+    pub(crate) ticket: T,
+    pub(crate) lane: u32,
+    pub(crate) accepted_at: Instant,
+}
+
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn new(slots: S) -> Self {
-        Self {
-            slots,
-            free: NIL,
-            by_age: List::EMPTY,
-            in_use: 0,
-            bytes: 0,
-            high_water: 0,
-            acquired: 0,
-            contents: PhantomData,
-        }
+        Self { slots, free: NIL, by_age: List::EMPTY, in_use: 0, bytes: 0, contents: PhantomData }
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
+    }
+
+    /// The most slots that were in use at once: a fresh one is only taken when all others are.
+    pub(crate) fn high_water(&self) -> usize {
+        self.slots.values().len()
     }
 
     pub(crate) fn has_free(&self) -> bool {
@@ -58,22 +59,25 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         self.slots.values_mut().get_mut(index as usize)
     }
 
-    /// The index of a live slot, `None` if the tag is stale.
-    pub(crate) fn live(&self, id: SlotId, state: State) -> Option<u32> {
+    /// The slot that a tag names, `None` if the tag is stale. A guessed tag may name a vacant one.
+    pub(crate) fn named(&self, id: SlotId) -> Option<(u32, &Slot<R, T>)> {
         let index = u32::try_from(id.index()).ok()?;
-        let slot = self.get(index)?;
-        (slot.generation == id.generation() && slot.state == state).then_some(index)
+        self.get(index).filter(|slot| slot.generation == id.generation()).map(|slot| (index, slot))
     }
 
-    pub(crate) fn oldest(&self) -> Option<&Slot<R, T>> {
-        self.get(self.by_age.head)
+    /// A buffered record's neighbours in its lane.
+    pub(crate) fn in_lane_mut(&mut self, index: u32) -> Option<&mut Links> {
+        match &mut self.get_mut(index)?.state {
+            State::Buffered(links) => Some(links),
+            State::Vacant { .. } | State::HandedOff { .. } => None,
+        }
     }
 
     /// A slot to occupy: the one freed last, or a fresh one.
     pub(crate) fn vacant(&mut self) -> Option<u32> {
-        if let Some(slot) = self.get(self.free) {
-            let next_free = slot.in_lane.next;
-            return Some(core::mem::replace(&mut self.free, next_free));
+        if let Some(Slot { state: State::Vacant { next }, .. }) = self.get(self.free) {
+            let next = *next;
+            return Some(core::mem::replace(&mut self.free, next));
         }
         let index = u32::try_from(self.slots.values().len()).ok()?;
         self.slots.push(Slot::VACANT).is_ok().then_some(index)
@@ -88,31 +92,27 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
         self.in_use += 1;
         self.bytes = self.bytes.saturating_add(entry.size);
-        self.high_water = self.high_water.max(self.in_use);
-        self.acquired += 1;
         let Some(slot) = self.get_mut(index) else { return SlotId::new(index, 0) };
         slot.lane = entry.lane;
-        slot.sequence = entry.sequence;
-        slot.accepted_at = entry.accepted_at;
-        slot.size = entry.size;
-        slot.state = State::Buffered;
-        slot.in_lane = entry.in_lane;
         slot.in_age = Links { previous: elder, next: NIL };
-        slot.record = Some(record);
+        slot.state = State::Buffered(entry.in_lane);
         slot.ticket = Some(ticket);
+        slot.size = entry.size;
+        slot.accepted_at = entry.accepted_at;
+        slot.sequence = entry.sequence;
+        slot.record = Some(record);
         SlotId::new(index, slot.generation)
     }
 
-    /// Ends a slot's use: the next one gets another generation.
-    pub(crate) fn release(&mut self, index: u32) -> (Option<R>, Option<T>) {
+    /// Ends a slot's use, whose record was taken out: the next use gets another generation. `None` if it is vacant.
+    pub(crate) fn release(&mut self, index: u32) -> Option<Released<T>> {
         let free = self.free;
-        let Some(slot) = self.get_mut(index) else { return (None, None) };
-        let contents = (slot.record.take(), slot.ticket.take());
-        let age = core::mem::replace(&mut slot.in_age, Links::NONE);
-        let size = slot.size;
-        slot.state = State::Vacant;
+        let slot = self.get_mut(index)?;
+        let ticket = slot.ticket.take()?;
+        let (age, size) = (slot.in_age, slot.size);
+        let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
+        slot.state = State::Vacant { next: free };
         slot.generation = slot.generation.wrapping_add(1);
-        slot.in_lane = Links { previous: NIL, next: free };
         self.free = index;
         match self.get_mut(age.previous) {
             Some(previous) => previous.in_age.next = age.next,
@@ -124,15 +124,11 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
         self.in_use = self.in_use.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size);
-        contents
+        Some(released)
     }
 
-    /// The oldest outstanding record's index, to walk on from with [`Pool::younger`].
+    /// The oldest outstanding record's index, to walk on from by `in_age`.
     pub(crate) fn eldest(&self) -> u32 {
         self.by_age.head
-    }
-
-    pub(crate) fn younger(&self, index: u32) -> u32 {
-        self.get(index).map_or(NIL, |slot| slot.in_age.next)
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use super::Producer;
 use crate::lanes::Place;
 use crate::pool::Entry;
-use crate::slot::{Links, NIL, State};
+use crate::slot::{NIL, State};
 use crate::storage::Storage;
 use crate::{Instant, Record, SlotId};
 
@@ -95,38 +95,20 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     /// Puts a new record at the end of its lane.
     fn append(&mut self, lane: u32, index: u32, size: usize, record: R, ticket: T) -> SlotId {
-        let (mut elder, mut first, mut placed) = (NIL, false, false);
-        if let Some(row) = self.lanes.get_mut(lane) {
-            elder = core::mem::replace(&mut row.records.tail, index);
-            if elder == NIL {
-                row.records.head = index;
-            }
-            first = row.buffered == 0;
-            if first {
-                row.first_buffered = index;
-            }
-            row.buffered += 1;
-            row.outstanding += 1;
-            row.buffered_bytes = row.buffered_bytes.saturating_add(size);
-            placed = matches!(row.place, Place::Ready | Place::Out);
-        }
-        if let Some(elder) = self.pool.get_mut(elder) {
-            elder.in_lane.next = index;
-        }
-        let entry = Entry {
-            lane,
-            in_lane: Links { previous: elder, next: NIL },
-            sequence: self.next_sequence,
-            accepted_at: self.now,
-            size,
-        };
+        let tail = self.lanes.get(lane).map_or(NIL, |row| row.records.tail);
+        let in_lane = self.link(lane, index, tail);
+        let entry = Entry { lane, in_lane, sequence: self.next_sequence, accepted_at: self.now, size };
         let id = self.pool.occupy(index, entry, record, ticket);
         self.next_sequence += 1;
         self.buffered += 1;
-        if !placed {
-            self.place(lane);
-        } else if first && let Some(deadline) = self.deadline_of(lane) {
-            self.lanes.heap_note(lane, deadline);
+        let Some(row) = self.lanes.get_mut(lane) else { return id };
+        row.buffered += 1;
+        row.buffered_bytes = row.buffered_bytes.saturating_add(size);
+        match row.place {
+            Place::Ready => {}
+            Place::Out if tail != NIL => {}
+            Place::Out => self.note_deadline(lane),
+            _ => self.place(lane),
         }
         id
     }
@@ -148,17 +130,14 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// # Errors
     /// [`RetractError`] when it is too late; the record goes its way.
     pub fn retract(&mut self, id: SlotId) -> Result<(R, T), RetractError> {
-        let Some(index) = self.pool.live(id, State::Buffered) else {
-            let handed_off = self.pool.live(id, State::HandedOff).is_some();
-            return Err(if handed_off { RetractError::HandedOff } else { RetractError::Ended });
+        let (index, lane) = match self.pool.named(id).map(|(index, slot)| (index, slot.lane, slot.state)) {
+            Some((index, lane, State::Buffered(_))) => (index, lane),
+            Some((_, _, State::HandedOff { .. })) => return Err(RetractError::HandedOff),
+            Some((_, _, State::Vacant { .. })) | None => return Err(RetractError::Ended),
         };
-        let lane = self.pool.get(index).map_or(NIL, |slot| slot.lane);
-        let contents = self.end(index);
+        let ended = self.end_buffered(index);
         self.place(lane);
-        match contents {
-            (Some(record), Some(ticket)) => Ok((record, ticket)),
-            _ => Err(RetractError::Ended),
-        }
+        ended.ok_or(RetractError::Ended)
     }
 
     /// Cuts the linger of everything accepted so far. The point can be asked for with [`Producer::is_flushed`].
@@ -173,7 +152,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Whether every record accepted before `point` has ended.
     #[must_use]
     pub fn is_flushed(&self, point: FlushPoint) -> bool {
-        self.pool.oldest().is_none_or(|oldest| oldest.sequence >= point.0)
+        self.pool.get(self.pool.eldest()).is_none_or(|oldest| oldest.sequence >= point.0)
     }
 
     /// How many records accepted before `point` have not ended. Linear in that number.
@@ -198,13 +177,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn drain(&mut self, mut each: impl FnMut(R, T)) {
         let mut index = self.pool.eldest();
         while let Some(slot) = self.pool.get(index) {
-            let (state, lane) = (slot.state, slot.lane);
-            let younger = self.pool.younger(index);
-            if state == State::Buffered {
-                if let (Some(record), Some(ticket)) = self.end(index) {
-                    each(record, ticket);
-                }
+            let (lane, younger) = (slot.lane, slot.in_age.next);
+            if let Some((record, ticket)) = self.end_buffered(index) {
                 self.place(lane);
+                each(record, ticket);
             }
             index = younger;
         }
@@ -214,13 +190,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn abandon(&mut self, mut each: impl FnMut(T)) {
         let mut index = self.pool.eldest();
         while let Some(slot) = self.pool.get(index) {
-            let (state, lane) = (slot.state, slot.lane);
-            let younger = self.pool.younger(index);
-            if state == State::HandedOff {
-                if let (_, Some(ticket)) = self.end(index) {
-                    each(ticket);
-                }
-                self.place(lane);
+            let (handed_off, younger) = (slot.is_handed_off(), slot.in_age.next);
+            if handed_off && let Some(completed) = self.complete(index) {
+                each(completed.ticket);
             }
             index = younger;
         }
