@@ -20,7 +20,6 @@ pub(crate) struct Pool<R, T, S> {
 /// A record's account, apart from the record.
 pub(crate) struct Entry {
     pub(crate) lane: u32,
-    pub(crate) in_lane: Links,
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Instant,
     pub(crate) size: usize,
@@ -73,29 +72,64 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// A slot to occupy: the one freed last, or a fresh one.
-    pub(crate) fn vacant(&mut self) -> Option<u32> {
-        if let Some(Slot { state: State::Vacant { next }, .. }) = self.get(self.free) {
-            let next = *next;
-            return Some(core::mem::replace(&mut self.free, next));
+    /// Puts a buffered record behind `previous` in its lane's list, or before all others.
+    pub(crate) fn link(&mut self, list: &mut List, index: u32, previous: u32) {
+        let next = match self.in_lane_mut(previous) {
+            Some(previous) => core::mem::replace(&mut previous.next, index),
+            None => core::mem::replace(&mut list.head, index),
+        };
+        match self.in_lane_mut(next) {
+            Some(next) => next.previous = index,
+            None => list.tail = index,
         }
-        let index = u32::try_from(self.slots.values().len()).ok()?;
-        self.slots.push(Slot::VACANT).is_ok().then_some(index)
+        if let Some(links) = self.in_lane_mut(index) {
+            *links = Links { previous, next };
+        }
     }
 
-    /// Gives a vacant slot to a record, at the young end of the age list.
-    pub(crate) fn occupy(&mut self, index: u32, entry: Entry, record: R, ticket: T) -> SlotId {
+    /// Takes the record between `links` out of its lane's list.
+    pub(crate) fn unlink(&mut self, list: &mut List, links: Links) {
+        match self.in_lane_mut(links.previous) {
+            Some(previous) => previous.next = links.next,
+            None => list.head = links.next,
+        }
+        match self.in_lane_mut(links.next) {
+            Some(next) => next.previous = links.previous,
+            None => list.tail = links.previous,
+        }
+    }
+
+    /// The slot to be occupied next: the one freed last, or a fresh one.
+    pub(crate) fn vacant(&mut self) -> Option<u32> {
+        if self.free == NIL {
+            let index = u32::try_from(self.slots.values().len()).ok()?;
+            self.slots.push(Slot::VACANT).ok()?;
+            self.free = index;
+        }
+        Some(self.free)
+    }
+
+    /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
+    pub(crate) fn occupy(&mut self, index: u32, list: &mut List, entry: Entry, record: R, ticket: T) -> SlotId {
+        let before = core::mem::replace(&mut list.tail, index);
+        match self.in_lane_mut(before) {
+            Some(before) => before.next = index,
+            None => list.head = index,
+        }
         let elder = core::mem::replace(&mut self.by_age.tail, index);
         match self.get_mut(elder) {
             Some(elder) => elder.in_age.next = index,
             None => self.by_age.head = index,
         }
         self.in_use += 1;
-        self.bytes = self.bytes.saturating_add(entry.size);
-        let Some(slot) = self.get_mut(index) else { return SlotId::new(index, 0) };
+        self.bytes += entry.size;
+        let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
+        if let State::Vacant { next } = slot.state {
+            self.free = next;
+        }
         slot.lane = entry.lane;
         slot.in_age = Links { previous: elder, next: NIL };
-        slot.state = State::Buffered(entry.in_lane);
+        slot.state = State::Buffered(Links { previous: before, next: NIL });
         slot.ticket = Some(ticket);
         slot.size = entry.size;
         slot.accepted_at = entry.accepted_at;
@@ -104,14 +138,13 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         SlotId::new(index, slot.generation)
     }
 
-    /// Ends a slot's use, whose record was taken out: the next use gets another generation. `None` if it is vacant.
-    pub(crate) fn release(&mut self, index: u32) -> Option<Released<T>> {
-        let free = self.free;
-        let slot = self.get_mut(index)?;
+    /// Ends the use of a slot, if it is as expected: the next use gets another generation. The record was taken out.
+    pub(crate) fn release(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Released<T>> {
+        let slot = self.slots.values_mut().get_mut(index as usize).filter(|slot| expected(slot))?;
         let ticket = slot.ticket.take()?;
         let (age, size) = (slot.in_age, slot.size);
         let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
-        slot.state = State::Vacant { next: free };
+        slot.state = State::Vacant { next: self.free };
         slot.generation = slot.generation.wrapping_add(1);
         self.free = index;
         match self.get_mut(age.previous) {
@@ -122,8 +155,8 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             Some(next) => next.in_age.previous = age.previous,
             None => self.by_age.tail = age.previous,
         }
-        self.in_use = self.in_use.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
+        self.in_use -= 1;
+        self.bytes -= size;
         Some(released)
     }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use super::Producer;
 use crate::lanes::Place;
 use crate::pool::Entry;
-use crate::slot::{NIL, State};
+use crate::slot::State;
 use crate::storage::Storage;
 use crate::{Instant, Record, SlotId};
 
@@ -79,10 +79,23 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             Refusal::TooLarge { size, limit: self.limits.record_bytes }
         } else if self.pool.has_free()
             && self.fits(size)
-            && let Some(lane) = self.lanes.find_or_add(lane)
+            && let Some(at) = self.lanes.find_or_add(lane)
             && let Some(index) = self.pool.vacant()
+            && let Some(row) = self.lanes.get_mut(at)
         {
-            return Ok(self.append(lane, index, size, record, ticket));
+            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: self.now, size };
+            let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
+            self.next_sequence += 1;
+            self.buffered += 1;
+            row.buffered += 1;
+            row.buffered_bytes += size;
+            match row.place {
+                Place::Ready => {}
+                Place::Out if row.buffered > 1 => {}
+                Place::Out => self.note_deadline(at),
+                _ => self.place(at),
+            }
+            return Ok(id);
         } else {
             Refusal::Full
         };
@@ -91,26 +104,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     fn fits(&self, size: usize) -> bool {
         self.pool.bytes.checked_add(size).is_some_and(|bytes| bytes <= self.limits.pool_bytes)
-    }
-
-    /// Puts a new record at the end of its lane.
-    fn append(&mut self, lane: u32, index: u32, size: usize, record: R, ticket: T) -> SlotId {
-        let tail = self.lanes.get(lane).map_or(NIL, |row| row.records.tail);
-        let in_lane = self.link(lane, index, tail);
-        let entry = Entry { lane, in_lane, sequence: self.next_sequence, accepted_at: self.now, size };
-        let id = self.pool.occupy(index, entry, record, ticket);
-        self.next_sequence += 1;
-        self.buffered += 1;
-        let Some(row) = self.lanes.get_mut(lane) else { return id };
-        row.buffered += 1;
-        row.buffered_bytes = row.buffered_bytes.saturating_add(size);
-        match row.place {
-            Place::Ready => {}
-            Place::Out if tail != NIL => {}
-            Place::Out => self.note_deadline(lane),
-            _ => self.place(lane),
-        }
-        id
     }
 
     /// Whether a record of `size` bytes for `lane` would be accepted now, apart from its own limits.
@@ -190,8 +183,8 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn abandon(&mut self, mut each: impl FnMut(T)) {
         let mut index = self.pool.eldest();
         while let Some(slot) = self.pool.get(index) {
-            let (handed_off, younger) = (slot.is_handed_off(), slot.in_age.next);
-            if handed_off && let Some(completed) = self.complete(index) {
+            let younger = slot.in_age.next;
+            if let Some(completed) = self.complete(index, |_| true) {
                 each(completed.ticket);
             }
             index = younger;

@@ -47,7 +47,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             }
         }
         let alone = self.buffered == self.pool.in_use;
-        self.buffered = self.buffered.saturating_sub(batch.len());
+        self.buffered -= batch.len();
         self.batches = number;
         self.lanes.move_to(at, Place::Out);
         let row = self.lanes.get_mut(at)?;
@@ -55,9 +55,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if index == NIL {
             row.records.tail = NIL;
         }
-        row.buffered = row.buffered.saturating_sub(batch.len() as u32);
+        row.buffered -= batch.len() as u32;
         row.handed_off += batch.len() as u32;
-        row.buffered_bytes = row.buffered_bytes.saturating_sub(batch.bytes());
+        row.buffered_bytes -= batch.bytes();
         row.refused = 0;
         row.last_refused = NIL;
         row.alone = alone;
@@ -78,19 +78,26 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             return Err(record);
         };
         let (lane, sequence, size) = (slot.lane, slot.sequence, slot.size);
-        let links = self.link_refused(lane, index, sequence);
+        let Some(row) = self.lanes.get_mut(lane) else { return Err(record) };
+        let mut previous = row.last_refused;
+        // Only callers that do not keep the order have something to pass by.
+        while let Some(slot) = self.pool.get(previous).filter(|slot| slot.sequence > sequence) {
+            previous = slot.in_lane().map_or(NIL, |links| links.previous);
+        }
+        if previous == row.last_refused {
+            row.last_refused = index;
+        }
         if let Some(slot) = self.pool.get_mut(index) {
-            slot.state = State::Buffered(links);
+            slot.state = State::Buffered(Links::NONE);
             slot.record = Some(record);
         }
-        if let Some(row) = self.lanes.get_mut(lane) {
-            row.refused += 1;
-            row.buffered += 1;
-            row.handed_off = row.handed_off.saturating_sub(1);
-            row.buffered_bytes = row.buffered_bytes.saturating_add(size);
-        }
+        self.pool.link(&mut row.records, index, previous);
+        row.refused += 1;
+        row.buffered += 1;
+        row.handed_off -= 1;
+        row.buffered_bytes += size;
         self.buffered += 1;
-        if links.previous == NIL {
+        if previous == NIL {
             self.note_deadline(lane);
         }
         Ok(())
@@ -100,22 +107,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     fn is_out(&self, slot: &Slot<R, T>) -> bool {
         let State::HandedOff { batch } = slot.state else { return false };
         self.lanes.get(slot.lane).is_some_and(|row| row.place == Place::Out && row.batch as u32 == batch)
-    }
-
-    /// Puts a refused record before those that were not handed off, behind those refused before it.
-    fn link_refused(&mut self, lane: u32, index: u32, sequence: u64) -> Links {
-        let last = self.lanes.get(lane).map_or(NIL, |row| row.last_refused);
-        let mut previous = last;
-        // Only callers that do not keep the order have something to pass by.
-        while let Some(slot) = self.pool.get(previous).filter(|slot| slot.sequence > sequence) {
-            previous = slot.in_lane().map_or(NIL, |links| links.previous);
-        }
-        if previous == last
-            && let Some(row) = self.lanes.get_mut(lane)
-        {
-            row.last_refused = index;
-        }
-        self.link(lane, index, previous)
     }
 
     /// Ends a hand-off: what was not refused or rejected is in the backend's queue, and the lane may be offered again.

@@ -7,7 +7,7 @@ mod outcome;
 
 use crate::lanes::{LaneRow, Lanes, Place};
 use crate::pool::{Pool, Released};
-use crate::slot::Links;
+use crate::slot::Slot;
 use crate::storage::{Storage, Table};
 use crate::{CutReason, Instant, Limits, LimitsError, Record};
 
@@ -247,50 +247,30 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.note_deadline(lane);
     }
 
-    /// Puts a record behind `previous` in its lane's list, or before all others.
-    fn link(&mut self, lane: u32, index: u32, previous: u32) -> Links {
-        let Some(row) = self.lanes.get_mut(lane) else { return Links::NONE };
-        let next = match self.pool.in_lane_mut(previous) {
-            Some(links) => core::mem::replace(&mut links.next, index),
-            None => core::mem::replace(&mut row.records.head, index),
-        };
-        match self.pool.in_lane_mut(next) {
-            Some(links) => links.previous = index,
-            None => row.records.tail = index,
-        }
-        Links { previous, next }
-    }
-
     /// Ends a buffered record: takes it out of its lane and out of the pool. `None` if it is not buffered.
     fn end_buffered(&mut self, index: u32) -> Option<(R, T)> {
         let slot = self.pool.get_mut(index)?;
         let links = slot.in_lane()?;
         let (lane, size, record) = (slot.lane, slot.size, slot.record.take()?);
         let row = self.lanes.get_mut(lane)?;
-        match self.pool.in_lane_mut(links.previous) {
-            Some(previous) => previous.next = links.next,
-            None => row.records.head = links.next,
-        }
-        match self.pool.in_lane_mut(links.next) {
-            Some(next) => next.previous = links.previous,
-            None => row.records.tail = links.previous,
-        }
+        self.pool.unlink(&mut row.records, links);
         if row.last_refused == index {
             row.last_refused = links.previous;
         }
-        row.buffered = row.buffered.saturating_sub(1);
-        row.buffered_bytes = row.buffered_bytes.saturating_sub(size);
-        self.buffered = self.buffered.saturating_sub(1);
-        Some((record, self.pool.release(index)?.ticket))
+        row.buffered -= 1;
+        row.buffered_bytes -= size;
+        self.buffered -= 1;
+        Some((record, self.pool.release(index, |_| true)?.ticket))
     }
 
-    /// Ends a record that is handed off.
-    fn complete(&mut self, index: u32) -> Option<Completed<T>> {
-        let Released { ticket, lane: at, accepted_at } = self.pool.release(index)?;
+    /// Ends a record that is handed off, if its slot is as expected.
+    fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
+        let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
+        let Released { ticket, lane: at, accepted_at } = released?;
         self.blocked = false;
         let row = self.lanes.get_mut(at)?;
         let lane = row.lane;
-        row.handed_off = row.handed_off.saturating_sub(1);
+        row.handed_off -= 1;
         if row.handed_off == 0 && row.place == Place::Quiet {
             self.lanes.move_to(at, Place::Idle);
         }

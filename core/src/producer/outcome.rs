@@ -21,11 +21,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// `None` for a report that is stale: of a record that has ended, was never handed off, or never was. It is
     /// counted, and changes nothing.
     pub fn handle_report(&mut self, id: SlotId) -> Option<Completed<T>> {
-        let named = self.pool.named(id).filter(|(_, slot)| slot.is_handed_off());
-        let Some((index, _)) = named else {
+        let index = u32::try_from(id.index()).ok();
+        let completed = index.and_then(|index| self.complete(index, |slot| slot.generation == id.generation()));
+        if completed.is_none() {
             self.stale += 1;
-            return None;
-        };
-        self.complete(index)
+        }
+        completed
     }
 }
