@@ -38,11 +38,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// records never postpone it.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Timeout> {
-        while let Some((noted, lane)) = self.lanes.heap_top() {
+        while let Some((noted, lane)) = self.lanes.earliest() {
             match self.timeout_of(lane) {
                 Some(timeout) if timeout.at <= noted => return Some(timeout),
-                Some(timeout) => self.lanes.heap_postpone_top(timeout.at),
-                None => self.lanes.heap_remove(lane),
+                Some(timeout) => self.lanes.postpone(lane, timeout.at),
+                None => self.lanes.forget(lane),
             }
         }
         None
@@ -52,12 +52,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// deadline first.
     pub fn poll_expired(&mut self, now: Instant) -> Option<Expired<R, T>> {
         self.advance(now);
-        while let Some((noted, lane)) = self.lanes.heap_top()
+        while let Some((noted, lane)) = self.lanes.earliest()
             && noted <= self.now
         {
             match self.timeout_of(lane) {
-                None => self.lanes.heap_remove(lane),
-                Some(timeout) if timeout.at > noted => self.lanes.heap_postpone_top(timeout.at),
+                None => self.lanes.forget(lane),
+                Some(timeout) if timeout.at > noted => self.lanes.postpone(lane, timeout.at),
                 Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
                 Some(_) => {
                     let first = self.lanes.get(lane)?.records.head;
@@ -73,7 +73,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Makes sure that the lane is looked at when it has its deadline, if it has one.
     pub(super) fn note_deadline(&mut self, lane: u32) {
         if let Some(timeout) = self.timeout_of(lane) {
-            self.lanes.heap_note(lane, timeout.at);
+            self.lanes.note(lane, timeout.at);
         }
     }
 

@@ -89,11 +89,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             self.buffered += 1;
             row.buffered += 1;
             row.buffered_bytes += size;
-            match row.place {
-                Place::Ready => {}
-                Place::Out if row.buffered > 1 => {}
-                Place::Out => self.note_deadline(at),
-                _ => self.place(at),
+            let (first, stays) = (row.buffered == 1, row.stays(&self.limits, self.now));
+            if first && let Some(patience) = self.patience {
+                self.lanes.note_fresh(at, self.now + patience);
+            }
+            if !stays {
+                self.place(at);
             }
             return Ok(id);
         } else {

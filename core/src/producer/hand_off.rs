@@ -63,6 +63,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         row.alone = alone;
         row.batch = number;
         row.batch_begin = begin;
+        if row.buffered == 0 {
+            self.lanes.forget(at);
+        }
         Some(batch)
     }
 

@@ -5,6 +5,8 @@ mod entry;
 mod hand_off;
 mod outcome;
 
+use core::time::Duration;
+
 use crate::lanes::{LaneRow, Lanes, Place};
 use crate::pool::{Pool, Released};
 use crate::slot::Slot;
@@ -102,6 +104,8 @@ pub use outcome::Completed;
 /// ```
 pub struct Producer<R, T, S: Storage<R, T>> {
     limits: Limits,
+    /// After this time at the earliest, a record has a deadline.
+    patience: Option<Duration>,
     pool: Pool<R, T, S::Slots>,
     lanes: Lanes<S::Lanes>,
     now: Instant,
@@ -149,6 +153,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         limits.check(slots.capacity(), lanes.capacity())?;
         Ok(Self {
             limits,
+            patience: limits.patience(),
             pool: Pool::new(slots),
             lanes: Lanes::new(lanes),
             now: Instant::ZERO,
@@ -217,11 +222,8 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if self.limits.linger.is_zero() {
             return Some(CutReason::Idle);
         }
-        if row.buffered >= self.limits.batch_records {
-            return Some(CutReason::Count);
-        }
-        if row.buffered_bytes >= self.limits.batch_bytes {
-            return Some(CutReason::Bytes);
+        if let Some(reason) = row.full(&self.limits) {
+            return Some(reason);
         }
         let oldest = self.pool.get(row.records.head)?;
         if oldest.sequence < self.flush_below {
@@ -244,7 +246,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             _ => Place::Lingering,
         };
         self.lanes.move_to(lane, place);
-        self.note_deadline(lane);
+        if place == Place::Lingering {
+            self.note_deadline(lane);
+        }
     }
 
     /// Ends a buffered record: takes it out of its lane and out of the pool. `None` if it is not buffered.
@@ -260,6 +264,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         row.buffered -= 1;
         row.buffered_bytes -= size;
         self.buffered -= 1;
+        if row.buffered == 0 {
+            self.lanes.forget(lane);
+        }
         Some((record, self.pool.release(index, |_| true)?.ticket))
     }
 
