@@ -28,6 +28,7 @@ pub(crate) enum Place {
 
 /// A row of the lane table.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct LaneRow {
     pub(crate) lane: Lane,
     pub(crate) place: Place,
