@@ -5,3 +5,4 @@ pub mod host;
 pub mod payload;
 pub mod settings;
 pub mod usage;
+pub mod workload;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::Lane;
+use crate::slot::NIL;
 
 /// How large a batch may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,8 @@ impl core::error::Error for BatchError {}
 pub struct MessageBatch {
     /// Which of the machine's batches it is, from 1; 0 for one that is none of its.
     number: u64,
+    /// The lane's row in the machine.
+    row: u32,
     lane: Lane,
     reason: CutReason,
     len: u32,
@@ -111,7 +114,7 @@ impl MessageBatch {
         reason: CutReason,
         records: impl IntoIterator<Item = (Lane, usize)>,
     ) -> Result<Self, BatchError> {
-        let mut batch = Self::begin(0, lane, reason);
+        let mut batch = Self::begin(0, NIL, lane, reason);
         for (record, size) in records {
             batch.add(limits, record, size)?;
         }
@@ -119,12 +122,16 @@ impl MessageBatch {
     }
 
     /// The empty start of a batch, for the machine, which adds records while it moves them.
-    pub(crate) const fn begin(number: u64, lane: Lane, reason: CutReason) -> Self {
-        Self { number, lane, reason, len: 0, bytes: 0 }
+    pub(crate) const fn begin(number: u64, row: u32, lane: Lane, reason: CutReason) -> Self {
+        Self { number, row, lane, reason, len: 0, bytes: 0 }
     }
 
     pub(crate) const fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(crate) const fn row(&self) -> u32 {
+        self.row
     }
 
     pub(crate) fn add(&mut self, limits: BatchLimits, record: Lane, size: usize) -> Result<(), BatchError> {

@@ -2,9 +2,12 @@
 //!
 //! Each row also hosts a bucket of the hash and a cell of the deadline heap, so one fixed table is all there is.
 
+mod deadlines;
+
+use self::deadlines::Noted;
 use crate::slot::{Links, List, NIL};
 use crate::storage::Table;
-use crate::{Instant, Lane, TopicId};
+use crate::{CutReason, Instant, Lane, Limits, TopicId};
 
 /// Which list a lane is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +28,20 @@ pub(crate) enum Place {
 
 /// A row of the lane table.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct LaneRow {
     pub(crate) lane: Lane,
     pub(crate) place: Place,
     pub(crate) links: Links,
-    /// The lane's outstanding records in order: those handed off, then those buffered.
+    /// The lane's buffered records in order.
     pub(crate) records: List,
-    pub(crate) first_buffered: u32,
     pub(crate) buffered: u32,
-    pub(crate) outstanding: u32,
+    pub(crate) handed_off: u32,
     pub(crate) buffered_bytes: usize,
     /// Records of the batch that is out which the backend could not queue.
     pub(crate) refused: u32,
+    /// The last of them that is still buffered.
+    pub(crate) last_refused: u32,
     /// When its batch was cut, the backend held nothing.
     pub(crate) alone: bool,
     /// The number of its batch that is out, or was last.
@@ -44,7 +49,7 @@ pub struct LaneRow {
     /// The sequence of that batch's first record.
     pub(crate) batch_begin: u64,
     next_in_bucket: u32,
-    heap_at: u32,
+    noted: Noted,
     bucket: u32,
     heap: (Instant, u32),
 }
@@ -55,19 +60,42 @@ impl LaneRow {
         place: Place::Vacant,
         links: Links::NONE,
         records: List::EMPTY,
-        first_buffered: NIL,
         buffered: 0,
-        outstanding: 0,
+        handed_off: 0,
         buffered_bytes: 0,
         refused: 0,
+        last_refused: NIL,
         alone: false,
         batch: 0,
         batch_begin: 0,
         next_in_bucket: NIL,
-        heap_at: NIL,
+        noted: Noted::Nowhere,
         bucket: NIL,
         heap: (Instant::MAX, NIL),
     };
+}
+
+impl LaneRow {
+    /// Whether its records fill a batch.
+    pub(crate) const fn full(&self, limits: &Limits) -> Option<CutReason> {
+        if self.buffered >= limits.batch_records {
+            Some(CutReason::Count)
+        } else if self.buffered_bytes >= limits.batch_bytes {
+            Some(CutReason::Bytes)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the lane is where it belongs though it got one more record at `now`.
+    pub(crate) fn stays(&self, limits: &Limits, now: Instant) -> bool {
+        match self.place {
+            Place::Ready | Place::Out => true,
+            // No flush to ask about: it leaves no lane lingering.
+            Place::Lingering => self.full(limits).is_none() && self.bound().is_some_and(|bound| now < bound),
+            Place::Vacant | Place::Idle | Place::Quiet => false,
+        }
+    }
 }
 
 pub(crate) struct Lanes<L> {
@@ -77,6 +105,8 @@ pub(crate) struct Lanes<L> {
     lingering: List,
     ready: List,
     idle_len: u32,
+    /// Lanes whose deadline was not corrected yet, earliest first.
+    fresh: List,
     heap_len: u32,
     /// The lane asked for last: streams of records tend to stay in one.
     last: u32,
@@ -85,7 +115,17 @@ pub(crate) struct Lanes<L> {
 impl<L: Table<LaneRow>> Lanes<L> {
     pub(crate) fn new(mut rows: L) -> Self {
         while rows.push(LaneRow::VACANT).is_ok() {}
-        Self { rows, used: 0, idle: List::EMPTY, lingering: List::EMPTY, ready: List::EMPTY, idle_len: 0, heap_len: 0, last: NIL }
+        Self {
+            rows,
+            used: 0,
+            idle: List::EMPTY,
+            lingering: List::EMPTY,
+            ready: List::EMPTY,
+            fresh: List::EMPTY,
+            idle_len: 0,
+            heap_len: 0,
+            last: NIL,
+        }
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&LaneRow> {
@@ -101,7 +141,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
     }
 
     pub(crate) fn find(&self, lane: Lane) -> Option<u32> {
-        if self.get(self.last).is_some_and(|row| row.lane == lane && row.place != Place::Vacant) {
+        if self.get(self.last).is_some_and(|row| row.lane == lane) {
             return Some(self.last);
         }
         let mut at = self.get(self.bucket_of(lane))?.bucket;
@@ -154,15 +194,13 @@ impl<L: Table<LaneRow>> Lanes<L> {
         row.lane = lane;
         row.place = Place::Quiet;
         row.next_in_bucket = next_in_bucket;
-        row.records = List::EMPTY;
-        row.first_buffered = NIL;
         Some(at)
     }
 
     /// Forgets an idle lane; the one idle for longest is at the head of its list.
     fn evict(&mut self, at: u32) {
         self.move_to(at, Place::Vacant);
-        self.heap_remove(at);
+        self.last = NIL;
         let Some(row) = self.get(at) else { return };
         let (home, after) = (self.bucket_of(row.lane), row.next_in_bucket);
         let mut walk = self.get(home).map_or(NIL, |row| row.bucket);
@@ -234,95 +272,5 @@ impl<L: Table<LaneRow>> Lanes<L> {
     /// The lane that has been lingering for longest.
     pub(crate) fn first_lingering(&self) -> Option<u32> {
         (self.lingering.head != NIL).then_some(self.lingering.head)
-    }
-}
-
-/// A binary heap of lanes by a lower bound of their deadline. Keys only ever lag behind: a lane's real deadline is
-/// looked at when the lane comes to the top, so most changes cost nothing.
-impl<L: Table<LaneRow>> Lanes<L> {
-    pub(crate) fn heap_top(&self) -> Option<(Instant, u32)> {
-        if self.heap_len == 0 { None } else { self.get(0).map(|row| row.heap) }
-    }
-
-    /// Makes sure that the lane comes to the top no later than at `deadline`.
-    pub(crate) fn heap_note(&mut self, lane: u32, deadline: Instant) {
-        let Some(row) = self.get(lane) else { return };
-        match row.heap_at {
-            NIL => {
-                let end = self.heap_len;
-                self.heap_len += 1;
-                self.heap_up(end, (deadline, lane));
-            }
-            at => {
-                if self.get(at).is_some_and(|cell| deadline < cell.heap.0) {
-                    self.heap_up(at, (deadline, lane));
-                }
-            }
-        }
-    }
-
-    /// Gives the lane at the top its real, later deadline.
-    pub(crate) fn heap_postpone_top(&mut self, deadline: Instant) {
-        if let Some((_, lane)) = self.heap_top() {
-            self.heap_down(0, (deadline, lane));
-        }
-    }
-
-    pub(crate) fn heap_remove(&mut self, lane: u32) {
-        let Some(row) = self.get_mut(lane) else { return };
-        let at = core::mem::replace(&mut row.heap_at, NIL);
-        if at == NIL {
-            return;
-        }
-        self.heap_len -= 1;
-        let end = self.heap_len;
-        if at == end {
-            return;
-        }
-        let Some(moved) = self.get(end).map(|cell| cell.heap) else { return };
-        let goes_up = at > 0 && self.get((at - 1) / 2).is_some_and(|parent| moved < parent.heap);
-        if goes_up { self.heap_up(at, moved) } else { self.heap_down(at, moved) }
-    }
-
-    fn heap_put(&mut self, at: u32, entry: (Instant, u32)) {
-        if let Some(cell) = self.get_mut(at) {
-            cell.heap = entry;
-        }
-        if let Some(row) = self.get_mut(entry.1) {
-            row.heap_at = at;
-        }
-    }
-
-    fn heap_up(&mut self, mut at: u32, entry: (Instant, u32)) {
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            match self.get(parent).map(|cell| cell.heap) {
-                Some(above) if entry < above => self.heap_put(at, above),
-                _ => break,
-            }
-            at = parent;
-        }
-        self.heap_put(at, entry);
-    }
-
-    fn heap_down(&mut self, mut at: u32, entry: (Instant, u32)) {
-        loop {
-            let left = at.saturating_mul(2).saturating_add(1);
-            let mut least = (entry, at);
-            for child in [left, left.saturating_add(1)] {
-                if child < self.heap_len
-                    && let Some(below) = self.get(child).map(|cell| cell.heap)
-                    && below < least.0
-                {
-                    least = (below, child);
-                }
-            }
-            if least.1 == at {
-                break;
-            }
-            self.heap_put(at, least.0);
-            at = least.1;
-        }
-        self.heap_put(at, entry);
     }
 }

@@ -43,6 +43,12 @@ impl Limits {
         BatchLimits { records: self.batch_records, bytes: self.batch_bytes }
     }
 
+    /// How long after produce a record may have a deadline at the earliest.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let linger = Some(self.linger).filter(|linger| !linger.is_zero());
+        linger.into_iter().chain(self.delivery_timeout).min()
+    }
+
     pub(crate) fn check(&self, slots: usize, lanes: usize) -> Result<(), LimitsError> {
         let too_many = |count: usize| u32::try_from(count).map_or(true, |count| count == u32::MAX);
         if slots == 0 {

@@ -14,36 +14,36 @@ pub(crate) struct Pool<R, T, S> {
     by_age: List,
     pub(crate) in_use: usize,
     pub(crate) bytes: usize,
-    pub(crate) high_water: usize,
-    pub(crate) acquired: u64,
     contents: PhantomData<(R, T)>,
 }
 
 /// A record's account, apart from the record.
 pub(crate) struct Entry {
     pub(crate) lane: u32,
-    pub(crate) in_lane: Links,
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Instant,
     pub(crate) size: usize,
 }
 
+/// What is left of a record whose slot was released.
+pub(crate) struct Released<T> {
+    pub(crate) ticket: T,
+    pub(crate) lane: u32,
+    pub(crate) accepted_at: Instant,
+}
+
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn new(slots: S) -> Self {
-        Self {
-            slots,
-            free: NIL,
-            by_age: List::EMPTY,
-            in_use: 0,
-            bytes: 0,
-            high_water: 0,
-            acquired: 0,
-            contents: PhantomData,
-        }
+        Self { slots, free: NIL, by_age: List::EMPTY, in_use: 0, bytes: 0, contents: PhantomData }
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
+    }
+
+    /// The most slots that were in use at once: a fresh one is only taken when all others are.
+    pub(crate) fn high_water(&self) -> usize {
+        self.slots.values().len()
     }
 
     pub(crate) fn has_free(&self) -> bool {
@@ -58,61 +58,94 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         self.slots.values_mut().get_mut(index as usize)
     }
 
-    /// The index of a live slot, `None` if the tag is stale.
-    pub(crate) fn live(&self, id: SlotId, state: State) -> Option<u32> {
+    /// The slot that a tag names, `None` if the tag is stale. A guessed tag may name a vacant one.
+    pub(crate) fn named(&self, id: SlotId) -> Option<(u32, &Slot<R, T>)> {
         let index = u32::try_from(id.index()).ok()?;
-        let slot = self.get(index)?;
-        (slot.generation == id.generation() && slot.state == state).then_some(index)
+        self.get(index).filter(|slot| slot.generation == id.generation()).map(|slot| (index, slot))
     }
 
-    pub(crate) fn oldest(&self) -> Option<&Slot<R, T>> {
-        self.get(self.by_age.head)
-    }
-
-    /// A slot to occupy: the one freed last, or a fresh one.
-    pub(crate) fn vacant(&mut self) -> Option<u32> {
-        if let Some(slot) = self.get(self.free) {
-            let next_free = slot.in_lane.next;
-            return Some(core::mem::replace(&mut self.free, next_free));
+    /// A buffered record's neighbours in its lane.
+    pub(crate) fn in_lane_mut(&mut self, index: u32) -> Option<&mut Links> {
+        match &mut self.get_mut(index)?.state {
+            State::Buffered(links) => Some(links),
+            State::Vacant { .. } | State::HandedOff { .. } => None,
         }
-        let index = u32::try_from(self.slots.values().len()).ok()?;
-        self.slots.push(Slot::VACANT).is_ok().then_some(index)
     }
 
-    /// Gives a vacant slot to a record, at the young end of the age list.
-    pub(crate) fn occupy(&mut self, index: u32, entry: Entry, record: R, ticket: T) -> SlotId {
+    /// Puts a buffered record behind `previous` in its lane's list, or before all others.
+    pub(crate) fn link(&mut self, list: &mut List, index: u32, previous: u32) {
+        let next = match self.in_lane_mut(previous) {
+            Some(previous) => core::mem::replace(&mut previous.next, index),
+            None => core::mem::replace(&mut list.head, index),
+        };
+        match self.in_lane_mut(next) {
+            Some(next) => next.previous = index,
+            None => list.tail = index,
+        }
+        if let Some(links) = self.in_lane_mut(index) {
+            *links = Links { previous, next };
+        }
+    }
+
+    /// Takes the record between `links` out of its lane's list.
+    pub(crate) fn unlink(&mut self, list: &mut List, links: Links) {
+        match self.in_lane_mut(links.previous) {
+            Some(previous) => previous.next = links.next,
+            None => list.head = links.next,
+        }
+        match self.in_lane_mut(links.next) {
+            Some(next) => next.previous = links.previous,
+            None => list.tail = links.previous,
+        }
+    }
+
+    /// The slot to be occupied next: the one freed last, or a fresh one.
+    pub(crate) fn vacant(&mut self) -> Option<u32> {
+        if self.free == NIL {
+            let index = u32::try_from(self.slots.values().len()).ok()?;
+            self.slots.push(Slot::VACANT).ok()?;
+            self.free = index;
+        }
+        Some(self.free)
+    }
+
+    /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
+    pub(crate) fn occupy(&mut self, index: u32, list: &mut List, entry: Entry, record: R, ticket: T) -> SlotId {
+        let before = core::mem::replace(&mut list.tail, index);
+        match self.in_lane_mut(before) {
+            Some(before) => before.next = index,
+            None => list.head = index,
+        }
         let elder = core::mem::replace(&mut self.by_age.tail, index);
         match self.get_mut(elder) {
             Some(elder) => elder.in_age.next = index,
             None => self.by_age.head = index,
         }
         self.in_use += 1;
-        self.bytes = self.bytes.saturating_add(entry.size);
-        self.high_water = self.high_water.max(self.in_use);
-        self.acquired += 1;
-        let Some(slot) = self.get_mut(index) else { return SlotId::new(index, 0) };
+        self.bytes += entry.size;
+        let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
+        if let State::Vacant { next } = slot.state {
+            self.free = next;
+        }
         slot.lane = entry.lane;
-        slot.sequence = entry.sequence;
-        slot.accepted_at = entry.accepted_at;
-        slot.size = entry.size;
-        slot.state = State::Buffered;
-        slot.in_lane = entry.in_lane;
         slot.in_age = Links { previous: elder, next: NIL };
-        slot.record = Some(record);
+        slot.state = State::Buffered(Links { previous: before, next: NIL });
         slot.ticket = Some(ticket);
+        slot.size = entry.size;
+        slot.accepted_at = entry.accepted_at;
+        slot.sequence = entry.sequence;
+        slot.record = Some(record);
         SlotId::new(index, slot.generation)
     }
 
-    /// Ends a slot's use: the next one gets another generation.
-    pub(crate) fn release(&mut self, index: u32) -> (Option<R>, Option<T>) {
-        let free = self.free;
-        let Some(slot) = self.get_mut(index) else { return (None, None) };
-        let contents = (slot.record.take(), slot.ticket.take());
-        let age = core::mem::replace(&mut slot.in_age, Links::NONE);
-        let size = slot.size;
-        slot.state = State::Vacant;
+    /// Ends the use of a slot, if it is as expected: the next use gets another generation. The record was taken out.
+    pub(crate) fn release(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Released<T>> {
+        let slot = self.slots.values_mut().get_mut(index as usize).filter(|slot| expected(slot))?;
+        let ticket = slot.ticket.take()?;
+        let (age, size) = (slot.in_age, slot.size);
+        let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
+        slot.state = State::Vacant { next: self.free };
         slot.generation = slot.generation.wrapping_add(1);
-        slot.in_lane = Links { previous: NIL, next: free };
         self.free = index;
         match self.get_mut(age.previous) {
             Some(previous) => previous.in_age.next = age.next,
@@ -122,17 +155,13 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             Some(next) => next.in_age.previous = age.previous,
             None => self.by_age.tail = age.previous,
         }
-        self.in_use = self.in_use.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-        contents
+        self.in_use -= 1;
+        self.bytes -= size;
+        Some(released)
     }
 
-    /// The oldest outstanding record's index, to walk on from with [`Pool::younger`].
+    /// The oldest outstanding record's index, to walk on from by `in_age`.
     pub(crate) fn eldest(&self) -> u32 {
         self.by_age.head
-    }
-
-    pub(crate) fn younger(&self, index: u32) -> u32 {
-        self.get(index).map_or(NIL, |slot| slot.in_age.next)
     }
 }

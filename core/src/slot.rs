@@ -75,28 +75,33 @@ impl List {
     pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL };
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a slot's record is, with what is only of interest there.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
-    Vacant,
-    Buffered,
-    HandedOff,
+    /// There is none; the place in the free list.
+    Vacant { next: u32 },
+    /// In the slot; the place among the lane's buffered records.
+    Buffered(Links),
+    /// At the backend; the lower half of the number of its batch.
+    HandedOff { batch: u32 },
 }
 
 /// One place of the pool. It keeps a record's account from produce to its one outcome; the record itself is inside
 /// except while a backend works on it.
+///
+/// The account comes first and close together: three threads touch it in turn, but only two of them the record.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Slot<R, T> {
     pub(crate) generation: u32,
     pub(crate) lane: u32,
-    /// Place among the lane's outstanding records; in a vacant slot `next` is the free list.
-    pub(crate) in_lane: Links,
     /// Place among all outstanding records, oldest first.
     pub(crate) in_age: Links,
-    pub(crate) sequence: u64,
-    pub(crate) accepted_at: Instant,
-    pub(crate) size: usize,
     pub(crate) state: State,
     pub(crate) ticket: Option<T>,
+    pub(crate) size: usize,
+    pub(crate) accepted_at: Instant,
+    pub(crate) sequence: u64,
     pub(crate) record: Option<R>,
 }
 
@@ -104,13 +109,24 @@ impl<R, T> Slot<R, T> {
     pub(crate) const VACANT: Self = Self {
         generation: 0,
         lane: NIL,
-        in_lane: Links::NONE,
         in_age: Links::NONE,
-        sequence: 0,
-        accepted_at: Instant::ZERO,
-        size: 0,
-        state: State::Vacant,
+        state: State::Vacant { next: NIL },
         ticket: None,
+        size: 0,
+        accepted_at: Instant::ZERO,
+        sequence: 0,
         record: None,
     };
+
+    /// The place among the lane's buffered records, `None` for a record that is not buffered.
+    pub(crate) const fn in_lane(&self) -> Option<Links> {
+        match self.state {
+            State::Buffered(links) => Some(links),
+            State::Vacant { .. } | State::HandedOff { .. } => None,
+        }
+    }
+
+    pub(crate) const fn is_handed_off(&self) -> bool {
+        matches!(self.state, State::HandedOff { .. })
+    }
 }

@@ -2,7 +2,6 @@
 
 use super::Producer;
 use crate::lanes::Place;
-use crate::slot::State;
 use crate::storage::Storage;
 use crate::{Instant, Record};
 
@@ -39,11 +38,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// records never postpone it.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Timeout> {
-        while let Some((noted, lane)) = self.lanes.heap_top() {
+        while let Some((noted, lane)) = self.lanes.earliest() {
             match self.timeout_of(lane) {
                 Some(timeout) if timeout.at <= noted => return Some(timeout),
-                Some(timeout) => self.lanes.heap_postpone_top(timeout.at),
-                None => self.lanes.heap_remove(lane),
+                Some(timeout) => self.lanes.postpone(lane, timeout.at),
+                None => self.lanes.forget(lane),
             }
         }
         None
@@ -53,36 +52,34 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// deadline first.
     pub fn poll_expired(&mut self, now: Instant) -> Option<Expired<R, T>> {
         self.advance(now);
-        while let Some((noted, lane)) = self.lanes.heap_top()
+        while let Some((noted, lane)) = self.lanes.earliest()
             && noted <= self.now
         {
             match self.timeout_of(lane) {
-                None => self.lanes.heap_remove(lane),
-                Some(timeout) if timeout.at > noted => self.lanes.heap_postpone_top(timeout.at),
+                None => self.lanes.forget(lane),
+                Some(timeout) if timeout.at > noted => self.lanes.postpone(lane, timeout.at),
                 Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
                 Some(_) => {
-                    let first = self.lanes.get(lane)?.first_buffered;
-                    let contents = self.end(first);
+                    let first = self.lanes.get(lane)?.records.head;
+                    let (record, ticket) = self.end_buffered(first)?;
                     self.place(lane);
-                    if let (Some(record), Some(ticket)) = contents {
-                        return Some(Expired { record, ticket });
-                    }
+                    return Some(Expired { record, ticket });
                 }
             }
         }
         None
     }
 
-    pub(super) fn deadline_of(&self, lane: u32) -> Option<Instant> {
-        self.timeout_of(lane).map(|timeout| timeout.at)
+    /// Makes sure that the lane is looked at when it has its deadline, if it has one.
+    pub(super) fn note_deadline(&mut self, lane: u32) {
+        if let Some(timeout) = self.timeout_of(lane) {
+            self.lanes.note(lane, timeout.at);
+        }
     }
 
     fn timeout_of(&self, lane: u32) -> Option<Timeout> {
         let row = self.lanes.get(lane)?;
-        if row.buffered == 0 {
-            return None;
-        }
-        let oldest = self.pool.get(row.first_buffered).filter(|slot| slot.state == State::Buffered)?;
+        let oldest = self.pool.get(row.records.head)?;
         let expiry = self.limits.delivery_timeout.map(|timeout| oldest.accepted_at + timeout);
         let linger = (row.place == Place::Lingering).then(|| oldest.accepted_at + self.limits.linger);
         match (linger, expiry) {

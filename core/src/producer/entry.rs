@@ -5,7 +5,7 @@ use core::fmt;
 use super::Producer;
 use crate::lanes::Place;
 use crate::pool::Entry;
-use crate::slot::{Links, NIL, State};
+use crate::slot::State;
 use crate::storage::Storage;
 use crate::{Instant, Record, SlotId};
 
@@ -95,10 +95,24 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             Refusal::TooLarge { size, limit: self.limits.record_bytes }
         } else if self.pool.has_free()
             && self.fits(size)
-            && let Some(lane) = self.lanes.find_or_add(lane)
+            && let Some(at) = self.lanes.find_or_add(lane)
             && let Some(index) = self.pool.vacant()
+            && let Some(row) = self.lanes.get_mut(at)
         {
-            return Ok(self.append(lane, index, size, record, ticket));
+            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: self.now, size };
+            let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
+            self.next_sequence += 1;
+            self.buffered += 1;
+            row.buffered += 1;
+            row.buffered_bytes += size;
+            let (first, stays) = (row.buffered == 1, row.stays(&self.limits, self.now));
+            if first && let Some(patience) = self.patience {
+                self.lanes.note_fresh(at, self.now + patience);
+            }
+            if !stays {
+                self.place(at);
+            }
+            return Ok(id);
         } else {
             Refusal::Full
         };
@@ -107,44 +121,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     fn fits(&self, size: usize) -> bool {
         self.pool.bytes.checked_add(size).is_some_and(|bytes| bytes <= self.limits.pool_bytes)
-    }
-
-    /// Puts a new record at the end of its lane.
-    fn append(&mut self, lane: u32, index: u32, size: usize, record: R, ticket: T) -> SlotId {
-        let (mut elder, mut first, mut placed) = (NIL, false, false);
-        if let Some(row) = self.lanes.get_mut(lane) {
-            elder = core::mem::replace(&mut row.records.tail, index);
-            if elder == NIL {
-                row.records.head = index;
-            }
-            first = row.buffered == 0;
-            if first {
-                row.first_buffered = index;
-            }
-            row.buffered += 1;
-            row.outstanding += 1;
-            row.buffered_bytes = row.buffered_bytes.saturating_add(size);
-            placed = matches!(row.place, Place::Ready | Place::Out);
-        }
-        if let Some(elder) = self.pool.get_mut(elder) {
-            elder.in_lane.next = index;
-        }
-        let entry = Entry {
-            lane,
-            in_lane: Links { previous: elder, next: NIL },
-            sequence: self.next_sequence,
-            accepted_at: self.now,
-            size,
-        };
-        let id = self.pool.occupy(index, entry, record, ticket);
-        self.next_sequence += 1;
-        self.buffered += 1;
-        if !placed {
-            self.place(lane);
-        } else if first && let Some(deadline) = self.deadline_of(lane) {
-            self.lanes.heap_note(lane, deadline);
-        }
-        id
     }
 
     /// Whether a record of `size` bytes for `lane` would be accepted now, apart from its own limits.
@@ -177,17 +153,14 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// # Errors
     /// [`RetractError`] when it is too late; the record goes its way.
     pub fn retract(&mut self, id: SlotId) -> Result<(R, T), RetractError> {
-        let Some(index) = self.pool.live(id, State::Buffered) else {
-            let handed_off = self.pool.live(id, State::HandedOff).is_some();
-            return Err(if handed_off { RetractError::HandedOff } else { RetractError::Ended });
+        let (index, lane) = match self.pool.named(id).map(|(index, slot)| (index, slot.lane, slot.state)) {
+            Some((index, lane, State::Buffered(_))) => (index, lane),
+            Some((_, _, State::HandedOff { .. })) => return Err(RetractError::HandedOff),
+            Some((_, _, State::Vacant { .. })) | None => return Err(RetractError::Ended),
         };
-        let lane = self.pool.get(index).map_or(NIL, |slot| slot.lane);
-        let contents = self.end(index);
+        let ended = self.end_buffered(index);
         self.place(lane);
-        match contents {
-            (Some(record), Some(ticket)) => Ok((record, ticket)),
-            _ => Err(RetractError::Ended),
-        }
+        ended.ok_or(RetractError::Ended)
     }
 
     /// Cuts the linger of everything accepted so far. The point can be asked for with [`Producer::is_flushed`].
@@ -202,7 +175,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Whether every record accepted before `point` has ended.
     #[must_use]
     pub fn is_flushed(&self, point: FlushPoint) -> bool {
-        self.pool.oldest().is_none_or(|oldest| oldest.sequence >= point.0)
+        self.pool.get(self.pool.eldest()).is_none_or(|oldest| oldest.sequence >= point.0)
     }
 
     /// How many records accepted before `point` have not ended. Linear in that number.
@@ -227,13 +200,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn drain(&mut self, mut each: impl FnMut(R, T)) {
         let mut index = self.pool.eldest();
         while let Some(slot) = self.pool.get(index) {
-            let (state, lane) = (slot.state, slot.lane);
-            let younger = self.pool.younger(index);
-            if state == State::Buffered {
-                if let (Some(record), Some(ticket)) = self.end(index) {
-                    each(record, ticket);
-                }
+            let (lane, younger) = (slot.lane, slot.in_age.next);
+            if let Some((record, ticket)) = self.end_buffered(index) {
                 self.place(lane);
+                each(record, ticket);
             }
             index = younger;
         }
@@ -243,13 +213,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn abandon(&mut self, mut each: impl FnMut(T)) {
         let mut index = self.pool.eldest();
         while let Some(slot) = self.pool.get(index) {
-            let (state, lane) = (slot.state, slot.lane);
-            let younger = self.pool.younger(index);
-            if state == State::HandedOff {
-                if let (_, Some(ticket)) = self.end(index) {
-                    each(ticket);
-                }
-                self.place(lane);
+            let younger = slot.in_age.next;
+            if let Some(completed) = self.complete(index, |_| true) {
+                each(completed.ticket);
             }
             index = younger;
         }

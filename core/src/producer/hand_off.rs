@@ -2,7 +2,7 @@
 
 use super::Producer;
 use crate::lanes::{LaneRow, Place};
-use crate::slot::{NIL, State};
+use crate::slot::{Links, NIL, Slot, State};
 use crate::storage::Storage;
 use crate::{CutReason, Instant, MessageBatch, Record, SlotId};
 
@@ -27,36 +27,45 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let row = self.lanes.get(at)?;
         let lane = row.lane;
         let reason = self.due(row).unwrap_or(CutReason::Flush);
-        let mut batch = MessageBatch::begin(self.batches + 1, lane, reason);
-        let mut index = row.first_buffered;
+        let number = self.batches + 1;
+        let mut batch = MessageBatch::begin(number, at, lane, reason);
+        let mut index = row.records.head;
         let begin = self.pool.get(index)?.sequence;
         let limits = self.limits.batch();
-        while let Some(slot) = self.pool.get_mut(index) {
-            let next = slot.in_lane.next;
-            if slot.state == State::Buffered {
-                if batch.add(limits, lane, slot.size).is_err() {
-                    break;
-                }
-                slot.state = State::HandedOff;
-                if let Some(record) = slot.record.take() {
-                    each(SlotId::new(index, slot.generation), record);
-                }
+        while let Some(slot) = self.pool.get_mut(index)
+            && let State::Buffered(links) = &mut slot.state
+        {
+            if batch.add(limits, lane, slot.size).is_err() {
+                links.previous = NIL;
+                break;
             }
-            index = next;
+            let id = SlotId::new(index, slot.generation);
+            index = links.next;
+            slot.state = State::HandedOff { batch: number as u32 };
+            if let Some(record) = slot.record.take() {
+                each(id, record);
+            }
         }
-        let alone = self.handed_off == 0;
-        self.handed_off += batch.len();
-        self.buffered = self.buffered.saturating_sub(batch.len());
-        self.batches += 1;
+        let alone = self.buffered == self.pool.in_use;
+        self.buffered -= batch.len();
+        self.batches = number;
         self.lanes.move_to(at, Place::Out);
         let row = self.lanes.get_mut(at)?;
-        row.first_buffered = index;
-        row.buffered = row.buffered.saturating_sub(batch.len() as u32);
-        row.buffered_bytes = row.buffered_bytes.saturating_sub(batch.bytes());
+        row.records.head = index;
+        if index == NIL {
+            row.records.tail = NIL;
+        }
+        row.buffered -= batch.len() as u32;
+        row.handed_off += batch.len() as u32;
+        row.buffered_bytes -= batch.bytes();
         row.refused = 0;
+        row.last_refused = NIL;
         row.alone = alone;
-        row.batch = batch.number();
+        row.batch = number;
         row.batch_begin = begin;
+        if row.buffered == 0 {
+            self.lanes.forget(at);
+        }
         Some(batch)
     }
 
@@ -66,31 +75,41 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// # Errors
     /// The record, if `id` names none of a batch that is out; counted as stale.
     pub fn handle_refused(&mut self, id: SlotId, record: R) -> Result<(), R> {
-        let live = self.pool.live(id, State::HandedOff);
-        let (lane, sequence) =
-            live.and_then(|index| self.pool.get(index)).map_or((NIL, 0), |slot| (slot.lane, slot.sequence));
-        let out = |row: &&mut LaneRow| row.place == Place::Out && sequence >= row.batch_begin;
-        let (Some(index), Some(row)) = (live, self.lanes.get_mut(lane).filter(out)) else {
+        let out = self.pool.named(id).filter(|(_, slot)| self.is_out(slot));
+        let Some((index, slot)) = out else {
             self.stale += 1;
             return Err(record);
         };
-        let first = self.pool.get(row.first_buffered).map_or(u64::MAX, |slot| slot.sequence);
+        let (lane, sequence, size) = (slot.lane, slot.sequence, slot.size);
+        let Some(row) = self.lanes.get_mut(lane) else { return Err(record) };
+        let mut previous = row.last_refused;
+        // Only callers that do not keep the order have something to pass by.
+        while let Some(slot) = self.pool.get(previous).filter(|slot| slot.sequence > sequence) {
+            previous = slot.in_lane().map_or(NIL, |links| links.previous);
+        }
+        if previous == row.last_refused {
+            row.last_refused = index;
+        }
+        if let Some(slot) = self.pool.get_mut(index) {
+            slot.state = State::Buffered(Links::NONE);
+            slot.record = Some(record);
+        }
+        self.pool.link(&mut row.records, index, previous);
         row.refused += 1;
         row.buffered += 1;
-        self.handed_off = self.handed_off.saturating_sub(1);
+        row.handed_off -= 1;
+        row.buffered_bytes += size;
         self.buffered += 1;
-        if let Some(slot) = self.pool.get_mut(index) {
-            slot.state = State::Buffered;
-            slot.record = Some(record);
-            row.buffered_bytes = row.buffered_bytes.saturating_add(slot.size);
-        }
-        if sequence < first {
-            row.first_buffered = index;
-            if let Some(deadline) = self.deadline_of(lane) {
-                self.lanes.heap_note(lane, deadline);
-            }
+        if previous == NIL {
+            self.note_deadline(lane);
         }
         Ok(())
+    }
+
+    /// Whether a record is in a batch that is not settled.
+    fn is_out(&self, slot: &Slot<R, T>) -> bool {
+        let State::HandedOff { batch } = slot.state else { return false };
+        self.lanes.get(slot.lane).is_some_and(|row| row.place == Place::Out && row.batch as u32 == batch)
     }
 
     /// Ends a hand-off: what was not refused or rejected is in the backend's queue, and the lane may be offered again.
@@ -99,22 +118,24 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// else was handed off in the meantime either, so that record alone is more than it can ever queue. A batch that is
     /// not out is counted as stale.
     pub fn handle_settled(&mut self, batch: &MessageBatch) -> Option<(R, T)> {
-        let is_out = |row: &LaneRow| row.place == Place::Out && row.batch == batch.number();
-        let out = self.lanes.find(batch.lane()).filter(|lane| self.lanes.get(*lane).is_some_and(is_out));
-        let Some(lane) = out else {
+        let lane = batch.row();
+        let is_out =
+            |row: &&mut LaneRow| row.place == Place::Out && row.batch == batch.number() && row.lane == batch.lane();
+        let Some(row) = self.lanes.get_mut(lane).filter(is_out) else {
             self.stale += 1;
             return None;
         };
-        let row = self.lanes.get(lane)?;
-        let (refused, first) = (row.refused, row.first_buffered);
+        row.place = Place::Quiet;
+        let (refused, first) = (row.refused, row.records.head);
+        let handed_off = self.pool.in_use > self.buffered;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
-        let undisturbed = row.alone && row.batch == self.batches && self.handed_off == 0;
-        let tried = self.pool.get(first).is_some_and(|slot| slot.sequence == row.batch_begin);
-        let hopeless = undisturbed && tried && refused as usize == batch.len();
-        self.blocked = (self.blocked || refused > 0) && self.handed_off > 0;
-        let returned = if hopeless { self.end(first) } else { (None, None) };
-        self.lanes.move_to(lane, Place::Quiet);
+        let undisturbed = row.alone && row.batch == self.batches && !handed_off;
+        let hopeless = undisturbed
+            && refused as usize == batch.len()
+            && self.pool.get(first).is_some_and(|slot| slot.sequence == row.batch_begin);
+        self.blocked = (self.blocked || refused > 0) && handed_off;
+        let returned = if hopeless { self.end_buffered(first) } else { None };
         self.place(lane);
-        returned.0.zip(returned.1)
+        returned
     }
 }

@@ -5,9 +5,11 @@ mod entry;
 mod hand_off;
 mod outcome;
 
+use core::time::Duration;
+
 use crate::lanes::{LaneRow, Lanes, Place};
-use crate::pool::Pool;
-use crate::slot::{NIL, State};
+use crate::pool::{Pool, Released};
+use crate::slot::Slot;
 use crate::storage::{Storage, Table};
 use crate::{CutReason, Instant, Limits, LimitsError, Record};
 
@@ -102,6 +104,8 @@ pub use outcome::Completed;
 /// ```
 pub struct Producer<R, T, S: Storage<R, T>> {
     limits: Limits,
+    /// After this time at the earliest, a record has a deadline.
+    patience: Option<Duration>,
     pool: Pool<R, T, S::Slots>,
     lanes: Lanes<S::Lanes>,
     now: Instant,
@@ -112,7 +116,6 @@ pub struct Producer<R, T, S: Storage<R, T>> {
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
     buffered: usize,
-    handed_off: usize,
     stale: u64,
     batches: u64,
 }
@@ -150,6 +153,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         limits.check(slots.capacity(), lanes.capacity())?;
         Ok(Self {
             limits,
+            patience: limits.patience(),
             pool: Pool::new(slots),
             lanes: Lanes::new(lanes),
             now: Instant::ZERO,
@@ -158,7 +162,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             closed: false,
             blocked: false,
             buffered: 0,
-            handed_off: 0,
             stale: 0,
             batches: 0,
         })
@@ -200,11 +203,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         Stats {
             capacity: self.pool.capacity(),
             in_use: self.pool.in_use,
-            high_water: self.pool.high_water,
+            high_water: self.pool.high_water(),
             bytes: self.pool.bytes,
             buffered: self.buffered,
-            handed_off: self.handed_off,
-            acquired: self.pool.acquired,
+            handed_off: self.pool.in_use - self.buffered,
+            acquired: self.next_sequence,
             batches: self.batches,
             stale_reports: self.stale,
         }
@@ -219,13 +222,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if self.limits.linger.is_zero() {
             return Some(CutReason::Idle);
         }
-        if row.buffered >= self.limits.batch_records {
-            return Some(CutReason::Count);
+        if let Some(reason) = row.full(&self.limits) {
+            return Some(reason);
         }
-        if row.buffered_bytes >= self.limits.batch_bytes {
-            return Some(CutReason::Bytes);
-        }
-        let oldest = self.pool.get(row.first_buffered)?;
+        let oldest = self.pool.get(row.records.head)?;
         if oldest.sequence < self.flush_below {
             Some(CutReason::Flush)
         } else if oldest.accepted_at + self.limits.linger <= self.now {
@@ -240,56 +240,48 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let Some(row) = self.lanes.get(lane) else { return };
         let place = match row.place {
             Place::Vacant | Place::Out => return,
-            _ if row.buffered == 0 && row.outstanding == 0 => Place::Idle,
+            _ if row.buffered == 0 && row.handed_off == 0 => Place::Idle,
             _ if row.buffered == 0 => Place::Quiet,
             _ if self.due(row).is_some() => Place::Ready,
             _ => Place::Lingering,
         };
         self.lanes.move_to(lane, place);
-        if let Some(deadline) = self.deadline_of(lane) {
-            self.lanes.heap_note(lane, deadline);
+        if place == Place::Lingering {
+            self.note_deadline(lane);
         }
     }
 
-    /// Takes a record out of its lane's list and out of the pool.
-    fn end(&mut self, index: u32) -> (Option<R>, Option<T>) {
-        let Some(slot) = self.pool.get(index) else { return (None, None) };
-        let (lane, links, size, state) = (slot.lane, slot.in_lane, slot.size, slot.state);
-        if let Some(previous) = self.pool.get_mut(links.previous) {
-            previous.in_lane.next = links.next;
+    /// Ends a buffered record: takes it out of its lane and out of the pool. `None` if it is not buffered.
+    fn end_buffered(&mut self, index: u32) -> Option<(R, T)> {
+        let slot = self.pool.get_mut(index)?;
+        let links = slot.in_lane()?;
+        let (lane, size, record) = (slot.lane, slot.size, slot.record.take()?);
+        let row = self.lanes.get_mut(lane)?;
+        self.pool.unlink(&mut row.records, links);
+        if row.last_refused == index {
+            row.last_refused = links.previous;
         }
-        if let Some(next) = self.pool.get_mut(links.next) {
-            next.in_lane.previous = links.previous;
+        row.buffered -= 1;
+        row.buffered_bytes -= size;
+        self.buffered -= 1;
+        if row.buffered == 0 {
+            self.lanes.forget(lane);
         }
-        if let Some(row) = self.lanes.get_mut(lane) {
-            if links.previous == NIL {
-                row.records.head = links.next;
-            }
-            if links.next == NIL {
-                row.records.tail = links.previous;
-            }
-            if row.first_buffered == index {
-                row.first_buffered = links.next;
-                // Nothing to pass by, unless the backend refused records with a gap between them.
-                while let Some(next) = self.pool.get(row.first_buffered).filter(|next| next.state != State::Buffered) {
-                    row.first_buffered = next.in_lane.next;
-                }
-            }
-            row.outstanding = row.outstanding.saturating_sub(1);
-            if state == State::Buffered {
-                row.buffered = row.buffered.saturating_sub(1);
-                row.buffered_bytes = row.buffered_bytes.saturating_sub(size);
-            }
+        Some((record, self.pool.release(index, |_| true)?.ticket))
+    }
+
+    /// Ends a record that is handed off, if its slot is as expected.
+    fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
+        let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
+        let Released { ticket, lane: at, accepted_at } = released?;
+        self.blocked = false;
+        let row = self.lanes.get_mut(at)?;
+        let lane = row.lane;
+        row.handed_off -= 1;
+        if row.handed_off == 0 && row.place == Place::Quiet {
+            self.lanes.move_to(at, Place::Idle);
         }
-        match state {
-            State::Buffered => self.buffered = self.buffered.saturating_sub(1),
-            State::HandedOff => {
-                self.handed_off = self.handed_off.saturating_sub(1);
-                self.blocked = false;
-            }
-            State::Vacant => {}
-        }
-        self.pool.release(index)
+        Some(Completed { ticket, lane, accepted_at })
     }
 }
 
@@ -299,7 +291,7 @@ impl<R, T, S: Storage<R, T>> core::fmt::Debug for Producer<R, T, S> {
             .field("limits", &self.limits)
             .field("now", &self.now)
             .field("buffered", &self.buffered)
-            .field("handed_off", &self.handed_off)
+            .field("handed_off", &(self.pool.in_use - self.buffered))
             .field("closed", &self.closed)
             .field("blocked", &self.blocked)
             .finish_non_exhaustive()

@@ -1,7 +1,6 @@
 //! Reports: a record's end.
 
 use super::Producer;
-use crate::slot::State;
 use crate::storage::Storage;
 use crate::{Instant, Lane, Record, SlotId};
 
@@ -22,18 +21,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// `None` for a report that is stale: of a record that has ended, was never handed off, or never was. It is
     /// counted, and changes nothing.
     pub fn handle_report(&mut self, id: SlotId) -> Option<Completed<T>> {
-        let Some(index) = self.pool.live(id, State::HandedOff) else {
+        let index = u32::try_from(id.index()).ok();
+        let completed = index.and_then(|index| self.complete(index, |slot| slot.generation == id.generation()));
+        if completed.is_none() {
             self.stale += 1;
-            return None;
-        };
-        let slot = self.pool.get(index)?;
-        let (at, accepted_at) = (slot.lane, slot.accepted_at);
-        let ticket = self.end(index).1?;
-        let row = self.lanes.get(at)?;
-        let lane = row.lane;
-        if row.outstanding == 0 {
-            self.place(at);
         }
-        Some(Completed { ticket, lane, accepted_at })
+        completed
     }
 }
