@@ -78,6 +78,7 @@ pub struct Workload {
     case: Case,
     machine: Producer<Item, Ticket, Heap>,
     now: Instant,
+    lanes: Vec<Lane>,
     lane: usize,
     in_burst: usize,
     /// What every record is a copy of, but for its lane.
@@ -103,9 +104,10 @@ impl Workload {
         let storage = Heap { slots: case.slots, lanes: case.lanes };
         let machine = Producer::new(limits, storage).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         let item = Item { lane: Lane::new(TopicId(0), None), size: 100, body: [0; 10], whole: NonZeroU64::MIN };
+        let lanes = (0..case.lanes).map(|at| Lane::new(TopicId(at as u32 / 100), Some(at as i32 % 100))).collect();
         let handed_off = Vec::with_capacity(case.slots);
         let mut workload =
-            Self { case, machine, now: Instant::ZERO, lane: 0, in_burst: 0, item: black_box(item), handed_off };
+            Self { case, machine, now: Instant::ZERO, lanes, lane: 0, in_burst: 0, item: black_box(item), handed_off };
         workload.produce(case.slots);
         workload.hand_off();
         // Slots that come back in this order are used again in this order, and no two neighbours follow each other.
@@ -129,7 +131,7 @@ impl Workload {
     fn produce(&mut self, records: usize) {
         for _ in 0..records {
             self.now = self.now + STEP;
-            let lane = Lane::new(TopicId(self.lane as u32), Some(0));
+            let lane = self.lanes[self.lane];
             let item = Item { lane, ..self.item };
             let ticket = Ticket { of_group: false, cell: [self.lane; 2] };
             let accepted = self.machine.produce(self.now, item, ticket);

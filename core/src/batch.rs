@@ -75,6 +75,23 @@ impl fmt::Display for BatchError {
 
 impl core::error::Error for BatchError {}
 
+/// What the machine wants to know again of a batch that it cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Which of its batches it is, from 1; 0 for one that is none of its.
+    pub(crate) number: u64,
+    /// The lane's row.
+    pub(crate) row: u32,
+    /// The backend held nothing when it was cut.
+    pub(crate) alone: bool,
+    /// The sequence of its first record.
+    pub(crate) first: u64,
+}
+
+impl Origin {
+    const NONE: Self = Self { number: 0, row: NIL, alone: false, first: 0 };
+}
+
 /// One hand-off: consecutive records of one lane. It cannot change once made.
 ///
 /// The records themselves travel beside it, by value, to whoever asked for the batch.
@@ -93,10 +110,7 @@ impl core::error::Error for BatchError {}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageBatch {
-    /// Which of the machine's batches it is, from 1; 0 for one that is none of its.
-    number: u64,
-    /// The lane's row in the machine.
-    row: u32,
+    origin: Origin,
     lane: Lane,
     reason: CutReason,
     len: u32,
@@ -114,7 +128,7 @@ impl MessageBatch {
         reason: CutReason,
         records: impl IntoIterator<Item = (Lane, usize)>,
     ) -> Result<Self, BatchError> {
-        let mut batch = Self::begin(0, NIL, lane, reason);
+        let mut batch = Self::begin(Origin::NONE, lane, reason);
         for (record, size) in records {
             batch.add(limits, record, size)?;
         }
@@ -122,16 +136,12 @@ impl MessageBatch {
     }
 
     /// The empty start of a batch, for the machine, which adds records while it moves them.
-    pub(crate) const fn begin(number: u64, row: u32, lane: Lane, reason: CutReason) -> Self {
-        Self { number, row, lane, reason, len: 0, bytes: 0 }
+    pub(crate) const fn begin(origin: Origin, lane: Lane, reason: CutReason) -> Self {
+        Self { origin, lane, reason, len: 0, bytes: 0 }
     }
 
-    pub(crate) const fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) const fn row(&self) -> u32 {
-        self.row
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
     }
 
     pub(crate) fn add(&mut self, limits: BatchLimits, record: Lane, size: usize) -> Result<(), BatchError> {

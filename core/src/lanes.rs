@@ -42,12 +42,8 @@ pub struct LaneRow {
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
     pub(crate) last_refused: u32,
-    /// When its batch was cut, the backend held nothing.
-    pub(crate) alone: bool,
     /// The number of its batch that is out, or was last.
     pub(crate) batch: u64,
-    /// The sequence of that batch's first record.
-    pub(crate) batch_begin: u64,
     next_in_bucket: u32,
     noted: Noted,
     bucket: u32,
@@ -65,9 +61,7 @@ impl LaneRow {
         buffered_bytes: 0,
         refused: 0,
         last_refused: NIL,
-        alone: false,
         batch: 0,
-        batch_begin: 0,
         next_in_bucket: NIL,
         noted: Noted::Nowhere,
         bucket: NIL,
@@ -136,8 +130,12 @@ impl<L: Table<LaneRow>> Lanes<L> {
         self.rows.values_mut().get_mut(index as usize)
     }
 
+    /// Partitions of a topic have neighbouring buckets: they tend to be looked for one after the other.
     fn bucket_of(&self, lane: Lane) -> u32 {
-        ((u64::from(lane.hash()) * self.rows.capacity() as u64) >> 32) as u32
+        let capacity = self.rows.capacity() as u64;
+        let (topic, partition) = lane.hash();
+        let home = (u64::from(topic) * capacity) >> 32;
+        (home + u64::from(partition)).checked_rem(capacity).unwrap_or(0) as u32
     }
 
     pub(crate) fn find(&self, lane: Lane) -> Option<u32> {

@@ -39,10 +39,9 @@ impl Lane {
         if self.partition < 0 { None } else { Some(self.partition) }
     }
 
-    /// Mixes topic and partition into the upper bits of a word (Fibonacci hashing).
-    pub(crate) const fn hash(self) -> u32 {
-        let word = ((self.topic.0 as u64) << 32) | (self.partition as u32 as u64);
-        (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    /// The topic spread over all words (Fibonacci hashing), and the partition.
+    pub(crate) const fn hash(self) -> (u32, u32) {
+        (self.topic.0.wrapping_mul(0x9E37_79B9), self.partition as u32)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Batches leave the machine, and what the backend could not queue comes back.
 
 use super::Producer;
+use crate::batch::Origin;
 use crate::lanes::{LaneRow, Place};
 use crate::slot::{Links, NIL, Slot, State};
 use crate::storage::Storage;
@@ -28,9 +29,10 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let lane = row.lane;
         let reason = self.due(row).unwrap_or(CutReason::Flush);
         let number = self.batches + 1;
-        let mut batch = MessageBatch::begin(number, at, lane, reason);
         let mut index = row.records.head;
-        let begin = self.pool.get(index)?.sequence;
+        let first = self.pool.get(index)?.sequence;
+        let origin = Origin { number, row: at, alone: self.buffered == self.pool.in_use, first };
+        let mut batch = MessageBatch::begin(origin, lane, reason);
         let limits = self.limits.batch();
         while let Some(slot) = self.pool.get_mut(index)
             && let State::Buffered(links) = &mut slot.state
@@ -46,7 +48,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
                 each(id, record);
             }
         }
-        let alone = self.buffered == self.pool.in_use;
         self.buffered -= batch.len();
         self.batches = number;
         self.lanes.move_to(at, Place::Out);
@@ -60,9 +61,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         row.buffered_bytes -= batch.bytes();
         row.refused = 0;
         row.last_refused = NIL;
-        row.alone = alone;
         row.batch = number;
-        row.batch_begin = begin;
         if row.buffered == 0 {
             self.lanes.forget(at);
         }
@@ -118,23 +117,22 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// else was handed off in the meantime either, so that record alone is more than it can ever queue. A batch that is
     /// not out is counted as stale.
     pub fn handle_settled(&mut self, batch: &MessageBatch) -> Option<(R, T)> {
-        let lane = batch.row();
-        let is_out =
-            |row: &&mut LaneRow| row.place == Place::Out && row.batch == batch.number() && row.lane == batch.lane();
+        let Origin { number, row: lane, alone, first } = batch.origin();
+        let is_out = |row: &&mut LaneRow| row.place == Place::Out && row.batch == number && row.lane == batch.lane();
         let Some(row) = self.lanes.get_mut(lane).filter(is_out) else {
             self.stale += 1;
             return None;
         };
         row.place = Place::Quiet;
-        let (refused, first) = (row.refused, row.records.head);
+        let (refused, head) = (row.refused, row.records.head);
         let handed_off = self.pool.in_use > self.buffered;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
-        let undisturbed = row.alone && row.batch == self.batches && !handed_off;
+        let undisturbed = alone && number == self.batches && !handed_off;
         let hopeless = undisturbed
             && refused as usize == batch.len()
-            && self.pool.get(first).is_some_and(|slot| slot.sequence == row.batch_begin);
+            && self.pool.get(head).is_some_and(|slot| slot.sequence == first);
         self.blocked = (self.blocked || refused > 0) && handed_off;
-        let returned = if hopeless { self.end_buffered(first) } else { None };
+        let returned = if hopeless { self.end_buffered(head) } else { None };
         self.place(lane);
         returned
     }
