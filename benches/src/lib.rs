@@ -4,4 +4,5 @@ pub mod broker;
 pub mod host;
 pub mod payload;
 pub mod settings;
+pub mod spread;
 pub mod usage;
