@@ -2,8 +2,9 @@
 
 use std::iter;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use aioproducer_benches::broker::{Broker, Failure};
@@ -51,6 +52,13 @@ pub(crate) struct Watched {
     pub(crate) kinds: Vec<Polled>,
 }
 
+impl Watched {
+    /// The kinds that goals are about.
+    pub(crate) fn ours(&self) -> impl Iterator<Item = &Polled> {
+        self.kinds.iter().filter(|of| of.kind != Kind::Control)
+    }
+}
+
 /// What the tasks share.
 #[derive(Clone)]
 struct Load {
@@ -93,6 +101,7 @@ async fn run(condition: Condition, mut broker: Broker, lasting: Duration) -> Res
         tasks.spawn(load.clone().produce_all());
         tasks.spawn(load.clone().flush());
     }
+    tasks.spawn(load.clone().control());
     time::sleep(lasting).await;
     // Under way is still what was: a close has to end it.
     load.polls.watch(Kind::Close, load.producer.close(Duration::from_secs(1))).await;
@@ -166,6 +175,14 @@ impl Load {
         while !self.producer.is_closed() {
             // It has no limit, so it cannot fail.
             let _ = self.polls.watch(Kind::Flush, self.producer.flush()).await;
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    async fn control(self) {
+        let (wake, woken) = mpsc::channel();
+        let _ends_with_its_channel = thread::spawn(move || woken.into_iter().for_each(drop));
+        while !self.producer.is_closed() {
+            self.polls.watch(Kind::Control, async { wake.send(()).is_ok() }).await;
             time::sleep(Duration::from_millis(1)).await;
         }
     }

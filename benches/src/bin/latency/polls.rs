@@ -12,10 +12,9 @@ use hdrhistogram::Histogram;
 use nix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
-use crate::case::name;
-
 /// What is polled.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// `AioProducer::produce`.
     Produce,
@@ -31,6 +30,8 @@ pub(crate) enum Kind {
     Close,
     /// The driver's task.
     Driver,
+    /// Nothing of ours: wakes a thread, as a hand-off does. What that takes at most is the machine's doing.
+    Control,
 }
 
 /// The times of all polls, by kind, in ns.
@@ -48,7 +49,7 @@ struct Times {
 /// A kind's polls: times in µs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Polled {
-    pub(crate) kind: String,
+    pub(crate) kind: Kind,
     pub(crate) polls: u64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -97,7 +98,7 @@ impl Polls {
             let times = times.lock().unwrap_or_else(PoisonError::into_inner);
             let at = |quantile| times.cpu.value_at_quantile(quantile) as f64 / 1e3;
             Polled {
-                kind: name(*kind),
+                kind: *kind,
                 polls: times.cpu.len(),
                 p50: at(0.5),
                 p99: at(0.99),
