@@ -1,6 +1,7 @@
 //! One measurement, in a process of its own: nobody inherits another one's memory, threads or connections.
 
 use std::future::Future;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aioproducer_benches::broker::Failure;
@@ -89,10 +90,14 @@ async fn run(load: Load, client: &impl Client, payloads: Payloads, lasting: Dura
     // Outcomes wait to be counted until all is done, so that counting disturbs nobody.
     let (outcomes, counted) = mpsc::unbounded_channel();
     let start = Instant::now();
+    let end = start + lasting;
     match load {
-        Load::Closed { tasks } => closed(tasks, client, payloads, start + lasting, outcomes).await,
+        Load::Closed { tasks } => closed(tasks, client, payloads, end, outcomes).await,
         Load::Open { period, records } => {
-            open(records, client, payloads, time::interval(period), start + lasting, outcomes).await;
+            let client = client.clone();
+            // Its own thread, as tokio's timers are late by a millisecond, which is no producer's doing.
+            let clock = move || open(&client, payloads, Schedule { start, end, period, records }, &outcomes);
+            tokio::task::spawn_blocking(clock).await?;
         }
     }
     count(start, counted).await
@@ -124,28 +129,30 @@ async fn closed(
     time::sleep_until(end.into()).await;
 }
 
-/// Starts a task for each record when its time has come, or later if this task comes late: the latency counts from the
-/// time that was due.
-async fn open(
-    records: usize,
-    client: &impl Client,
-    mut payloads: Payloads,
-    mut ticks: time::Interval,
+/// When records are due.
+struct Schedule {
+    start: Instant,
     end: Instant,
-    outcomes: mpsc::UnboundedSender<Outcome>,
-) {
-    loop {
-        let due = ticks.tick().await.into_std();
-        if due >= end {
-            return;
+    period: Duration,
+    /// So many every period.
+    records: usize,
+}
+
+/// Starts a task for each record when its time has come. Whatever makes one late, here or later, is in its latency.
+fn open(client: &impl Client, mut payloads: Payloads, schedule: Schedule, outcomes: &mpsc::UnboundedSender<Outcome>) {
+    let mut due = schedule.start;
+    while due < schedule.end {
+        while let Some(early) = due.checked_duration_since(Instant::now()).filter(|early| !early.is_zero()) {
+            thread::park_timeout(early);
         }
-        for _ in 0..records {
+        for _ in 0..schedule.records {
             let (client, outcomes, payload) = (client.clone(), outcomes.clone(), payloads.lend(SIZE));
             tokio::spawn(async move {
                 let delivered = client.send(payload).await;
                 let _ = outcomes.send((due.elapsed(), delivered));
             });
         }
+        due += schedule.period;
     }
 }
 

@@ -108,22 +108,22 @@ fn line(series: &Series) -> Line {
 
 /// The goals that can be judged by what was measured.
 fn goals(all: &[Series], polls: &[(Condition, Watched)]) -> Vec<Goal> {
-    let ratios: [(_, &str, fn(&Latencies) -> f64, _); 3] = [
-        (Case::OneAtATime, "p50", |round| round.p50, 1.0),
-        (Case::OneAtATime, "p99", |round| round.p99, 1.0),
-        (Case::ThousandPerSecond, "p99", |round| round.p99, 0.8),
-    ];
-    let ratios = ratios.into_iter().filter_map(|(case, quantile, of, limit)| {
+    let ratio = |case, quantile: &str, of: fn(&Latencies) -> f64, limit| {
         let series = all.iter().find(|series| series.case == case)?;
         let name = format!("{}, {quantile}, ours to FutureProducer's", name(case));
         Some(Goal { name, value: series.ratio(of).median, limit })
-    });
+    };
+    let ratios = [
+        ratio(Case::OneAtATime, "p50", |round| round.p50, 1.0),
+        ratio(Case::OneAtATime, "p99", |round| round.p99, 1.0),
+        ratio(Case::ThousandPerSecond, "p99", |round| round.p99, 0.8),
+    ];
     let polls = polls.iter().map(|(condition, watched)| Goal {
         name: format!("broker {}, p99.99 of polls of any kind of ours, CPU time in µs", name(*condition)),
         value: watched.ours().map(|kind| kind.p9999).fold(0.0, f64::max),
         limit: 100.0,
     });
-    ratios.chain(polls).collect()
+    ratios.into_iter().flatten().chain(polls).collect()
 }
 
 /// Prints the tables.
