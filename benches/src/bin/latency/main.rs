@@ -25,7 +25,7 @@ use crate::results::Results;
 /// Measures latencies of ours and of FutureProducer, and the CPU time of polls with the broker up, stopped and slow.
 #[derive(Parser)]
 struct Options {
-    /// 30 seconds: only what goals are about, and little of it.
+    /// 40 seconds: only what goals are about, and little of it.
     #[arg(long)]
     quick: bool,
     /// Rounds; everybody has one turn in each.
