@@ -51,7 +51,10 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn run(mut broker: Broker, seconds: u64) -> Result<(), Failure> {
-    let producer = AioProducer::builder(Librdkafka::new(settings::config(broker.servers(), 5)))
+    let mut config = settings::config(broker.servers(), 5);
+    // While librdkafka waits to connect again, by default up to 10 seconds, it does not look at timeouts.
+    config.set("reconnect.backoff.max.ms", "500");
+    let producer = AioProducer::builder(Librdkafka::new(config))
         .slots(SLOTS)
         .pool_bytes(POOL_BYTES)
         .delivery_timeout(DELIVERY_TIMEOUT)
