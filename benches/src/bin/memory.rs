@@ -14,7 +14,7 @@ use aioproducer_benches::settings::{self, TOPIC};
 use aioproducer_benches::usage::memory_kib;
 use aioproducer_tokio::{AioProducer, Librdkafka, Record, Tokio, Topic};
 use clap::{Parser, value_parser};
-use tokio::time;
+use tokio::time::{self, MissedTickBehavior};
 
 /// Bytes of a payload.
 const SIZE: usize = 1000;
@@ -76,6 +76,8 @@ async fn run(mut broker: Broker, seconds: u64) -> Result<(), Failure> {
 /// Prints a sample each second, and judges them.
 async fn watch(pusher: &Pusher, seconds: u64) -> Result<(), Failure> {
     let mut ticks = time::interval(Duration::from_secs(1));
+    // A machine that stood still for a while must not have its samples in a burst.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut first_quarter, mut later) = (0, 0);
     println!(
         "{:>4} {:>9} {:>7} {:>10} {:>9} {:>10} {:>8} {:>10} {:>9} {:>9}",
