@@ -14,6 +14,7 @@ use aioproducer_benches::settings::{self, TOPIC};
 use aioproducer_benches::usage::memory_kib;
 use aioproducer_tokio::{AioProducer, Librdkafka, Record, Tokio, Topic};
 use clap::{Parser, value_parser};
+use stats_alloc::INSTRUMENTED_SYSTEM;
 use tokio::time::{self, MissedTickBehavior};
 
 /// Bytes of a payload.
@@ -80,8 +81,18 @@ async fn watch(pusher: &Pusher, seconds: u64) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut first_quarter, mut later) = (0, 0);
     println!(
-        "{:>4} {:>9} {:>7} {:>10} {:>9} {:>10} {:>8} {:>10} {:>9} {:>9}",
-        "s", "RSS KiB", "in use", "bytes", "buffered", "handed off", "waiters", "accepted", "ended", "refused"
+        "{:>4} {:>9} {:>9} {:>7} {:>10} {:>9} {:>10} {:>8} {:>10} {:>9} {:>9}",
+        "s",
+        "RSS KiB",
+        "heap KiB",
+        "in use",
+        "bytes",
+        "buffered",
+        "handed off",
+        "waiters",
+        "accepted",
+        "ended",
+        "refused"
     );
     for second in 0..=seconds {
         ticks.tick().await;
@@ -89,8 +100,14 @@ async fn watch(pusher: &Pusher, seconds: u64) -> Result<(), Failure> {
         let ended = pool.acquired - pool.in_use as u64;
         let refused = pusher.refused.load(Ordering::Relaxed);
         println!(
-            "{second:>4} {rss:>9} {:>7} {:>10} {:>9} {:>10} {:>8} {:>10} {ended:>9} {refused:>9}",
-            pool.in_use, pool.bytes, pool.buffered, pool.handed_off, pool.waiters, pool.acquired
+            "{second:>4} {rss:>9} {:>9} {:>7} {:>10} {:>9} {:>10} {:>8} {:>10} {ended:>9} {refused:>9}",
+            heap_kib(),
+            pool.in_use,
+            pool.bytes,
+            pool.buffered,
+            pool.handed_off,
+            pool.waiters,
+            pool.acquired
         );
         if pool.bytes > POOL_BYTES || pool.high_water > SLOTS {
             return Err(format!("the pool is above its bound: {pool:?}").into());
@@ -114,6 +131,12 @@ async fn watch(pusher: &Pusher, seconds: u64) -> Result<(), Failure> {
     }
     println!("flat");
     Ok(())
+}
+
+/// What everything that is written in Rust has allocated now: if this is flat, a growing process is fragmented.
+fn heap_kib() -> usize {
+    let stats = INSTRUMENTED_SYSTEM.stats();
+    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) / 1024
 }
 
 /// Somebody who pushes and never looks at a delivery.
