@@ -4,5 +4,6 @@ pub mod broker;
 pub mod host;
 pub mod payload;
 pub mod settings;
+pub mod spread;
 pub mod usage;
 pub mod workload;
