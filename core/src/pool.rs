@@ -6,10 +6,12 @@ use crate::slot::{Links, List, NIL, Slot, State};
 use crate::storage::Table;
 use crate::{Instant, SlotId};
 
-/// Slots are reused last in, first out, so a large pool costs no more cache than the records in flight need.
+/// A fresh slot is only taken when all others are in use, so a large pool costs no more cache than the records in flight
+/// need. Among the others the one that has been free for longest is taken: records end in about the order in which they
+/// came, so memory is walked through in one direction, which processors foresee.
 pub(crate) struct Pool<R, T, S> {
     slots: S,
-    free: u32,
+    free: List,
     /// All outstanding records, oldest first: what flush measures itself by.
     by_age: List,
     pub(crate) in_use: usize,
@@ -34,7 +36,7 @@ pub(crate) struct Released<T> {
 
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn new(slots: S) -> Self {
-        Self { slots, free: NIL, by_age: List::EMPTY, in_use: 0, bytes: 0, contents: PhantomData }
+        Self { slots, free: List::EMPTY, by_age: List::EMPTY, in_use: 0, bytes: 0, contents: PhantomData }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -99,14 +101,14 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// The slot to be occupied next: the one freed last, or a fresh one.
+    /// The slot to be occupied next: the one freed first, or a fresh one.
     pub(crate) fn vacant(&mut self) -> Option<u32> {
-        if self.free == NIL {
+        if self.free.head == NIL {
             let index = u32::try_from(self.slots.values().len()).ok()?;
             self.slots.push(Slot::VACANT).ok()?;
-            self.free = index;
+            self.free = List { head: index, tail: index };
         }
-        Some(self.free)
+        Some(self.free.head)
     }
 
     /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
@@ -125,7 +127,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         self.bytes += entry.size;
         let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
         if let State::Vacant { next } = slot.state {
-            self.free = next;
+            self.free.head = next;
         }
         slot.lane = entry.lane;
         slot.in_age = Links { previous: elder, next: NIL };
@@ -144,9 +146,14 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let ticket = slot.ticket.take()?;
         let (age, size) = (slot.in_age, slot.size);
         let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
-        slot.state = State::Vacant { next: self.free };
+        slot.state = State::Vacant { next: NIL };
         slot.generation = slot.generation.wrapping_add(1);
-        self.free = index;
+        if self.free.head == NIL {
+            self.free.head = index;
+        } else if let Some(last) = self.get_mut(self.free.tail) {
+            last.state = State::Vacant { next: index };
+        }
+        self.free.tail = index;
         match self.get_mut(age.previous) {
             Some(previous) => previous.in_age.next = age.next,
             None => self.by_age.head = age.next,

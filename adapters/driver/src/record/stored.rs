@@ -1,5 +1,6 @@
 //! A record as the pool owns it.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
@@ -73,7 +74,7 @@ impl Stored {
         let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
         let partition = record.get_partition().unwrap_or(UNASSIGNED);
         let body = Body { data, rare, timestamp, topic, partition, key_len, size: size as u32 };
-        match places.pop() {
+        match places.pop_front() {
             Some(mut place) => {
                 *place.0 = body;
                 place
@@ -166,18 +167,19 @@ impl fmt::Debug for Stored {
 pub(crate) struct Memory {
     /// For what they borrow.
     pub(crate) arena: Arena,
-    /// Places of records that are gone.
-    places: Vec<Stored>,
+    /// Places of records that are gone. First in, first out: memory is then walked through in one direction, which
+    /// processors foresee.
+    places: VecDeque<Stored>,
 }
 
 impl Memory {
     pub(crate) fn new(arena: Arena) -> Self {
-        Self { arena, places: Vec::new() }
+        Self { arena, places: VecDeque::new() }
     }
 
     /// Takes back the places of cleared records.
     pub(crate) fn recycle(&mut self, places: &mut Vec<Stored>) {
-        self.places.append(places);
+        self.places.extend(places.drain(..));
     }
 }
 
