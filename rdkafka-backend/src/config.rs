@@ -75,8 +75,6 @@ pub(crate) fn effective(
     if !ABOUT_IDEMPOTENCE.iter().any(set) {
         config.set("enable.idempotence", "true");
     }
-    // The outcome of every message is heard of before this setting is looked at.
-    config.set("delivery.report.only.error", "true");
     let sticky = native(&config)?.get("sticky.partitioning.linger.ms").unwrap_or_default();
     // So that librdkafka asks our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");

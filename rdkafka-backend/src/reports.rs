@@ -18,17 +18,19 @@ pub(crate) struct Reader<R> {
 }
 
 struct State<R> {
-    /// Reused from time to time.
+    /// Not yet passed on.
     reports: Vec<RawReport>,
-    /// The same, for delivered records on their way back.
+    /// Delivered records on their way back; reused from time to time.
     delivered: Vec<R>,
+    /// Messages that were freed and whose reports were not passed on.
+    freed: usize,
     /// The driver knows of a fatal error.
     fatal: bool,
 }
 
 impl<R: Message> Reader<R> {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { reports: Vec::new(), delivered: Vec::new(), fatal: false }) }
+        Self { state: Mutex::new(State { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }) }
     }
 
     /// Passes on what there is to report. If another thread is at it, that one does this, too.
@@ -41,26 +43,22 @@ impl<R: Message> Reader<R> {
             };
             // What comes from here on sets it again.
             signals.clear_reports();
-            state.pass_on(client, exchange);
+            state.pass_on(client, exchange, false);
         }
     }
 
     /// Passes on what is left, for the thread that is the last.
     pub(crate) fn finish(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange, true);
     }
 }
 
 impl<R: Message> State<R> {
-    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>) {
-        client.read_reports(&mut self.reports);
-        for chunk in self.reports.chunks_mut(CHUNK) {
-            report(client, exchange, chunk, &mut self.delivered);
-        }
-        self.reports.clear();
+    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
         loop {
             match client.poll() {
-                Polled::Nothing => return,
+                Polled::Nothing => break,
+                Polled::Freed(count) => self.freed += count,
                 Polled::Fatal(failure) if !self.fatal => {
                     self.fatal = true;
                     events::fatal(exchange, failure);
@@ -68,6 +66,14 @@ impl<R: Message> State<R> {
                 Polled::Fatal(_) | Polled::Other => {}
             }
         }
+        client.read_reports(&mut self.reports);
+        // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
+        let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
+        self.freed = self.freed.saturating_sub(count);
+        for chunk in self.reports[..count].chunks_mut(CHUNK) {
+            report(client, exchange, chunk, &mut self.delivered);
+        }
+        self.reports.drain(..count);
     }
 }
 

@@ -12,6 +12,8 @@ use rdkafka_sys as sys;
 
 use super::cells::Cells;
 use super::events::on_event;
+#[cfg(doc)]
+use super::events::Polled;
 use super::reports::{RawReport, Reports};
 use super::topic::Topic;
 use crate::signals::Signals;
@@ -44,11 +46,10 @@ impl<R> Client<R> {
         capacity: usize,
         signals: Arc<Signals>,
     ) -> Result<Self, KafkaError> {
-        // Delivery report events are not read, but without them a flush would read the main queue itself.
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
-        let reports = Reports::new(Arc::clone(&signals));
+        let reports = Box::new(Reports::default());
         // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
         let native = Handle::new(config, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, DefaultClientContext)?;
@@ -102,7 +103,8 @@ impl<R> Client<R> {
         unsafe { sys::rd_kafka_purge(self.ptr(), flags) };
     }
 
-    /// Moves the unread delivery reports to `into`, which is empty. Those of one partition are in order.
+    /// Moves the unread delivery reports to the end of `into`. Those of one partition are in order, and each message that
+    /// [`Polled::Freed`] counted has its report among those read so far.
     pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
         self.reports.read(into);
     }

@@ -1,4 +1,4 @@
-//! Reading the main queue: errors.
+//! Reading the main queue: errors, and messages that have ended, which are freed with their event.
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
@@ -14,6 +14,8 @@ use crate::signals::Signals;
 pub(crate) enum Polled {
     /// The queue is empty.
     Nothing,
+    /// So many messages that have ended were freed, and the room that they took in librdkafka's queue.
+    Freed(usize),
     /// The client has met an error that it cannot recover from, maybe some time ago.
     Fatal(Failure),
     /// Something that is not acted on.
@@ -30,9 +32,15 @@ impl<R> Client<R> {
         }
         // SAFETY: the event is ours until it is destroyed below.
         let kind = unsafe { sys::rd_kafka_event_type(event) };
+        let polled = match kind {
+            sys::RD_KAFKA_EVENT_ERROR => self.error(),
+            // SAFETY: as above.
+            sys::RD_KAFKA_EVENT_DR => Polled::Freed(unsafe { sys::rd_kafka_event_message_count(event) }),
+            _ => Polled::Other,
+        };
         // SAFETY: once.
         unsafe { sys::rd_kafka_event_destroy(event) };
-        if kind == sys::RD_KAFKA_EVENT_ERROR { self.error() } else { Polled::Other }
+        polled
     }
 
     /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.

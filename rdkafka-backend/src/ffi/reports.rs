@@ -1,20 +1,19 @@
 //! Delivery reports: librdkafka calls `on_acknowledgement` for each message that has ended, on its own threads.
 //!
-//! An interceptor hears of a message while librdkafka itself looks at it, so nothing is fetched into a cache twice, and
-//! a delivered message needs neither an event nor a second thread to be freed. Delivery report events, of which there
-//! are those of failed messages, are thrown away.
+//! An interceptor hears of a message while librdkafka itself looks at it, so what it says of the message is in the
+//! cache. The delivery report event that follows is only destroyed, which frees the messages, and on the thread that they
+//! were allocated on.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::Status;
 use rdkafka_sys as sys;
 
 use super::message::Entry;
-use crate::signals::Signals;
 
 /// A delivery report before its record was found.
 #[derive(Clone, Copy)]
@@ -28,20 +27,19 @@ pub(crate) struct RawReport {
 }
 
 /// Reports that nobody has read yet: at most one for each record in flight.
+#[derive(Default)]
 pub(crate) struct Reports {
     unread: Mutex<Vec<RawReport>>,
-    signals: Arc<Signals>,
 }
 
 impl Reports {
-    pub(super) fn new(signals: Arc<Signals>) -> Box<Self> {
-        Box::new(Self { unread: Mutex::new(Vec::new()), signals })
-    }
-
-    /// Moves all unread reports to `into`, which is empty.
+    /// Moves all unread reports to the end of `into`.
     pub(super) fn read(&self, into: &mut Vec<RawReport>) {
-        debug_assert!(into.is_empty());
-        std::mem::swap(into, &mut self.lock());
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.lock());
+        } else {
+            into.append(&mut self.lock());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
@@ -98,13 +96,7 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole one.
         let report = unsafe { read(message, entry) };
-        let mut unread = reports.lock();
-        let first = unread.is_empty();
-        unread.push(report);
-        drop(unread);
-        if first {
-            reports.signals.report();
-        }
+        reports.lock().push(report);
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
