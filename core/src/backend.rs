@@ -168,6 +168,12 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// Whether somebody waits in a flush: the backend should not linger. Ask again after some time.
     fn flushing(&self) -> bool;
 
+    /// What a worker says that could take another batch and will not: true if there is none, just as if it had asked, so
+    /// that it may rest until [`Backend::wake`]. False means that somebody should take it.
+    fn rest(&self) -> bool {
+        false
+    }
+
     /// The name of a topic that a lane of this exchange mentioned.
     fn topic_name(&self, topic: TopicId) -> Option<&str>;
 
@@ -182,6 +188,12 @@ pub trait Exchange<R>: Send + Sync + 'static {
 pub trait Backend: Send + Sync + 'static {
     /// There is a batch to take: wakes one idle worker.
     fn wake(&self);
+
+    /// There is a batch to take, of the only record that there is. A backend that can take and hand it off on the calling
+    /// thread, without waiting for anything, may do so in place of the worker.
+    fn wake_for_one(&self) {
+        self.wake();
+    }
 
     /// Asks that lingering records be sent now, for as long as [`Exchange::flushing`] says so.
     fn flush(&self);

@@ -1,13 +1,14 @@
 //! `Librdkafka`: the configured backend.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Message};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
+use crate::desk::Desk;
 use crate::ffi::Client;
 use crate::signals::Signals;
 use crate::{ConfigError, Partitioner, control};
@@ -100,35 +101,47 @@ impl<R: Message> Connect<R> for Librdkafka {
         let signals = Arc::new(Signals::new(self.workers));
         let client = Client::new(&config, native, capacity, Arc::clone(&signals))
             .map_err(|error| config::refused(&config, &error))?;
-        control::start(client, exchange, signals.clone(), self.workers, partitioning)
+        let served = Arc::downgrade(&exchange);
+        let desk = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle(signals)))
+        Ok(Arc::new(Handle { signals, desk, exchange: served }))
     }
 }
 
 /// The driver's hold on the threads: they end with it, if it was not done before.
-struct Handle(Arc<Signals>);
+struct Handle<R, E> {
+    signals: Arc<Signals>,
+    desk: Arc<Desk<R>>,
+    exchange: Weak<E>,
+}
 
-impl Backend for Handle {
+impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
     fn wake(&self) {
-        self.0.wake();
+        self.signals.wake();
+    }
+
+    fn wake_for_one(&self) {
+        let served = self.exchange.upgrade().is_some_and(|exchange| self.desk.serve(&*exchange));
+        if !served {
+            self.signals.wake();
+        }
     }
 
     fn flush(&self) {
-        self.0.flush();
+        self.signals.flush();
     }
 
     fn purge(&self, queued: bool, in_flight: bool) {
-        self.0.purge(queued, in_flight);
+        self.signals.purge(queued, in_flight);
     }
 
     fn shut_down(&self) {
-        self.0.shut_down();
+        self.signals.shut_down();
     }
 }
 
-impl Drop for Handle {
+impl<R, E> Drop for Handle<R, E> {
     fn drop(&mut self) {
-        self.0.shut_down();
+        self.signals.shut_down();
     }
 }

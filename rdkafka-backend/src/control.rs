@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
 
+use crate::desk::Desk;
+use crate::failure;
 use crate::ffi::Client;
 use crate::reports::Reader;
 use crate::signals::Signals;
 use crate::topics::Partitioning;
-use crate::{failure, worker};
+use crate::worker::{self, Worker};
 
 /// Longest time that a call which waits for deliveries keeps other requests from being heard.
 const ROUND_MS: i32 = 50;
@@ -23,43 +25,54 @@ const FAREWELL_ROUNDS: usize = 15;
 /// How soon a flush looks again when librdkafka has nothing (more) to send.
 const FLUSH_PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts all threads, or none.
+/// Starts all threads, or none, and opens a desk.
 pub(crate) fn start<R: Message, E: Exchange<R>>(
     client: Client<R>,
     exchange: Arc<E>,
     signals: Arc<Signals>,
     workers: usize,
-    partitioning: Partitioning,
-) -> io::Result<()> {
+    partitioning: &Partitioning,
+) -> io::Result<Arc<Desk<R>>> {
     let (started, outcome) = mpsc::channel();
+    let client = Arc::new(client);
+    let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
+    let desk = Arc::new(Desk::new(worker()));
+    let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
+    let at_desk = Arc::clone(&desk);
     let control = move || {
         let complete = {
             let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::new() };
-            thread::scope(|scope| match crew.start(scope, workers, &partitioning) {
+            thread::scope(|scope| match crew.start(scope, staff) {
                 Ok(workers) => {
                     let _ = started.send(Ok(()));
                     crew.serve();
+                    at_desk.close();
                     crew.dismiss(workers);
                     true
                 }
                 Err(error) => {
                     signals.shut_down();
+                    at_desk.close();
                     let _ = started.send(Err(error));
                     false
                 }
             })
         };
-        if complete {
+        // Workers and desk are gone, so this is the last reference.
+        if let Some(client) = Arc::into_inner(client)
+            && complete
+        {
             end(client, &*exchange);
         }
     };
     let thread = Builder::new().name("aioproducer-control".into()).spawn(control)?;
     let started = outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread ended")));
-    if started.is_err() {
+    if let Err(error) = started {
         // Its panic, if that is what ended it, has been told already.
         let _ = thread.join();
+        return Err(error);
     }
-    started
+    Ok(desk)
 }
 
 /// Ends the client. The records that it dropped without a report are reported, then comes the last word.
@@ -82,16 +95,15 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
     fn start<'scope>(
         &self,
         scope: &'scope Scope<'scope, 'a>,
-        workers: usize,
-        partitioning: &'a Partitioning,
+        workers: Vec<Worker<R>>,
     ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
-        let Self { client, exchange, signals, reader } = *self;
-        let workers = (0..workers).map(|number| {
+        let Self { exchange, signals, reader, .. } = *self;
+        let start = |(number, worker)| {
             Builder::new()
                 .name(format!("aioproducer-worker-{number}"))
-                .spawn_scoped(scope, move || worker::run(client, exchange, signals, reader, partitioning))
-        });
-        workers.collect()
+                .spawn_scoped(scope, move || worker::run(worker, exchange, signals, reader))
+        };
+        workers.into_iter().enumerate().map(start).collect()
     }
 
     /// Sees to requests until the backend is shut down.

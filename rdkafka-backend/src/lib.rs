@@ -1,5 +1,5 @@
-//! The librdkafka backend of aioproducer: worker threads that hand batches of records to librdkafka, and one that drains
-//! delivery reports in bulk.
+//! The librdkafka backend of aioproducer: worker threads that hand batches of records to librdkafka and bring the delivery
+//! reports back in bulk.
 //!
 //! [`Librdkafka`] is configured with librdkafka's own keys and implements the seam to the driver,
 //! [`Connect`](aioproducer_core::backend::Connect). Payloads are not copied: librdkafka borrows them from the records,
@@ -8,8 +8,7 @@
 //!
 //! | thread | does |
 //! | --- | --- |
-//! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles |
-//! | `aioproducer-reports` | reads delivery reports and errors, reports in bulk |
+//! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles; reads delivery reports and errors |
 //! | `aioproducer-control` | flush, purge, shutdown: the calls that block |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
@@ -18,6 +17,7 @@
 mod backend;
 mod config;
 mod control;
+mod desk;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod error;

@@ -21,18 +21,16 @@ const NOWHERE: i32 = i32::MIN;
 /// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
 /// case.
 pub(crate) fn run<R: Message>(
-    client: &Client<R>,
+    mut worker: Worker<R>,
     exchange: &impl Exchange<R>,
     signals: &Signals,
     reader: &Reader<R>,
-    partitioning: &Partitioning,
 ) {
-    let mut worker = Worker::new(client, partitioning);
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
     let mut idle = false;
     while !signals.is_shut_down() {
-        reader.serve(client, exchange, signals);
+        reader.serve(&worker.client, exchange, signals);
         if !idle {
             match exchange.take(&mut records) {
                 Some(batch) => worker.hand_off(exchange, batch, &mut records),
@@ -45,12 +43,12 @@ pub(crate) fn run<R: Message>(
 }
 
 /// One worker's scratch, reused from batch to batch: nothing is allocated for a record.
-struct Worker<'c, R> {
-    client: &'c Client<R>,
-    partitioning: &'c Partitioning,
+pub(crate) struct Worker<R> {
+    client: Arc<Client<R>>,
+    partitioning: Partitioning,
     /// By the number of the topic; `None` inside if librdkafka refuses its name.
     topics: Vec<Option<Option<Arc<Topic>>>>,
-    outgoing: Outgoing<'c, R>,
+    outgoing: Outgoing<R>,
     /// The partition of each position.
     routes: Vec<i32>,
     /// Positions whose record has headers or a timestamp, in order.
@@ -59,13 +57,13 @@ struct Worker<'c, R> {
     rejected: Vec<(SlotId, Failure, R)>,
 }
 
-impl<'c, R: Message> Worker<'c, R> {
-    fn new(client: &'c Client<R>, partitioning: &'c Partitioning) -> Self {
+impl<R: Message> Worker<R> {
+    pub(crate) fn new(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
         Self {
-            client,
             partitioning,
             topics: Vec::new(),
-            outgoing: Outgoing::new(client),
+            outgoing: Outgoing::new(Arc::clone(&client)),
+            client,
             routes: Vec::new(),
             rich: Vec::new(),
             runs: Runs::default(),
@@ -73,7 +71,13 @@ impl<'c, R: Message> Worker<'c, R> {
         }
     }
 
-    fn hand_off(&mut self, exchange: &impl Exchange<R>, batch: MessageBatch, records: &mut Vec<(SlotId, R)>) {
+    /// Hands off a batch, whose records are all that is in `records`, and settles it.
+    pub(crate) fn hand_off(
+        &mut self,
+        exchange: &impl Exchange<R>,
+        batch: MessageBatch,
+        records: &mut Vec<(SlotId, R)>,
+    ) {
         self.outgoing.clear();
         match self.topic(exchange, batch.lane().topic()) {
             Some(topic) => {
@@ -106,7 +110,7 @@ impl<'c, R: Message> Worker<'c, R> {
         if self.topics.len() <= index {
             self.topics.resize(index + 1, None);
         }
-        let (client, partitioning) = (self.client, self.partitioning);
+        let (client, partitioning) = (&self.client, &self.partitioning);
         let create = || {
             let seed = std::hash::RandomState::new();
             let seed = std::hash::BuildHasher::hash_one(&seed, id.0);

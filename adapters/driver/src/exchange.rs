@@ -37,20 +37,16 @@ impl Exchange<Stored> for Shared {
                     }
                     Phase::Ending | Phase::Ended => None,
                 };
-                if batch.is_some() {
+                if batch.is_some() || state.try_rest(self) {
                     return batch;
                 }
-                let mut inbox = self.inbox();
-                if inbox.is_empty() {
-                    inbox.shut();
-                    state.idle_workers += 1;
-                    state.awake_workers = state.awake_workers.saturating_sub(1);
-                    return None;
-                }
-                drop(inbox);
                 state.collect_arrivals(self, effects);
             }
         })
+    }
+
+    fn rest(&self) -> bool {
+        self.with(|state, _| !state.machine.has_batch() && state.try_rest(self))
     }
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
@@ -159,6 +155,18 @@ impl Exchange<Stored> for Shared {
 }
 
 impl State {
+    /// Counts a worker as asleep, unless there are arrivals to look at.
+    fn try_rest(&mut self, shared: &Shared) -> bool {
+        let mut inbox = shared.inbox();
+        if !inbox.is_empty() {
+            return false;
+        }
+        inbox.shut();
+        self.idle_workers += 1;
+        self.awake_workers = self.awake_workers.saturating_sub(1);
+        true
+    }
+
     /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
     pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         for _ in 0..EXPIRY_BUDGET {

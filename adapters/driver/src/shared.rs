@@ -79,6 +79,8 @@ pub(crate) struct Effects {
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
     workers: usize,
+    /// There is one record, and nothing else.
+    alone: bool,
     flush: bool,
     shut_down: bool,
 }
@@ -194,8 +196,9 @@ impl Shared {
             return;
         }
         if let Some(backend) = self.backend.get() {
-            for _ in 0..effects.workers {
-                backend.wake();
+            match effects.workers {
+                1 if effects.alone => backend.wake_for_one(),
+                workers => (0..workers).for_each(|_| backend.wake()),
             }
             if effects.flush {
                 backend.flush();
@@ -290,6 +293,7 @@ impl State {
             self.idle_workers -= 1;
             self.awake_workers += 1;
             effects.workers += 1;
+            effects.alone = self.machine.len() == 1;
         }
         if !self.waiters.is_empty() {
             if self.machine.is_closed() {

@@ -11,9 +11,9 @@ use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::cells::Cells;
-use super::events::on_event;
 #[cfg(doc)]
 use super::events::Polled;
+use super::events::on_event;
 use super::reports::{RawReport, Reports};
 use super::topic::Topic;
 use crate::signals::Signals;

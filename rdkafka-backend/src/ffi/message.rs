@@ -20,6 +20,9 @@ pub(super) struct Entry {
     pub(super) opaque: *mut c_void,
 }
 
+// SAFETY: an entry's pointers are plain values here; only librdkafka follows them, during a call.
+unsafe impl Send for Entry {}
+
 const _: () = {
     assert!(size_of::<Entry>() == size_of::<sys::rd_kafka_message_t>());
     assert!(align_of::<Entry>() == align_of::<sys::rd_kafka_message_t>());

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
@@ -27,8 +28,8 @@ enum Fate {
 }
 
 /// The records of a batch on their way out, by their position in it. Reused from batch to batch.
-pub(crate) struct Outgoing<'c, R> {
-    client: &'c Client<R>,
+pub(crate) struct Outgoing<R> {
+    client: Arc<Client<R>>,
     entries: Vec<Entry>,
     slots: Vec<SlotId>,
     fates: Vec<Fate>,
@@ -39,8 +40,8 @@ pub(crate) struct Outgoing<'c, R> {
     full: bool,
 }
 
-impl<'c, R: Message> Outgoing<'c, R> {
-    pub(crate) fn new(client: &'c Client<R>) -> Self {
+impl<R: Message> Outgoing<R> {
+    pub(crate) fn new(client: Arc<Client<R>>) -> Self {
         let (entries, slots, fates, run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { client, entries, slots, fates, run, sent: 0, full: false }
     }
@@ -81,7 +82,7 @@ impl<'c, R: Message> Outgoing<'c, R> {
             return;
         }
         let entries = &mut self.entries[positions.clone()];
-        let good = produce(self.client, topic, partition, entries);
+        let good = produce(&self.client, topic, partition, entries);
         if good == entries.len() {
             self.fates[positions].fill(Fate::Sent);
             self.sent += good;
@@ -101,7 +102,7 @@ impl<'c, R: Message> Outgoing<'c, R> {
         let mut run = std::mem::take(&mut self.run);
         run.clear();
         run.extend(positions.iter().map(|position| self.entries[*position as usize]));
-        let _ = produce(self.client, topic, partition, &mut run);
+        let _ = produce(&self.client, topic, partition, &mut run);
         for (position, entry) in positions.iter().zip(&run) {
             self.resolve(*position as usize, entry.err);
         }
@@ -115,7 +116,7 @@ impl<'c, R: Message> Outgoing<'c, R> {
         }
         // SAFETY: a waiting record was put in by us and not passed on.
         let Some(record) = (unsafe { self.client.cells.get(self.slots[position]) }) else { return };
-        let code = produce_one(self.client, topic, partition, &self.entries[position], record);
+        let code = produce_one(&self.client, topic, partition, &self.entries[position], record);
         self.resolve(position, code);
     }
 

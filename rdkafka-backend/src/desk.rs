@@ -1,0 +1,66 @@
+//! A worker without a thread: hands off a batch on the thread of whoever asks.
+//!
+//! One record alone gains nothing from a batch, and waking a thread for it costs more than handing it off. librdkafka's
+//! calls for that queue the record and return; none of them waits for a broker.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use aioproducer_core::SlotId;
+use aioproducer_core::backend::{Exchange, Message};
+
+use crate::worker::Worker;
+
+pub(crate) struct Desk<R> {
+    state: Mutex<State<R>>,
+    returned: Condvar,
+}
+
+enum State<R> {
+    Free(Box<Clerk<R>>),
+    Busy,
+    Closed,
+}
+
+struct Clerk<R> {
+    worker: Worker<R>,
+    records: Vec<(SlotId, R)>,
+}
+
+impl<R: Message> Desk<R> {
+    pub(crate) fn new(worker: Worker<R>) -> Self {
+        let clerk = Clerk { worker, records: Vec::new() };
+        Self { state: Mutex::new(State::Free(Box::new(clerk))), returned: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands off one batch, in the place of a worker that is asleep. False if that worker has to be woken all the same:
+    /// the desk is occupied, or there is more to do.
+    pub(crate) fn serve(&self, exchange: &impl Exchange<R>) -> bool {
+        let mut state = self.lock();
+        if !matches!(*state, State::Free(_)) {
+            return false;
+        }
+        let State::Free(mut clerk) = std::mem::replace(&mut *state, State::Busy) else { return false };
+        drop(state);
+        let mut done = true;
+        if let Some(batch) = exchange.take(&mut clerk.records) {
+            clerk.worker.hand_off(exchange, batch, &mut clerk.records);
+            done = exchange.rest();
+        }
+        *self.lock() = State::Free(clerk);
+        self.returned.notify_all();
+        done
+    }
+
+    /// Waits for the last batch to be handed off here.
+    pub(crate) fn close(&self) {
+        let busy = |state: &mut State<R>| matches!(state, State::Busy);
+        let mut state = self.returned.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        let last = std::mem::replace(&mut *state, State::Closed);
+        drop(state);
+        drop(last);
+    }
+}
