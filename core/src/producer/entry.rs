@@ -89,6 +89,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             self.buffered += 1;
             row.buffered += 1;
             row.buffered_bytes += size;
+            // A lane that was ready stays it, and one whose batch is out waits whatever it holds.
             if row.place != Place::Ready && (row.place != Place::Out || row.buffered == 1) {
                 self.follow(at);
             }
@@ -99,7 +100,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         Err(Refused { reason, record, ticket })
     }
 
-    /// What follows for a lane from one more record, unless a batch of it could be cut before or is out.
+    /// Puts a lane that got one more record where it belongs, and notes the deadline of its first.
     fn follow(&mut self, lane: u32) {
         let Some(row) = self.lanes.get(lane) else { return };
         let stays = row.stays(&self.limits, self.now);
