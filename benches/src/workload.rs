@@ -14,6 +14,7 @@ const STEP: Duration = Duration::from_micros(1);
 
 /// As large as the record of the driver, and like it with a place for `None`.
 #[derive(Clone, Copy)]
+#[expect(dead_code, reason = "most of it is only moved")]
 struct Item {
     lane: Lane,
     size: usize,
@@ -128,25 +129,37 @@ impl Workload {
         }
     }
 
-    fn produce(&mut self, records: usize) {
-        for _ in 0..records {
-            self.now = self.now + STEP;
-            let lane = self.lanes[self.lane];
-            let item = Item { lane, ..self.item };
-            let ticket = Ticket { of_group: false, cell: [self.lane; 2] };
-            let accepted = self.machine.produce(self.now, item, ticket);
-            assert!(accepted.is_ok(), "{}: refused", self.case.name);
-            self.step();
+    /// Does for that many records what a caller does apart from the machine: makes them, keeps them, looks through them.
+    pub fn run_without_machine(&mut self, records: usize) {
+        for _ in 0..records.div_ceil(IN_FLIGHT) {
+            for at in 0..IN_FLIGHT as u32 {
+                let item = self.next_item();
+                self.handed_off.push((SlotId::new(at, 0), item));
+            }
+            let indices = black_box(&self.handed_off).iter().map(|(slot, _)| slot.index());
+            black_box(indices.fold(0, |all, index| all ^ index));
+            self.handed_off.clear();
         }
     }
 
-    /// Whose turn is next.
-    fn step(&mut self) {
+    fn produce(&mut self, records: usize) {
+        for _ in 0..records {
+            let item = self.next_item();
+            let ticket = Ticket { of_group: false, cell: [self.lane; 2] };
+            let accepted = self.machine.produce(self.now, item, ticket);
+            assert!(accepted.is_ok(), "{}: refused", self.case.name);
+        }
+    }
+
+    fn next_item(&mut self) -> Item {
+        self.now = self.now + STEP;
+        let lane = self.lanes[self.lane];
         self.in_burst += 1;
         if self.in_burst == self.case.burst {
             self.in_burst = 0;
-            self.lane = if self.lane + 1 == self.case.lanes { 0 } else { self.lane + 1 };
+            self.lane = if self.lane + 1 == self.lanes.len() { 0 } else { self.lane + 1 };
         }
+        Item { lane, ..self.item }
     }
 
     /// Hands everything off, with all the calls that the contract asks for.

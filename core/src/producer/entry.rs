@@ -105,18 +105,29 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             self.buffered += 1;
             row.buffered += 1;
             row.buffered_bytes += size;
-            let (first, stays) = (row.buffered == 1, row.stays(&self.limits, self.now));
-            if first && let Some(patience) = self.patience {
-                self.lanes.note_fresh(at, self.now + patience);
-            }
-            if !stays {
-                self.place(at);
+            // A lane that was ready stays it, and one whose batch is out waits whatever it holds.
+            if row.place != Place::Ready && (row.place != Place::Out || row.buffered == 1) {
+                self.follow(at);
             }
             return Ok(id);
         } else {
             Refusal::Full
         };
         Err(Refused { reason, record, ticket })
+    }
+
+    /// Puts a lane that got one more record where it belongs, and notes the deadline of its first.
+    fn follow(&mut self, lane: u32) {
+        let Some(row) = self.lanes.get(lane) else { return };
+        let stays = row.stays(&self.limits, self.now);
+        if row.buffered == 1
+            && let Some(patience) = self.patience
+        {
+            self.lanes.note_fresh(lane, self.now + patience);
+        }
+        if !stays {
+            self.place(lane);
+        }
     }
 
     fn fits(&self, size: usize) -> bool {

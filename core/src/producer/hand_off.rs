@@ -31,7 +31,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let number = self.batches + 1;
         let mut index = row.records.head;
         let first = self.pool.get(index)?.sequence;
-        let origin = Origin { number, row: at, alone: self.buffered == self.pool.in_use, first };
+        let origin = Origin { number, row: at, alone: self.handed_off() == 0, first };
         let mut batch = MessageBatch::begin(origin, lane, reason);
         let limits = self.limits.batch();
         while let Some(slot) = self.pool.get_mut(index)
@@ -125,13 +125,13 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         };
         row.place = Place::Quiet;
         let (refused, head) = (row.refused, row.records.head);
-        let handed_off = self.pool.in_use > self.buffered;
+        let in_flight = self.handed_off() > 0;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
-        let undisturbed = alone && number == self.batches && !handed_off;
+        let undisturbed = alone && number == self.batches && !in_flight;
         let hopeless = undisturbed
             && refused as usize == batch.len()
             && self.pool.get(head).is_some_and(|slot| slot.sequence == first);
-        self.blocked = (self.blocked || refused > 0) && handed_off;
+        self.blocked = (self.blocked || refused > 0) && in_flight;
         let returned = if hopeless { self.end_buffered(head) } else { None };
         self.place(lane);
         returned

@@ -55,9 +55,10 @@ pub use outcome::Completed;
 ///
 /// # Bounds
 ///
-/// [`produce`], [`retract`] and [`handle_report`] do a constant amount of work, and a heap operation, logarithmic in
-/// the lanes that hold records, when a lane's first deadline appears. [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes
-/// that linger, [`drain`] in the outstanding records. None of them allocates, and none panics.
+/// [`produce`] and [`handle_report`] do a constant amount of work, and so do [`retract`], [`handle_refused`] and
+/// [`handle_settled`] but for a heap operation, logarithmic in the lanes that hold records, when a lane's deadline moves.
+/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`drain`] in the outstanding
+/// records. None of them allocates, and none panics.
 ///
 /// [`produce`]: Producer::produce
 /// [`retract`]: Producer::retract
@@ -206,7 +207,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             high_water: self.pool.high_water(),
             bytes: self.pool.bytes,
             buffered: self.buffered,
-            handed_off: self.pool.in_use - self.buffered,
+            handed_off: self.handed_off(),
             acquired: self.next_sequence,
             batches: self.batches,
             stale_reports: self.stale,
@@ -285,13 +286,19 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 }
 
+impl<R, T, S: Storage<R, T>> Producer<R, T, S> {
+    const fn handed_off(&self) -> usize {
+        self.pool.in_use - self.buffered
+    }
+}
+
 impl<R, T, S: Storage<R, T>> core::fmt::Debug for Producer<R, T, S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Producer")
             .field("limits", &self.limits)
             .field("now", &self.now)
             .field("buffered", &self.buffered)
-            .field("handed_off", &(self.pool.in_use - self.buffered))
+            .field("handed_off", &self.handed_off())
             .field("closed", &self.closed)
             .field("blocked", &self.blocked)
             .finish_non_exhaustive()

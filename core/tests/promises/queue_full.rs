@@ -163,3 +163,20 @@ fn s16_a_gap_among_refused_records_hides_no_deadline() {
     assert_eq!(report(&mut machine, ids[1]), Some(1));
     assert_eq!(take(&mut machine, at(210)).expect("linger is over").names(), [3]);
 }
+
+#[test]
+fn s16_a_refused_record_that_was_taken_back_leaves_the_order() {
+    let mut machine = machine(PLAIN);
+    let ids = give_all(&mut machine, A, 0..4);
+    let off = take(&mut machine, at(0)).expect("ready");
+    give(&mut machine, at(0), A, 4);
+    for (index, (id, item)) in off.records.iter().enumerate().skip(1) {
+        assert!(machine.handle_refused(*id, item.clone()).is_ok());
+        if index == 2 {
+            assert!(machine.retract(*id).is_ok());
+        }
+    }
+    assert_eq!(machine.handle_settled(&off.batch), None);
+    assert_eq!(report(&mut machine, ids[0]), Some(0));
+    assert_eq!(take(&mut machine, at(0)).expect("unblocked").names(), [1, 3, 4]);
+}
