@@ -11,7 +11,11 @@ fn main() {
     let program = PathBuf::from(variable("OUT_DIR")).join("raw-loop");
     let compiler = cc::Build::new().opt_level(3).cargo_metadata(false).get_compiler();
     let mut command: Command = compiler.to_command();
-    command.args(["-Wall", "-Wextra", "-Werror", "-isystem"]).arg(&library).arg("raw/loop.c").arg(library.join("librdkafka.a"));
+    command
+        .args(["-Wall", "-Wextra", "-Werror", "-isystem"])
+        .arg(&library)
+        .arg("raw/loop.c")
+        .arg(library.join("librdkafka.a"));
     command.args(["-lz", "-lpthread", "-lm", "-ldl", "-lrt", "-o"]).arg(&program);
     let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");

@@ -3,12 +3,12 @@
 use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent};
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
-use crate::record::Stored;
 use crate::groups::Member;
+use crate::record::Stored;
 use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Ticket};
 
-/// Records that one call expires at most, so that no lock is held for long.
-const EXPIRY_BUDGET: usize = 256;
+/// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
+const BUDGET: usize = 48;
 
 const TIMED_OUT: Failure = Failure {
     kind: FailureKind::TimedOut,
@@ -134,13 +134,13 @@ impl Exchange<Stored> for Shared {
     fn fatal(&self, failure: Failure) {
         self.with(|state, effects| {
             state.fatal.get_or_insert(failure);
-            state.begin_ending(self, effects);
+            state.end(self, effects);
         });
     }
 
     fn ended(&self) {
         self.with(|state, effects| {
-            state.begin_ending(self, effects);
+            state.end(self, effects);
             let mut lost = Vec::new();
             state.machine.abandon(|ticket| lost.push(ticket));
             let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
@@ -169,9 +169,18 @@ impl State {
 
     /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
     pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        for _ in 0..EXPIRY_BUDGET {
+        for _ in 0..BUDGET {
             let Some(expired) = self.machine.poll_expired(now) else { return true };
             self.fail(shared, expired.ticket, TIMED_OUT, Some(expired.record), effects);
+        }
+        false
+    }
+
+    /// Fails the records that the backend was never given, for an end that is under way; false if there may be more.
+    pub(crate) fn give_up(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
+        for _ in 0..BUDGET {
+            let Some((record, ticket)) = self.machine.poll_drained() else { return true };
+            self.fail(shared, ticket, CLOSED, Some(record), effects);
         }
         false
     }

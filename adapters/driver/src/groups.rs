@@ -52,13 +52,7 @@ impl Groups {
 
     /// Notes a record's outcome. Returns the outcomes of a group that ended and that nobody will ask for; dropping them
     /// may run anybody's code, so that is for when no lock is held.
-    pub(crate) fn settle(
-        &mut self,
-        number: u32,
-        index: u32,
-        outcome: Member,
-        wakers: &mut Vec<Waker>,
-    ) -> Vec<Member> {
+    pub(crate) fn settle(&mut self, number: u32, index: u32, outcome: Member, wakers: &mut Vec<Waker>) -> Vec<Member> {
         let Some(group) = &mut self.groups[number as usize] else { return vec![outcome] };
         let index = index as usize;
         if group.members.len() <= index {

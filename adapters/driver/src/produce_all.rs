@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use crate::delivery::DeliveryReport;
 use crate::entry::{Entered, Entry};
@@ -15,7 +16,7 @@ use crate::record::Record;
 use crate::shared::{Discard, Shared, Ticket};
 use crate::waiters::WaiterId;
 
-/// Records that are accepted under one lock, and in one poll, at most.
+/// Records that are accepted in one poll at most, and outcomes that are gathered in one.
 const CHUNK: usize = 128;
 
 /// What [`AioProducer::produce_all`](crate::AioProducer::produce_all) tells of each record, in their order.
@@ -37,6 +38,9 @@ pub struct ProduceAll<'a, 'r, I> {
     accepted: u32,
     /// Records that were not accepted, by their place among all.
     refused: VecDeque<(usize, SendError)>,
+    /// What became of the accepted ones, once all of it is known.
+    settled: Option<vec::IntoIter<Member>>,
+    outcomes: Outcomes,
 }
 
 impl<'a, 'r, I> ProduceAll<'a, 'r, I>
@@ -54,6 +58,8 @@ where
             tried: 0,
             accepted: 0,
             refused: VecDeque::new(),
+            settled: None,
+            outcomes: Vec::new(),
         }
     }
 
@@ -91,23 +97,24 @@ where
         Poll::Ready(())
     }
 
-    /// Puts what was refused between what was accepted.
-    fn outcomes(&mut self, accepted: Vec<Member>) -> Outcomes {
+    /// Puts what was refused between what was accepted, some of it in each call; true when all is there.
+    fn gather(&mut self, accepted: &mut vec::IntoIter<Member>) -> bool {
         let topics = &self.shared.topics;
-        let mut accepted = accepted.into_iter();
-        let mut outcomes = Vec::with_capacity(self.tried);
-        for place in 0..self.tried {
+        let end = self.tried.min(self.outcomes.len() + CHUNK);
+        for place in self.outcomes.len()..end {
             if self.refused.front().is_some_and(|(refused, _)| *refused == place) {
-                outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
+                self.outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
             } else {
                 match accepted.next() {
-                    Some(Member::Delivered(topic, delivered)) => outcomes.push(Ok(DeliveryReport::new(topics, topic, delivered))),
-                    Some(Member::Failed(error)) => outcomes.push(Err(error.into())),
-                    Some(Member::Pending) | None => {}
+                    Some(Member::Delivered(topic, delivered)) => {
+                        self.outcomes.push(Ok(DeliveryReport::new(topics, topic, delivered)));
+                    }
+                    Some(Member::Failed(error)) => self.outcomes.push(Err(error.into())),
+                    Some(Member::Pending) | None => return true,
                 }
             }
         }
-        outcomes
+        end == self.tried
     }
 }
 
@@ -128,18 +135,27 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(group) = this.group else { return Poll::Ready(Vec::new()) };
-        let accepted = this.accepted as usize;
-        let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
-            Ok(members) => Some(members),
-            Err(before) => {
-                effects.discard.extend(before.map(Discard::Waker));
-                None
-            }
-        });
-        let Some(accepted) = polled else { return Poll::Pending };
-        this.group = None;
-        Poll::Ready(this.outcomes(accepted))
+        if let Some(group) = this.group {
+            let accepted = this.accepted as usize;
+            let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
+                Ok(members) => Some(members),
+                Err(before) => {
+                    effects.discard.extend(before.map(Discard::Waker));
+                    None
+                }
+            });
+            let Some(members) = polled else { return Poll::Pending };
+            this.group = None;
+            this.settled = Some(members.into_iter());
+            this.outcomes.reserve_exact(this.tried);
+        }
+        let Some(mut settled) = this.settled.take() else { return Poll::Ready(Vec::new()) };
+        if this.gather(&mut settled) {
+            return Poll::Ready(std::mem::take(&mut this.outcomes));
+        }
+        this.settled = Some(settled);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

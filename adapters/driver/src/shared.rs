@@ -216,7 +216,7 @@ impl Shared {
 
     /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
     pub(crate) fn abort(&self) {
-        self.with(|state, effects| state.begin_ending(self, effects));
+        self.with(|state, effects| state.end(self, effects));
     }
 }
 
@@ -338,7 +338,7 @@ impl State {
         }
     }
 
-    /// Fails what the backend does not hold and asks it to give up the rest.
+    /// Asks the backend to give up what it holds. The driver sees to the rest, some records at a time.
     pub(crate) fn begin_ending(&mut self, shared: &Shared, effects: &mut Effects) {
         if matches!(self.phase, Phase::Ending | Phase::Ended) {
             return;
@@ -346,8 +346,13 @@ impl State {
         self.close(shared, effects);
         self.phase = Phase::Ending;
         effects.shut_down = true;
-        self.fail_buffered(shared, CLOSED, effects);
         effects.wakers.extend(self.driver.take());
+    }
+
+    /// The same, with the rest at once.
+    pub(crate) fn end(&mut self, shared: &Shared, effects: &mut Effects) {
+        self.begin_ending(shared, effects);
+        self.fail_buffered(shared, CLOSED, effects);
     }
 
     /// Fails every record that is not in the backend's hands.

@@ -36,6 +36,9 @@ impl Driver {
             if state.phase == Phase::Ended {
                 return Next::Ended;
             }
+            if state.phase == Phase::Ending && !state.give_up(shared, effects) {
+                return Next::Again;
+            }
             if !state.expire(shared, now, effects) {
                 return Next::Again;
             }
@@ -43,9 +46,9 @@ impl Driver {
             if let Phase::Closing(deadline) = state.phase {
                 if deadline <= now {
                     state.begin_ending(shared, effects);
-                } else {
-                    at = at.min(deadline);
+                    return Next::Again;
                 }
+                at = at.min(deadline);
             }
             state.armed = at;
             let before = state.driver.replace(cx.waker().clone());

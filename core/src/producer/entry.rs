@@ -207,6 +207,15 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.flush()
     }
 
+    /// Takes back one record that was not handed off, the oldest of some lane; `None` when only lanes whose batch is out
+    /// may have more. For whoever has to stop in between; [`Producer::drain`] takes all.
+    pub fn poll_drained(&mut self) -> Option<(R, T)> {
+        let lane = self.lanes.first_ready().or_else(|| self.lanes.first_lingering())?;
+        let drained = self.end_buffered(self.lanes.get(lane)?.records.head);
+        self.place(lane);
+        drained
+    }
+
     /// Takes back every record that was not handed off, oldest first.
     pub fn drain(&mut self, mut each: impl FnMut(R, T)) {
         let mut index = self.pool.eldest();

@@ -29,7 +29,7 @@ pub use outcome::Completed;
 ///
 /// | kind | methods | |
 /// | --- | --- | --- |
-/// | commands | [`produce`], [`retract`], [`flush`], [`close`], [`drain`], [`abandon`](Producer::abandon) | what the application wants |
+/// | commands | [`produce`], [`retract`], [`flush`], [`close`], [`drain`], [`poll_drained`](Producer::poll_drained), [`abandon`](Producer::abandon) | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
 /// | outputs | [`poll_expired`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |

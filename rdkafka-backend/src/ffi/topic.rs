@@ -132,8 +132,12 @@ mod tests {
                 panic!("on purpose")
             }
         }
-        let partitioner = Partitioner::Custom(std::sync::Arc::new(Bad));
-        let state = TopicState::new(Partitioning { partitioner, sticky_time: Duration::ZERO, sticky_bytes: 0 }, 1);
+        let partitioning = Partitioning {
+            partitioner: Partitioner::Custom(std::sync::Arc::new(Bad)),
+            sticky_time: Duration::ZERO,
+            sticky_bytes: 0,
+        };
+        let state = TopicState::new(partitioning, 1);
         let state = ptr::from_ref(&state).cast_mut().cast();
         // SAFETY: with no partition to look at the topic is not touched; key and state are valid.
         let answer = unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, 0, state, ptr::null_mut()) };

@@ -74,9 +74,7 @@ fn main() -> Result<(), Failure> {
     }
     let lost = results.rows.iter().find(|line| line.failed > 0 || line.unconfirmed != 0);
     match lost {
-        Some(line) => {
-            Err(format!("{}: {} failed, {} not confirmed", line.name, line.failed, line.unconfirmed).into())
-        }
+        Some(line) => Err(format!("{}: {} failed, {} not confirmed", line.name, line.failed, line.unconfirmed).into()),
         None => Ok(()),
     }
 }

@@ -34,7 +34,10 @@ pub(crate) fn measure(case: Case, servers: &str) -> Result<Measured, Failure> {
 }
 
 /// Runs `work`, which sends as many records as it is told and returns how many failed: once to warm up, once measured.
-pub(crate) async fn twice(case: Case, mut work: impl AsyncFnMut(usize) -> Result<u64, Failure>) -> Result<Measured, Failure> {
+pub(crate) async fn twice(
+    case: Case,
+    mut work: impl AsyncFnMut(usize) -> Result<u64, Failure>,
+) -> Result<Measured, Failure> {
     let mut failed = work(case.warm_up()).await?;
     let usage = Usage::begin()?;
     failed += work(case.records()).await?;
