@@ -91,7 +91,7 @@ pub(crate) enum State {
 ///
 /// The account comes first and close together: three threads touch it in turn, but only two of them the record.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Slot<R, T> {
     pub(crate) generation: u32,
     pub(crate) lane: u32,

@@ -34,9 +34,28 @@ const NONE: u32 = u32::MAX;
 
 /// Names a cell for the side that completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CellRef {
-    segment: u32,
-    index: u32,
+pub(crate) struct CellRef(u32);
+
+impl CellRef {
+    fn new(segment: usize, index: u32) -> Self {
+        Self(segment as u32 * SEGMENT + index)
+    }
+
+    fn segment(self) -> usize {
+        (self.0 / SEGMENT) as usize
+    }
+
+    fn index(self) -> u32 {
+        self.0 % SEGMENT
+    }
+
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
 }
 
 struct Cell<F> {
@@ -152,10 +171,10 @@ impl FreeCells {
     pub(crate) fn acquire<F, C>(&mut self, completions: &Completions<F, C>) -> (CellRef, CellHandle<F, C>) {
         loop {
             if let Some(cell) = self.cells.pop()
-                && let Some(segment) = completions.segments.get(cell.segment as usize)
+                && let Some(segment) = completions.segments.get(cell.segment())
             {
-                segment.cells[cell.index as usize].state.store(PENDING, Ordering::Relaxed);
-                return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index });
+                segment.cells[cell.index() as usize].state.store(PENDING, Ordering::Relaxed);
+                return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index() });
             }
             self.refill(completions);
         }
@@ -170,7 +189,7 @@ impl FreeCells {
             let Some(segment) = completions.segments.get(number) else { continue };
             let mut index = segment.take_freed();
             while index != NONE {
-                self.cells.push(CellRef { segment: number as u32, index });
+                self.cells.push(CellRef::new(number, index));
                 index = segment.cells[index as usize].next.load(Ordering::Relaxed);
             }
             if !self.cells.is_empty() {
@@ -178,8 +197,8 @@ impl FreeCells {
             }
         }
         let segment = Segment::new(Arc::clone(&completions.context));
-        let segment = completions.segments.push(Arc::new(segment)) as u32;
-        self.cells.extend((0..SEGMENT).rev().map(|index| CellRef { segment, index }));
+        let segment = completions.segments.push(Arc::new(segment));
+        self.cells.extend((0..SEGMENT).rev().map(|index| CellRef::new(segment, index)));
     }
 }
 
@@ -196,21 +215,21 @@ impl<F, C> Completions<F, C> {
         delivered: Delivered,
         wakers: &mut Vec<Waker>,
     ) {
-        let Some(segment) = self.segments.get(at.segment as usize) else { return };
-        let cell = &segment.cells[at.index as usize];
+        let Some(segment) = self.segments.get(at.segment()) else { return };
+        let cell = &segment.cells[at.index() as usize];
         cell.topic.store(topic.0, Ordering::Relaxed);
         cell.partition.store(delivered.partition, Ordering::Relaxed);
         cell.offset.store(delivered.offset, Ordering::Relaxed);
         cell.timestamp.store(delivered.timestamp, Ordering::Relaxed);
-        drop(segment.finish(at.index, DONE, wakers));
+        drop(segment.finish(at.index(), DONE, wakers));
     }
 
     /// Returns the failure if nobody will ask for it.
     #[must_use = "dropping a failure may run anybody's code: not under a lock"]
     pub(crate) fn complete_failed(&self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Option<F> {
-        let Some(segment) = self.segments.get(at.segment as usize) else { return Some(failure) };
-        lock(&segment.cells[at.index as usize].slow).failure = Some(failure);
-        segment.finish(at.index, FAILED, wakers)
+        let Some(segment) = self.segments.get(at.segment()) else { return Some(failure) };
+        lock(&segment.cells[at.index() as usize].slow).failure = Some(failure);
+        segment.finish(at.index(), FAILED, wakers)
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Entered<'a, T> {
 /// Makes an accepted record's outcome go to a new [`Delivery`].
 pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delivery) {
     let (cell, handle) = inbox.free_cells.acquire(&shared.completions);
-    (Ticket::Delivery(cell), Delivery::new(handle))
+    (Ticket::to_delivery(cell), Delivery::new(handle))
 }
 
 impl<'r, 'a> Entry<'r, 'a> {

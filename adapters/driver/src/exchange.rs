@@ -5,7 +5,7 @@ use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::groups::Member;
 use crate::record::Stored;
-use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Ticket};
+use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Target};
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 48;
@@ -93,9 +93,9 @@ impl Exchange<Stored> for Shared {
             state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports {
                 match (state.machine.handle_report(slot), outcome) {
-                    (Some(ended), Outcome::Delivered(at)) => match ended.ticket {
-                        Ticket::Delivery(cell) => delivered.push((cell, ended.lane.topic(), at)),
-                        Ticket::Group { group, index } => {
+                    (Some(ended), Outcome::Delivered(at)) => match ended.ticket.target() {
+                        Target::Delivery(cell) => delivered.push((cell, ended.lane.topic(), at)),
+                        Target::Group { group, index } => {
                             let member = Member::Delivered(ended.lane.topic(), at);
                             state.settle_member(group, index, member, &mut effects);
                         }

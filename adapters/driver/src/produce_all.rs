@@ -78,7 +78,7 @@ where
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
         while let Some(record) = self.chunk.front_mut() {
             let index = self.accepted;
-            let sink = |_: &Shared, _: &mut Inbox| (Ticket::Group { group, index }, ());
+            let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
             let entered = match Entry::check(shared, record) {
                 Ok(entry) => entry.enter(shared, sink, self.place.take(), cx.waker()),
                 Err(error) => Entered::Failed(error),

@@ -4,6 +4,7 @@
 //! [`Effects`] and carried out when the lock is free.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -21,13 +22,41 @@ use crate::topics::Topics;
 use crate::waiters::Waiters;
 use crate::{AioProducer, Runtime, task};
 
-/// Whom a record's outcome goes to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ticket {
+/// Whom a record's outcome goes to, in one word, since every slot of the pool has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The number of a `produce_all` plus one, or `TO_DELIVERY`.
+    kind: NonZeroU32,
+    value: u32,
+}
+
+const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
+
+/// What a ticket says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
     /// A `Delivery`.
     Delivery(CellRef),
     /// A `produce_all`, and the record's place in it.
     Group { group: u32, index: u32 },
+}
+
+impl Ticket {
+    pub(crate) fn to_delivery(cell: CellRef) -> Self {
+        Self { kind: TO_DELIVERY, value: cell.to_bits() }
+    }
+
+    /// `group` is a number of a [`Groups`], which are fewer than can be told apart.
+    pub(crate) fn to_group(group: u32, index: u32) -> Self {
+        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index }
+    }
+
+    pub(crate) fn target(self) -> Target {
+        match self.kind {
+            TO_DELIVERY => Target::Delivery(CellRef::from_bits(self.value)),
+            kind => Target::Group { group: kind.get() - 1, index: self.value },
+        }
+    }
 }
 
 /// How far the producer has come in its life.
@@ -254,12 +283,12 @@ impl State {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
         let error = DeliveryError::new(failure, record);
-        match ticket {
-            Ticket::Delivery(cell) => {
+        match ticket.target() {
+            Target::Delivery(cell) => {
                 let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);
                 effects.discard.extend(unwanted.map(Discard::Error));
             }
-            Ticket::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
+            Target::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
         }
     }
 
