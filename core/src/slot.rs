@@ -78,7 +78,7 @@ impl List {
 /// Where a slot's record is, with what is only of interest there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
-    /// There is none; the place in the free list.
+    /// There is none; the next vacant slot of the block.
     Vacant { next: u32 },
     /// In the slot; the place among the lane's buffered records.
     Buffered(Links),
@@ -103,6 +103,34 @@ pub struct Slot<R, T> {
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
     pub(crate) record: Option<R>,
+    /// In the first slot of a block: the block's place in the free list.
+    pub(crate) block: Block,
+}
+
+/// What the free list knows of a block of neighbouring slots: the block behind it in the list, and its slot that is to be
+/// used next. Both in one word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block(u32);
+
+impl Block {
+    /// Slots in a block: a few pages of memory, which are used together.
+    pub(crate) const LEN: u32 = 32;
+
+    /// No block: the end of the list. It is above the number of any block.
+    pub(crate) const NONE: u32 = u32::MAX / Self::LEN;
+
+    pub(crate) const fn new(behind: u32, next: u32) -> Self {
+        Self(behind * Self::LEN + next % Self::LEN)
+    }
+
+    pub(crate) const fn behind(self) -> u32 {
+        self.0 / Self::LEN
+    }
+
+    /// The slot to be used next, by its offset in the block.
+    pub(crate) const fn next(self) -> u32 {
+        self.0 % Self::LEN
+    }
 }
 
 impl<R, T> Slot<R, T> {
@@ -116,6 +144,7 @@ impl<R, T> Slot<R, T> {
         accepted_at: Instant::ZERO,
         sequence: 0,
         record: None,
+        block: Block::new(Block::NONE, 0),
     };
 
     /// The place among the lane's buffered records, `None` for a record that is not buffered.
