@@ -6,8 +6,10 @@ use aioproducer_benches::settings;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::measure::TASKS;
+
 /// A way of producing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Row {
     /// librdkafka's C API: `rd_kafka_produce_batch`, partition unassigned, payloads copied, reports as event arrays.
@@ -61,6 +63,8 @@ pub(crate) struct Case {
     pub(crate) runtime: Runtime,
     /// Bytes of a payload.
     pub(crate) size: usize,
+    /// Half as many records.
+    pub(crate) quick: bool,
 }
 
 impl Row {
@@ -69,9 +73,35 @@ impl Row {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// What it does, in a sentence.
+    pub(crate) fn help(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
+    }
+
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
         !matches!(self.runtimes(), [Runtime::None] | [Runtime::Tokio])
+    }
+
+    /// Whether it is librdkafka's C API.
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self, Self::RawCopy | Self::RawLimit)
+    }
+
+    /// Whether a goal is about it.
+    pub(crate) fn is_gated(self) -> bool {
+        !matches!(self, Self::Base | Self::Threaded | Self::Dropped)
+    }
+
+    /// The `FutureProducer`'s row that does the same as a row of ours.
+    pub(crate) fn counterpart(self) -> Self {
+        match self {
+            Self::PipelinedKeyed => Self::FutureKeyed,
+            Self::PipelinedHeaders => Self::FutureHeaders,
+            Self::Tasks => Self::FutureTasks,
+            _ => Self::Future,
+        }
     }
 
     /// Whether a thousand tasks wait for one record each.
@@ -99,39 +129,48 @@ impl Row {
     }
 }
 
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Tokio => "tokio",
+            Self::Smol => "smol",
+        })
+    }
+}
+
 impl Case {
     /// All there are for the given sizes.
-    pub(crate) fn all(sizes: &[usize]) -> Vec<Self> {
+    pub(crate) fn all(sizes: &[usize], quick: bool) -> Vec<Self> {
         let rows = |size: usize| {
             let cases = move |row: &Row| {
                 let row = *row;
-                row.runtimes().iter().map(move |runtime| Self { row, runtime: *runtime, size })
+                row.runtimes().iter().map(move |runtime| Self { row, runtime: *runtime, size, quick })
             };
             Row::value_variants().iter().flat_map(cases)
         };
         sizes.iter().flat_map(|size| rows(*size)).collect()
     }
 
-    /// Records that take about a second.
+    /// Records that take about a second, or half of one.
     pub(crate) fn records(self) -> usize {
         let most = if self.row.is_tasks() { 300_000 } else { 2_000_000 };
-        most.min(600_000_000 / self.size).next_multiple_of(1000)
+        let share = if self.quick { 2 } else { 1 };
+        (most.min(600_000_000 / self.size) / share).next_multiple_of(TASKS)
     }
 
     /// Records before those that are measured: enough for every pool to have its final size.
     pub(crate) fn warm_up(self) -> usize {
-        (2 * settings::window(self.size)).min(self.records())
+        (2 * settings::window(self.size)).next_multiple_of(TASKS).min(self.records())
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.row.name())?;
-        match self.runtime {
-            Runtime::None => {}
-            Runtime::Tokio => write!(f, ", tokio")?,
-            Runtime::Smol => write!(f, ", smol")?,
+        write!(f, "{}, ", self.row.name())?;
+        if self.runtime != Runtime::None {
+            write!(f, "{}, ", self.runtime)?;
         }
-        write!(f, ", {} B", self.size)
+        write!(f, "{} B", self.size)
     }
 }

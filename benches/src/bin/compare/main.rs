@@ -5,9 +5,12 @@
 //! ```
 
 mod case;
+mod chart;
+mod goals;
 mod measure;
 mod ours;
 mod peers;
+mod report;
 mod results;
 mod rounds;
 
@@ -23,11 +26,11 @@ use crate::results::Results;
 /// Compares producers: records per second, CPU, allocations and memory, all against one broker.
 #[derive(Parser)]
 struct Options {
-    /// 40 seconds: payloads of 100 bytes, on tokio, the rows that goals are about.
+    /// Under a minute: the rows that goals are about, 100 bytes, on tokio, half as many records, 3 rounds.
     #[arg(long)]
     quick: bool,
     /// Rounds; everybody has one turn in each.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "3"))]
     rounds: usize,
     /// Only these rows.
     #[arg(long = "row")]
@@ -38,9 +41,18 @@ struct Options {
     /// Only these sizes of payloads, in bytes.
     #[arg(long = "size")]
     sizes: Vec<usize>,
+    /// Fails if a goal is missed.
+    #[arg(long)]
+    check: bool,
+    /// Goals count as met within this factor.
+    #[arg(long, default_value_t = 1.0)]
+    slack: f64,
     /// Writes all results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draws all results: a page of HTML that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Measures one row in this process; what the rounds start.
     #[arg(long, hide = true, requires = "servers")]
     measure: Option<Row>,
@@ -59,7 +71,7 @@ fn main() -> Result<(), Failure> {
     if let (Some(row), Some(servers)) = (options.measure, &options.servers) {
         let runtime = options.runtime.unwrap_or(Runtime::None);
         let size = options.sizes.first().copied().unwrap_or(100);
-        let measured = measure::measure(Case { row, runtime, size }, servers)?;
+        let measured = measure::measure(Case { row, runtime, size, quick: options.quick }, servers)?;
         println!("{}", serde_json::to_string(&measured)?);
         return Ok(());
     }
@@ -68,15 +80,29 @@ fn main() -> Result<(), Failure> {
     let all = rounds::run(&broker, &cases, options.rounds)?;
     let kind = if broker.is_mock() { "librdkafka's mock cluster" } else { broker.servers() };
     let results = Results::of(&all, options.rounds, kind);
-    results::print(&results);
+    results::print(&results, options.slack);
     if let Some(file) = &options.json {
         fs::write(file, serde_json::to_string_pretty(&results)?)?;
     }
-    let lost = results.rows.iter().find(|line| line.failed > 0 || line.unconfirmed != 0);
-    match lost {
-        Some(line) => Err(format!("{}: {} failed, {} not confirmed", line.name, line.failed, line.unconfirmed).into()),
-        None => Ok(()),
+    if let Some(file) = &options.report {
+        fs::write(file, report::page(&results, options.slack)?)?;
     }
+    verdict(&results, &options)
+}
+
+/// Every record arrived once, and the goals are met.
+fn verdict(results: &Results, options: &Options) -> Result<(), Failure> {
+    let lost = results.rows.iter().find(|line| line.failed > 0 || line.unconfirmed != 0);
+    if let Some(line) = lost {
+        let (row, size) = (line.row.name(), line.size);
+        return Err(format!("{row}, {size} B: {} failed, {} not confirmed", line.failed, line.unconfirmed).into());
+    }
+    let missed = results.goals.iter().filter(|goal| !goal.is_met(options.slack));
+    let missed: Vec<_> = missed.map(|goal| goal.name.as_str()).collect();
+    if options.check && !missed.is_empty() {
+        return Err(format!("missed: {}", missed.join("; ")).into());
+    }
+    Ok(())
 }
 
 fn chosen(options: &Options) -> Vec<Case> {
@@ -86,9 +112,12 @@ fn chosen(options: &Options) -> Vec<Case> {
         sizes => sizes,
     };
     let runtime = options.runtime.or(options.quick.then_some(Runtime::Tokio));
-    let mut cases = Case::all(sizes);
+    let mut cases = Case::all(sizes, options.quick);
     cases.retain(|case| {
-        let wanted = options.rows.is_empty() || options.rows.contains(&case.row);
+        let wanted = match options.rows.as_slice() {
+            [] => !options.quick || case.row.is_gated(),
+            rows => rows.contains(&case.row),
+        };
         wanted && runtime.is_none_or(|runtime| [runtime, Runtime::None].contains(&case.runtime) || !case.row.is_ours())
     });
     cases

@@ -37,9 +37,6 @@ pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
         }
     });
     let measured = measured.await?;
-    if std::env::var("DBG").is_ok() {
-        eprintln!("{:?}", producer.statistics());
-    }
     producer.close(Duration::from_secs(30)).await;
     Ok(measured)
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use aioproducer_benches::host::Host;
 use aioproducer_benches::settings;
-use aioproducer_benches::usage::Measured;
+use aioproducer_benches::spread::Spread;
 use serde::Serialize;
 
-use crate::case::Runtime;
-use crate::rounds::{Series, Spread};
+use crate::case::{Row, Runtime};
+use crate::goals::{self, Goal};
+use crate::rounds::{Series, allocations, cpu_ns, rate};
 
 /// Everything, as `--json` writes it.
 #[derive(Serialize)]
@@ -16,14 +17,18 @@ pub(crate) struct Results {
     pub(crate) machine: Host,
     pub(crate) settings: BTreeMap<&'static str, String>,
     pub(crate) rows: Vec<Line>,
+    pub(crate) goals: Vec<Goal>,
 }
 
 /// One case's medians.
 #[derive(Serialize)]
 pub(crate) struct Line {
-    pub(crate) name: String,
+    #[serde(rename = "name")]
+    pub(crate) row: Row,
     pub(crate) runtime: Runtime,
     pub(crate) size: usize,
+    /// Records of one round.
+    pub(crate) records: usize,
     pub(crate) records_per_s: f64,
     pub(crate) mb_per_s: f64,
     pub(crate) cpu_ns: f64,
@@ -34,8 +39,16 @@ pub(crate) struct Line {
     pub(crate) confirmed: u64,
     /// Sent less confirmed.
     pub(crate) unconfirmed: i64,
+    pub(crate) spreads: Spreads,
     /// Ratios of records per second within a round, by peer.
-    pub(crate) vs: BTreeMap<String, Spread>,
+    pub(crate) vs: BTreeMap<Row, Spread>,
+}
+
+/// What the medians of the same names are in the middle of.
+#[derive(Serialize)]
+pub(crate) struct Spreads {
+    pub(crate) records_per_s: Spread,
+    pub(crate) cpu_ns: Spread,
 }
 
 impl Results {
@@ -46,44 +59,36 @@ impl Results {
         settings.insert("partitions", settings::PARTITIONS.to_string());
         settings.insert("linger.ms of the rows with tasks", "0".into());
         settings.insert("in flight", "100000 records or 64 MiB, 1000 in the rows with tasks".into());
-        Self { machine: Host::describe(), settings, rows: all.iter().map(|series| line(series, all)).collect() }
-    }
-
-    /// The ratio of a row to a peer of the same size.
-    pub(crate) fn ratio(&self, name: &str, runtime: Runtime, size: usize, peer: &str) -> Option<Spread> {
-        self.find(name, runtime, size)?.vs.get(peer).copied()
-    }
-
-    pub(crate) fn find(&self, name: &str, runtime: Runtime, size: usize) -> Option<&Line> {
-        self.rows.iter().find(|line| line.name == name && line.runtime == runtime && line.size == size)
+        let rows = all.iter().map(|series| line(series, all)).collect();
+        Self { machine: Host::describe(), settings, rows, goals: goals::goals(all) }
     }
 }
 
 fn line(series: &Series, all: &[Series]) -> Line {
     let case = series.case;
-    let rate = Spread::of(series.rates()).median;
-    let per_record = |of: fn(&Measured) -> f64| series.median(|round| of(round) / round.records as f64);
-    let counted = series.rounds.iter().all(|round| round.allocations.is_some());
+    let (rates, cpu) = (series.spread(rate), series.spread(cpu_ns));
+    let allocs: Option<Vec<f64>> = series.rounds.iter().map(allocations).collect();
     let peers = all.iter().filter(|peer| case.row.is_ours() && !peer.case.row.is_ours() && peer.case.size == case.size);
-    let ratios = |peer: &Series| Spread::of(series.rates().zip(peer.rates()).map(|(our, their)| our / their));
     Line {
-        name: case.row.name(),
+        row: case.row,
         runtime: case.runtime,
         size: case.size,
-        records_per_s: rate,
-        mb_per_s: rate * case.size as f64 / 1e6,
-        cpu_ns: per_record(|round| round.cpu_seconds * 1e9),
-        allocs: counted.then(|| per_record(|round| round.allocations.unwrap_or(0) as f64)),
-        peak_mib: series.median(|round| round.peak_kib as f64 / 1024.0),
+        records: case.records(),
+        records_per_s: rates.median,
+        mb_per_s: rates.median * case.size as f64 / 1e6,
+        cpu_ns: cpu.median,
+        allocs: allocs.map(|allocs| Spread::of(allocs).median),
+        peak_mib: series.spread(|round| round.peak_kib as f64 / 1024.0).median,
         failed: series.failed(),
         confirmed: series.confirmed,
         unconfirmed: series.unconfirmed(),
-        vs: peers.map(|peer| (peer.case.row.name(), ratios(peer))).collect(),
+        spreads: Spreads { records_per_s: rates, cpu_ns: cpu },
+        vs: peers.map(|peer| (peer.case.row, series.ratio(peer))).collect(),
     }
 }
 
-/// Prints the table.
-pub(crate) fn print(results: &Results) {
+/// Prints the tables.
+pub(crate) fn print(results: &Results, slack: f64) {
     for (key, value) in &results.settings {
         println!("{key} = {value}");
     }
@@ -92,18 +97,16 @@ pub(crate) fn print(results: &Results) {
         "row", "runtime", "bytes", "records/s", "MB/s", "CPU ns", "allocs", "MiB", "failed", "confirmed"
     );
     for line in &results.rows {
-        let runtime = format!("{:?}", line.runtime).to_lowercase();
         let allocs = line.allocs.map_or_else(|| "-".to_owned(), |allocs| format!("{allocs:.4}"));
-        let ratios: Vec<_> = ["future", "raw-copy", "raw-limit", "future-keyed", "future-headers", "future-tasks"]
+        let ratios: Vec<_> = [line.row.counterpart(), Row::RawCopy, Row::RawLimit]
             .into_iter()
-            .filter(|peer| peer.starts_with("raw") || *peer == "future" || own_peer(&line.name) == Some(peer))
-            .filter_map(|peer| line.vs.get(peer).map(|ratio| (peer, ratio)))
+            .filter_map(|peer| line.vs.get(&peer).map(|ratio| (peer.name(), ratio)))
             .map(|(peer, ratio)| format!("{peer} {:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max))
             .collect();
         println!(
             "{:<19} {:<7} {:>6} {:>11.0} {:>7.0} {:>7.0} {:>8} {:>7.0} {:>7} {:>10}   {}",
-            line.name,
-            runtime,
+            line.row.name(),
+            line.runtime,
             line.size,
             line.records_per_s,
             line.mb_per_s,
@@ -115,14 +118,5 @@ pub(crate) fn print(results: &Results) {
             ratios.join(", ")
         );
     }
-}
-
-/// The peer that does the same as a row of ours, other than `future`.
-fn own_peer(row: &str) -> Option<&'static str> {
-    match row {
-        "pipelined-keyed" => Some("future-keyed"),
-        "pipelined-headers" => Some("future-headers"),
-        "tasks" => Some("future-tasks"),
-        _ => None,
-    }
+    goals::print(&results.goals, slack);
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use aioproducer_benches::broker::{Broker, Failure};
 use aioproducer_benches::settings::{self, PARTITIONS, TOPIC};
+use aioproducer_benches::spread::Spread;
 use aioproducer_benches::usage::Measured;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -19,11 +20,6 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Records per second in each round.
-    pub(crate) fn rates(&self) -> impl Iterator<Item = f64> {
-        self.rounds.iter().map(|round| round.records as f64 / round.seconds)
-    }
-
     /// Records that were sent and that the broker did not confirm, or the other way round.
     pub(crate) fn unconfirmed(&self) -> i64 {
         let sent: u64 = self.rounds.iter().map(|round| round.sent).sum();
@@ -35,28 +31,35 @@ impl Series {
         self.rounds.iter().map(|round| round.failed).sum()
     }
 
-    /// The median of `of` over the rounds.
-    pub(crate) fn median(&self, of: impl Fn(&Measured) -> f64) -> f64 {
-        Spread::of(self.rounds.iter().map(of)).median
+    /// `of` over the rounds.
+    pub(crate) fn spread(&self, of: impl Fn(&Measured) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(of))
+    }
+
+    /// `of` over the rounds, each with the peer's turn in the same round: a machine that slows down slows down both.
+    pub(crate) fn beside(&self, peer: &Self, of: impl Fn(&Measured, &Measured) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().zip(&peer.rounds).map(|(ours, theirs)| of(ours, theirs)))
+    }
+
+    /// How many times the peer's records per second this one's are.
+    pub(crate) fn ratio(&self, peer: &Self) -> Spread {
+        self.beside(peer, |ours, theirs| rate(ours) / rate(theirs))
     }
 }
 
-/// The middle and the ends of some values.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+/// Records per second.
+pub(crate) fn rate(round: &Measured) -> f64 {
+    round.records as f64 / round.seconds
 }
 
-impl Spread {
-    /// Of at least one value.
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let middle = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
-        Self { median: middle, min: values[0], max: values[values.len() - 1] }
-    }
+/// Nanoseconds of CPU per record.
+pub(crate) fn cpu_ns(round: &Measured) -> f64 {
+    round.cpu_seconds * 1e9 / round.records as f64
+}
+
+/// Allocations in Rust per record.
+pub(crate) fn allocations(round: &Measured) -> Option<f64> {
+    Some(round.allocations? as f64 / round.records as f64)
 }
 
 /// Runs all rounds.
@@ -87,9 +90,9 @@ fn in_process(case: Case, servers: &str) -> Result<Measured, Failure> {
         _ => {
             let mut command = Command::new(env::current_exe()?);
             let size = case.size.to_string();
-            let runtime = format!("{:?}", case.runtime).to_lowercase();
+            let runtime = case.runtime.to_string();
             command.args(["--measure", &case.row.name(), "--runtime", &runtime, "--size", &size]);
-            command.args(["--servers", servers]);
+            command.args(["--servers", servers]).args(case.quick.then_some("--quick"));
             command
         }
     };

@@ -1,0 +1,119 @@
+//! What is to hold.
+
+use aioproducer_benches::spread::Spread;
+use serde::Serialize;
+
+use crate::case::{Row, Runtime};
+use crate::rounds::{Series, allocations, cpu_ns};
+
+/// Rows, the peers they are compared with, bytes of a payload, and how many times the peer's records per second they
+/// are to reach.
+const RATIOS: [(Row, Row, usize, f64); 9] = [
+    (Row::Pipelined, Row::Future, 100, 4.5),
+    (Row::Pipelined, Row::RawCopy, 100, 1.15),
+    (Row::Pipelined, Row::RawLimit, 100, 0.75),
+    (Row::ProduceAll, Row::RawCopy, 100, 1.25),
+    (Row::Pipelined, Row::RawCopy, 1000, 1.1),
+    (Row::PipelinedBytes, Row::RawCopy, 1000, 1.4),
+    (Row::PipelinedKeyed, Row::FutureKeyed, 100, 3.0),
+    (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0),
+    (Row::Tasks, Row::FutureTasks, 100, 2.5),
+];
+
+/// Rows that, at 100 bytes, are to allocate less than [`ALLOCATIONS`] times per record.
+const FREE_OF_ALLOCATIONS: [Row; 2] = [Row::Pipelined, Row::PipelinedBytes];
+
+const ALLOCATIONS: f64 = 0.01;
+
+/// Nanoseconds of CPU that `pipelined` may take per record of 100 bytes, beyond those of `raw-copy`.
+const CPU_NS: f64 = 50.0;
+
+/// A value that is to be on one side of a limit.
+#[derive(Serialize)]
+pub(crate) struct Goal {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) bound: Bound,
+    pub(crate) limit: f64,
+}
+
+/// The side.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bound {
+    AtLeast,
+    AtMost,
+}
+
+impl Bound {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AtLeast => "at least",
+            Self::AtMost => "at most",
+        }
+    }
+}
+
+impl Goal {
+    /// Whether the value is within the limit, which gives way by the factor `slack`.
+    pub(crate) fn is_met(&self, slack: f64) -> bool {
+        match self.bound {
+            Bound::AtLeast => self.value >= self.limit / slack,
+            Bound::AtMost => self.value <= self.limit * slack,
+        }
+    }
+
+    /// The value, with as many digits as the limit asks for.
+    pub(crate) fn shown(&self) -> String {
+        let digits = if self.limit < 0.1 { 4 } else { 2 };
+        format!("{:.digits$}", self.value)
+    }
+
+    /// In words.
+    pub(crate) fn verdict(&self, slack: f64) -> &'static str {
+        if self.is_met(slack) { "met" } else { "missed" }
+    }
+}
+
+/// The goals that can be judged by what was measured.
+pub(crate) fn goals(all: &[Series]) -> Vec<Goal> {
+    let find = |row, size| {
+        let wanted = |series: &&Series| {
+            let case = series.case;
+            case.row == row && case.size == size && case.runtime != Runtime::Smol
+        };
+        all.iter().find(wanted)
+    };
+    let ratio = |(row, peer, size, limit): (Row, Row, usize, f64)| {
+        let value = find(row, size)?.ratio(find(peer, size)?).median;
+        let name = format!("{} to {}, {size} B", row.name(), peer.name());
+        Some(Goal { name, value, bound: Bound::AtLeast, limit })
+    };
+    let free = |row: Row| {
+        let rounds: Option<Vec<f64>> = find(row, 100)?.rounds.iter().map(allocations).collect();
+        let name = format!("{}, 100 B, allocations per record", row.name());
+        Some(Goal { name, value: Spread::of(rounds?).median, bound: Bound::AtMost, limit: ALLOCATIONS })
+    };
+    let cpu = || {
+        let (ours, raw) = (find(Row::Pipelined, 100)?, find(Row::RawCopy, 100)?);
+        let value = ours.beside(raw, |ours, raw| cpu_ns(ours) - cpu_ns(raw)).median;
+        let name = "pipelined less raw-copy, 100 B, CPU ns per record".to_owned();
+        Some(Goal { name, value, bound: Bound::AtMost, limit: CPU_NS })
+    };
+    let ratios = RATIOS.into_iter().filter_map(ratio);
+    ratios.chain(FREE_OF_ALLOCATIONS.into_iter().filter_map(free)).chain(cpu()).collect()
+}
+
+/// Prints them, if there are any.
+pub(crate) fn print(goals: &[Goal], slack: f64) {
+    if goals.is_empty() {
+        return;
+    }
+    println!("\n{:<50} {:>9} {:>17}", "goal", "value", "limit");
+    for goal in goals {
+        let Goal { name, bound, limit, .. } = goal;
+        let (value, bound, verdict) = (goal.shown(), bound.name(), goal.verdict(slack));
+        println!("{name:<50} {value:>9} {bound:>9} {limit:>7.2}   {verdict}");
+    }
+}
