@@ -41,7 +41,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let at_desk = Arc::clone(&desk);
     let control = move || {
         let complete = {
-            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::new() };
+            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::default() };
             thread::scope(|scope| match crew.start(scope, staff) {
                 Ok(workers) => {
                     let _ = started.send(Ok(()));
@@ -88,7 +88,7 @@ struct Crew<'a, R, E> {
     client: &'a Client<R>,
     exchange: &'a E,
     signals: &'a Signals,
-    reader: &'a Reader<R>,
+    reader: &'a Reader,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {

@@ -13,28 +13,24 @@ use crate::signals::Signals;
 const CHUNK: usize = 64;
 
 /// Reads reports and events. Any thread may do it; one at a time does.
-pub(crate) struct Reader<R> {
-    state: Mutex<State<R>>,
+#[derive(Default)]
+pub(crate) struct Reader {
+    state: Mutex<State>,
 }
 
-struct State<R> {
+#[derive(Default)]
+struct State {
     /// Not yet passed on.
     reports: Vec<RawReport>,
-    /// Delivered records on their way back; reused from time to time.
-    delivered: Vec<R>,
     /// Messages that were freed and whose reports were not passed on.
     freed: usize,
     /// The driver knows of a fatal error.
     fatal: bool,
 }
 
-impl<R: Message> Reader<R> {
-    pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }) }
-    }
-
+impl Reader {
     /// Passes on what there is to report. If another thread is at it, that one does this, too.
-    pub(crate) fn serve(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
+    pub(crate) fn serve<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
         while signals.has_reports() {
             let mut state = match self.state.try_lock() {
                 Ok(state) => state,
@@ -48,13 +44,13 @@ impl<R: Message> Reader<R> {
     }
 
     /// Passes on what is left, for the thread that is the last.
-    pub(crate) fn finish(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
+    pub(crate) fn finish<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange, true);
     }
 }
 
-impl<R: Message> State<R> {
-    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
+impl State {
+    fn pass_on<R: Message>(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
         loop {
             match client.poll() {
                 Polled::Nothing => break,
@@ -71,30 +67,22 @@ impl<R: Message> State<R> {
         let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);
         for chunk in self.reports[..count].chunks_mut(CHUNK) {
-            report(client, exchange, chunk, &mut self.delivered);
+            report(client, exchange, chunk);
         }
         self.reports.drain(..count);
     }
 }
 
-fn report<R: Message>(
-    client: &Client<R>,
-    exchange: &impl Exchange<R>,
-    reports: &mut [RawReport],
-    delivered: &mut Vec<R>,
-) {
-    // Delivered records go back before their slots can be used again.
+fn report<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, reports: &mut [RawReport]) {
+    // Delivered records are dropped here, outside of the driver's lock and before their slots can be used again.
     let mut known = 0;
     for index in 0..reports.len() {
         let report = reports[index];
-        let record = if report.code == 0 { client.reclaim(&report) } else { None };
-        if report.code != 0 || record.is_some() {
+        if report.code != 0 || client.discard(&report) {
             reports[known] = report;
             known += 1;
         }
-        delivered.extend(record);
     }
-    exchange.release(delivered);
     exchange.report(reports[..known].iter().filter_map(|report| {
         let outcome = if report.code == 0 {
             let RawReport { partition, offset, timestamp, .. } = *report;
