@@ -44,7 +44,8 @@ struct State {
 
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
-        let state = State { reports: false, permits: 0, workers, requests: Requests::default() };
+        // The queue may have events from before its callback was set, and until it is empty there is no call for more.
+        let state = State { reports: true, permits: 0, workers, requests: Requests::default() };
         Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
     }
 

@@ -240,6 +240,9 @@ pub(crate) struct CellHandle<F, C> {
     index: u32,
 }
 
+/// What a reader gets.
+pub(crate) type Outcome<F, C> = Result<(TopicId, Delivered, Origin<F, C>), F>;
+
 /// What an outcome can still see when its cell is somebody else's.
 pub(crate) struct Origin<F, C>(Arc<Segment<F, C>>);
 
@@ -260,7 +263,7 @@ impl<F, C> CellHandle<F, C> {
     ///
     /// # Panics
     /// When polled again after it was ready.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(TopicId, Delivered, Origin<F, C>), F>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<F, C>> {
         let Some(segment) = &self.segment else { panic!("a delivery was polled after it was ready") };
         let cell = &segment.cells[self.index as usize];
         let mut state = cell.state.load(Ordering::Acquire);

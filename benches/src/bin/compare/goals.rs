@@ -6,18 +6,18 @@ use serde::Serialize;
 use crate::case::{Row, Runtime};
 use crate::rounds::{Series, allocations, cpu_ns};
 
-/// Rows, the peers they are compared with, bytes of a payload, and how many times the peer's records per second they
-/// are to reach.
-const RATIOS: [(Row, Row, usize, f64); 9] = [
-    (Row::Pipelined, Row::Future, 100, 4.5),
-    (Row::Pipelined, Row::RawCopy, 100, 1.15),
-    (Row::Pipelined, Row::RawLimit, 100, 0.75),
-    (Row::ProduceAll, Row::RawCopy, 100, 1.25),
-    (Row::Pipelined, Row::RawCopy, 1000, 1.1),
-    (Row::PipelinedBytes, Row::RawCopy, 1000, 1.4),
-    (Row::PipelinedKeyed, Row::FutureKeyed, 100, 3.0),
-    (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0),
-    (Row::Tasks, Row::FutureTasks, 100, 2.5),
+/// Rows, the peers they are compared with, bytes of a payload, how many times the peer's records per second they are to
+/// reach, and the floor: half of that, or of what they do reach.
+const RATIOS: [(Row, Row, usize, f64, f64); 9] = [
+    (Row::Pipelined, Row::Future, 100, 4.5, 1.7),
+    (Row::Pipelined, Row::RawCopy, 100, 1.15, 0.3),
+    (Row::Pipelined, Row::RawLimit, 100, 0.75, 0.25),
+    (Row::ProduceAll, Row::RawCopy, 100, 1.25, 0.3),
+    (Row::Pipelined, Row::RawCopy, 1000, 1.1, 0.4),
+    (Row::PipelinedBytes, Row::RawCopy, 1000, 1.4, 0.5),
+    (Row::PipelinedKeyed, Row::FutureKeyed, 100, 3.0, 1.0),
+    (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0, 0.7),
+    (Row::Tasks, Row::FutureTasks, 100, 2.5, 0.8),
 ];
 
 /// Rows that, at 100 bytes, are to allocate less than [`ALLOCATIONS`] times per record.
@@ -28,6 +28,9 @@ const ALLOCATIONS: f64 = 0.01;
 /// Nanoseconds of CPU that `pipelined` may take per record of 100 bytes, beyond those of `raw-copy`.
 const CPU_NS: f64 = 50.0;
 
+/// Its floor: twice of what they take.
+const CPU_NS_FLOOR: f64 = 350.0;
+
 /// A value that is to be on one side of a limit.
 #[derive(Serialize)]
 pub(crate) struct Goal {
@@ -35,6 +38,17 @@ pub(crate) struct Goal {
     pub(crate) value: f64,
     pub(crate) bound: Bound,
     pub(crate) limit: f64,
+    /// What a regression would miss, and noise would not.
+    pub(crate) floor: f64,
+}
+
+/// What a value is held against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// Where it is to be.
+    Goal,
+    /// Where it must not come.
+    Floor,
 }
 
 /// The side.
@@ -56,11 +70,15 @@ impl Bound {
 }
 
 impl Goal {
-    /// Whether the value is within the limit, which gives way by the factor `slack`.
-    pub(crate) fn is_met(&self, slack: f64) -> bool {
+    /// Whether the value is on the right side.
+    pub(crate) fn is_met(&self, against: Against) -> bool {
+        let limit = match against {
+            Against::Goal => self.limit,
+            Against::Floor => self.floor,
+        };
         match self.bound {
-            Bound::AtLeast => self.value >= self.limit / slack,
-            Bound::AtMost => self.value <= self.limit * slack,
+            Bound::AtLeast => self.value >= limit,
+            Bound::AtMost => self.value <= limit,
         }
     }
 
@@ -71,8 +89,8 @@ impl Goal {
     }
 
     /// In words.
-    pub(crate) fn verdict(&self, slack: f64) -> &'static str {
-        if self.is_met(slack) { "met" } else { "missed" }
+    pub(crate) fn verdict(&self) -> &'static str {
+        if self.is_met(Against::Goal) { "met" } else { "missed" }
     }
 }
 
@@ -85,35 +103,36 @@ pub(crate) fn goals(all: &[Series]) -> Vec<Goal> {
         };
         all.iter().find(wanted)
     };
-    let ratio = |(row, peer, size, limit): (Row, Row, usize, f64)| {
+    let ratio = |(row, peer, size, limit, floor): (Row, Row, usize, f64, f64)| {
         let value = find(row, size)?.ratio(find(peer, size)?).median;
         let name = format!("{} to {}, {size} B", row.name(), peer.name());
-        Some(Goal { name, value, bound: Bound::AtLeast, limit })
+        Some(Goal { name, value, bound: Bound::AtLeast, limit, floor })
     };
     let free = |row: Row| {
         let rounds: Option<Vec<f64>> = find(row, 100)?.rounds.iter().map(allocations).collect();
         let name = format!("{}, 100 B, allocations per record", row.name());
-        Some(Goal { name, value: Spread::of(rounds?).median, bound: Bound::AtMost, limit: ALLOCATIONS })
+        let (value, limit) = (Spread::of(rounds?).median, ALLOCATIONS);
+        Some(Goal { name, value, bound: Bound::AtMost, limit, floor: limit })
     };
     let cpu = || {
         let (ours, raw) = (find(Row::Pipelined, 100)?, find(Row::RawCopy, 100)?);
         let value = ours.beside(raw, |ours, raw| cpu_ns(ours) - cpu_ns(raw)).median;
         let name = "pipelined less raw-copy, 100 B, CPU ns per record".to_owned();
-        Some(Goal { name, value, bound: Bound::AtMost, limit: CPU_NS })
+        Some(Goal { name, value, bound: Bound::AtMost, limit: CPU_NS, floor: CPU_NS_FLOOR })
     };
     let ratios = RATIOS.into_iter().filter_map(ratio);
     ratios.chain(FREE_OF_ALLOCATIONS.into_iter().filter_map(free)).chain(cpu()).collect()
 }
 
 /// Prints them, if there are any.
-pub(crate) fn print(goals: &[Goal], slack: f64) {
+pub(crate) fn print(goals: &[Goal]) {
     if goals.is_empty() {
         return;
     }
     println!("\n{:<50} {:>9} {:>17}", "goal", "value", "limit");
     for goal in goals {
         let Goal { name, bound, limit, .. } = goal;
-        let (value, bound, verdict) = (goal.shown(), bound.name(), goal.verdict(slack));
+        let (value, bound, verdict) = (goal.shown(), bound.name(), goal.verdict());
         println!("{name:<50} {value:>9} {bound:>9} {limit:>7.2}   {verdict}");
     }
 }

@@ -15,7 +15,7 @@ use crate::goals::Goal;
 use crate::results::{Line, Results};
 
 /// Writes the page.
-pub(crate) fn page(results: &Results, slack: f64) -> Result<String, Failure> {
+pub(crate) fn page(results: &Results) -> Result<String, Failure> {
     let mut page = String::new();
     let style = include_str!("report.css");
     write!(
@@ -26,7 +26,7 @@ pub(crate) fn page(results: &Results, slack: f64) -> Result<String, Failure> {
     )?;
     header(&mut page, &results.machine)?;
     if !results.goals.is_empty() {
-        goals(&mut page, &results.goals, slack)?;
+        goals(&mut page, &results.goals)?;
     }
     let sizes: BTreeSet<usize> = results.rows.iter().map(|line| line.size).collect();
     for size in sizes {
@@ -62,11 +62,11 @@ fn header(page: &mut String, machine: &Host) -> Result<(), Failure> {
     Ok(())
 }
 
-fn goals(page: &mut String, goals: &[Goal], slack: f64) -> Result<(), Failure> {
+fn goals(page: &mut String, goals: &[Goal]) -> Result<(), Failure> {
     writeln!(page, "<h2>Goals</h2>\n<div class=\"card fit\">\n<table>")?;
     head(page, &["goal", "value", "limit", ""])?;
     for goal in goals {
-        let verdict = goal.verdict(slack);
+        let verdict = goal.verdict();
         let limit = format!("{} {}", goal.bound.name(), goal.limit);
         writeln!(
             page,
@@ -76,9 +76,6 @@ fn goals(page: &mut String, goals: &[Goal], slack: f64) -> Result<(), Failure> {
         )?;
     }
     writeln!(page, "</table>")?;
-    if slack != 1.0 {
-        writeln!(page, "<p class=\"note\">Goals count as met within a factor of {slack}.</p>")?;
-    }
     writeln!(page, "</div>")?;
     Ok(())
 }

@@ -88,7 +88,7 @@ fn line(series: &Series, all: &[Series]) -> Line {
 }
 
 /// Prints the tables.
-pub(crate) fn print(results: &Results, slack: f64) {
+pub(crate) fn print(results: &Results) {
     for (key, value) in &results.settings {
         println!("{key} = {value}");
     }
@@ -118,5 +118,5 @@ pub(crate) fn print(results: &Results, slack: f64) {
             ratios.join(", ")
         );
     }
-    goals::print(&results.goals, slack);
+    goals::print(&results.goals);
 }
