@@ -39,20 +39,26 @@ impl<R: Message> Desk<R> {
     /// Hands off one batch, in the place of a worker that is asleep. False if that worker has to be woken all the same:
     /// the desk is occupied, or there is more to do.
     pub(crate) fn serve(&self, exchange: &impl Exchange<R>) -> bool {
+        let Some(mut turn) = self.turn() else { return false };
+        let Some(Clerk { worker, records }) = turn.clerk.as_deref_mut() else { return false };
+        match exchange.take(records) {
+            Some(batch) => {
+                worker.hand_off(exchange, batch, records);
+                exchange.rest()
+            }
+            None => true,
+        }
+    }
+
+    fn turn(&self) -> Option<Turn<'_, R>> {
         let mut state = self.lock();
         if !matches!(*state, State::Free(_)) {
-            return false;
+            return None;
         }
-        let State::Free(mut clerk) = std::mem::replace(&mut *state, State::Busy) else { return false };
-        drop(state);
-        let mut done = true;
-        if let Some(batch) = exchange.take(&mut clerk.records) {
-            clerk.worker.hand_off(exchange, batch, &mut clerk.records);
-            done = exchange.rest();
+        match std::mem::replace(&mut *state, State::Busy) {
+            State::Free(clerk) => Some(Turn { desk: self, clerk: Some(clerk) }),
+            State::Busy | State::Closed => None,
         }
-        *self.lock() = State::Free(clerk);
-        self.returned.notify_all();
-        done
     }
 
     /// Waits for the last batch to be handed off here.
@@ -62,5 +68,20 @@ impl<R: Message> Desk<R> {
         let last = std::mem::replace(&mut *state, State::Closed);
         drop(state);
         drop(last);
+    }
+}
+
+/// The clerk at work, without a lock. Goes back whatever happens.
+struct Turn<'a, R: Message> {
+    desk: &'a Desk<R>,
+    clerk: Option<Box<Clerk<R>>>,
+}
+
+impl<R: Message> Drop for Turn<'_, R> {
+    fn drop(&mut self) {
+        if let Some(clerk) = self.clerk.take() {
+            *self.desk.lock() = State::Free(clerk);
+            self.desk.returned.notify_all();
+        }
     }
 }

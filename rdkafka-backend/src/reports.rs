@@ -1,6 +1,6 @@
 //! Delivery reports and events, from librdkafka to the driver, in bulk.
 
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
 
@@ -12,10 +12,11 @@ use crate::signals::Signals;
 /// Reports that the driver gets in one call, which is under its lock.
 const CHUNK: usize = 64;
 
-/// Reads reports and events. Any thread may do it; one at a time does.
+/// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 #[derive(Default)]
 pub(crate) struct Reader {
-    state: Mutex<State>,
+    /// Away while a thread reads: what it calls, it calls without a lock.
+    state: Mutex<Option<Box<State>>>,
 }
 
 #[derive(Default)]
@@ -29,23 +30,37 @@ struct State {
 }
 
 impl Reader {
-    /// Passes on what there is to report. If another thread is at it, that one does this, too.
+    fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what there is to report, unless another thread is at it, which then does this, too.
     pub(crate) fn serve<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
-        while signals.has_reports() {
-            let mut state = match self.state.try_lock() {
-                Ok(state) => state,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            // What comes from here on sets it again.
-            signals.clear_reports();
-            state.pass_on(client, exchange, false);
+        while signals.begin_reading() {
+            let mut turn = Turn { reader: self, signals, state: self.lock().take().unwrap_or_default() };
+            turn.state.pass_on(client, exchange, false);
         }
     }
 
     /// Passes on what is left, for the thread that is the last.
     pub(crate) fn finish<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pass_on(client, exchange, true);
+        let mut state = self.lock().take().unwrap_or_default();
+        state.pass_on(client, exchange, true);
+        *self.lock() = Some(state);
+    }
+}
+
+/// A thread that reads. It ends its turn whatever happens.
+struct Turn<'a> {
+    reader: &'a Reader,
+    signals: &'a Signals,
+    state: Box<State>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.reader.lock() = Some(std::mem::take(&mut self.state));
+        self.signals.end_reading();
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Signals {
 struct State {
     /// There are reports or events to read.
     reports: bool,
+    /// A thread is reading.
+    reading: bool,
     /// Wake-ups that no worker has used yet. A worker that is busy finds one later, so none is lost; more than there are
     /// workers are of no use.
     permits: usize,
@@ -42,16 +44,22 @@ struct State {
     requests: Requests,
 }
 
+impl State {
+    fn has_reading_to_do(&self) -> bool {
+        self.reports && !self.reading
+    }
+}
+
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
         // The queue may have events from before its callback was set, and until it is empty there is no call for more.
-        let state = State { reports: true, permits: 0, workers, requests: Requests::default() };
+        let state = State { reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
         Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
     }
 
     /// Waits until there is something to do.
     pub(crate) fn park(&self) -> Reason {
-        let idle = |state: &mut State| state.permits == 0 && !state.reports && !state.requests.shut_down;
+        let idle = |state: &mut State| state.permits == 0 && !state.has_reading_to_do() && !state.requests.shut_down;
         let mut state = self.worker.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if state.requests.shut_down {
             Reason::End
@@ -69,13 +77,24 @@ impl Signals {
         self.worker.notify_one();
     }
 
-    pub(crate) fn has_reports(&self) -> bool {
-        self.lock().reports
+    /// Whether there is something to read and nobody reads. The caller is to read then, and to say so when it is done.
+    pub(crate) fn begin_reading(&self) -> bool {
+        let mut state = self.lock();
+        let begins = state.has_reading_to_do();
+        if begins {
+            // What comes from here on sets it again.
+            (state.reports, state.reading) = (false, true);
+        }
+        begins
     }
 
-    /// To be called before reading, so that what comes meanwhile is not missed.
-    pub(crate) fn clear_reports(&self) {
-        self.lock().reports = false;
+    pub(crate) fn end_reading(&self) {
+        let mut state = self.lock();
+        state.reading = false;
+        if state.reports {
+            drop(state);
+            self.worker.notify_one();
+        }
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
@@ -145,10 +164,21 @@ mod tests {
         signals.report();
         assert_eq!([signals.park(), signals.park(), signals.park()], [Reason::Batch, Reason::Batch, Reason::Reports]);
         assert_eq!(signals.lock().permits, 0);
-        signals.clear_reports();
-        assert!(!signals.has_reports());
         signals.shut_down();
         assert_eq!(signals.park(), Reason::End);
+    }
+
+    #[test]
+    fn one_thread_reads_at_a_time_and_none_for_nothing() {
+        let signals = Signals::new(2);
+        assert!(signals.begin_reading(), "what came before is to be read, too");
+        assert!(!signals.begin_reading());
+        signals.report();
+        assert!(!signals.begin_reading(), "whoever reads is to look again");
+        signals.end_reading();
+        assert!(signals.begin_reading());
+        signals.end_reading();
+        assert!(!signals.begin_reading());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod flush;
 mod pool;
 mod queue_full;
 mod replay;
+mod room;
 
 use aioproducer_core::{Heap, Instant, Lane, Limits, MessageBatch, Producer, Record, Refusal, SlotId, TopicId};
 use core::time::Duration;
