@@ -154,6 +154,12 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// `unsent` is in lane order, and refused records are a suffix of the batch.
     fn settle<I: Iterator<Item = Unsent<R>>>(&self, batch: MessageBatch, unsent: I);
 
+    /// Gives back records that were delivered, just before they are reported, so that their memory can be used again.
+    /// Leaves `records` empty. A backend may as well drop them itself.
+    fn release(&self, records: &mut alloc::vec::Vec<R>) {
+        records.clear();
+    }
+
     /// Delivery reports, each lane's in order. A slot whose outcome is known already is counted as stale and ignored.
     ///
     /// The backend frees the space that the records took in its queue before it reports them.

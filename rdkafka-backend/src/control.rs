@@ -88,7 +88,7 @@ struct Crew<'a, R, E> {
     client: &'a Client<R>,
     exchange: &'a E,
     signals: &'a Signals,
-    reader: &'a Reader,
+    reader: &'a Reader<R>,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {

@@ -13,29 +13,43 @@ use crate::signals::Signals;
 const CHUNK: usize = 64;
 
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
-#[derive(Default)]
-pub(crate) struct Reader {
+pub(crate) struct Reader<R> {
     /// Away while a thread reads: what it calls, it calls without a lock.
-    state: Mutex<Option<Box<State>>>,
+    state: Mutex<Option<Box<State<R>>>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<R> {
     /// Not yet passed on.
     reports: Vec<RawReport>,
+    /// Delivered records on their way back; reused from time to time.
+    delivered: Vec<R>,
     /// Messages that were freed and whose reports were not passed on.
     freed: usize,
     /// The driver knows of a fatal error.
     fatal: bool,
 }
 
-impl Reader {
-    fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
+impl<R> Default for Reader<R> {
+    fn default() -> Self {
+        Self { state: Mutex::new(None) }
+    }
+}
+
+impl<R> Default for State<R> {
+    fn default() -> Self {
+        Self { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }
+    }
+}
+
+impl<R> Reader<R> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<State<R>>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<R: Message> Reader<R> {
     /// Passes on what there is to report, unless another thread is at it, which then does this, too.
-    pub(crate) fn serve<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
+    pub(crate) fn serve(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
         while signals.begin_reading() {
             let mut turn = Turn { reader: self, signals, state: self.lock().take().unwrap_or_default() };
             turn.state.pass_on(client, exchange, false);
@@ -43,7 +57,7 @@ impl Reader {
     }
 
     /// Passes on what is left, for the thread that is the last.
-    pub(crate) fn finish<R: Message>(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
+    pub(crate) fn finish(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
         let mut state = self.lock().take().unwrap_or_default();
         state.pass_on(client, exchange, true);
         *self.lock() = Some(state);
@@ -51,21 +65,21 @@ impl Reader {
 }
 
 /// A thread that reads. It ends its turn whatever happens.
-struct Turn<'a> {
-    reader: &'a Reader,
+struct Turn<'a, R> {
+    reader: &'a Reader<R>,
     signals: &'a Signals,
-    state: Box<State>,
+    state: Box<State<R>>,
 }
 
-impl Drop for Turn<'_> {
+impl<R> Drop for Turn<'_, R> {
     fn drop(&mut self) {
         *self.reader.lock() = Some(std::mem::take(&mut self.state));
         self.signals.end_reading();
     }
 }
 
-impl State {
-    fn pass_on<R: Message>(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
+impl<R: Message> State<R> {
+    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
         loop {
             match client.poll() {
                 Polled::Nothing => break,
@@ -82,22 +96,30 @@ impl State {
         let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);
         for chunk in self.reports[..count].chunks_mut(CHUNK) {
-            report(client, exchange, chunk);
+            report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.drain(..count);
     }
 }
 
-fn report<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, reports: &mut [RawReport]) {
-    // Delivered records are dropped here, outside of the driver's lock and before their slots can be used again.
+fn report<R: Message>(
+    client: &Client<R>,
+    exchange: &impl Exchange<R>,
+    reports: &mut [RawReport],
+    delivered: &mut Vec<R>,
+) {
+    // Delivered records go back before their slots can be used again.
     let mut known = 0;
     for index in 0..reports.len() {
         let report = reports[index];
-        if report.code != 0 || client.discard(&report) {
+        let record = if report.code == 0 { client.reclaim(&report) } else { None };
+        if report.code != 0 || record.is_some() {
             reports[known] = report;
             known += 1;
         }
+        delivered.extend(record);
     }
+    exchange.release(delivered);
     exchange.report(reports[..known].iter().filter_map(|report| {
         let outcome = if report.code == 0 {
             let RawReport { partition, offset, timestamp, .. } = *report;

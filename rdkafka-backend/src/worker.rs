@@ -20,7 +20,12 @@ const NOWHERE: i32 = i32::MIN;
 
 /// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
 /// case.
-pub(crate) fn run<R: Message>(mut worker: Worker<R>, exchange: &impl Exchange<R>, signals: &Signals, reader: &Reader) {
+pub(crate) fn run<R: Message>(
+    mut worker: Worker<R>,
+    exchange: &impl Exchange<R>,
+    signals: &Signals,
+    reader: &Reader<R>,
+) {
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
     let mut idle = false;

@@ -133,7 +133,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             }
         };
         let (ticket, kept) = sink(shared, &mut inbox);
-        let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.arena);
+        let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
         inbox.leave(self.size, Arrival { record, ticket, at });
         Some(kept)
     }
@@ -150,7 +150,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         let (arrival, kept) = {
             let mut inbox = shared.inbox();
             let (ticket, kept) = sink(shared, &mut inbox);
-            let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.arena);
+            let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
             (Arrival { record, ticket, at }, kept)
         };
         state.admit(shared, arrival, effects);

@@ -76,6 +76,12 @@ impl Exchange<Stored> for Shared {
         });
     }
 
+    fn release(&self, records: &mut Vec<Stored>) {
+        // A payload's owner may be anybody's, so no lock is held here.
+        records.iter_mut().for_each(Stored::clear);
+        self.inbox().memory.recycle(records);
+    }
+
     /// The machine learns of all reports under one lock, the deliveries without it. Between the two no flush counts as
     /// done, so that whoever awaited one finds the deliveries before it ready.
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {

@@ -12,7 +12,7 @@ use aioproducer_core::{Instant, Room};
 
 use crate::arena::Arena;
 use crate::completion::FreeCells;
-use crate::record::Stored;
+use crate::record::{Memory, Stored};
 use crate::shared::Ticket;
 
 /// Records that are left here at most. It bounds the memory, and how long one who comes for them is busy.
@@ -36,7 +36,7 @@ pub(crate) struct Inbox {
     now: Instant,
     /// How many more records may share the last reading of the clock.
     readings: u32,
-    pub(crate) arena: Arena,
+    pub(crate) memory: Memory,
     pub(crate) free_cells: FreeCells,
 }
 
@@ -48,7 +48,7 @@ impl Inbox {
             room: Room::NONE,
             now: Instant::ZERO,
             readings: 0,
-            arena,
+            memory: Memory::new(arena),
             free_cells: FreeCells::default(),
         }
     }

@@ -6,6 +6,7 @@ mod data;
 mod stored;
 
 pub use self::data::{Data, Header};
+pub(crate) use self::stored::Memory;
 pub use self::stored::Stored;
 
 use crate::topics::TopicRef;

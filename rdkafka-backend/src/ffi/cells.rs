@@ -84,18 +84,6 @@ impl<R> Cells<R> {
         })
     }
 
-    /// Drops the record of `slot` where it is; false if it is not there (any more).
-    ///
-    /// # Safety
-    /// As for [`Cells::take`].
-    pub(super) unsafe fn discard(&self, slot: SlotId) -> bool {
-        self.claim(slot, |place| {
-            // SAFETY: the tag bore this slot's bits, so `put` wrote a record that nobody has taken since.
-            unsafe { place.assume_init_drop() }
-        })
-        .is_some()
-    }
-
     /// The records that are still in, once nobody borrows from them any more.
     pub(crate) fn into_records(mut self) -> impl Iterator<Item = (SlotId, R)> {
         let chunks = std::mem::take(&mut self.chunks);
@@ -165,7 +153,7 @@ mod tests {
             assert!(cells.put(SlotId::new(index, 1), witness.clone()).is_ok());
         }
         // SAFETY: nothing borrows a record's memory here.
-        assert!(unsafe { cells.discard(SlotId::new(0, 1)) });
+        assert!(unsafe { cells.take(SlotId::new(0, 1)) }.is_some());
         assert_eq!(Arc::strong_count(&witness), 4);
         let mut left = cells.into_records();
         assert_eq!(left.next().map(|(slot, _)| slot), Some(SlotId::new(1, 1)));

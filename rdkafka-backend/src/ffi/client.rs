@@ -109,13 +109,7 @@ impl<R> Client<R> {
         self.reports.read(into);
     }
 
-    /// Drops the record of a delivered message; false if the report is stale.
-    pub(crate) fn discard(&self, report: &RawReport) -> bool {
-        // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
-        unsafe { self.cells.discard(report.slot) }
-    }
-
-    /// The record of a failed message; `None` if the report is stale.
+    /// The record of a message that has ended; `None` if the report is stale.
     pub(crate) fn reclaim(&self, report: &RawReport) -> Option<R> {
         // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
         unsafe { self.cells.take(report.slot) }

@@ -1,5 +1,6 @@
 //! A record as the pool owns it.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
@@ -19,8 +20,11 @@ const APART: u32 = u32::MAX;
 
 /// A record that the producer owns, as backends see it: they read it by [`Message`].
 ///
-/// What is rare is elsewhere, so that a record fills one cache line of the threads that it passes through.
-pub struct Stored {
+/// It is written once, where it stays until its end, and fills one cache line of the threads that it passes through;
+/// what is rare is elsewhere. Its place is used again for another record.
+pub struct Stored(Box<Body>);
+
+struct Body {
     /// The payload, and before it the key's bytes unless `key_len` is `APART`.
     data: Option<Bytes>,
     rare: Option<Box<Rare>>,
@@ -45,7 +49,8 @@ impl Stored {
 
     /// Takes over what `record` owns or shares and copies what it borrows; what is left is an empty record. `size` is
     /// the record's, at most [`Stored::LIMIT`], and the record passed [`Record::check`].
-    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, arena: &mut Arena) -> Self {
+    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
+        let Memory { arena, places } = memory;
         let mut rare = None::<Box<Rare>>;
         let headers = std::mem::take(&mut record.headers);
         if !headers.is_empty() {
@@ -68,18 +73,30 @@ impl Stored {
         }
         let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
         let partition = record.get_partition().unwrap_or(UNASSIGNED);
-        Self { data, rare, timestamp, topic, partition, key_len, size: size as u32 }
+        let body = Body { data, rare, timestamp, topic, partition, key_len, size: size as u32 };
+        match places.pop_front() {
+            Some(mut place) => {
+                *place.0 = body;
+                place
+            }
+            None => Self(Box::new(body)),
+        }
+    }
+
+    /// Drops what the record holds; its place remains.
+    pub(crate) fn clear(&mut self) {
+        (self.0.data, self.0.rare) = (None, None);
     }
 
     /// The record's topic.
     pub(crate) fn topic(&self) -> TopicId {
-        self.topic
+        self.0.topic
     }
 
     /// The record again, for handing back; `topic` names its topic. Nothing is copied.
     pub(crate) fn into_record(self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
-        let Self { mut data, rare, timestamp, partition, key_len, .. } = self;
+        let Body { mut data, rare, timestamp, partition, key_len, .. } = *self.0;
         let Rare { mut key, headers } = rare.map_or_else(Rare::default, |rare| *rare);
         if let Some(data) = data.as_mut().filter(|_| key_len != APART) {
             key = Some(data.split_to(key_len as usize));
@@ -103,37 +120,37 @@ impl Stored {
 
 impl core::Record for Stored {
     fn lane(&self) -> Lane {
-        Lane::new(self.topic, (self.partition != UNASSIGNED).then_some(self.partition))
+        Lane::new(self.0.topic, (self.0.partition != UNASSIGNED).then_some(self.0.partition))
     }
 
     fn size(&self) -> usize {
-        self.size as usize
+        self.0.size as usize
     }
 }
 
 impl Message for Stored {
     fn payload(&self) -> Option<&[u8]> {
-        let start = if self.key_len == APART { 0 } else { self.key_len as usize };
-        self.data.as_ref().map(|data| &data[start..])
+        let start = if self.0.key_len == APART { 0 } else { self.0.key_len as usize };
+        self.0.data.as_ref().map(|data| &data[start..])
     }
 
     fn key(&self) -> Option<&[u8]> {
-        match &self.data {
-            Some(data) if self.key_len != APART => Some(&data[..self.key_len as usize]),
-            _ => self.rare.as_ref()?.key.as_deref(),
+        match &self.0.data {
+            Some(data) if self.0.key_len != APART => Some(&data[..self.0.key_len as usize]),
+            _ => self.0.rare.as_ref()?.key.as_deref(),
         }
     }
 
     fn timestamp(&self) -> Option<i64> {
-        (self.timestamp != UNSTAMPED).then_some(self.timestamp)
+        (self.0.timestamp != UNSTAMPED).then_some(self.0.timestamp)
     }
 
     fn header_count(&self) -> usize {
-        self.rare.as_ref().map_or(0, |rare| rare.headers.len())
+        self.0.rare.as_ref().map_or(0, |rare| rare.headers.len())
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        let header = self.rare.as_ref()?.headers.get(index)?;
+        let header = self.0.rare.as_ref()?.headers.get(index)?;
         Some((header.name(), header.value()))
     }
 }
@@ -142,7 +159,27 @@ impl Message for Stored {
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lane = core::Record::lane(self);
-        f.debug_struct("Stored").field("lane", &lane).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Stored").field("lane", &lane).field("size", &self.0.size).finish_non_exhaustive()
+    }
+}
+
+/// What records are made of.
+pub(crate) struct Memory {
+    /// For what they borrow.
+    pub(crate) arena: Arena,
+    /// Places of records that are gone. First in, first out: memory is then walked through in one direction, which
+    /// processors foresee.
+    places: VecDeque<Stored>,
+}
+
+impl Memory {
+    pub(crate) fn new(arena: Arena) -> Self {
+        Self { arena, places: VecDeque::new() }
+    }
+
+    /// Takes back the places of cleared records.
+    pub(crate) fn recycle(&mut self, places: &mut Vec<Stored>) {
+        self.places.extend(places.drain(..));
     }
 }
 
@@ -197,12 +234,12 @@ mod tests {
 
     fn store(mut record: Record<'_>) -> Stored {
         let size = record.size();
-        Stored::from_record(&mut record, TopicId(7), size, &mut Arena::new(16 << 20))
+        Stored::from_record(&mut record, TopicId(7), size, &mut Memory::new(Arena::new(16 << 20)))
     }
 
     #[test]
     fn a_slot_stays_small() {
-        assert_eq!(size_of::<Stored>(), 64);
+        assert_eq!(size_of::<Body>(), 64);
     }
 
     #[test]
