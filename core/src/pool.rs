@@ -14,7 +14,10 @@ use crate::{Instant, SlotId};
 /// foresee, and not at random, which costs them more than all the rest.
 pub(crate) struct Pool<R, T, S> {
     slots: S,
-    /// Blocks with vacant slots.
+    /// The block that slots are taken from, and the vacant ones that are left of it, a bit for each.
+    current: u32,
+    vacant: u32,
+    /// Other blocks with vacant slots.
     free: List,
     /// All outstanding records, oldest first: what flush measures itself by.
     by_age: List,
@@ -40,7 +43,16 @@ pub(crate) struct Released<T> {
 
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn new(slots: S) -> Self {
-        Self { slots, free: List::EMPTY, by_age: List::EMPTY, in_use: 0, bytes: 0, contents: PhantomData }
+        Self {
+            slots,
+            current: 0,
+            vacant: 0,
+            free: List::EMPTY,
+            by_age: List::EMPTY,
+            in_use: 0,
+            bytes: 0,
+            contents: PhantomData,
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -74,7 +86,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn in_lane_mut(&mut self, index: u32) -> Option<&mut Links> {
         match &mut self.get_mut(index)?.state {
             State::Buffered(links) => Some(links),
-            State::Vacant { .. } | State::HandedOff { .. } => None,
+            State::Vacant | State::HandedOff { .. } => None,
         }
     }
 
@@ -105,54 +117,47 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// The slot to be occupied next: of the first block in the free list, or a fresh one.
+    /// A slot for [`Pool::occupy`], which must follow: one of the current block, or a fresh one.
+    #[inline]
     pub(crate) fn vacant(&mut self) -> Option<u32> {
-        if let Some(block) = self.block_mut(self.free.head) {
-            let next = block.next();
-            return Some(self.free.head * Block::LEN + next);
+        if self.vacant == 0 {
+            let Some(block) = self.block_mut(self.free.head) else {
+                let index = u32::try_from(self.slots.values().len()).ok()?;
+                self.slots.push(Slot::VACANT).ok()?;
+                return Some(index);
+            };
+            let Block { vacant, behind } = core::mem::replace(block, Block::FULL);
+            self.vacant = vacant;
+            self.current = core::mem::replace(&mut self.free.head, behind);
         }
-        let index = u32::try_from(self.slots.values().len()).ok()?;
-        self.slots.push(Slot::VACANT).ok()?;
-        Some(index)
+        let lowest = self.vacant.trailing_zeros();
+        self.vacant &= self.vacant.wrapping_sub(1);
+        Some(self.current * Block::LEN + lowest)
     }
 
-    /// What the free list knows of a block, `None` if there is no such block.
-    fn block_mut(&mut self, block: u32) -> Option<&mut Block> {
-        self.get_mut(block.checked_mul(Block::LEN)?).map(|slot| &mut slot.block)
+    fn block_mut(&mut self, number: u32) -> Option<&mut Block> {
+        self.get_mut(number.checked_mul(Block::LEN)?).map(|slot| &mut slot.block)
     }
 
-    /// Takes the slot that [`Pool::vacant`] named, and whose next in the block is `next`, out of the free list. A fresh
-    /// one, of which there is only talk when the list is empty, is not in it.
-    fn unfree(&mut self, next: u32) {
-        let head = self.free.head;
-        let Some(block) = self.block_mut(head) else { return };
-        let behind = block.behind();
-        *block = Block::new(behind, next);
-        if next == NIL {
-            self.free.head = if behind == Block::NONE { NIL } else { behind };
+    /// Notes that the slot at `index` is vacant.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
+        let (number, bit) = (index / Block::LEN, 1 << (index % Block::LEN));
+        if number == self.current {
+            self.vacant |= bit;
+            return;
         }
-    }
-
-    /// Puts the slot at `index`, which is not in use any more, into the free list. Returns the next in its block.
-    fn refree(&mut self, index: u32) -> u32 {
-        let number = index / Block::LEN;
-        let Some(block) = self.block_mut(number) else { return NIL };
-        let next = number * Block::LEN + block.next();
-        *block = Block::new(block.behind(), index);
-        if self.get(next).is_some_and(|slot| matches!(slot.state, State::Vacant { .. })) {
-            return next;
+        let Some(block) = self.block_mut(number) else { return };
+        let was_full = block.vacant == 0;
+        block.vacant |= bit;
+        if was_full {
+            let last = core::mem::replace(&mut self.free.tail, number);
+            if self.free.head == NIL {
+                self.free.head = number;
+            } else if let Some(last) = self.block_mut(last) {
+                last.behind = number;
+            }
         }
-        // It is the block's only vacant slot.
-        if let Some(block) = self.block_mut(number) {
-            *block = Block::new(Block::NONE, index);
-        }
-        let last = core::mem::replace(&mut self.free.tail, number);
-        if self.free.head == NIL {
-            self.free.head = number;
-        } else if let Some(last) = self.block_mut(last) {
-            *last = Block::new(number, last.next());
-        }
-        NIL
     }
 
     /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
@@ -169,9 +174,6 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
         self.in_use += 1;
         self.bytes += entry.size;
-        if let Some(State::Vacant { next }) = self.get(index).map(|slot| slot.state) {
-            self.unfree(next);
-        }
         let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
         slot.lane = entry.lane;
         slot.in_age = Links { previous: elder, next: NIL };
@@ -190,11 +192,9 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let ticket = slot.ticket.take()?;
         let (age, size) = (slot.in_age, slot.size);
         let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
+        slot.state = State::Vacant;
         slot.generation = slot.generation.wrapping_add(1);
-        let next = self.refree(index);
-        if let Some(slot) = self.get_mut(index) {
-            slot.state = State::Vacant { next };
-        }
+        self.vacate(index);
         match self.get_mut(age.previous) {
             Some(previous) => previous.in_age.next = age.next,
             None => self.by_age.head = age.next,

@@ -78,8 +78,8 @@ impl List {
 /// Where a slot's record is, with what is only of interest there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
-    /// There is none; the next vacant slot of the block.
-    Vacant { next: u32 },
+    /// There is none.
+    Vacant,
     /// In the slot; the place among the lane's buffered records.
     Buffered(Links),
     /// At the backend; the lower half of the number of its batch.
@@ -103,34 +103,24 @@ pub struct Slot<R, T> {
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
     pub(crate) record: Option<R>,
-    /// In the first slot of a block: the block's place in the free list.
+    /// In the first slot of a block: what the free list knows of the block.
     pub(crate) block: Block,
 }
 
-/// What the free list knows of a block of neighbouring slots: the block behind it in the list, and its slot that is to be
-/// used next. Both in one word.
+/// Neighbouring slots, a few pages of memory, which are used together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Block(u32);
+pub(crate) struct Block {
+    /// Its vacant slots, a bit for each.
+    pub(crate) vacant: u32,
+    /// The block behind it in the free list.
+    pub(crate) behind: u32,
+}
 
 impl Block {
-    /// Slots in a block: a few pages of memory, which are used together.
-    pub(crate) const LEN: u32 = 32;
+    /// Slots in a block.
+    pub(crate) const LEN: u32 = u32::BITS;
 
-    /// No block: the end of the list. It is above the number of any block.
-    pub(crate) const NONE: u32 = u32::MAX / Self::LEN;
-
-    pub(crate) const fn new(behind: u32, next: u32) -> Self {
-        Self(behind * Self::LEN + next % Self::LEN)
-    }
-
-    pub(crate) const fn behind(self) -> u32 {
-        self.0 / Self::LEN
-    }
-
-    /// The slot to be used next, by its offset in the block.
-    pub(crate) const fn next(self) -> u32 {
-        self.0 % Self::LEN
-    }
+    pub(crate) const FULL: Self = Self { vacant: 0, behind: NIL };
 }
 
 impl<R, T> Slot<R, T> {
@@ -138,20 +128,20 @@ impl<R, T> Slot<R, T> {
         generation: 0,
         lane: NIL,
         in_age: Links::NONE,
-        state: State::Vacant { next: NIL },
+        state: State::Vacant,
         ticket: None,
         size: 0,
         accepted_at: Instant::ZERO,
         sequence: 0,
         record: None,
-        block: Block::new(Block::NONE, 0),
+        block: Block::FULL,
     };
 
     /// The place among the lane's buffered records, `None` for a record that is not buffered.
     pub(crate) const fn in_lane(&self) -> Option<Links> {
         match self.state {
             State::Buffered(links) => Some(links),
-            State::Vacant { .. } | State::HandedOff { .. } => None,
+            State::Vacant | State::HandedOff { .. } => None,
         }
     }
 

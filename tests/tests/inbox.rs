@@ -57,7 +57,7 @@ async fn s02_every_slot_is_used_and_not_one_more(host: Host) {
 }
 
 async fn s02_bytes_count_at_once(host: Host) {
-    let script = Script::new();
+    let script = Script::with_record_bytes(2000);
     let producer = host.start(AioProducer::builder(script.backend()).pool_bytes(10_000));
     assert!(script.take().is_none());
     let large = || Record::to("t").payload(vec![0; 1000]);

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn s02_room_is_what_will_be_accepted() {
-    let mut machine = machine(Limits { pool_bytes: 1_200, ..PLAIN });
+    let mut machine = machine(Limits { pool_bytes: 1_200, batch_bytes: 1_000, ..PLAIN });
     let room = machine.room();
     assert_eq!((room.slots, room.bytes, room.lanes), (16, 1_200, 4));
     assert!(offer(&mut machine, at(0), A, 500, 0).is_ok());
