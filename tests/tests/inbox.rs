@@ -11,9 +11,9 @@ use aioproducer_tests::scripted::{Script, texts};
 promises! {
     s02_every_slot_is_used_and_not_one_more,
     s02_bytes_count_at_once,
-    s10_order_holds_from_one_way_in_to_the_other,
+    s18_order_holds_from_one_way_in_to_the_other,
     s12_a_flush_waits_for_all_of_them,
-    s14_their_deadlines_are_kept,
+    s17_their_deadlines_are_kept,
     s25_a_close_gives_all_of_them_back,
     s26_a_drop_fails_all_of_them,
 }
@@ -67,7 +67,7 @@ async fn s02_bytes_count_at_once(host: Host) {
     drop(held);
 }
 
-async fn s10_order_holds_from_one_way_in_to_the_other(host: Host) {
+async fn s18_order_holds_from_one_way_in_to_the_other(host: Host) {
     let script = Script::new();
     let (producer, _first) = awakened(&host, &script, 2 * MANY);
     let mut held = Vec::new();
@@ -99,7 +99,7 @@ async fn s12_a_flush_waits_for_all_of_them(host: Host) {
     assert!(at_once(first).is_ok() && at_once(last).is_ok(), "whoever awaited the flush finds them ready");
 }
 
-async fn s14_their_deadlines_are_kept(host: Host) {
+async fn s17_their_deadlines_are_kept(host: Host) {
     let script = Script::new();
     let builder = AioProducer::builder(script.backend()).delivery_timeout(Duration::from_millis(50));
     let producer = host.start(builder);
