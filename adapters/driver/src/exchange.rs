@@ -8,7 +8,7 @@ use crate::record::Stored;
 use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Target};
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
-const BUDGET: usize = 48;
+const BUDGET: usize = 16;
 
 const TIMED_OUT: Failure = Failure {
     kind: FailureKind::TimedOut,

@@ -16,8 +16,11 @@ use crate::record::Record;
 use crate::shared::{Discard, Shared, Ticket};
 use crate::waiters::WaiterId;
 
-/// Records that are accepted in one poll at most, and outcomes that are gathered in one.
-const CHUNK: usize = 128;
+/// Records that are accepted in one poll at most; each may be copied to memory that was never touched.
+const CHUNK: usize = 32;
+
+/// Outcomes that are gathered in one poll at most.
+const GATHER: usize = 128;
 
 /// What [`AioProducer::produce_all`](crate::AioProducer::produce_all) tells of each record, in their order.
 pub type Outcomes = Vec<Result<DeliveryReport, SendError>>;
@@ -100,7 +103,7 @@ where
     /// Puts what was refused between what was accepted, some of it in each call; true when all is there.
     fn gather(&mut self, accepted: &mut vec::IntoIter<Member>) -> bool {
         let topics = &self.shared.topics;
-        let end = self.tried.min(self.outcomes.len() + CHUNK);
+        let end = self.tried.min(self.outcomes.len() + GATHER);
         for place in self.outcomes.len()..end {
             if self.refused.front().is_some_and(|(refused, _)| *refused == place) {
                 self.outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
