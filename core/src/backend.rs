@@ -7,9 +7,10 @@
 //!
 //! ```text
 //! driver                               backend
-//!   Backend::wake ───────────────────▶ a worker wakes
+//!   Backend::wake ───────────────────▶ a worker wakes; for a record that is alone, the caller may do its work
 //!   Exchange::take ◀────────────────── worker asks; records move to it
 //!   Exchange::settle ◀──────────────── worker says what became of each record of the batch
+//!   Exchange::release ◀──────────────── delivered records, to be used again
 //!   Exchange::report ◀───────────────── delivery reports, in bulk
 //!   Backend::shut_down ──────────────▶ purge, end the threads
 //!   Exchange::ended ◀────────────────── the last word; nothing is lent any more
