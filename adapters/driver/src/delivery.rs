@@ -35,6 +35,7 @@ impl Delivery {
 impl Future for Delivery {
     type Output = Result<DeliveryReport, DeliveryError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.cell.poll(cx));
         Poll::Ready(outcome.map(|(topic, delivered, origin)| {

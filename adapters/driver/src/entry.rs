@@ -33,6 +33,7 @@ pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delive
 
 impl<'r, 'a> Entry<'r, 'a> {
     /// Refuses what can never be accepted.
+    #[inline]
     pub(crate) fn check(shared: &Shared, record: &'r mut Record<'a>) -> Result<Self, Box<ProduceError<'a>>> {
         let topic = match shared.topics.resolve(record.topic_ref()) {
             Ok(topic) => topic,
@@ -109,6 +110,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     }
 
     /// The fast way in, if it is open.
+    #[inline]
     fn leave_in_inbox<T>(
         &mut self,
         shared: &Shared,

@@ -34,6 +34,7 @@ impl Future for Produce<'_> {
 
     /// # Panics
     /// When polled again after it was ready.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         assert!(!this.resolved, "`Produce` polled after it was ready");

@@ -41,6 +41,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// A record for a topic, given by name or as a [`Topic`](crate::Topic), which saves the look-up.
+    #[inline]
     #[must_use]
     pub fn to(topic: impl Into<TopicRef<'a>>) -> Self {
         Self {
@@ -58,6 +59,7 @@ impl<'a> Record<'a> {
     }
 
     /// Sets the key. Records with the same key go to the same partition.
+    #[inline]
     #[must_use]
     pub fn key(mut self, key: impl Into<Data<'a>>) -> Self {
         self.key = key.into();
@@ -66,6 +68,7 @@ impl<'a> Record<'a> {
     }
 
     /// Sets the payload (the record's value).
+    #[inline]
     #[must_use]
     pub fn payload(mut self, payload: impl Into<Data<'a>>) -> Self {
         self.payload = payload.into();
