@@ -60,6 +60,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         }
         let now = shared.runtime.now();
         shared.with(|state, effects| {
+            state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
                 return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref())));
             }
@@ -85,6 +86,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         }
         let now = shared.runtime.now();
         shared.with(|state, effects| {
+            state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
                 state.leave(place, effects);
                 let error = ProduceError::refused(self.record.take(), state.fatal.as_ref());
@@ -140,7 +142,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         Some(kept)
     }
 
-    /// Gives the record to the machine, which has room for it.
+    /// Gives the record to the machine, which has room for it while the inbox is shut.
     fn accept<T>(
         &mut self,
         shared: &Shared,

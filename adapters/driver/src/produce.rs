@@ -42,16 +42,16 @@ impl Future for Produce<'_> {
             Ok(entry) => entry.enter(this.shared, to_delivery, this.place, cx.waker()),
             Err(error) => Entered::Failed(error),
         };
-        if let Entered::Waiting(place) = entered {
-            this.place = Some(place);
-            return Poll::Pending;
-        }
-        (this.resolved, this.place) = (true, None);
-        Poll::Ready(match entered {
+        let outcome = match entered {
+            Entered::Waiting(place) => {
+                this.place = Some(place);
+                return Poll::Pending;
+            }
             Entered::Accepted(delivery) => Ok(delivery),
             Entered::Failed(error) => Err(error.into_owned()),
-            Entered::Waiting(_) => return Poll::Pending,
-        })
+        };
+        (this.resolved, this.place) = (true, None);
+        Poll::Ready(outcome)
     }
 }
 

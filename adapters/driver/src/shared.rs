@@ -309,10 +309,15 @@ impl State {
         self.arrivals = arrivals;
     }
 
-    /// Refuses new records from now on.
-    pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
+    /// Shuts the fast way until the lock is given back, for whoever gives away room that it gives away, too.
+    pub(crate) fn shut_inbox(&mut self, shared: &Shared, effects: &mut Effects) {
         shared.inbox().shut();
         self.collect_arrivals(shared, effects);
+    }
+
+    /// Refuses new records from now on.
+    pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
+        self.shut_inbox(shared, effects);
         self.machine.close();
     }
 

@@ -1,0 +1,114 @@
+//! Many threads and a pool that is always about to be full.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
+use aioproducer_driver::{AioProducer, Instant, ProduceError, Record, Runtime, Stored, Task};
+
+/// A backend whose one worker delivers whatever it takes.
+#[derive(Clone, Default)]
+struct Obliging(Arc<(Mutex<bool>, Condvar, AtomicBool)>);
+
+impl Connect<Stored> for Obliging {
+    type Error = String;
+
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000 })
+    }
+
+    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+        let worker = self.clone();
+        thread::spawn(move || {
+            let (woken, condition, ended) = &*worker.0;
+            let mut records = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                let Some(batch) = exchange.take(&mut records) else {
+                    let asleep = |woken: &mut bool| !*woken && !ended.load(Ordering::Relaxed);
+                    *condition.wait_while(woken.lock().unwrap(), asleep).unwrap() = false;
+                    continue;
+                };
+                exchange.settle(batch, std::iter::empty());
+                let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+                exchange.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
+            }
+            exchange.ended();
+        });
+        Ok(Arc::new(self))
+    }
+}
+
+impl Backend for Obliging {
+    fn wake(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_one();
+    }
+
+    fn flush(&self) {}
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+
+    fn shut_down(&self) {
+        self.0.2.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+}
+
+struct Frozen;
+
+impl Runtime for Frozen {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _at: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    /// Keeps the task, so that the producer does not take its runtime for gone.
+    fn spawn(&self, task: Task) {
+        std::mem::forget(task);
+    }
+}
+
+/// Accepts records as fast as there is room for them, and returns how many of them failed.
+fn press(producer: &AioProducer, records: usize) -> usize {
+    let mut deliveries = Vec::with_capacity(records);
+    while deliveries.len() < records {
+        match producer.try_produce(Record::to("t").payload(b"1234567890")) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err(ProduceError::Full(_)) => thread::yield_now(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let mut failed = 0;
+    for mut delivery in deliveries {
+        loop {
+            match Pin::new(&mut delivery).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => thread::yield_now(),
+                Poll::Ready(outcome) => break failed += usize::from(outcome.is_err()),
+            }
+        }
+    }
+    failed
+}
+
+#[test]
+fn s02_what_is_accepted_has_a_slot_and_bytes_however_many_press_in() {
+    for (slots, bytes) in [(1, 10_000), (3, 10_000), (40, 10_000), (700, 10_000_000), (1000, 2000)] {
+        let backend = Obliging::default();
+        let builder =
+            AioProducer::builder(backend).slots(slots).pool_bytes(bytes).batch_bytes(1000).lanes(slots.min(4));
+        let producer = builder.start(Frozen).unwrap();
+        let failed: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| press(&producer, 30_000))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(failed, 0, "{slots} slots, {bytes} bytes");
+        assert!(producer.statistics().high_water <= slots);
+    }
+}
