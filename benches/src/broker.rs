@@ -15,7 +15,13 @@ use crate::settings::{PARTITIONS, TOPIC};
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The argument that makes a program of this package the broker's process.
-pub const SERVE: &str = "--serve-broker";
+const SERVE: &str = "--serve-broker";
+
+/// Whether this process was started to be the broker; then it is to [`serve`].
+#[must_use]
+pub fn is_wanted() -> bool {
+    env::args().nth(1).as_deref() == Some(SERVE)
+}
 
 /// A running cluster.
 pub struct Broker {
@@ -24,7 +30,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts the calling program again with [`SERVE`], unless a cluster is named in the environment.
+    /// Starts the calling program again, to be the broker, unless a cluster is named in the environment.
     ///
     /// # Errors
     /// When the process does not start.

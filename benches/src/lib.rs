@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod host;
 pub mod payload;
+pub mod process;
 pub mod settings;
 pub mod spread;
 pub mod usage;

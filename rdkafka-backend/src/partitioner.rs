@@ -40,8 +40,8 @@ pub enum Partitioner {
 pub trait Partition: Send + Sync {
     /// The partition for `key`, from 0 to `count - 1`, where `count` is at least 1.
     ///
-    /// It is called on a worker thread for each record, at times on a thread of librdkafka that holds a lock of the topic:
-    /// it must be quick and must not wait. A record for which it panics or answers out of range fails with
+    /// It is called for each record, on a worker thread, on the thread that produces a record which is alone, and at times
+    /// on a thread of librdkafka that holds a lock of the topic: it must be quick and must not wait. A record for which it panics or answers out of range fails with
     /// [`UnknownPartition`](aioproducer_core::backend::FailureKind::UnknownPartition).
     fn partition(&self, key: &[u8], count: i32) -> i32;
 }

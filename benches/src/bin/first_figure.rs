@@ -10,48 +10,37 @@
 //! if the median ratio is below `FIRST_FIGURE_FLOOR` (default 2.5).
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::future::Future;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aioproducer_tokio::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
+use aioproducer_benches::broker::{self, Broker, Failure};
+use aioproducer_benches::payload::Payloads;
+use aioproducer_benches::settings::{self, TOPIC};
+use aioproducer_tokio::{AioProducer, ClientConfig, Librdkafka, Record, Tokio};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 const ROUNDS: usize = 5;
 const IN_FLIGHT: usize = 50_000;
-const TOPIC: &str = "figures";
-const PARTITIONS: i32 = 4;
 const SIZE: usize = 100;
 
-type Failure = Box<dyn Error>;
-
 fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let first = arguments.next();
-    if first.as_deref() == Some("--broker") {
-        return serve();
+    if broker::is_wanted() {
+        return broker::serve();
     }
-    let records: usize = first.map_or(Ok(800_000), |count| count.parse())?;
+    let records: usize = std::env::args().nth(1).map_or(Ok(800_000), |count| count.parse())?;
     let floor: f64 = std::env::var("FIRST_FIGURE_FLOOR").map_or(Ok(2.5), |floor| floor.parse())?;
     let broker = Broker::start()?;
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &broker.bootstrap);
-    config.set("linger.ms", "5");
-    config.set("enable.idempotence", "true");
-    config.set("queue.buffering.max.messages", "1000000");
-    config.set("queue.buffering.max.kbytes", "2147483647");
-    let payloads: Vec<u8> = (0..64 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let config = settings::config(broker.servers(), 5);
+    let payloads = Payloads::new();
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let turn = |first: bool| -> Result<f64, Failure> {
             if first {
-                runtime.block_on(aioproducer(&config, &payloads, records))
+                runtime.block_on(aioproducer(&config, payloads, records))
             } else {
-                runtime.block_on(future_producer(&config, &payloads, records))
+                runtime.block_on(future_producer(&config, payloads, records))
             }
         };
         let swap = round % 2 == 1;
@@ -85,26 +74,21 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-fn payload(payloads: &[u8], record: usize) -> &[u8] {
-    let at = record * SIZE % (payloads.len() - SIZE);
-    &payloads[at..at + SIZE]
-}
-
 /// Keeps `IN_FLIGHT` deliveries under way, awaits each and has its outcome checked; returns records per second.
 async fn pipelined<D: Future>(
     records: usize,
-    mut produce: impl AsyncFnMut(usize) -> Result<D, Failure>,
+    mut produce: impl AsyncFnMut() -> Result<D, Failure>,
     check: impl Fn(D::Output) -> Result<(), Failure>,
 ) -> Result<f64, Failure> {
     let start = Instant::now();
     let mut deliveries = VecDeque::with_capacity(IN_FLIGHT);
-    for record in 0..records {
+    for _ in 0..records {
         if deliveries.len() == IN_FLIGHT
             && let Some(oldest) = deliveries.pop_front()
         {
             check(oldest.await)?;
         }
-        deliveries.push_back(produce(record).await?);
+        deliveries.push_back(produce().await?);
     }
     for delivery in deliveries {
         check(delivery.await)?;
@@ -112,64 +96,22 @@ async fn pipelined<D: Future>(
     Ok(records as f64 / start.elapsed().as_secs_f64())
 }
 
-async fn aioproducer(config: &ClientConfig, payloads: &[u8], records: usize) -> Result<f64, Failure> {
+async fn aioproducer(config: &ClientConfig, mut payloads: Payloads, records: usize) -> Result<f64, Failure> {
     let producer = AioProducer::builder(Librdkafka::new(config.clone())).start(Tokio::current()?)?;
     producer.send(Record::to(TOPIC).payload("warm-up")).await?;
-    let produce = async |record| Ok(producer.produce(Record::to(TOPIC).payload(payload(payloads, record))).await?);
+    let produce = async || Ok(producer.produce(Record::to(TOPIC).payload(payloads.lend(SIZE))).await?);
     let rate = pipelined(records, produce, |outcome| Ok(outcome.map(drop)?)).await?;
     producer.close(Duration::from_secs(30)).await;
     Ok(rate)
 }
 
-async fn future_producer(config: &ClientConfig, payloads: &[u8], records: usize) -> Result<f64, Failure> {
+async fn future_producer(config: &ClientConfig, mut payloads: Payloads, records: usize) -> Result<f64, Failure> {
     let producer: FutureProducer = config.create()?;
     let warm_up: FutureRecord<'_, (), [u8]> = FutureRecord::to(TOPIC).payload(b"warm-up");
     producer.send(warm_up, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
-    let produce = async |record| {
-        let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(TOPIC).payload(payload(payloads, record));
+    let produce = async || {
+        let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(TOPIC).payload(payloads.lend(SIZE));
         Ok(producer.send_result(record).map_err(|(error, _)| error)?)
     };
     pipelined(records, produce, |outcome| Ok(outcome?.map(drop).map_err(|(error, _)| error)?)).await
-}
-
-/// The mock cluster in a process of its own.
-struct Broker {
-    bootstrap: String,
-    process: Option<Child>,
-}
-
-impl Broker {
-    fn start() -> Result<Self, Failure> {
-        if let Ok(bootstrap) = std::env::var("AIOPRODUCER_BOOTSTRAP") {
-            return Ok(Self { bootstrap, process: None });
-        }
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("--broker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut bootstrap = String::new();
-        if let Some(output) = process.stdout.take() {
-            BufReader::new(output).read_line(&mut bootstrap)?;
-        }
-        Ok(Self { bootstrap: bootstrap.trim().to_owned(), process: Some(process) })
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            drop(process.stdin.take());
-            drop(process.wait());
-        }
-    }
-}
-
-/// Runs the broker until standard input ends.
-fn serve() -> Result<(), Failure> {
-    let broker = EmbeddedBroker::start()?;
-    broker.create_topic(TOPIC, PARTITIONS, 1)?;
-    println!("{}", broker.bootstrap_servers());
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
 }

@@ -36,16 +36,13 @@ struct Options {
     /// How long. The first quarter, in which the first records expire, is what the rest is compared with.
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(24..))]
     seconds: u64,
-    /// Becomes the broker.
-    #[arg(long, hide = true)]
-    serve_broker: bool,
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse();
-    if options.serve_broker {
+    if broker::is_wanted() {
         return broker::serve();
     }
+    let options = Options::parse();
     let broker = Broker::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(broker, options.seconds))

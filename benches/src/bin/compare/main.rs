@@ -59,16 +59,13 @@ struct Options {
     measure: Option<Row>,
     #[arg(long, hide = true)]
     servers: Option<String>,
-    /// Becomes the broker.
-    #[arg(long, hide = true)]
-    serve_broker: bool,
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse();
-    if options.serve_broker {
+    if broker::is_wanted() {
         return broker::serve();
     }
+    let options = Options::parse();
     if let (Some(row), Some(servers)) = (options.measure, &options.servers) {
         let runtime = options.runtime.unwrap_or(Runtime::None);
         let size = options.sizes.first().copied().unwrap_or(100);

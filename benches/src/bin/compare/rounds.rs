@@ -1,9 +1,10 @@
 //! Rounds: everybody once per round, the order turned around each time, and ratios within a round.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use aioproducer_benches::broker::{Broker, Failure};
+use aioproducer_benches::process;
 use aioproducer_benches::settings::{self, PARTITIONS, TOPIC};
 use aioproducer_benches::spread::Spread;
 use aioproducer_benches::usage::Measured;
@@ -96,11 +97,7 @@ fn in_process(case: Case, servers: &str) -> Result<Measured, Failure> {
             command
         }
     };
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(format!("{case}: {}", output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    process::measured(&mut command)
 }
 
 /// The C program.

@@ -30,6 +30,9 @@ const ALL: usize = 10_000;
 /// Deliveries that a producing task has at once.
 const WINDOW: usize = 1000;
 
+/// How often whoever would otherwise spin has a turn.
+const PACE: Duration = Duration::from_millis(1);
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How the broker is.
@@ -102,6 +105,7 @@ async fn run(condition: Condition, mut broker: Broker, lasting: Duration) -> Res
         tasks.spawn(load.clone().flush());
     }
     tasks.spawn(load.clone().control());
+    // Nothing to wait for: this is how long polls are watched.
     time::sleep(lasting).await;
     // Under way is still what was: a close has to end it.
     load.polls.watch(Kind::Close, load.producer.close(Duration::from_secs(1))).await;
@@ -172,18 +176,21 @@ impl Load {
     }
 
     async fn flush(self) {
+        let mut pace = time::interval(PACE);
         while !self.producer.is_closed() {
             // It has no limit, so it cannot fail.
             let _ = self.polls.watch(Kind::Flush, self.producer.flush()).await;
-            time::sleep(Duration::from_millis(1)).await;
+            pace.tick().await;
         }
     }
+
     async fn control(self) {
+        let mut pace = time::interval(PACE);
         let (wake, woken) = mpsc::channel();
         let _ends_with_its_channel = thread::spawn(move || woken.into_iter().for_each(drop));
         while !self.producer.is_closed() {
             self.polls.watch(Kind::Control, async { wake.send(()).is_ok() }).await;
-            time::sleep(Duration::from_millis(1)).await;
+            pace.tick().await;
         }
     }
 }

@@ -40,9 +40,6 @@ struct Options {
     /// Fails if a goal is missed.
     #[arg(long)]
     check: bool,
-    /// Goals count as met within this factor.
-    #[arg(long, default_value_t = 1.0)]
-    slack: f64,
     /// Writes all results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,16 +53,13 @@ struct Options {
     /// Watches polls in this process.
     #[arg(long, hide = true)]
     watch: Option<Condition>,
-    /// Becomes the broker.
-    #[arg(long, hide = true)]
-    serve_broker: bool,
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse();
-    if options.serve_broker {
+    if broker::is_wanted() {
         return broker::serve();
     }
+    let options = Options::parse();
     if let (Some(case), Some(peer), Some(servers)) = (options.measure, options.peer, &options.servers) {
         let measured = measure::measure(case, peer, servers, case.lasting(options.quick))?;
         println!("{}", serde_json::to_string(&measured)?);
@@ -77,11 +71,11 @@ fn main() -> Result<(), Failure> {
         return Ok(());
     }
     let results = run(&options)?;
-    results::print(&results, options.slack);
+    results::print(&results);
     if let Some(file) = &options.json {
         fs::write(file, serde_json::to_string_pretty(&results)?)?;
     }
-    let missed = results.goals.iter().filter(|goal| !goal.is_met(options.slack)).count();
+    let missed = results.goals.iter().filter(|goal| !goal.is_met()).count();
     match results.failed() {
         0 if options.check && missed > 0 => Err(format!("{missed} goals missed").into()),
         0 => Ok(()),

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time;
+use tokio::task::JoinSet;
 
 use crate::case::{Case, Load, Peer, SIZE};
 
@@ -111,10 +111,11 @@ async fn closed(
     end: Instant,
     outcomes: mpsc::UnboundedSender<Outcome>,
 ) {
+    let mut running = JoinSet::new();
     for task in 0..tasks {
         let (client, outcomes) = (client.clone(), outcomes.clone());
         let mut payloads = payloads.starting_at(task * 64 * SIZE);
-        tokio::spawn(async move {
+        running.spawn(async move {
             let mut start = Instant::now();
             while start < end {
                 let delivered = client.send(payloads.lend(SIZE)).await;
@@ -125,8 +126,7 @@ async fn closed(
             }
         });
     }
-    drop(outcomes);
-    time::sleep_until(end.into()).await;
+    running.join_all().await;
 }
 
 /// When records are due.

@@ -50,9 +50,9 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    /// Whether the value is within `slack` times the limit.
-    pub(crate) fn is_met(&self, slack: f64) -> bool {
-        self.value <= self.limit * slack
+    /// Whether the value is within the limit.
+    pub(crate) fn is_met(&self) -> bool {
+        self.value <= self.limit
     }
 }
 
@@ -127,7 +127,7 @@ fn goals(all: &[Series], polls: &[(Condition, Watched)]) -> Vec<Goal> {
 }
 
 /// Prints the tables.
-pub(crate) fn print(results: &Results, slack: f64) {
+pub(crate) fn print(results: &Results) {
     for (key, value) in &results.settings {
         println!("{key} = {value}");
     }
@@ -139,7 +139,7 @@ pub(crate) fn print(results: &Results, slack: f64) {
     }
     println!("\n{:<66} {:>8} {:>8}", "goal", "value", "limit");
     for goal in &results.goals {
-        let verdict = if goal.is_met(slack) { "met" } else { "missed" };
+        let verdict = if goal.is_met() { "met" } else { "missed" };
         println!("{:<66} {:>8.2} {:>8.2}   {verdict}", goal.name, goal.value, goal.limit);
     }
 }

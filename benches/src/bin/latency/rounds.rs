@@ -1,9 +1,10 @@
 //! Rounds: everybody once per round, the order turned around each time, each in a process of its own.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use aioproducer_benches::broker::{Broker, Failure};
+use aioproducer_benches::process;
 use aioproducer_benches::spread::Spread;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
@@ -61,11 +62,5 @@ pub(crate) fn run(broker: &Broker, cases: &[Case], rounds: usize, quick: bool) -
 
 /// Starts this program again with `arguments`, which makes it print one line of JSON.
 pub(crate) fn in_process<T: DeserializeOwned>(arguments: &[&str], quick: bool) -> Result<T, Failure> {
-    let mut command = Command::new(env::current_exe()?);
-    command.args(arguments).args(quick.then_some("--quick"));
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(format!("{}: {}", arguments.join(" "), output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    process::measured(Command::new(env::current_exe()?).args(arguments).args(quick.then_some("--quick")))
 }
