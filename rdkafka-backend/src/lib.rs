@@ -21,7 +21,6 @@ mod desk;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod error;
-mod events;
 mod failure;
 mod ffi;
 mod partitioner;

@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
 
-use crate::events;
 use crate::failure;
 use crate::ffi::{Client, Polled, RawReport};
 use crate::signals::Signals;
@@ -86,7 +85,7 @@ impl<R: Message> State<R> {
                 Polled::Freed(count) => self.freed += count,
                 Polled::Fatal(failure) if !self.fatal => {
                     self.fatal = true;
-                    events::fatal(exchange, failure);
+                    exchange.fatal(failure);
                 }
                 Polled::Fatal(_) | Polled::Other => {}
             }
