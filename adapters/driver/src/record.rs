@@ -3,6 +3,7 @@
 use std::{borrow::Cow, error::Error, fmt};
 
 mod data;
+mod packed;
 mod stored;
 
 pub use self::data::{Data, Header};

@@ -6,6 +6,7 @@ use std::fmt;
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
 use bytes::{BufMut, Bytes};
 
+use super::packed::{self, Packed};
 use super::{Data, Header, Record, data::Name};
 use crate::{arena::Arena, topics::TopicRef};
 
@@ -15,9 +16,6 @@ const UNSTAMPED: i64 = -1;
 /// No partition: a record's own is never negative.
 const UNASSIGNED: i32 = -1;
 
-/// No key in front of the payload.
-const APART: u32 = u32::MAX;
-
 /// A record that the producer owns, as backends see it: they read it by [`Message`].
 ///
 /// It is written once, where it stays until its end, and fills one cache line of the threads that it passes through;
@@ -25,15 +23,19 @@ const APART: u32 = u32::MAX;
 pub struct Stored(Box<Body>);
 
 struct Body {
-    /// The payload, and before it the key's bytes unless `key_len` is `APART`.
+    /// The payload, and before it what `front` says.
     data: Option<Bytes>,
     rare: Option<Box<Rare>>,
     timestamp: i64,
     topic: TopicId,
     partition: i32,
-    key_len: u32,
+    front: Front,
     size: u32,
 }
+
+/// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart.
+#[derive(Clone, Copy)]
+struct Front(u32);
 
 /// What few records have.
 #[derive(Default)]
@@ -41,6 +43,26 @@ struct Rare {
     /// A key that is not in one piece with the payload.
     key: Option<Bytes>,
     headers: Vec<Header<'static>>,
+}
+
+impl Front {
+    const PACKED: u32 = 1 << 31;
+    const NO_KEY: u32 = Self::PACKED - 1;
+    const NONE: Self = Self(Self::NO_KEY);
+
+    fn new(packed: bool, key: Option<&[u8]>) -> Self {
+        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { 0 })
+    }
+
+    /// The key's length, `None` if it is apart or null.
+    fn key_len(self) -> Option<usize> {
+        let len = self.0 & !Self::PACKED;
+        (len != Self::NO_KEY).then_some(len as usize)
+    }
+
+    fn has_headers(self) -> bool {
+        self.0 & Self::PACKED != 0
+    }
 }
 
 impl Stored {
@@ -52,28 +74,25 @@ impl Stored {
     pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
         let Memory { arena, places } = memory;
         let mut rare = None::<Box<Rare>>;
-        let headers = std::mem::take(&mut record.headers);
-        if !headers.is_empty() {
-            rare.get_or_insert_default().headers = own_headers(headers, arena);
-        }
-        let (mut key_len, mut data) = (APART, None);
-        match (&record.key, &record.payload) {
-            (Data::Borrowed(key), Data::Borrowed(payload)) if record.has_key && record.has_payload => {
-                key_len = key.len() as u32;
-                data = Some(arena.copy_both(key, payload));
+        let (front, data) = match one_piece(record, arena) {
+            Some((front, data)) => {
+                record.headers.clear();
+                (front, Some(data))
             }
-            _ => {
+            None => {
+                let headers = std::mem::take(&mut record.headers);
+                if !headers.is_empty() {
+                    rare.get_or_insert_default().headers = own_headers(headers, arena);
+                }
                 if record.has_key {
                     rare.get_or_insert_default().key = Some(own(&mut record.key, arena));
                 }
-                if record.has_payload {
-                    data = Some(own(&mut record.payload, arena));
-                }
+                (Front::NONE, record.has_payload.then(|| own(&mut record.payload, arena)))
             }
-        }
+        };
         let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
         let partition = record.get_partition().unwrap_or(UNASSIGNED);
-        let body = Body { data, rare, timestamp, topic, partition, key_len, size: size as u32 };
+        let body = Body { data, rare, timestamp, topic, partition, front, size: size as u32 };
         match places.pop_front() {
             Some(mut place) => {
                 *place.0 = body;
@@ -96,10 +115,14 @@ impl Stored {
     /// The record again, for handing back; `topic` names its topic. Nothing is copied.
     pub(crate) fn into_record(self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
-        let Body { mut data, rare, timestamp, partition, key_len, .. } = *self.0;
-        let Rare { mut key, headers } = rare.map_or_else(Rare::default, |rare| *rare);
-        if let Some(data) = data.as_mut().filter(|_| key_len != APART) {
-            key = Some(data.split_to(key_len as usize));
+        let Body { mut data, rare, timestamp, partition, front, .. } = *self.0;
+        let Rare { mut key, mut headers } = rare.map_or_else(Rare::default, |rare| *rare);
+        if let Some(data) = data.as_mut() {
+            if front.has_headers() {
+                let block = data.split_to(Packed(data).len());
+                headers = unpack(&block);
+            }
+            key = front.key_len().map(|len| data.split_to(len)).or(key);
         }
         if let Some(key) = key {
             record = record.key(key);
@@ -130,13 +153,13 @@ impl core::Record for Stored {
 
 impl Message for Stored {
     fn payload(&self) -> Option<&[u8]> {
-        let start = if self.0.key_len == APART { 0 } else { self.0.key_len as usize };
+        let start = self.0.headers_len() + self.0.front.key_len().unwrap_or(0);
         self.0.data.as_ref().map(|data| &data[start..])
     }
 
     fn key(&self) -> Option<&[u8]> {
-        match &self.0.data {
-            Some(data) if self.0.key_len != APART => Some(&data[..self.0.key_len as usize]),
+        match (&self.0.data, self.0.front.key_len()) {
+            (Some(data), Some(len)) => Some(&data[self.0.headers_len()..][..len]),
             _ => self.0.rare.as_ref()?.key.as_deref(),
         }
     }
@@ -146,12 +169,28 @@ impl Message for Stored {
     }
 
     fn header_count(&self) -> usize {
-        self.0.rare.as_ref().map_or(0, |rare| rare.headers.len())
+        match self.0.packed() {
+            Some(packed) => packed.count(),
+            None => self.0.rare.as_ref().map_or(0, |rare| rare.headers.len()),
+        }
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        if let Some(packed) = self.0.packed() {
+            return packed.get(index);
+        }
         let header = self.0.rare.as_ref()?.headers.get(index)?;
         Some((header.name(), header.value()))
+    }
+}
+
+impl Body {
+    fn packed(&self) -> Option<Packed<'_>> {
+        self.data.as_deref().filter(|_| self.front.has_headers()).map(Packed)
+    }
+
+    fn headers_len(&self) -> usize {
+        self.packed().map_or(0, Packed::len)
     }
 }
 
@@ -181,6 +220,36 @@ impl Memory {
     pub(crate) fn recycle(&mut self, places: &mut Vec<Stored>) {
         self.places.extend(places.drain(..));
     }
+}
+
+/// Copies headers, key and payload in one piece, if the record has a payload and borrows all of them.
+fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
+    let (Data::Borrowed(payload), Data::Borrowed(key)) = (&record.payload, &record.key) else { return None };
+    if !record.has_payload || key.len() >= Front::NO_KEY as usize {
+        return None;
+    }
+    let front = Front::new(!record.headers.is_empty(), record.has_key.then_some(key));
+    if record.headers.is_empty() {
+        return Some((front, arena.copy_both(key, payload)));
+    }
+    let headers = packed::len(&record.headers)?;
+    let data = arena.build(headers + key.len() + payload.len(), |out| {
+        packed::write(&record.headers, headers, out);
+        out.put_slice(key);
+        out.put_slice(payload);
+    });
+    Some((front, data))
+}
+
+/// The headers of a packed block, each sharing the block's memory.
+fn unpack(block: &Bytes) -> Vec<Header<'static>> {
+    let packed = Packed(block);
+    let headers = (0..packed.count()).filter_map(|index| packed.get(index));
+    let header = |(name, value): (&str, Option<&[u8]>)| Header {
+        name: Name::Shared(block.slice_ref(name.as_bytes())),
+        value: value.map(|value| Data::Shared(block.slice_ref(value))),
+    };
+    headers.map(header).collect()
 }
 
 /// Takes `data` over, or copies it if it is borrowed.
