@@ -44,6 +44,8 @@ pub struct LaneRow {
     pub(crate) last_refused: u32,
     /// The number of its batch that is out, or was last.
     pub(crate) batch: u64,
+    /// Its records below this sequence do not linger.
+    pub(crate) flush_below: u64,
     next_in_bucket: u32,
     noted: Noted,
     bucket: u32,
@@ -62,6 +64,7 @@ impl LaneRow {
         refused: 0,
         last_refused: NIL,
         batch: 0,
+        flush_below: 0,
         next_in_bucket: NIL,
         noted: Noted::Nowhere,
         bucket: NIL,
@@ -120,6 +123,11 @@ impl<L: Table<LaneRow>> Lanes<L> {
             heap_len: 0,
             last: NIL,
         }
+    }
+
+    /// Rows that were ever in use, by index.
+    pub(crate) fn used(&self) -> u32 {
+        self.used
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&LaneRow> {

@@ -39,6 +39,7 @@ pub(crate) struct Released<T> {
     pub(crate) ticket: T,
     pub(crate) lane: u32,
     pub(crate) accepted_at: Instant,
+    pub(crate) sequence: u64,
 }
 
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
@@ -191,7 +192,8 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let slot = self.slots.values_mut().get_mut(index as usize).filter(|slot| expected(slot))?;
         let ticket = slot.ticket.take()?;
         let (age, size) = (slot.in_age, slot.size);
-        let released = Released { ticket, lane: slot.lane, accepted_at: slot.accepted_at };
+        let Slot { lane, accepted_at, sequence, .. } = *slot;
+        let released = Released { ticket, lane, accepted_at, sequence };
         slot.state = State::Vacant;
         slot.generation = slot.generation.wrapping_add(1);
         self.vacate(index);

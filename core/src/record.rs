@@ -68,4 +68,9 @@ pub trait Record {
 
     /// The bytes that this record counts for: key, value and headers.
     fn size(&self) -> usize;
+
+    /// Whether it is not to wait for company: its lane, and so what came before it there, does not linger any more.
+    fn is_urgent(&self) -> bool {
+        false
+    }
 }

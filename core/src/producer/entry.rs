@@ -81,6 +81,14 @@ impl Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlushPoint(u64);
 
+impl FlushPoint {
+    /// Whether it comes after the record of this [`Completed::sequence`](crate::Completed::sequence).
+    #[must_use]
+    pub const fn covers(self, sequence: u64) -> bool {
+        sequence < self.0
+    }
+}
+
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Accepts a record, which then has exactly one outcome.
     ///
@@ -99,6 +107,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             && let Some(index) = self.pool.vacant()
             && let Some(row) = self.lanes.get_mut(at)
         {
+            let urgent = record.is_urgent();
             let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: self.now, size };
             let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
             self.next_sequence += 1;
@@ -108,6 +117,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             // A lane that was ready stays it, and one whose batch is out waits whatever it holds.
             if row.place != Place::Ready && (row.place != Place::Out || row.buffered == 1) {
                 self.follow(at);
+            }
+            if urgent {
+                self.hurry(at);
             }
             return Ok(id);
         } else {
@@ -126,6 +138,15 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             self.lanes.note_fresh(lane, self.now + patience);
         }
         if !stays {
+            self.place(lane);
+        }
+    }
+
+    /// Cuts the linger of what the lane holds.
+    fn hurry(&mut self, lane: u32) {
+        let below = self.next_sequence;
+        if let Some(row) = self.lanes.get_mut(lane) {
+            row.flush_below = below;
             self.place(lane);
         }
     }
@@ -183,6 +204,16 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         FlushPoint(self.next_sequence)
     }
 
+    /// Cuts the linger of everything accepted so far in the lanes that `matches` names.
+    pub fn flush_lanes(&mut self, matches: impl Fn(crate::Lane) -> bool) -> FlushPoint {
+        for at in 0..self.lanes.used() {
+            if self.lanes.get(at).is_some_and(|row| row.place != Place::Vacant && matches(row.lane)) {
+                self.hurry(at);
+            }
+        }
+        FlushPoint(self.next_sequence)
+    }
+
     /// Whether every record accepted before `point` has ended.
     #[must_use]
     pub fn is_flushed(&self, point: FlushPoint) -> bool {
@@ -192,13 +223,41 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// How many records accepted before `point` have not ended. Linear in that number.
     #[must_use]
     pub fn len_before(&self, point: FlushPoint) -> usize {
+        self.len_before_in(point, |_| true)
+    }
+
+    /// The same, of those whose lane `matches` names.
+    #[must_use]
+    pub fn len_before_in(&self, point: FlushPoint, matches: impl Fn(crate::Lane) -> bool) -> usize {
         let mut index = self.pool.eldest();
         let mut count = 0;
         while let Some(slot) = self.pool.get(index).filter(|slot| slot.sequence < point.0) {
-            count += 1;
+            count += usize::from(self.lanes.get(slot.lane).is_some_and(|row| matches(row.lane)));
             index = slot.in_age.next;
         }
         count
+    }
+
+    /// The record that was not handed off and whose ticket `matches`, for [`Producer::retract`]. Linear in the lanes and
+    /// in the records that were not handed off.
+    #[must_use]
+    pub fn find_buffered(&self, mut matches: impl FnMut(&T) -> bool) -> Option<SlotId> {
+        for at in 0..self.lanes.used() {
+            let mut index = self.lanes.get(at)?.records.head;
+            while let Some(slot) = self.pool.get(index) {
+                if slot.ticket.as_ref().is_some_and(&mut matches) {
+                    return Some(SlotId::new(index, slot.generation));
+                }
+                index = slot.in_lane()?.next;
+            }
+        }
+        None
+    }
+
+    /// The ticket of a record that has not ended, to put another one in its place.
+    pub fn ticket_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        let (index, _) = self.pool.named(id)?;
+        self.pool.get_mut(index)?.ticket.as_mut()
     }
 
     /// Refuses new records from now on and cuts the linger of the others.

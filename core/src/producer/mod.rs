@@ -29,7 +29,7 @@ pub use outcome::Completed;
 ///
 /// | kind | methods | |
 /// | --- | --- | --- |
-/// | commands | [`produce`], [`retract`], [`flush`], [`close`], [`drain`], [`poll_drained`](Producer::poll_drained), [`abandon`](Producer::abandon) | what the application wants |
+/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`drain`], [`poll_drained`](Producer::poll_drained), [`abandon`](Producer::abandon) | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
 /// | outputs | [`poll_expired`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
@@ -227,7 +227,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             return Some(reason);
         }
         let oldest = self.pool.get(row.records.head)?;
-        if oldest.sequence < self.flush_below {
+        if oldest.sequence < self.flush_below.max(row.flush_below) {
             Some(CutReason::Flush)
         } else if oldest.accepted_at + self.limits.linger <= self.now {
             Some(CutReason::Linger)
@@ -274,7 +274,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Ends a record that is handed off, if its slot is as expected.
     fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
         let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
-        let Released { ticket, lane: at, accepted_at } = released?;
+        let Released { ticket, lane: at, accepted_at, sequence } = released?;
         self.blocked = false;
         let row = self.lanes.get_mut(at)?;
         let lane = row.lane;
@@ -282,7 +282,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if row.handed_off == 0 && row.place == Place::Quiet {
             self.lanes.move_to(at, Place::Idle);
         }
-        Some(Completed { ticket, lane, accepted_at })
+        Some(Completed { ticket, lane, accepted_at, sequence })
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Completed<T> {
     pub lane: Lane,
     /// When it was accepted.
     pub accepted_at: Instant,
+    /// How many records were accepted before it; see [`FlushPoint::covers`](crate::FlushPoint::covers).
+    pub sequence: u64,
 }
 
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {

@@ -7,6 +7,7 @@ mod pool;
 mod queue_full;
 mod replay;
 mod room;
+mod scopes;
 
 use aioproducer_core::{Heap, Instant, Lane, Limits, MessageBatch, Producer, Record, Refusal, SlotId, TopicId};
 use core::time::Duration;
@@ -27,7 +28,14 @@ impl Record for Item {
     fn size(&self) -> usize {
         self.size
     }
+
+    fn is_urgent(&self) -> bool {
+        self.name >= URGENT
+    }
 }
+
+/// Names from here on are those of urgent records.
+pub(crate) const URGENT: u64 = 1 << 32;
 
 pub(crate) type Machine = Producer<Item, u64, Heap>;
 
