@@ -78,6 +78,8 @@ pub enum FailureKind {
     UnknownPartition,
     /// Removed by a purge.
     Purged,
+    /// Removed because the pool was full, as the producer was told to do then.
+    Dropped,
     /// The producer was closed, dropped or cut off from its runtime before the record was delivered.
     Closed,
     /// The record alone exceeds what the backend may queue.

@@ -8,8 +8,8 @@ use aioproducer_core::backend::Connect;
 use aioproducer_core::{Limits, LimitsError};
 
 use crate::record::Stored;
-use crate::shared::Shared;
-use crate::{AioProducer, Runtime};
+use crate::shared::{Settings, Shared};
+use crate::{AioProducer, Overflow, Runtime};
 
 /// Settings of a producer that is yet to start.
 ///
@@ -22,6 +22,9 @@ use crate::{AioProducer, Runtime};
 /// | [`batch_bytes`](Self::batch_bytes) | bytes | 1 MiB or `pool_bytes`, whichever is less |
 /// | [`linger`](Self::linger) | time | zero: a batch goes as soon as the executor is free |
 /// | [`delivery_timeout`](Self::delivery_timeout) | time | the backend's own, 2 minutes for librdkafka |
+/// | [`overflow`](Self::overflow) | what a record does that finds the pool full | it waits |
+/// | [`callback_tasks`](Self::callback_tasks) | tasks | 64 |
+/// | [`callback_stall`](Self::callback_stall) | time | 1 second |
 #[derive(Clone, Debug)]
 pub struct Builder<B> {
     backend: B,
@@ -32,6 +35,9 @@ pub struct Builder<B> {
     batch_bytes: Option<usize>,
     linger: Duration,
     delivery_timeout: Option<Duration>,
+    overflow: Overflow,
+    callback_tasks: usize,
+    callback_stall: Duration,
 }
 
 impl<B> Builder<B> {
@@ -45,6 +51,9 @@ impl<B> Builder<B> {
             batch_bytes: None,
             linger: Duration::ZERO,
             delivery_timeout: None,
+            overflow: Overflow::Wait,
+            callback_tasks: 64,
+            callback_stall: Duration::from_secs(1),
         }
     }
 
@@ -100,6 +109,29 @@ impl<B> Builder<B> {
         self.delivery_timeout = Some(timeout);
         self
     }
+
+    /// What becomes of a record that finds the pool full.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How many tasks run callbacks at the same time, at most and at least 1. Each partition's callbacks are run by one of
+    /// them at a time; one that waits for something holds its task.
+    #[must_use]
+    pub fn callback_tasks(mut self, tasks: usize) -> Self {
+        self.callback_tasks = tasks.max(1);
+        self
+    }
+
+    /// How long a callback, or some in a row, may take before they are counted as stalled, in
+    /// [`Statistics::callbacks_stalled`](crate::Statistics::callbacks_stalled).
+    #[must_use]
+    pub fn callback_stall(mut self, limit: Duration) -> Self {
+        self.callback_stall = limit;
+        self
+    }
 }
 
 impl<B: Connect<Stored>> Builder<B> {
@@ -121,7 +153,14 @@ impl<B: Connect<Stored>> Builder<B> {
             delivery_timeout: found.delivery_timeout,
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
-        let shared = Arc::new(Shared::new(limits, self.slots, lanes, runtime).map_err(StartError::Limits)?);
+        let settings = Settings {
+            slots: self.slots,
+            lanes,
+            overflow: self.overflow,
+            callback_tasks: self.callback_tasks,
+            callback_stall: self.callback_stall,
+        };
+        let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected))
     }

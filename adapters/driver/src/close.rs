@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aioproducer_core::backend::Status;
 
+use crate::callbacks::is_calling;
 use crate::record::Record;
 use crate::shared::{Phase, Shared};
 
@@ -32,22 +33,26 @@ impl Future for Close<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReport> {
         let shared = self.shared;
         let begin = !std::mem::replace(&mut self.begun, true);
-        let deadline = shared.runtime.now() + self.within;
+        let now = shared.runtime.now();
+        let deadline = now + self.within;
         shared.with(|state, effects| {
             let unsent = state.unsent.get_or_insert_default();
             match state.phase {
                 Phase::Open => {
                     state.close(shared, effects);
-                    state.phase = Phase::Closing(deadline);
+                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
                     effects.flush_backend();
                     effects.wakers.extend(state.driver.take());
                 }
                 Phase::Closing(earlier) if begin && deadline < earlier => {
-                    state.phase = Phase::Closing(deadline);
+                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
                     effects.wakers.extend(state.driver.take());
                 }
                 Phase::Closing(_) | Phase::Ending => {}
-                Phase::Ended => return Poll::Ready(CloseReport { unsent: std::mem::take(unsent) }),
+                Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
+                    return Poll::Ready(CloseReport { unsent: std::mem::take(unsent) });
+                }
+                Phase::Ended => {}
             }
             if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 state.close_wakers.push(cx.waker().clone());

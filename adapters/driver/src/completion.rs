@@ -224,6 +224,13 @@ impl<F, C> Completions<F, C> {
         drop(segment.finish(at.index(), DONE, wakers));
     }
 
+    /// Has an acquired cell used again whose handle was dropped and which is never completed.
+    pub(crate) fn discard(&self, at: CellRef) {
+        if let Some(segment) = self.segments.get(at.segment()) {
+            drop(segment.finish(at.index(), DONE, &mut Vec::new()));
+        }
+    }
+
     /// Returns the failure if nobody will ask for it.
     #[must_use = "dropping a failure may run anybody's code: not under a lock"]
     pub(crate) fn complete_failed(&self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Option<F> {
@@ -259,6 +266,18 @@ impl<F, C> Clone for Origin<F, C> {
 }
 
 impl<F, C> CellHandle<F, C> {
+    /// What all handles can see, `None` once the outcome was read.
+    pub(crate) fn context(&self) -> Option<&C> {
+        self.segment.as_ref().map(|segment| &*segment.context)
+    }
+
+    /// The cell's name. Linear in the segments.
+    pub(crate) fn name(&self, completions: &Completions<F, C>) -> Option<CellRef> {
+        let own = self.segment.as_ref()?;
+        let (number, _) = completions.segments.iter().find(|(_, segment)| Arc::ptr_eq(segment, own))?;
+        Some(CellRef::new(number, self.index))
+    }
+
     /// The outcome, once.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, ready};
 
 use aioproducer_core::TopicId;
@@ -11,11 +11,14 @@ use aioproducer_core::backend::{Delivered, Failure, FailureKind, Status};
 
 use crate::completion::{CellHandle, Origin};
 use crate::record::Record;
+use crate::shared::Shared;
 use crate::topics::Topics;
 
 /// What all deliveries of a producer know.
 pub(crate) struct Context {
     pub(crate) topics: Arc<Topics>,
+    /// Set when the producer starts.
+    pub(crate) shared: OnceLock<Weak<Shared>>,
 }
 
 /// The outcome of one accepted record, pending until the record's own delivery report.
@@ -23,7 +26,7 @@ pub(crate) struct Context {
 /// Dropping it does not cancel the record. It needs no runtime, and may be awaited after the producer is gone.
 #[must_use = "a delivery tells whether the record arrived"]
 pub struct Delivery {
-    cell: CellHandle<DeliveryError, Context>,
+    pub(crate) cell: CellHandle<DeliveryError, Context>,
 }
 
 impl Delivery {

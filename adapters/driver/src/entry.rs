@@ -7,6 +7,7 @@ use aioproducer_core::{Instant, Lane, TopicId};
 use crate::delivery::Delivery;
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
+use crate::overflow::{DROPPED, Overflow};
 use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Discard, Effects, Shared, State, Ticket};
 use crate::waiters::WaiterId;
@@ -23,6 +24,17 @@ pub(crate) enum Entered<'a, T> {
     Accepted(T),
     Waiting(WaiterId),
     Failed(Box<ProduceError<'a>>),
+}
+
+/// What the pool has for a record.
+enum Fit {
+    Room,
+    /// It may wait for some.
+    Wait,
+    /// None, and it is not to wait.
+    Full,
+    /// None, and it is to fail as if it had been accepted.
+    Dropped,
 }
 
 /// Makes an accepted record's outcome go to a new [`Delivery`].
@@ -53,10 +65,14 @@ impl<'r, 'a> Entry<'r, 'a> {
         Lane::new(self.topic, self.record.get_partition())
     }
 
-    /// Enters if nobody waits and there is room.
-    pub(crate) fn try_enter(mut self, shared: &Shared) -> Result<Delivery, Box<ProduceError<'a>>> {
-        if let Some(delivery) = self.leave_in_inbox(shared, to_delivery) {
-            return Ok(delivery);
+    /// Enters if nobody waits and there is room, or as the overflow policy says.
+    pub(crate) fn try_enter<T>(
+        mut self,
+        shared: &Shared,
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
+    ) -> Result<T, Box<ProduceError<'a>>> {
+        if let Some(kept) = self.leave_in_inbox(shared, sink) {
+            return Ok(kept);
         }
         let now = shared.runtime.now();
         shared.with(|state, effects| {
@@ -64,11 +80,26 @@ impl<'r, 'a> Entry<'r, 'a> {
             if state.machine.is_closed() {
                 return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref())));
             }
-            if !state.waiters.is_empty() || !state.machine.has_room(self.lane(), self.size) {
-                return Err(Box::new(ProduceError::Full(self.record.take())));
+            let first = state.waiters.is_empty();
+            match self.fit(shared, state, first, effects) {
+                Fit::Room => Ok(self.accept(shared, state, sink, now, effects)),
+                Fit::Dropped => Ok(self.drop_newest(shared, state, sink, effects)),
+                Fit::Wait | Fit::Full => Err(Box::new(ProduceError::Full(self.record.take()))),
             }
-            Ok(self.accept(shared, state, to_delivery, now, effects))
         })
+    }
+
+    /// What the state of the pool and the overflow policy mean for the record; `first` if nobody waits before it.
+    fn fit(&self, shared: &Shared, state: &mut State, first: bool, effects: &mut Effects) -> Fit {
+        if first && state.machine.has_room(self.lane(), self.size) {
+            return Fit::Room;
+        }
+        match shared.overflow {
+            Overflow::Wait | Overflow::WaitFor(_) => Fit::Wait,
+            Overflow::Fail => Fit::Full,
+            Overflow::DropOldest if state.make_room(shared, self.lane(), self.size, effects) => Fit::Room,
+            Overflow::DropOldest | Overflow::DropNewest => Fit::Dropped,
+        }
     }
 
     /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits.
@@ -96,9 +127,14 @@ impl<'r, 'a> Entry<'r, 'a> {
                 Some(place) => state.waiters.is_head(place),
                 None => state.waiters.is_empty(),
             };
-            if first && state.machine.has_room(self.lane(), self.size) {
-                state.leave(place, effects);
-                return Entered::Accepted(self.accept(shared, state, sink, now, effects));
+            match self.fit(shared, state, first, effects) {
+                Fit::Room => {
+                    state.leave(place, effects);
+                    return Entered::Accepted(self.accept(shared, state, sink, now, effects));
+                }
+                Fit::Dropped => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
+                Fit::Full => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
+                Fit::Wait => {}
             }
             Entered::Waiting(match place {
                 Some(place) => {
@@ -151,14 +187,33 @@ impl<'r, 'a> Entry<'r, 'a> {
         at: Instant,
         effects: &mut Effects,
     ) -> T {
-        let (arrival, kept) = {
-            let mut inbox = shared.inbox();
-            let (ticket, kept) = sink(shared, &mut inbox);
-            let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
-            (Arrival { record, ticket, at }, kept)
-        };
-        state.admit(shared, arrival, effects);
+        let (record, ticket, kept) = self.store(shared, sink);
+        state.admit(shared, Arrival { record, ticket, at }, effects);
         kept
+    }
+
+    /// Fails the record, which was to be accepted.
+    fn drop_newest<T>(
+        &mut self,
+        shared: &Shared,
+        state: &mut State,
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
+        effects: &mut Effects,
+    ) -> T {
+        let (record, ticket, kept) = self.store(shared, sink);
+        state.dropped += 1;
+        state.fail(shared, ticket, DROPPED, Some(record), effects);
+        kept
+    }
+
+    fn store<T>(
+        &mut self,
+        shared: &Shared,
+        sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
+    ) -> (Stored, Ticket, T) {
+        let mut inbox = shared.inbox();
+        let (ticket, kept) = sink(shared, &mut inbox);
+        (Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory), ticket, kept)
     }
 }
 
@@ -166,8 +221,14 @@ impl State {
     /// Tells the machine of a record that it has room for.
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
-        if let Err(refused) = self.machine.produce(at, record, ticket) {
-            self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects);
+        let own = record.timeout().map(|timeout| (timeout, record.clone()));
+        match self.machine.produce(at, record, ticket) {
+            Ok(slot) => {
+                if let Some((timeout, copy)) = own {
+                    self.note_timeout(slot, at + timeout, copy, effects);
+                }
+            }
+            Err(refused) => self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects),
         }
         self.arm(at, effects);
     }

@@ -3,6 +3,8 @@
 use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent};
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
+use crate::callbacks::Ended;
+use crate::delivery::DeliveryReport;
 use crate::groups::Member;
 use crate::record::Stored;
 use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Target};
@@ -10,7 +12,7 @@ use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Targe
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
 
-const TIMED_OUT: Failure = Failure {
+pub(crate) const TIMED_OUT: Failure = Failure {
     kind: FailureKind::TimedOut,
     status: Status::NotPersisted,
     code: 0,
@@ -37,6 +39,7 @@ impl Exchange<Stored> for Shared {
                     }
                     Phase::Ending | Phase::Ended => None,
                 };
+                state.taken += u64::from(batch.is_some());
                 if batch.is_some() || state.try_rest(self) {
                     return batch;
                 }
@@ -66,6 +69,10 @@ impl Exchange<Stored> for Shared {
             if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
                 state.fail(self, ticket, QUEUE_FULL, Some(record), effects);
             }
+            state.settled += 1;
+            if let Some((_, purged)) = state.purge_after.take_if(|(after, _)| *after <= state.settled) {
+                effects.purge_backend(purged);
+            }
             // Refused records have a deadline again.
             if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
                 effects.wakers.extend(state.driver.take());
@@ -85,21 +92,33 @@ impl Exchange<Stored> for Shared {
     /// The machine learns of all reports under one lock, the deliveries without it. Between the two no flush counts as
     /// done, so that whoever awaited one finds the deliveries before it ready.
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
-        let Spare { wakers, mut delivered } = std::mem::take(&mut *self.spare());
-        let mut effects = Effects::default();
-        effects.wakers = wakers;
+        let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
+        let mut effects = Effects::reusing(wakers, callbacks);
         {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports {
+                if !state.timeouts.is_empty() {
+                    effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
+                }
                 match (state.machine.handle_report(slot), outcome) {
-                    (Some(ended), Outcome::Delivered(at)) => match ended.ticket.target() {
-                        Target::Delivery(cell) => delivered.push((cell, ended.lane.topic(), at)),
-                        Target::Group { group, index } => {
-                            let member = Member::Delivered(ended.lane.topic(), at);
-                            state.settle_member(group, index, member, &mut effects);
+                    (Some(ended), Outcome::Delivered(at)) => {
+                        let topic = ended.lane.topic();
+                        if !state.scoped.is_empty() {
+                            state.count_down(ended.lane, ended.sequence);
                         }
-                    },
+                        match ended.ticket.target() {
+                            Target::Delivery(cell) => delivered.push((cell, topic, at)),
+                            Target::Group { group, index } => {
+                                state.settle_member(group, index, Member::Delivered(topic, at), &mut effects);
+                            }
+                            Target::Callback(callback) => {
+                                let outcome = Ok(DeliveryReport::new(&self.topics, topic, at));
+                                effects.callbacks.push(Ended { callback, key: (topic, at.partition), outcome });
+                            }
+                            Target::Nobody => {}
+                        }
+                    }
                     (Some(ended), Outcome::Failed(failure, record)) => {
                         state.fail(self, ended.ticket, failure, Some(record), &mut effects);
                     }
@@ -119,12 +138,13 @@ impl Exchange<Stored> for Shared {
             state.follow_up(self, &mut effects);
         }
         self.act(&mut effects);
-        *self.spare() = Spare { wakers: std::mem::take(&mut effects.wakers), delivered };
+        let Effects { wakers, callbacks, .. } = &mut effects;
+        *self.spare() = Spare { wakers: std::mem::take(wakers), callbacks: std::mem::take(callbacks), delivered };
     }
 
     fn flushing(&self) -> bool {
         let state = self.lock();
-        !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
+        !state.flushes.is_empty() || !state.scoped.is_empty() || matches!(state.phase, Phase::Closing(_))
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {
@@ -151,6 +171,7 @@ impl Exchange<Stored> for Shared {
             effects.wakers.append(&mut state.close_wakers);
             effects.wakers.extend(state.driver.take());
         });
+        self.callbacks.end();
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use crate::delivery::{Delivery, DeliveryReport};
 use crate::entry::{Entered, Entry, to_delivery};
 use crate::error::{ProduceError, SendError};
+use crate::overflow::Patience;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::waiters::WaiterId;
@@ -19,13 +20,14 @@ pub struct Produce<'a> {
     /// Empty when the future has resolved.
     record: Record<'a>,
     place: Option<WaiterId>,
+    patience: Patience,
     resolved: bool,
 }
 
 impl<'a> Produce<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
-        Self { shared, record, place: None, resolved: false }
+        Self { shared, record, place: None, patience: Patience::default(), resolved: false }
     }
 }
 
@@ -45,7 +47,11 @@ impl Future for Produce<'_> {
         let outcome = match entered {
             Entered::Waiting(place) => {
                 this.place = Some(place);
-                return Poll::Pending;
+                if !this.patience.is_over(this.shared, cx) {
+                    return Poll::Pending;
+                }
+                this.shared.with(|state, effects| state.leave(Some(place), effects));
+                Err(ProduceError::Full(this.record.take()).into_owned())
             }
             Entered::Accepted(delivery) => Ok(delivery),
             Entered::Failed(error) => Err(error.into_owned()),

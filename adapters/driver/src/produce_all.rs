@@ -9,9 +9,10 @@ use std::vec;
 
 use crate::delivery::DeliveryReport;
 use crate::entry::{Entered, Entry};
-use crate::error::SendError;
+use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::inbox::Inbox;
+use crate::overflow::Patience;
 use crate::record::Record;
 use crate::shared::{Discard, Shared, Ticket};
 use crate::waiters::WaiterId;
@@ -35,6 +36,8 @@ pub struct ProduceAll<'a, 'r, I> {
     chunk: VecDeque<Record<'r>>,
     /// Where the first of `chunk` waits.
     place: Option<WaiterId>,
+    /// How long it may still wait.
+    patience: Patience,
     /// Where the outcomes gather, once a record was tried.
     group: Option<u32>,
     tried: usize,
@@ -57,6 +60,7 @@ where
             records: Some(records),
             chunk: VecDeque::new(),
             place: None,
+            patience: Patience::default(),
             group: None,
             tried: 0,
             accepted: 0,
@@ -76,7 +80,7 @@ where
     }
 
     /// Tries the chunk under one lock. Pending when the pool is full.
-    fn enter(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared;
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
         while let Some(record) = self.chunk.front_mut() {
@@ -89,11 +93,17 @@ where
             match entered {
                 Entered::Accepted(()) => self.accepted += 1,
                 Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
+                Entered::Waiting(place) if self.patience.is_over(shared, cx) => {
+                    shared.with(|state, effects| state.leave(Some(place), effects));
+                    let error = ProduceError::Full(record.take()).into_owned();
+                    self.refused.push_back((self.tried, error.into()));
+                }
                 Entered::Waiting(place) => {
                     self.place = Some(place);
                     return Poll::Pending;
                 }
             }
+            self.patience.reset();
             self.chunk.pop_front();
             self.tried += 1;
         }

@@ -1,18 +1,23 @@
 //! The handle that applications hold.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::Builder;
+use crate::callbacks::{Asynchronous, Synchronous};
 use crate::close::Close;
-use crate::delivery::Delivery;
-use crate::entry::Entry;
+use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
+use crate::entry::{Entry, to_delivery};
 use crate::error::ProduceError;
 use crate::flush::Flush;
 use crate::produce::{Produce, Send};
 use crate::produce_all::ProduceAll;
+use crate::produce_with::{ProduceWith, try_produce_with};
+use crate::purge::Purge;
 use crate::record::Record;
+use crate::reports::{Reporter, Reports};
 use crate::shared::Shared;
 use crate::topics::{Topic, TopicError};
 
@@ -67,7 +72,76 @@ impl AioProducer {
     pub fn try_produce<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, ProduceError<'a>> {
         let mut record = record.into();
         let entry = Entry::check(&self.shared, &mut record).map_err(|error| *error)?;
-        entry.try_enter(&self.shared).map_err(|error| *error)
+        entry.try_enter(&self.shared, to_delivery).map_err(|error| *error)
+    }
+
+    /// Gets a record accepted, and has `callback` called with its outcome: once, on the runtime, after those of earlier
+    /// records of the partition, beside those of others. It may produce, flush, or drop the producer; it should not block.
+    ///
+    /// The future waits while the pool is full, or while as many callbacks as the pool has slots wait for an outcome or
+    /// their turn. A panic of a callback is contained and counted. Callbacks whose runtime has ended are dropped.
+    ///
+    /// ```
+    /// # async fn example(producer: aioproducer_driver::AioProducer) -> Result<(), aioproducer_driver::ProduceError<'static>> {
+    /// use aioproducer_driver::Record;
+    ///
+    /// producer
+    ///     .produce_with(Record::to("orders").payload("one"), |outcome| match outcome {
+    ///         Ok(report) => println!("at {}", report.offset()),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; the callback is not called then.
+    pub fn produce_with<'a, R, F>(
+        &'a self,
+        record: R,
+        callback: F,
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'a, R, F>
+    where
+        R: Into<Record<'a>>,
+        F: FnOnce(Result<DeliveryReport, DeliveryError>) + core::marker::Send + 'static,
+    {
+        ProduceWith::new(&self.shared, record.into(), Synchronous(callback))
+    }
+
+    /// The same with a callback that returns a future, which runs to its end before the next callback of the partition.
+    /// The future is allocated.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; the callback is not called then.
+    pub fn produce_with_async<'a, R, F, T>(
+        &'a self,
+        record: R,
+        callback: F,
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'a, R, F, T>
+    where
+        R: Into<Record<'a>>,
+        F: FnOnce(Result<DeliveryReport, DeliveryError>) -> T + core::marker::Send + 'static,
+        T: Future<Output = ()> + core::marker::Send + 'static,
+    {
+        ProduceWith::new(&self.shared, record.into(), Asynchronous(callback))
+    }
+
+    /// Like [`produce_with`](Self::produce_with), if there is room at once.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; the callback is not called then.
+    pub fn try_produce_with<'a, F>(&self, record: impl Into<Record<'a>>, callback: F) -> Result<(), ProduceError<'a>>
+    where
+        F: FnOnce(Result<DeliveryReport, DeliveryError>) + core::marker::Send + 'static,
+    {
+        try_produce_with(&self.shared, &mut record.into(), Synchronous(callback))
+    }
+
+    /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
+    /// tag that comes back with the outcome. `capacity` outcomes, at least 1, may be under way or unread at a time.
+    #[must_use]
+    pub fn reports<T: core::marker::Send + 'static>(&self, capacity: usize) -> (Reporter<T>, Reports<T>) {
+        Reporter::pair(self, capacity)
     }
 
     /// Produces a record and waits for its delivery.
@@ -105,8 +179,17 @@ impl AioProducer {
         Flush::new(&self.shared)
     }
 
+    /// Gives up accepted records: `queued` ones, which were not sent yet, or those that are `in_flight`, or both. They fail
+    /// with [`FailureKind::Purged`](crate::FailureKind::Purged) and say whether they may be in the log: those of the
+    /// producer's own buffer when the future resolves, those of the backend (`rd_kafka_purge`) right after it. Records that
+    /// are produced meanwhile may be purged, too.
+    pub fn purge(&self, queued: bool, in_flight: bool) -> Purge<'_> {
+        Purge::new(&self.shared, queued, in_flight)
+    }
+
     /// Ends the producer in order: new records are refused, the others have until `within` to arrive; what did not is
-    /// returned with its status, and fails. Threads have ended when this resolves. A second close is fine.
+    /// returned with its status, and fails. Threads have ended when this resolves, and callbacks have run, as far as they
+    /// came to their end by then; a close inside a callback does not wait for callbacks. A second close is fine.
     pub fn close(&self, within: Duration) -> Close<'_> {
         Close::new(&self.shared, within)
     }
@@ -132,7 +215,10 @@ impl AioProducer {
     /// The counts of the pool.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (machine, waiters) = self.shared.with(|state, _| (state.machine.stats(), state.waiters.len()));
+        let (machine, waiters, dropped) =
+            self.shared.with(|state, _| (state.machine.stats(), state.waiters.len(), state.dropped));
+        let callbacks = &self.shared.callbacks;
+        let counts = callbacks.counts();
         Statistics {
             capacity: machine.capacity,
             in_use: machine.in_use,
@@ -143,7 +229,11 @@ impl AioProducer {
             acquired: machine.acquired,
             batches: machine.batches,
             stale_reports: machine.stale_reports,
-            waiters,
+            waiters: waiters + callbacks.pool.waiters(),
+            dropped,
+            callbacks_waiting: counts.waiting,
+            callbacks_panicked: counts.panicked,
+            callbacks_stalled: counts.stalled,
         }
     }
 }
@@ -179,6 +269,14 @@ pub struct Statistics {
     pub batches: u64,
     /// Delivery reports that named no record in flight; they were ignored.
     pub stale_reports: u64,
-    /// Tasks waiting for room in the pool.
+    /// Tasks waiting for room in the pool, for a record or its callback.
     pub waiters: usize,
+    /// Records that the [overflow policy](crate::Overflow) dropped since the start.
+    pub dropped: u64,
+    /// Callbacks whose record has ended and that have not come to their end.
+    pub callbacks_waiting: usize,
+    /// Callbacks that panicked since the start.
+    pub callbacks_panicked: u64,
+    /// How often callbacks took longer than [`callback_stall`](crate::Builder::callback_stall), since the start.
+    pub callbacks_stalled: u64,
 }

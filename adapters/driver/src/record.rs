@@ -1,6 +1,6 @@
 //! What an application produces.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, num::NonZeroU32, time::Duration};
 
 mod data;
 mod packed;
@@ -34,6 +34,9 @@ pub struct Record<'a> {
     headers: Vec<Header<'a>>,
     timestamp: i64,
     partition: i32,
+    /// In milliseconds.
+    timeout: Option<NonZeroU32>,
+    urgent: bool,
     has_key: bool,
     has_payload: bool,
     has_timestamp: bool,
@@ -52,6 +55,8 @@ impl<'a> Record<'a> {
             headers: Vec::new(),
             timestamp: 0,
             partition: 0,
+            timeout: None,
+            urgent: false,
             has_key: false,
             has_payload: false,
             has_timestamp: false,
@@ -91,6 +96,25 @@ impl<'a> Record<'a> {
     pub fn timestamp_millis(mut self, millis: i64) -> Self {
         self.timestamp = millis;
         self.has_timestamp = true;
+        self
+    }
+
+    /// Sets how long after produce this record fails if it was not delivered, in place of the producer's delivery timeout
+    /// if that is longer. Rounded up to milliseconds, at least 1, at most 49 days.
+    ///
+    /// A record that expires in the producer's own buffer is `NotPersisted`. One that the backend has by then is
+    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        self.timeout = Some(NonZeroU32::new(u32::try_from(millis).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        self
+    }
+
+    /// Lets the record, and what came before it in its lane, go without lingering in the producer.
+    #[must_use]
+    pub fn urgent(mut self) -> Self {
+        self.urgent = true;
         self
     }
 
@@ -141,6 +165,18 @@ impl<'a> Record<'a> {
         self.has_timestamp.then_some(self.timestamp)
     }
 
+    /// The record's own timeout, `None` for the producer's.
+    #[must_use]
+    pub fn get_timeout(&self) -> Option<Duration> {
+        self.timeout.map(|millis| Duration::from_millis(u64::from(millis.get())))
+    }
+
+    /// Whether the record does not linger.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// The headers, in order.
     #[must_use]
     pub fn get_headers(&self) -> &[Header<'a>] {
@@ -164,6 +200,8 @@ impl<'a> Record<'a> {
             headers: self.headers.into_iter().map(Header::into_owned).collect(),
             timestamp: self.timestamp,
             partition: self.partition,
+            timeout: self.timeout,
+            urgent: self.urgent,
             has_key: self.has_key,
             has_payload: self.has_payload,
             has_timestamp: self.has_timestamp,
@@ -207,6 +245,8 @@ impl fmt::Debug for Record<'_> {
             .field("payload", &self.has_payload.then_some(&self.payload))
             .field("timestamp_millis", &self.get_timestamp_millis())
             .field("headers", &self.get_headers())
+            .field("timeout", &self.get_timeout())
+            .field("urgent", &self.urgent)
             .finish()
     }
 }
@@ -219,6 +259,7 @@ impl PartialEq for Record<'_> {
             && self.get_payload() == other.get_payload()
             && self.get_partition() == other.get_partition()
             && self.get_timestamp_millis() == other.get_timestamp_millis()
+            && (self.timeout, self.urgent) == (other.timeout, other.urgent)
             && self.get_headers() == other.get_headers()
     }
 }
@@ -320,6 +361,6 @@ mod tests {
 
     #[test]
     fn a_record_is_cheap_to_move() {
-        assert!(size_of::<Record<'_>>() <= 128, "{}", size_of::<Record<'_>>());
+        assert!(size_of::<Record<'_>>() <= 136, "{}", size_of::<Record<'_>>());
     }
 }

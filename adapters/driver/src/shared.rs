@@ -7,17 +7,22 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Status};
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
+use crate::callbacks::{CallbackRef, Callbacks, Ended, NO_PARTITION};
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
+use crate::overflow::Overflow;
 use crate::record::Stored;
+use crate::scope::ScopedFlush;
+use crate::timeouts::Timeouts;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
 use crate::{AioProducer, Runtime, task};
@@ -25,12 +30,14 @@ use crate::{AioProducer, Runtime, task};
 /// Whom a record's outcome goes to, in one word, since every slot of the pool has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// The number of a `produce_all` plus one, or `TO_DELIVERY`.
+    /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NOBODY`, or `TO_CALLBACK` and the callback's shelf.
     kind: NonZeroU32,
     value: u32,
 }
 
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
+const TO_NOBODY: NonZeroU32 = NonZeroU32::new(u32::MAX - 1).unwrap();
+const TO_CALLBACK: u32 = 1 << 31;
 
 /// What a ticket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,10 @@ pub(crate) enum Target {
     Delivery(CellRef),
     /// A `produce_all`, and the record's place in it.
     Group { group: u32, index: u32 },
+    /// A callback.
+    Callback(CallbackRef),
+    /// The outcome was told already.
+    Nobody,
 }
 
 impl Ticket {
@@ -51,9 +62,21 @@ impl Ticket {
         Self { kind: NonZeroU32::MIN.saturating_add(group), value: index }
     }
 
+    /// Shelves are as many as an application has callbacks in its source, so there are numbers for all.
+    pub(crate) fn to_callback(callback: CallbackRef) -> Self {
+        Self { kind: NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf), value: callback.place }
+    }
+
+    /// For a record whose outcome was told before its end.
+    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0 };
+
     pub(crate) fn target(self) -> Target {
         match self.kind {
             TO_DELIVERY => Target::Delivery(CellRef::from_bits(self.value)),
+            TO_NOBODY => Target::Nobody,
+            kind if kind.get() >= TO_CALLBACK => {
+                Target::Callback(CallbackRef { shelf: kind.get() - TO_CALLBACK, place: self.value })
+            }
             kind => Target::Group { group: kind.get() - 1, index: self.value },
         }
     }
@@ -82,7 +105,18 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) waiters: Waiters,
     pub(crate) flushes: VecDeque<FlushWaiter>,
+    pub(crate) scoped: Vec<ScopedFlush>,
+    /// Records have ended of which flushes of a scope do not know.
+    pub(crate) recount: bool,
     pub(crate) next_flush: u64,
+    pub(crate) timeouts: Timeouts,
+    /// Records that the overflow policy dropped.
+    pub(crate) dropped: u64,
+    /// Hand-offs that were begun, and that have ended.
+    pub(crate) taken: u64,
+    pub(crate) settled: u64,
+    /// What is to be purged in the backend, when so many hand-offs have ended.
+    pub(crate) purge_after: Option<(u64, Purged)>,
     /// Workers that found nothing to do and were not woken since.
     pub(crate) idle_workers: usize,
     /// Workers that were woken and have not found out yet that there is nothing (more) to do.
@@ -96,21 +130,33 @@ pub(crate) struct State {
     /// What a close could not send; `None` until there is one.
     pub(crate) unsent: Option<Vec<Unsent>>,
     pub(crate) close_wakers: Vec<Waker>,
+    /// Until when a close waits, for callbacks in the end.
+    pub(crate) close_by: Instant,
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
+}
+
+/// What a purge is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Purged {
+    pub(crate) queued: bool,
+    pub(crate) in_flight: bool,
 }
 
 /// What is to be done once the lock is free.
 #[derive(Default)]
 pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
+    /// Callbacks whose records have ended.
+    pub(crate) callbacks: Vec<Ended>,
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
     workers: usize,
     /// There is one record, and nothing else.
     alone: bool,
     flush: bool,
+    purge: Purged,
     shut_down: bool,
 }
 
@@ -124,7 +170,22 @@ pub(crate) enum Discard {
 
 impl Effects {
     fn has_any(&self) -> bool {
-        self.workers > 0 || self.flush || self.shut_down || !self.wakers.is_empty()
+        self.workers > 0
+            || self.flush
+            || self.shut_down
+            || self.purge != Purged::default()
+            || !self.wakers.is_empty()
+            || !self.callbacks.is_empty()
+    }
+
+    /// Begins with lists that are empty.
+    pub(crate) fn reusing(wakers: Vec<Waker>, callbacks: Vec<Ended>) -> Self {
+        Self { wakers, callbacks, ..Self::default() }
+    }
+
+    pub(crate) fn purge_backend(&mut self, what: Purged) {
+        self.purge.queued |= what.queued;
+        self.purge.in_flight |= what.in_flight;
     }
 
     pub(crate) fn flush_backend(&mut self) {
@@ -141,6 +202,9 @@ pub(crate) struct Shared {
     pub(crate) runtime: Box<dyn Runtime>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) completions: Completions<DeliveryError, Context>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) overflow: Overflow,
+    context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
     backend: OnceLock<Arc<dyn Backend>>,
@@ -154,18 +218,37 @@ pub(crate) struct Spare {
     pub(crate) wakers: Vec<Waker>,
     /// Deliveries that are to hear of their records' end.
     pub(crate) delivered: Vec<(CellRef, TopicId, Delivered)>,
+    pub(crate) callbacks: Vec<Ended>,
+}
+
+/// Settings that are the driver's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) slots: usize,
+    pub(crate) lanes: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) callback_tasks: usize,
+    pub(crate) callback_stall: Duration,
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, slots: usize, lanes: usize, runtime: impl Runtime) -> Result<Self, LimitsError> {
+    pub(crate) fn new(limits: Limits, settings: Settings, runtime: impl Runtime) -> Result<Self, LimitsError> {
+        let Settings { slots, lanes, overflow, callback_tasks, callback_stall } = settings;
         let topics = Arc::new(Topics::new());
-        let context = Context { topics: Arc::clone(&topics) };
+        let context = Arc::new(Context { topics: Arc::clone(&topics), shared: OnceLock::new() });
         let state = State {
             machine: Producer::new(limits, Heap { slots, lanes })?,
             groups: Groups::default(),
             waiters: Waiters::new(),
             flushes: VecDeque::new(),
+            scoped: Vec::new(),
+            recount: false,
             next_flush: 0,
+            timeouts: Timeouts::default(),
+            dropped: 0,
+            taken: 0,
+            settled: 0,
+            purge_after: None,
             idle_workers: 0,
             awake_workers: 0,
             arrivals: Vec::new(),
@@ -174,6 +257,7 @@ impl Shared {
             fatal: None,
             unsent: None,
             close_wakers: Vec::new(),
+            close_by: Instant::ZERO,
             driver: None,
             armed: Instant::MAX,
         };
@@ -182,7 +266,10 @@ impl Shared {
             inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)))),
             runtime: Box::new(runtime),
             topics,
-            completions: Completions::new(Arc::new(context)),
+            completions: Completions::new(Arc::clone(&context)),
+            callbacks: Callbacks::new(slots, callback_tasks, callback_stall),
+            overflow,
+            context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
             backend: OnceLock::new(),
             spare: Mutex::new(Spare::default()),
@@ -192,8 +279,14 @@ impl Shared {
     /// Takes the running backend and starts the driver task.
     pub(crate) fn start(self: Arc<Self>, backend: Arc<dyn Backend>) -> AioProducer {
         self.backend.get_or_init(|| backend);
+        self.context.shared.get_or_init(|| Arc::downgrade(&self));
         self.runtime.spawn(Box::pin(task::Driver::new(Arc::clone(&self))));
         AioProducer::new(self)
+    }
+
+    /// Itself, to be kept by a task; `None` if it is about to go.
+    pub(crate) fn me(&self) -> Option<Arc<Self>> {
+        self.context.shared.get()?.upgrade()
     }
 
     /// The state as it is, arrivals apart.
@@ -232,11 +325,15 @@ impl Shared {
             if effects.flush {
                 backend.flush();
             }
+            if effects.purge != Purged::default() {
+                backend.purge(effects.purge.queued, effects.purge.in_flight);
+            }
             if effects.shut_down {
                 backend.shut_down();
             }
         }
         effects.wakers.drain(..).for_each(Waker::wake);
+        self.callbacks.run(self, &mut effects.callbacks);
     }
 
     pub(crate) fn spare(&self) -> MutexGuard<'_, Spare> {
@@ -273,6 +370,11 @@ impl State {
             (None, FailureKind::Purged) if self.phase == Phase::Ending => Failure { status: failure.status, ..CLOSED },
             _ => failure,
         };
+        self.recount = true;
+        let key = record.as_ref().map(|record| {
+            let lane = aioproducer_core::Record::lane(record);
+            (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
+        });
         let record = record.map(|record| {
             let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
@@ -289,6 +391,11 @@ impl State {
                 effects.discard.extend(unwanted.map(Discard::Error));
             }
             Target::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
+            Target::Callback(callback) => {
+                let key = key.unwrap_or((TopicId(0), NO_PARTITION));
+                effects.callbacks.push(Ended { callback, key, outcome: Err(error) });
+            }
+            Target::Nobody => effects.discard.push(Discard::Error(error)),
         }
     }
 
@@ -342,6 +449,9 @@ impl State {
                 break;
             }
             effects.wakers.extend(self.flushes[at].waker.take());
+        }
+        if !self.scoped.is_empty() {
+            self.wake_scoped(effects);
         }
         if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
             self.phase = Phase::Ending;

@@ -34,15 +34,24 @@ impl Driver {
         let now = shared.runtime.now();
         shared.with(|state, effects| {
             if state.phase == Phase::Ended {
-                return Next::Ended;
+                // A close that waits for callbacks does so until its deadline.
+                if state.close_by <= now || shared.callbacks.is_idle_or_tells() {
+                    state.close_by = now;
+                    effects.wakers.append(&mut state.close_wakers);
+                    return Next::Ended;
+                }
+                let before = state.driver.replace(cx.waker().clone());
+                effects.discard.extend(before.map(Discard::Waker));
+                return Next::At(state.close_by);
             }
             if state.phase == Phase::Ending && !state.give_up(shared, effects) {
                 return Next::Again;
             }
-            if !state.expire(shared, now, effects) {
+            if !state.expire(shared, now, effects) || !state.expire_own(shared, now, effects) {
                 return Next::Again;
             }
             let mut at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
+            at = at.min(state.timeouts.first().unwrap_or(Instant::MAX)).min(shared.callbacks.watch(now));
             if let Phase::Closing(deadline) = state.phase {
                 if deadline <= now {
                     state.begin_ending(shared, effects);

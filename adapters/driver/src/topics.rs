@@ -214,6 +214,14 @@ impl Topics {
         }
     }
 
+    /// The number of a topic that was seen before.
+    pub(crate) fn known(&self, topic: &TopicRef<'_>) -> Option<TopicId> {
+        match topic.topic() {
+            Some(topic) if std::ptr::eq(&*topic.topics, self) => Some(topic.id),
+            _ => self.ids.read().unwrap_or_else(PoisonError::into_inner).get(topic.name()).copied(),
+        }
+    }
+
     /// The name of topic `id`. Takes no lock.
     pub(crate) fn name(&self, id: TopicId) -> Option<&str> {
         self.names.get(id.0 as usize).map(|name| &**name)

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
 use bytes::{BufMut, Bytes};
@@ -20,8 +22,10 @@ const UNASSIGNED: i32 = -1;
 ///
 /// It is written once, where it stays until its end, and fills one cache line of the threads that it passes through;
 /// what is rare is elsewhere. Its place is used again for another record.
+#[derive(Clone)]
 pub struct Stored(Box<Body>);
 
+#[derive(Clone)]
 struct Body {
     /// The payload, and before it what `front` says.
     data: Option<Bytes>,
@@ -33,13 +37,16 @@ struct Body {
     size: u32,
 }
 
-/// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart.
+/// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart. And
+/// whether the record is urgent.
 #[derive(Clone, Copy)]
 struct Front(u32);
 
 /// What few records have.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Rare {
+    /// In milliseconds.
+    timeout: Option<NonZeroU32>,
     /// A key that is not in one piece with the payload.
     key: Option<Bytes>,
     headers: Vec<Header<'static>>,
@@ -47,7 +54,8 @@ struct Rare {
 
 impl Front {
     const PACKED: u32 = 1 << 31;
-    const NO_KEY: u32 = Self::PACKED - 1;
+    const URGENT: u32 = 1 << 30;
+    const NO_KEY: u32 = Self::URGENT - 1;
     const NONE: Self = Self(Self::NO_KEY);
 
     fn new(packed: bool, key: Option<&[u8]>) -> Self {
@@ -56,12 +64,16 @@ impl Front {
 
     /// The key's length, `None` if it is apart or null.
     fn key_len(self) -> Option<usize> {
-        let len = self.0 & !Self::PACKED;
+        let len = self.0 & Self::NO_KEY;
         (len != Self::NO_KEY).then_some(len as usize)
     }
 
     fn has_headers(self) -> bool {
         self.0 & Self::PACKED != 0
+    }
+
+    fn is_urgent(self) -> bool {
+        self.0 & Self::URGENT != 0
     }
 }
 
@@ -74,7 +86,10 @@ impl Stored {
     pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
         let Memory { arena, places } = memory;
         let mut rare = None::<Box<Rare>>;
-        let (front, data) = match one_piece(record, arena) {
+        if record.timeout.is_some() {
+            rare.get_or_insert_default().timeout = record.timeout.take();
+        }
+        let (mut front, data) = match one_piece(record, arena) {
             Some((front, data)) => {
                 record.headers.clear();
                 (front, Some(data))
@@ -90,6 +105,9 @@ impl Stored {
                 (Front::NONE, record.has_payload.then(|| own(&mut record.payload, arena)))
             }
         };
+        if record.urgent {
+            front.0 |= Front::URGENT;
+        }
         let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
         let partition = record.get_partition().unwrap_or(UNASSIGNED);
         let body = Body { data, rare, timestamp, topic, partition, front, size: size as u32 };
@@ -107,6 +125,12 @@ impl Stored {
         (self.0.data, self.0.rare) = (None, None);
     }
 
+    /// The record's own timeout.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let millis = self.0.rare.as_ref()?.timeout?;
+        Some(Duration::from_millis(u64::from(millis.get())))
+    }
+
     /// The record's topic.
     pub(crate) fn topic(&self) -> TopicId {
         self.0.topic
@@ -116,7 +140,7 @@ impl Stored {
     pub(crate) fn into_record(self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
         let Body { mut data, rare, timestamp, partition, front, .. } = *self.0;
-        let Rare { mut key, mut headers } = rare.map_or_else(Rare::default, |rare| *rare);
+        let Rare { timeout, mut key, mut headers } = rare.map_or_else(Rare::default, |rare| *rare);
         if let Some(data) = data.as_mut() {
             if front.has_headers() {
                 let block = data.split_to(Packed(data).len());
@@ -136,7 +160,7 @@ impl Stored {
         if timestamp != UNSTAMPED {
             record = record.timestamp_millis(timestamp);
         }
-        record.headers = headers;
+        (record.headers, record.timeout, record.urgent) = (headers, timeout, front.is_urgent());
         record
     }
 }
@@ -148,6 +172,10 @@ impl core::Record for Stored {
 
     fn size(&self) -> usize {
         self.0.size as usize
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.0.front.is_urgent()
     }
 }
 
@@ -355,8 +383,15 @@ mod tests {
             partition in option::of(0..100_i32),
             timestamp in option::of(0..i64::MAX),
             headers in prop::collection::vec(("[a-zäö]{0,6}", any::<bool>(), part()), 0..5),
+            (timeout, urgent) in (option::of(0..u64::MAX), any::<bool>()),
         ) {
             let mut record = Record::to("t");
+            if let Some(timeout) = timeout {
+                record = record.timeout(Duration::from_nanos(timeout));
+            }
+            if urgent {
+                record = record.urgent();
+            }
             if let Some(key) = key.data() {
                 record = record.key(key);
             }
@@ -380,6 +415,8 @@ mod tests {
             prop_assert_eq!(stored.key(), key.bytes.as_deref());
             prop_assert_eq!(stored.payload(), payload.bytes.as_deref());
             prop_assert_eq!(stored.timestamp(), timestamp);
+            prop_assert_eq!(stored.timeout(), record.get_timeout());
+            prop_assert_eq!(stored.is_urgent(), urgent);
             prop_assert_eq!(stored.lane().partition(), partition);
             prop_assert_eq!(stored.size(), record.size());
             prop_assert_eq!(stored.header_count(), headers.len());

@@ -1,0 +1,138 @@
+//! Callbacks: kept in a pool until their record's outcome is known, then run on the runtime.
+//!
+//! ```text
+//! produce_with ──▶ pool: a place for the closure          report ──▶ queue: a line for each partition
+//!                                                                      │ a runner takes a line, some outcomes at once
+//!                                                                      ▼
+//!                                                         runner: a task; calls the closures, one after the other
+//! ```
+//!
+//! A line is one runner's at a time, so callbacks of a partition run in order; lines are run in parallel. A callback that
+//! does not come to its end holds up its own line and its runner; the others find another one.
+
+mod pool;
+mod queue;
+mod runner;
+
+use std::cell::Cell;
+use std::task::Waker;
+use std::time::Duration;
+
+use aioproducer_core::{Instant, TopicId};
+
+pub(crate) use self::pool::{Acquired, Asynchronous, Callback, CallbackRef, Pool, Synchronous};
+use self::queue::Queue;
+pub(crate) use self::queue::{Call, Counts, Ended};
+pub(crate) use self::runner::Runner;
+use crate::delivery::{DeliveryError, DeliveryReport};
+use crate::shared::Shared;
+use crate::sync::{Mutex, lock};
+
+/// What a callback is called with.
+pub(crate) type Outcome = Result<DeliveryReport, DeliveryError>;
+
+/// The partition of records that ended without one.
+pub(crate) const NO_PARTITION: i32 = -1;
+
+/// The callbacks of one producer.
+pub(crate) struct Callbacks {
+    pub(crate) pool: Pool,
+    queue: Mutex<Queue>,
+    /// A runner that is busy for longer has stalled.
+    patience: Duration,
+}
+
+impl Callbacks {
+    /// `places` callbacks wait for their outcome or their turn, `runners` run at the same time, at most.
+    pub(crate) fn new(places: usize, runners: usize, patience: Duration) -> Self {
+        Self { pool: Pool::new(places), queue: Mutex::new(Queue::new(runners)), patience }
+    }
+
+    /// Has the callbacks of records that have ended run. Leaves `ended` empty.
+    pub(crate) fn run(&self, shared: &Shared, ended: &mut Vec<Ended>) {
+        if ended.is_empty() {
+            return;
+        }
+        let call = lock(&self.queue).push(ended);
+        // Without a runtime nobody can call them.
+        self.forget(ended.drain(..));
+        self.follow(shared, call);
+    }
+
+    /// Whether no callback waits for its turn or runs. If not, whoever waits for the producer's end is woken when it is so.
+    pub(crate) fn is_idle_or_tells(&self) -> bool {
+        lock(&self.queue).is_idle_or_tells()
+    }
+
+    /// Counts runners that have stalled; returns when to look again.
+    pub(crate) fn watch(&self, now: Instant) -> Instant {
+        lock(&self.queue).watch(now, self.patience)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        lock(&self.queue).counts()
+    }
+
+    fn follow(&self, shared: &Shared, call: Call) {
+        match call {
+            Call::Nobody => {}
+            Call::Wake(waker) => waker.wake(),
+            Call::Spawn(number) => {
+                if let Some(shared) = shared.me() {
+                    let runner = Runner::new(shared.clone(), number);
+                    shared.runtime.spawn(Box::pin(runner));
+                }
+            }
+        }
+    }
+
+    /// Drops callbacks that nobody will call.
+    fn forget(&self, ended: impl Iterator<Item = Ended>) {
+        let mut places = 0;
+        for Ended { callback, .. } in ended {
+            self.pool.forget(callback);
+            places += 1;
+        }
+        self.pool.give_back(places);
+    }
+
+    /// The runtime has dropped a runner: it will run no other.
+    fn halt(&self) {
+        let left = lock(&self.queue).halt();
+        self.forget(left);
+    }
+
+    /// Nothing comes any more: runners that have nothing to do end.
+    pub(crate) fn end(&self) {
+        let mut wakers = Vec::new();
+        lock(&self.queue).wake_parked(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Whose callbacks run one after the other.
+pub(crate) type Key = (TopicId, i32);
+
+thread_local! {
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside a callback. It must not wait for callbacks then.
+pub(crate) fn is_calling() -> bool {
+    CALLING.get()
+}
+
+/// Marks the thread as inside a callback, until it is dropped.
+struct Calling(bool);
+
+impl Calling {
+    fn begin() -> Self {
+        Self(CALLING.replace(true))
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        CALLING.set(self.0);
+    }
+}

@@ -1,0 +1,239 @@
+//! Places for callbacks that wait for their record's outcome.
+//!
+//! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once
+//! as many were under way at the same time nothing is allocated, whatever the closure's size.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::future::Future;
+use std::task::Waker;
+
+use crate::callbacks::{Outcome, is_calling};
+use crate::runtime::Task;
+use crate::sync::{Mutex, lock};
+use crate::waiters::{WaiterId, Waiters};
+
+/// Names a callback in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallbackRef {
+    pub(crate) shelf: u32,
+    pub(crate) place: u32,
+}
+
+/// What can be called with an outcome, once.
+pub(crate) trait Callback: Send + 'static {
+    /// Returns what is left to be awaited.
+    fn call(self, outcome: Outcome) -> Option<Task>;
+}
+
+/// A closure that is done when it returns.
+pub(crate) struct Synchronous<F>(pub(crate) F);
+
+impl<F: FnOnce(Outcome) + Send + 'static> Callback for Synchronous<F> {
+    fn call(self, outcome: Outcome) -> Option<Task> {
+        (self.0)(outcome);
+        None
+    }
+}
+
+/// A closure that returns a future.
+pub(crate) struct Asynchronous<F>(pub(crate) F);
+
+impl<F, T> Callback for Asynchronous<F>
+where
+    F: FnOnce(Outcome) -> T + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    fn call(self, outcome: Outcome) -> Option<Task> {
+        Some(Box::pin((self.0)(outcome)))
+    }
+}
+
+/// Places for callbacks of one type.
+struct Shelf<C>(Mutex<Places<C>>);
+
+struct Places<C> {
+    places: Vec<Option<C>>,
+    vacant: Vec<u32>,
+}
+
+impl<C> Shelf<C> {
+    fn put(&self, callback: C) -> u32 {
+        let places = &mut *lock(&self.0);
+        match places.vacant.pop() {
+            Some(place) => {
+                places.places[place as usize] = Some(callback);
+                place
+            }
+            None => {
+                places.places.push(Some(callback));
+                places.places.len() as u32 - 1
+            }
+        }
+    }
+
+    fn take(&self, place: u32) -> Option<C> {
+        let places = &mut *lock(&self.0);
+        let callback = places.places.get_mut(place as usize)?.take()?;
+        places.vacant.push(place);
+        Some(callback)
+    }
+}
+
+/// A shelf, whatever is on it. No method holds a lock while a callback runs or is dropped.
+trait AnyShelf: Any + Send + Sync {
+    fn call(&self, place: u32, outcome: Outcome) -> Option<Task>;
+    fn forget(&self, place: u32);
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<C: Callback> AnyShelf for Shelf<C> {
+    fn call(&self, place: u32, outcome: Outcome) -> Option<Task> {
+        self.take(place)?.call(outcome)
+    }
+
+    fn forget(&self, place: u32) {
+        drop(self.take(place));
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// All callbacks that wait. Their number is limited, so that callbacks which are slower than the deliveries slow down
+/// those who produce, and do not pile up.
+pub(crate) struct Pool {
+    shelves: boxcar::Vec<Box<dyn AnyShelf>>,
+    desk: Mutex<Desk>,
+}
+
+struct Desk {
+    shelves: HashMap<TypeId, u32>,
+    /// The type asked for last: streams of records tend to have one callback.
+    last: Option<(TypeId, u32)>,
+    /// May be below zero: callbacks that produce do not wait.
+    free: isize,
+    waiters: Waiters,
+}
+
+/// What came of asking for a place.
+pub(crate) enum Acquired {
+    Place(CallbackRef),
+    Waiting(WaiterId),
+}
+
+impl Pool {
+    pub(crate) fn new(places: usize) -> Self {
+        let free = isize::try_from(places).unwrap_or(isize::MAX);
+        let desk = Desk { shelves: HashMap::new(), last: None, free, waiters: Waiters::new() };
+        Self { shelves: boxcar::Vec::new(), desk: Mutex::new(desk) }
+    }
+
+    /// Puts `callback` into the pool, or waits in line. A callback that asks does not wait: the place it waited for might
+    /// be that of one behind it.
+    pub(crate) fn acquire<C: Callback>(
+        &self,
+        callback: &mut Option<C>,
+        waiting: Option<WaiterId>,
+        waker: Option<&Waker>,
+    ) -> Option<Acquired> {
+        // Wakers that are not needed any more are dropped without the lock.
+        let (shelf, unused) = {
+            let desk = &mut *lock(&self.desk);
+            let first = match waiting {
+                Some(waiting) => desk.waiters.is_head(waiting),
+                None => desk.waiters.is_empty(),
+            };
+            if is_calling() || (first && desk.free > 0) {
+                desk.free -= 1;
+                let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
+                (Ok(desk.shelf::<C>(&self.shelves)), unused)
+            } else {
+                let waker = waker?;
+                match waiting {
+                    Some(waiting) => (Err(waiting), desk.waiters.update(waiting, waker)),
+                    None => (Err(desk.waiters.join(0, waker)), None),
+                }
+            }
+        };
+        drop(unused);
+        match shelf {
+            Ok(shelf) => {
+                let callback = callback.take()?;
+                let place = self.shelves.get(shelf as usize)?.as_any().downcast_ref::<Shelf<C>>()?.put(callback);
+                Some(Acquired::Place(CallbackRef { shelf, place }))
+            }
+            Err(waiting) => Some(Acquired::Waiting(waiting)),
+        }
+    }
+
+    /// Calls a callback, once. What it was given is dropped if it is not there.
+    pub(crate) fn call(&self, callback: CallbackRef, outcome: Outcome) -> Option<Task> {
+        self.shelves.get(callback.shelf as usize)?.call(callback.place, outcome)
+    }
+
+    /// Drops a callback without calling it. Its place is to be given back.
+    pub(crate) fn forget(&self, callback: CallbackRef) {
+        if let Some(shelf) = self.shelves.get(callback.shelf as usize) {
+            shelf.forget(callback.place);
+        }
+    }
+
+    /// Makes places free for others.
+    pub(crate) fn give_back(&self, places: usize) {
+        if places == 0 {
+            return;
+        }
+        let mut wakers = Vec::new();
+        {
+            let desk = &mut *lock(&self.desk);
+            desk.free += places as isize;
+            desk.grant(&mut wakers);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Gives up a place in the line.
+    pub(crate) fn leave(&self, waiting: WaiterId) {
+        let mut wakers = Vec::new();
+        let unused = {
+            let desk = &mut *lock(&self.desk);
+            let unused = desk.waiters.leave(waiting);
+            desk.grant(&mut wakers);
+            unused
+        };
+        drop(unused);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        lock(&self.desk).waiters.len()
+    }
+}
+
+impl Desk {
+    fn shelf<C: Callback>(&mut self, shelves: &boxcar::Vec<Box<dyn AnyShelf>>) -> u32 {
+        let kind = TypeId::of::<C>();
+        match self.last {
+            Some((last, shelf)) if last == kind => shelf,
+            _ => {
+                let make = || shelves.push(Box::new(Shelf::<C>(Mutex::new(Places::default())))) as u32;
+                let shelf = *self.shelves.entry(kind).or_insert_with(make);
+                self.last = Some((kind, shelf));
+                shelf
+            }
+        }
+    }
+
+    fn grant(&mut self, wakers: &mut Vec<Waker>) {
+        let free = usize::try_from(self.free).unwrap_or(0);
+        self.waiters.grant(|count, _| count <= free, wakers);
+    }
+}
+
+impl<C> Default for Places<C> {
+    fn default() -> Self {
+        Self { places: Vec::new(), vacant: Vec::new() }
+    }
+}

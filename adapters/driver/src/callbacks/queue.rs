@@ -1,0 +1,235 @@
+//! Outcomes whose callbacks are to run, in lines, and the runners that run them.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+use std::time::Duration;
+
+use aioproducer_core::Instant;
+
+use super::pool::CallbackRef;
+use super::{Key, Outcome};
+
+/// Callbacks that a runner takes at once.
+const CHUNK: usize = 64;
+
+/// A callback whose turn comes.
+pub(crate) struct Ended {
+    pub(crate) callback: CallbackRef,
+    /// Its line.
+    pub(crate) key: Key,
+    pub(crate) outcome: Outcome,
+}
+
+/// What is to be done, without a lock.
+pub(crate) enum Call {
+    Nobody,
+    Wake(Waker),
+    /// A runner with this number is to be started.
+    Spawn(usize),
+}
+
+/// Counts since the start, and what there is now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) waiting: usize,
+    pub(crate) panicked: u64,
+    pub(crate) stalled: u64,
+}
+
+/// What a runner works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line(Key);
+
+#[derive(Default)]
+struct Waiting {
+    ended: VecDeque<Ended>,
+    /// A runner works on it, or it is in the list of lines that are ready.
+    engaged: bool,
+}
+
+enum Runner {
+    /// It has ended, since there was nothing to come.
+    Gone,
+    /// Woken or started, on its way to its next line.
+    Seeking,
+    Parked(Waker),
+    Busy {
+        since: Instant,
+        /// It was counted as stalled.
+        told: bool,
+    },
+}
+
+pub(super) struct Queue {
+    lines: HashMap<Key, Waiting>,
+    /// Lines with something to do that no runner has.
+    ready: VecDeque<Key>,
+    runners: Vec<Runner>,
+    most_runners: usize,
+    counts: Counts,
+    /// When the driver looks for runners that stall.
+    watched_at: Instant,
+    /// The runtime is gone.
+    halted: bool,
+    /// Somebody waits until there is nothing to do.
+    tells: bool,
+}
+
+impl Queue {
+    pub(super) fn new(most_runners: usize) -> Self {
+        Self {
+            lines: HashMap::new(),
+            ready: VecDeque::new(),
+            runners: Vec::new(),
+            most_runners,
+            counts: Counts::default(),
+            watched_at: Instant::MAX,
+            halted: false,
+            tells: false,
+        }
+    }
+
+    /// Takes what has ended, unless there is no runtime any more.
+    pub(super) fn push(&mut self, ended: &mut Vec<Ended>) -> Call {
+        if self.halted {
+            return Call::Nobody;
+        }
+        self.counts.waiting += ended.len();
+        for ended in ended.drain(..) {
+            let key = ended.key;
+            let line = self.lines.entry(key).or_default();
+            line.ended.push_back(ended);
+            if !std::mem::replace(&mut line.engaged, true) {
+                self.ready.push_back(key);
+            }
+        }
+        self.call()
+    }
+
+    /// Sees to it that a runner is on its way while a line is ready.
+    fn call(&mut self) -> Call {
+        if self.ready.is_empty() || self.runners.iter().any(|runner| matches!(runner, Runner::Seeking)) {
+            return Call::Nobody;
+        }
+        for (number, runner) in self.runners.iter_mut().enumerate() {
+            if matches!(runner, Runner::Parked(_) | Runner::Gone) {
+                return match std::mem::replace(runner, Runner::Seeking) {
+                    Runner::Parked(waker) => Call::Wake(waker),
+                    _ => Call::Spawn(number),
+                };
+            }
+        }
+        if self.runners.len() >= self.most_runners {
+            return Call::Nobody;
+        }
+        self.runners.push(Runner::Seeking);
+        Call::Spawn(self.runners.len() - 1)
+    }
+
+    /// What runner `number` does next: some of a line, in `chunk`. With no line it is parked.
+    pub(super) fn next(
+        &mut self,
+        number: usize,
+        before: Option<Line>,
+        chunk: &mut VecDeque<Ended>,
+        now: Instant,
+        waker: &Waker,
+    ) -> (Option<Line>, Call) {
+        if let Some(Line(key)) = before
+            && let Some(line) = self.lines.get_mut(&key)
+        {
+            line.engaged = !line.ended.is_empty();
+            if line.engaged {
+                self.ready.push_back(key);
+            }
+        }
+        let next = self.ready.pop_front();
+        let runner = match next {
+            Some(_) => Runner::Busy { since: now, told: false },
+            None => Runner::Parked(waker.clone()),
+        };
+        self.runners[number] = runner;
+        if let Some(line) = next.and_then(|key| self.lines.get_mut(&key)) {
+            let count = CHUNK.min(line.ended.len());
+            chunk.extend(line.ended.drain(..count));
+        }
+        (next.map(Line), self.call())
+    }
+
+    /// Callbacks have run.
+    pub(super) fn done(&mut self, count: usize, panicked: u64) {
+        self.counts.waiting = self.counts.waiting.saturating_sub(count);
+        self.counts.panicked += panicked;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.counts.waiting == 0 || self.halted
+    }
+
+    pub(super) fn is_idle_or_tells(&mut self) -> bool {
+        let idle = self.is_idle();
+        self.tells = !idle;
+        idle
+    }
+
+    /// Whether somebody is to be told that there is nothing to do (any more).
+    pub(super) fn has_to_tell(&mut self) -> bool {
+        self.is_idle() && std::mem::take(&mut self.tells)
+    }
+
+    /// Whether the driver has to look for stalls earlier than it would.
+    pub(super) fn is_to_be_watched(&mut self, now: Instant, patience: Duration) -> bool {
+        let earlier = now + patience < self.watched_at;
+        if earlier {
+            self.watched_at = now + patience;
+        }
+        earlier
+    }
+
+    pub(super) fn watch(&mut self, now: Instant, patience: Duration) -> Instant {
+        let mut next = Instant::MAX;
+        for runner in &mut self.runners {
+            match runner {
+                Runner::Busy { since, told } if !*told && *since + patience <= now => {
+                    *told = true;
+                    self.counts.stalled += 1;
+                }
+                Runner::Busy { since, told: false } => next = next.min(*since + patience),
+                Runner::Busy { .. } | Runner::Seeking | Runner::Parked(_) | Runner::Gone => {}
+            }
+        }
+        self.watched_at = next;
+        next
+    }
+
+    /// Whether a runner may end, when nothing more is to come; then the others that have nothing to do are to be woken, so
+    /// that they end, too.
+    pub(super) fn leave(&mut self, number: usize, wakers: &mut Vec<Waker>) -> bool {
+        let idle = self.is_idle();
+        if idle {
+            self.runners[number] = Runner::Gone;
+            self.wake_parked(wakers);
+        }
+        idle
+    }
+
+    pub(super) fn wake_parked(&mut self, wakers: &mut Vec<Waker>) {
+        for runner in &mut self.runners {
+            if let Runner::Parked(waker) = runner {
+                wakers.push(waker.clone());
+            }
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Takes nothing more; returns what nobody will call.
+    pub(super) fn halt(&mut self) -> impl Iterator<Item = Ended> + use<> {
+        self.halted = true;
+        self.ready.clear();
+        self.counts.waiting = 0;
+        std::mem::take(&mut self.lines).into_values().flat_map(|line| line.ended)
+    }
+}

@@ -1,0 +1,143 @@
+//! A task that runs callbacks.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::queue::{Ended, Line};
+use super::{Calling, lock};
+use crate::runtime::Task;
+use crate::shared::{Phase, Shared};
+
+/// Callbacks that one poll runs at most, before others have their turn on the thread.
+const BUDGET: usize = 128;
+
+/// Takes a line, runs some of its callbacks, takes the next; parks when there is none.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    number: usize,
+    line: Option<Line>,
+    /// What was taken of the line.
+    chunk: VecDeque<Ended>,
+    /// What an asynchronous callback has still to do.
+    current: Option<Task>,
+    /// Callbacks that have come to their end since the queue was last told, and those of them that panicked.
+    done: usize,
+    panicked: u64,
+    ended: bool,
+}
+
+impl Runner {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
+        Self { shared, number, line: None, chunk: VecDeque::new(), current: None, done: 0, panicked: 0, ended: false }
+    }
+
+    /// Goes on to the next line; false if there is none for now.
+    fn turn(&mut self, cx: &Context<'_>) -> bool {
+        let shared = &self.shared;
+        let callbacks = &shared.callbacks;
+        let now = shared.runtime.now();
+        let (call, tells, watched) = {
+            let queue = &mut *lock(&callbacks.queue);
+            queue.done(std::mem::take(&mut self.done), std::mem::take(&mut self.panicked));
+            let call;
+            (self.line, call) = queue.next(self.number, self.line.take(), &mut self.chunk, now, cx.waker());
+            let watched = self.line.is_some() && queue.is_to_be_watched(now, callbacks.patience);
+            (call, queue.has_to_tell(), watched)
+        };
+        // Whoever waits for a place may have it while these run: they do not pile up any more.
+        callbacks.pool.give_back(self.chunk.len());
+        callbacks.follow(shared, call);
+        if tells || watched {
+            shared.with(|state, effects| {
+                effects.wakers.extend(state.driver.take());
+                if tells {
+                    effects.wakers.append(&mut state.close_wakers);
+                }
+            });
+        }
+        self.line.is_some()
+    }
+
+    /// Whether nothing is left, and nothing comes any more.
+    fn is_done(&self) -> bool {
+        if self.shared.lock().phase != Phase::Ended {
+            return false;
+        }
+        let mut wakers = Vec::new();
+        let done = lock(&self.shared.callbacks.queue).leave(self.number, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        done
+    }
+
+    /// Runs a step of a callback; what it returns is what is left of it.
+    fn step(&mut self, step: impl FnOnce(&Shared) -> Option<Task>) {
+        let shared = &self.shared;
+        let outcome = {
+            let _calling = Calling::begin();
+            catch_unwind(AssertUnwindSafe(|| step(shared)))
+        };
+        self.current = match outcome {
+            Ok(rest) => rest,
+            Err(panic) => {
+                self.panicked += 1;
+                discard(panic);
+                None
+            }
+        };
+        self.done += usize::from(self.current.is_none());
+    }
+}
+
+/// Drops what a panic carried, which may panic, too.
+fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+}
+
+impl Future for Runner {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..BUDGET {
+            if let Some(mut current) = this.current.take() {
+                this.step(|_| match current.as_mut().poll(cx) {
+                    Poll::Pending => Some(current),
+                    Poll::Ready(()) => {
+                        drop(current);
+                        None
+                    }
+                });
+                if this.current.is_some() {
+                    return Poll::Pending;
+                }
+            } else if let Some(Ended { callback, outcome, .. }) = this.chunk.pop_front() {
+                this.step(|shared| shared.callbacks.pool.call(callback, outcome));
+            } else if !this.turn(cx) {
+                this.ended = this.is_done();
+                return if this.ended { Poll::Ready(()) } else { Poll::Pending };
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // Their places were given back when they were taken from the line.
+        let taken = std::mem::take(&mut self.chunk);
+        taken.into_iter().for_each(|ended| self.shared.callbacks.pool.forget(ended.callback));
+        self.shared.callbacks.halt();
+        self.shared.with(|state, effects| effects.wakers.append(&mut state.close_wakers));
+    }
+}

@@ -1,0 +1,85 @@
+//! What happens to a record that finds the pool full.
+
+use std::fmt;
+use std::task::Context;
+use std::time::Duration;
+
+use aioproducer_core::Lane;
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+
+use crate::runtime::Task;
+use crate::shared::{Effects, Shared, State};
+
+/// What becomes of a record that finds no room in the pool, or others waiting for it.
+///
+/// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It waits, first come, first served.
+    #[default]
+    Wait,
+    /// It waits for so long at most, then it is [`ProduceError::Full`](crate::ProduceError::Full).
+    WaitFor(Duration),
+    /// It is `Full` at once.
+    Fail,
+    /// The oldest record of the lane that has waited longest fails with [`FailureKind::Dropped`], `NotPersisted`, and so
+    /// on until there is room. Records that were handed to the backend are not dropped: if all were, it is as
+    /// [`Overflow::DropNewest`].
+    DropOldest,
+    /// It is accepted and fails at once with [`FailureKind::Dropped`], `NotPersisted`: whoever gets its outcome gets the
+    /// record back.
+    DropNewest,
+}
+
+/// Records that make way for one, at most: neither a lock nor a runtime's thread is held for long.
+const EVICTED: usize = 64;
+
+/// The failure of a record that was dropped because the pool was full.
+pub(crate) const DROPPED: Failure = Failure {
+    kind: FailureKind::Dropped,
+    status: Status::NotPersisted,
+    code: 0,
+    reason: "the pool was full, and the overflow policy is to drop records",
+};
+
+impl State {
+    /// Fails records that were not handed off until there is room for one more; whether there is.
+    pub(crate) fn make_room(&mut self, shared: &Shared, lane: Lane, size: usize, effects: &mut Effects) -> bool {
+        for _ in 0..EVICTED {
+            if self.machine.has_room(lane, size) {
+                return true;
+            }
+            let Some((record, ticket)) = self.machine.poll_drained() else { return false };
+            self.dropped += 1;
+            self.fail(shared, ticket, DROPPED, Some(record), effects);
+        }
+        self.machine.has_room(lane, size)
+    }
+}
+
+/// How long a record may still wait for room.
+#[derive(Default)]
+pub(crate) struct Patience {
+    timer: Option<Task>,
+}
+
+impl Patience {
+    /// Whether a record that waits has waited for long enough. To be asked each time that it waits on.
+    pub(crate) fn is_over(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+        let Overflow::WaitFor(limit) = shared.overflow else { return false };
+        let timer = self.timer.get_or_insert_with(|| shared.runtime.sleep_until(shared.runtime.now() + limit));
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// The record waits no more.
+    pub(crate) fn reset(&mut self) {
+        self.timer = None;
+    }
+}
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patience").field("armed", &self.timer.is_some()).finish()
+    }
+}

@@ -1,0 +1,152 @@
+//! Producing with a callback.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::callbacks::{Acquired, Callback, CallbackRef};
+use crate::entry::{Entered, Entry};
+use crate::error::ProduceError;
+use crate::inbox::Inbox;
+use crate::overflow::Patience;
+use crate::record::Record;
+use crate::shared::{Shared, Ticket};
+use crate::waiters::WaiterId;
+
+/// The future of [`AioProducer::produce_with`](crate::AioProducer::produce_with) and of its asynchronous sister.
+pub(crate) struct ProduceWith<'a, C> {
+    shared: &'a Shared,
+    record: Record<'a>,
+    step: Step<C>,
+    patience: Patience,
+}
+
+/// How far the record has come.
+enum Step<C> {
+    /// The callback has no place in the pool yet.
+    Callback(C, Option<WaiterId>),
+    /// The record has no slot yet.
+    Record(CallbackRef, Option<WaiterId>),
+    Resolved,
+}
+
+/// The callback is moved, never pinned.
+impl<C> Unpin for ProduceWith<'_, C> {}
+
+impl<'a, C> ProduceWith<'a, C> {
+    pub(crate) fn new(shared: &'a Shared, record: Record<'a>, callback: C) -> Self {
+        Self { shared, record, step: Step::Callback(callback, None), patience: Patience::default() }
+    }
+}
+
+impl<C: Callback> ProduceWith<'_, C> {
+    /// Gives the callback a place.
+    fn place(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Step::Callback(..) = self.step else { return Poll::Ready(()) };
+        let Step::Callback(callback, waiting) = std::mem::replace(&mut self.step, Step::Resolved) else {
+            return Poll::Ready(());
+        };
+        let mut callback = Some(callback);
+        match (self.shared.callbacks.pool.acquire(&mut callback, waiting, Some(cx.waker())), callback) {
+            (Some(Acquired::Place(place)), _) => self.step = Step::Record(place, None),
+            (Some(Acquired::Waiting(waiting)), Some(callback)) => {
+                self.step = Step::Callback(callback, Some(waiting));
+                return Poll::Pending;
+            }
+            (Some(Acquired::Waiting(_)) | None, _) => {}
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<C: Callback> Future for ProduceWith<'_, C> {
+    type Output = Result<(), ProduceError<'static>>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        assert!(!matches!(this.step, Step::Resolved), "`ProduceWith` polled after it was ready");
+        let shared = this.shared;
+        if this.place(cx).is_pending() {
+            return this.wait(cx);
+        }
+        let Step::Record(callback, waiting) = this.step else { return Poll::Pending };
+        let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
+        let entered = match Entry::check(shared, &mut this.record) {
+            Ok(entry) => entry.enter(shared, sink, waiting, cx.waker()),
+            Err(error) => Entered::Failed(error),
+        };
+        match entered {
+            Entered::Accepted(()) => {
+                this.step = Step::Resolved;
+                Poll::Ready(Ok(()))
+            }
+            Entered::Waiting(waiting) => {
+                this.step = Step::Record(callback, Some(waiting));
+                this.wait(cx)
+            }
+            Entered::Failed(error) => {
+                this.step = Step::Record(callback, None);
+                this.give_up();
+                Poll::Ready(Err(error.into_owned()))
+            }
+        }
+    }
+}
+
+impl<C> ProduceWith<'_, C> {
+    /// Waits on, unless the overflow policy says that it was long enough.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
+        if !self.patience.is_over(self.shared, cx) {
+            return Poll::Pending;
+        }
+        self.give_up();
+        Poll::Ready(Err(ProduceError::Full(self.record.take()).into_owned()))
+    }
+
+    /// Gives up what a record that is not accepted has taken. Its callback is dropped and never called.
+    fn give_up(&mut self) {
+        let shared = self.shared;
+        match std::mem::replace(&mut self.step, Step::Resolved) {
+            Step::Callback(_, waiting) => {
+                if let Some(waiting) = waiting {
+                    shared.callbacks.pool.leave(waiting);
+                }
+            }
+            Step::Record(callback, waiting) => {
+                if waiting.is_some() {
+                    shared.with(|state, effects| state.leave(waiting, effects));
+                }
+                shared.callbacks.pool.forget(callback);
+                shared.callbacks.pool.give_back(1);
+            }
+            Step::Resolved => {}
+        }
+    }
+}
+
+impl<C> Drop for ProduceWith<'_, C> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// What [`AioProducer::try_produce_with`](crate::AioProducer::try_produce_with) does.
+pub(crate) fn try_produce_with<'a, C: Callback>(
+    shared: &Shared,
+    record: &mut Record<'a>,
+    callback: C,
+) -> Result<(), ProduceError<'a>> {
+    let entry = Entry::check(shared, record).map_err(|error| *error)?;
+    let mut callback = Some(callback);
+    let Some(Acquired::Place(place)) = shared.callbacks.pool.acquire(&mut callback, None, None) else {
+        return Err(ProduceError::Full(record.take()));
+    };
+    let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(place), ());
+    entry.try_enter(shared, sink).map_err(|error| {
+        shared.callbacks.pool.forget(place);
+        shared.callbacks.pool.give_back(1);
+        *error
+    })
+}

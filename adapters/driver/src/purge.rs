@@ -1,0 +1,95 @@
+//! Giving up what was accepted.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+
+use crate::record::Stored;
+use crate::shared::{Phase, Purged, Shared, State, Ticket};
+
+/// Records that one poll fails at most.
+const BUDGET: usize = 32;
+
+const PURGED: Failure = Failure {
+    kind: FailureKind::Purged,
+    status: Status::NotPersisted,
+    code: 0,
+    reason: "the record was purged before it was handed off",
+};
+
+/// The future of [`AioProducer::purge`](crate::AioProducer::purge). Dropped early, some records may have been purged.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Purge<'a> {
+    shared: &'a Shared,
+    queued: bool,
+    in_flight: bool,
+    /// How many buffered records are still to be looked at, once it began.
+    left: Option<usize>,
+}
+
+impl<'a> Purge<'a> {
+    pub(crate) fn new(shared: &'a Shared, queued: bool, in_flight: bool) -> Self {
+        Self { shared, queued, in_flight, left: None }
+    }
+}
+
+impl Future for Purge<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let shared = this.shared;
+        let done = shared.with(|state, effects| {
+            if matches!(state.phase, Phase::Ending | Phase::Ended) {
+                return true;
+            }
+            let left = this.left.get_or_insert_with(|| if this.queued { state.machine.stats().buffered } else { 0 });
+            for _ in 0..BUDGET.min(*left) {
+                let Some((record, ticket)) = state.take_buffered() else {
+                    *left = 0;
+                    break;
+                };
+                *left -= 1;
+                state.fail(shared, ticket, PURGED, Some(record), effects);
+            }
+            if *left > 0 {
+                return false;
+            }
+            let purged = Purged { queued: this.queued, in_flight: this.in_flight };
+            if state.taken == state.settled {
+                effects.purge_backend(purged);
+            } else {
+                // What is on its way to the backend now is to be purged, too.
+                state.purge_after = Some((state.taken, purged));
+            }
+            true
+        });
+        if done {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl State {
+    /// Takes a record that was not handed off, also from a lane whose batch is out.
+    fn take_buffered(&mut self) -> Option<(Stored, Ticket)> {
+        self.machine.poll_drained().or_else(|| {
+            let slot = self.machine.find_buffered(|_| true)?;
+            self.machine.retract(slot).ok()
+        })
+    }
+}
+
+impl fmt::Debug for Purge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purge")
+            .field("queued", &self.queued)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}

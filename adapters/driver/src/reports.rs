@@ -1,0 +1,230 @@
+//! Delivery reports as a stream, for one loop that looks after many records.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use crate::AioProducer;
+use crate::callbacks::Outcome;
+use crate::error::ProduceError;
+use crate::record::Record;
+use crate::sync::{Mutex, lock};
+use crate::waiters::{WaiterId, Waiters};
+
+/// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
+pub struct Reporter<T> {
+    producer: AioProducer,
+    channel: Arc<Channel<T>>,
+}
+
+/// The outcomes of a [`Reporter`]'s records, each with the tag that was given with the record. Those of a partition are in
+/// order. It ends when all reporters are gone and every outcome was read. Dropped early, the records go their way.
+#[must_use = "streams do nothing unless polled"]
+pub struct Reports<T> {
+    channel: Arc<Channel<T>>,
+}
+
+impl<T: Send + 'static> Reporter<T> {
+    pub(crate) fn pair(producer: &AioProducer, capacity: usize) -> (Self, Reports<T>) {
+        let state = State {
+            reports: VecDeque::new(),
+            free: capacity.max(1),
+            waiters: Waiters::new(),
+            outstanding: 0,
+            reporters: 1,
+            reader: None,
+            abandoned: false,
+        };
+        let channel = Arc::new(Channel(Mutex::new(state)));
+        (Self { producer: producer.clone(), channel: Arc::clone(&channel) }, Reports { channel })
+    }
+
+    /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
+    /// under way or unread.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
+    pub async fn produce<'a>(&'a self, record: impl Into<Record<'a>>, tag: T) -> Result<(), ProduceError<'static>> {
+        let place = Acquire { channel: &self.channel, waiting: None }.await;
+        self.producer.produce_with(record, move |outcome| place.fill(tag, outcome)).await
+    }
+}
+
+impl<T> Clone for Reporter<T> {
+    fn clone(&self) -> Self {
+        lock(&self.channel.0).reporters += 1;
+        Self { producer: self.producer.clone(), channel: Arc::clone(&self.channel) }
+    }
+}
+
+impl<T> Drop for Reporter<T> {
+    fn drop(&mut self) {
+        self.channel.change(|state, _| state.reporters -= 1);
+    }
+}
+
+impl<T> Stream for Reports<T> {
+    type Item = (T, Outcome);
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let (polled, before) = self.channel.change(|state, wakers| match state.reports.pop_front() {
+            Some(report) => {
+                state.give_back(wakers);
+                (Poll::Ready(Some(report)), None)
+            }
+            None if state.is_over() => (Poll::Ready(None), None),
+            None => (Poll::Pending, state.reader.replace(cx.waker().clone())),
+        });
+        drop(before);
+        polled
+    }
+}
+
+impl<T> Drop for Reports<T> {
+    fn drop(&mut self) {
+        let unread = self.channel.change(|state, wakers| {
+            state.abandoned = true;
+            let unread = std::mem::take(&mut state.reports);
+            (0..unread.len()).for_each(|_| state.give_back(wakers));
+            unread
+        });
+        drop(unread);
+    }
+}
+
+struct Channel<T>(Mutex<State<T>>);
+
+struct State<T> {
+    reports: VecDeque<(T, Outcome)>,
+    /// Records that may still be produced before some reports are read.
+    free: usize,
+    waiters: Waiters,
+    /// Places that are taken and not filled.
+    outstanding: usize,
+    reporters: usize,
+    reader: Option<Waker>,
+    /// Nobody reads.
+    abandoned: bool,
+}
+
+impl<T> State<T> {
+    fn is_over(&self) -> bool {
+        self.reporters == 0 && self.outstanding == 0
+    }
+
+    /// There is room for one more.
+    fn give_back(&mut self, wakers: &mut Vec<Waker>) {
+        self.free += 1;
+        let free = self.free;
+        self.waiters.grant(|count, _| count <= free, wakers);
+    }
+}
+
+impl<T> Channel<T> {
+    /// Changes the state, and without the lock wakes whom it concerns.
+    fn change<A>(&self, change: impl FnOnce(&mut State<T>, &mut Vec<Waker>) -> A) -> A {
+        let mut wakers = Vec::new();
+        let answer = {
+            let state = &mut *lock(&self.0);
+            let answer = change(state, &mut wakers);
+            if state.is_over() || !state.reports.is_empty() {
+                wakers.extend(state.reader.take());
+            }
+            answer
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        answer
+    }
+}
+
+/// Waits for a place in the stream.
+struct Acquire<'a, T> {
+    channel: &'a Arc<Channel<T>>,
+    waiting: Option<WaiterId>,
+}
+
+impl<T> Future for Acquire<'_, T> {
+    type Output = Place<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Place<T>> {
+        let waiting = self.waiting;
+        let (acquired, unused) = self.channel.change(|state, _| {
+            let first = waiting.map_or(state.waiters.is_empty(), |waiting| state.waiters.is_head(waiting));
+            if first && state.free > 0 {
+                state.free -= 1;
+                state.outstanding += 1;
+                return (Ok(()), waiting.and_then(|waiting| state.waiters.leave(waiting)));
+            }
+            match waiting {
+                Some(waiting) => (Err(waiting), state.waiters.update(waiting, cx.waker())),
+                None => (Err(state.waiters.join(0, cx.waker())), None),
+            }
+        });
+        drop(unused);
+        self.waiting = acquired.err();
+        match self.waiting {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Place(Some(Arc::clone(self.channel)))),
+        }
+    }
+}
+
+impl<T> Drop for Acquire<'_, T> {
+    fn drop(&mut self) {
+        let Some(waiting) = self.waiting else { return };
+        let unused = self.channel.change(|state, wakers| {
+            let unused = state.waiters.leave(waiting);
+            let free = state.free;
+            state.waiters.grant(|count, _| count <= free, wakers);
+            unused
+        });
+        drop(unused);
+    }
+}
+
+/// A place in the stream for one outcome. Dropped, it is given back.
+struct Place<T>(Option<Arc<Channel<T>>>);
+
+impl<T> Place<T> {
+    fn fill(mut self, tag: T, outcome: Outcome) {
+        let Some(channel) = self.0.take() else { return };
+        let unread = channel.change(|state, wakers| {
+            state.outstanding -= 1;
+            if state.abandoned {
+                state.give_back(wakers);
+                return Some((tag, outcome));
+            }
+            state.reports.push_back((tag, outcome));
+            None
+        });
+        drop(unread);
+    }
+}
+
+impl<T> Drop for Place<T> {
+    fn drop(&mut self) {
+        if let Some(channel) = self.0.take() {
+            channel.change(|state, wakers| {
+                state.outstanding -= 1;
+                state.give_back(wakers);
+            });
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reporter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Reports<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reports").field("unread", &lock(&self.channel.0).reports.len()).finish_non_exhaustive()
+    }
+}

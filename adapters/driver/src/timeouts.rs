@@ -1,0 +1,101 @@
+//! Records with a timeout of their own.
+//!
+//! The machine and the backend know one delivery timeout. A record with a shorter one is looked after here: its outcome is
+//! told when its own time is over, wherever it is by then. If the backend has it, a copy, which shares its bytes, goes back
+//! to the caller, and the slot stays taken until the backend is done with the record.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aioproducer_core::backend::{Failure, Status};
+use aioproducer_core::{Instant, RetractError, SlotId};
+
+use crate::exchange::TIMED_OUT;
+use crate::record::Stored;
+use crate::shared::{Discard, Effects, Shared, State, Ticket};
+
+/// Records that one call fails at most.
+const BUDGET: usize = 16;
+
+const LATE: Failure = Failure {
+    status: Status::PossiblyPersisted,
+    reason: "the record's own timeout passed while the backend was about to deliver it",
+    ..TIMED_OUT
+};
+
+/// Which records have a timeout of their own, by time and by slot.
+#[derive(Default)]
+pub(crate) struct Timeouts {
+    copies: BTreeMap<(Instant, SlotId), Stored>,
+    times: HashMap<SlotId, Instant>,
+}
+
+impl Timeouts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// When the first of them is over.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        self.copies.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Forgets a record that has ended.
+    pub(crate) fn remove(&mut self, slot: SlotId) -> Option<Stored> {
+        let at = self.times.remove(&slot)?;
+        self.copies.remove(&(at, slot))
+    }
+
+    fn insert(&mut self, slot: SlotId, at: Instant, copy: Stored) {
+        self.times.insert(slot, at);
+        self.copies.insert((at, slot), copy);
+    }
+
+    /// Forgets the records that are not in use any more.
+    fn retain(&mut self, mut lives: impl FnMut(SlotId) -> bool) -> Vec<Stored> {
+        let gone: Vec<SlotId> = self.times.keys().copied().filter(|slot| !lives(*slot)).collect();
+        gone.into_iter().filter_map(|slot| self.remove(slot)).collect()
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Stored)> {
+        let ((_, slot), copy) = self.copies.first_entry().filter(|entry| entry.key().0 <= now)?.remove_entry();
+        self.times.remove(&slot);
+        Some((slot, copy))
+    }
+}
+
+impl State {
+    /// Looks after a record's own timeout, which is over at `at`.
+    pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, copy: Stored, effects: &mut Effects) {
+        // Records that failed are forgotten late: there may be as many of them as of living ones.
+        if self.timeouts.times.len() >= 2 * self.machine.stats().capacity {
+            let machine = &mut self.machine;
+            let gone = self.timeouts.retain(|slot| machine.ticket_mut(slot).is_some());
+            effects.discard.extend(gone.into_iter().map(Discard::Record));
+        }
+        self.timeouts.insert(slot, at, copy);
+        if at < self.armed {
+            effects.wakers.extend(self.driver.take());
+        }
+    }
+
+    /// Fails records whose own timeout is over; false if there may be more of them.
+    pub(crate) fn expire_own(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
+        for _ in 0..BUDGET {
+            let Some((slot, copy)) = self.timeouts.pop_due(now) else { return true };
+            match self.machine.retract(slot) {
+                Ok((record, ticket)) => {
+                    effects.discard.push(Discard::Record(copy));
+                    self.fail(shared, ticket, TIMED_OUT, Some(record), effects);
+                }
+                Err(RetractError::HandedOff) => {
+                    if let Some(ticket) = self.machine.ticket_mut(slot) {
+                        let ticket = std::mem::replace(ticket, Ticket::NOBODY);
+                        self.fail(shared, ticket, LATE, Some(copy), effects);
+                    }
+                }
+                Err(_) => effects.discard.push(Discard::Record(copy)),
+            }
+        }
+        false
+    }
+}
