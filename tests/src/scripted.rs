@@ -30,6 +30,7 @@ struct Inner {
     woken: (Sender<()>, Receiver<()>),
     wakes: AtomicUsize,
     flushes: AtomicUsize,
+    purges: Mutex<Vec<(bool, bool)>>,
     shut_downs: AtomicUsize,
     stays_up: AtomicBool,
     offsets: Mutex<BTreeMap<(String, i32), i64>>,
@@ -201,6 +202,7 @@ impl Script {
             woken: channel::unbounded(),
             wakes: AtomicUsize::new(0),
             flushes: AtomicUsize::new(0),
+            purges: Mutex::default(),
             shut_downs: AtomicUsize::new(0),
             stays_up: AtomicBool::new(false),
             offsets: Mutex::default(),
@@ -294,6 +296,12 @@ impl Script {
     #[must_use]
     pub fn flushes(&self) -> usize {
         self.0.flushes.load(Ordering::SeqCst)
+    }
+
+    /// What purges were asked for: of queued records, of those in flight.
+    #[must_use]
+    pub fn purges(&self) -> Vec<(bool, bool)> {
+        lock(&self.0.purges).clone()
     }
 
     /// How often the end was asked for.
@@ -401,7 +409,9 @@ impl Backend for ScriptedBackend {
         self.0.flushes.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn purge(&self, _queued: bool, _in_flight: bool) {}
+    fn purge(&self, queued: bool, in_flight: bool) {
+        lock(&self.0.purges).push((queued, in_flight));
+    }
 
     fn shut_down(&self) {
         self.0.shut_downs.fetch_add(1, Ordering::SeqCst);

@@ -39,23 +39,26 @@ impl<'a, C> ProduceWith<'a, C> {
     }
 }
 
-impl<C: Callback> ProduceWith<'_, C> {
-    /// Gives the callback a place.
-    fn place(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Step::Callback(..) = self.step else { return Poll::Ready(()) };
-        let Step::Callback(callback, waiting) = std::mem::replace(&mut self.step, Step::Resolved) else {
-            return Poll::Ready(());
-        };
-        let mut callback = Some(callback);
-        match (self.shared.callbacks.pool.acquire(&mut callback, waiting, Some(cx.waker())), callback) {
-            (Some(Acquired::Place(place)), _) => self.step = Step::Record(place, None),
-            (Some(Acquired::Waiting(waiting)), Some(callback)) => {
-                self.step = Step::Callback(callback, Some(waiting));
-                return Poll::Pending;
+impl<C: Callback> Step<C> {
+    /// Gives the callback a place, if it has none; `None` while it waits for one. Else it says where the record waits.
+    fn place(&mut self, shared: &Shared, cx: &Context<'_>) -> Option<(CallbackRef, Option<WaiterId>)> {
+        match std::mem::replace(self, Self::Resolved) {
+            Self::Callback(callback, waiting) => {
+                let mut callback = Some(callback);
+                match (shared.callbacks.pool.acquire(&mut callback, waiting, Some(cx.waker())), callback) {
+                    (Some(Acquired::Place(place)), _) => *self = Self::Record(place, None),
+                    (Some(Acquired::Waiting(waiting)), Some(callback)) => {
+                        *self = Self::Callback(callback, Some(waiting));
+                    }
+                    (Some(Acquired::Waiting(_)) | None, _) => {}
+                }
             }
-            (Some(Acquired::Waiting(_)) | None, _) => {}
+            other => *self = other,
         }
-        Poll::Ready(())
+        match self {
+            Self::Record(place, waiting) => Some((*place, *waiting)),
+            Self::Callback(..) | Self::Resolved => None,
+        }
     }
 }
 
@@ -68,16 +71,16 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
         let this = &mut *self;
         assert!(!matches!(this.step, Step::Resolved), "`ProduceWith` polled after it was ready");
         let shared = this.shared;
-        if this.place(cx).is_pending() {
-            return this.wait(cx);
-        }
-        let Step::Record(callback, waiting) = this.step else { return Poll::Pending };
-        let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
-        let entered = match Entry::check(shared, &mut this.record) {
-            Ok(entry) => entry.enter(shared, sink, waiting, cx.waker()),
-            Err(error) => Entered::Failed(error),
+        let entry = match Entry::check(shared, &mut this.record) {
+            Ok(entry) => entry,
+            Err(error) => {
+                this.give_up();
+                return Poll::Ready(Err(error.into_owned()));
+            }
         };
-        match entered {
+        let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait(cx) };
+        let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
+        match entry.enter(shared, sink, waiting, cx.waker()) {
             Entered::Accepted(()) => {
                 this.step = Step::Resolved;
                 Poll::Ready(Ok(()))

@@ -13,7 +13,7 @@ use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Status
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
-use crate::callbacks::{CallbackRef, Callbacks, Ended, NO_PARTITION};
+use crate::callbacks::{Call, CallbackRef, Callbacks, Ended, NO_PARTITION};
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
@@ -150,6 +150,7 @@ pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
     /// Callbacks whose records have ended.
     pub(crate) callbacks: Vec<Ended>,
+    call: Call,
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
     workers: usize,
@@ -176,6 +177,7 @@ impl Effects {
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
             || !self.callbacks.is_empty()
+            || !matches!(self.call, Call::Nobody)
     }
 
     /// Begins with lists that are empty.
@@ -333,7 +335,10 @@ impl Shared {
             }
         }
         effects.wakers.drain(..).for_each(Waker::wake);
-        self.callbacks.run(self, &mut effects.callbacks);
+        self.callbacks.follow(self, std::mem::take(&mut effects.call));
+        if !effects.callbacks.is_empty() {
+            self.callbacks.forget(effects.callbacks.drain(..));
+        }
     }
 
     pub(crate) fn spare(&self) -> MutexGuard<'_, Spare> {
@@ -430,6 +435,9 @@ impl State {
 
     /// What changed for others because the machine changed.
     pub(crate) fn follow_up(&mut self, shared: &Shared, effects: &mut Effects) {
+        if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks) {
+            effects.call = call;
+        }
         if self.idle_workers > 0 && self.machine.has_batch() {
             self.idle_workers -= 1;
             self.awake_workers += 1;

@@ -48,15 +48,10 @@ impl Callbacks {
         Self { pool: Pool::new(places), queue: Mutex::new(Queue::new(runners)), patience }
     }
 
-    /// Has the callbacks of records that have ended run. Leaves `ended` empty.
-    pub(crate) fn run(&self, shared: &Shared, ended: &mut Vec<Ended>) {
-        if ended.is_empty() {
-            return;
-        }
-        let call = lock(&self.queue).push(ended);
-        // Without a runtime nobody can call them.
-        self.forget(ended.drain(..));
-        self.follow(shared, call);
+    /// Has the callbacks of records that have ended wait for their turn, under the producer's lock: so nobody takes the
+    /// producer for done before they have. What is left of `ended` nobody will call, for want of a runtime.
+    pub(crate) fn push(&self, ended: &mut Vec<Ended>) -> Call {
+        if ended.is_empty() { Call::Nobody } else { lock(&self.queue).push(ended) }
     }
 
     /// Whether no callback waits for its turn or runs. If not, whoever waits for the producer's end is woken when it is so.
@@ -73,7 +68,8 @@ impl Callbacks {
         lock(&self.queue).counts()
     }
 
-    fn follow(&self, shared: &Shared, call: Call) {
+    /// Does what [`Callbacks::push`] asks for, without a lock.
+    pub(crate) fn follow(&self, shared: &Shared, call: Call) {
         match call {
             Call::Nobody => {}
             Call::Wake(waker) => waker.wake(),
@@ -87,7 +83,7 @@ impl Callbacks {
     }
 
     /// Drops callbacks that nobody will call.
-    fn forget(&self, ended: impl Iterator<Item = Ended>) {
+    pub(crate) fn forget(&self, ended: impl Iterator<Item = Ended>) {
         let mut places = 0;
         for Ended { callback, .. } in ended {
             self.pool.forget(callback);

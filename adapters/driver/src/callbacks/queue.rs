@@ -21,7 +21,9 @@ pub(crate) struct Ended {
 }
 
 /// What is to be done, without a lock.
+#[derive(Default)]
 pub(crate) enum Call {
+    #[default]
     Nobody,
     Wake(Waker),
     /// A runner with this number is to be started.
