@@ -36,9 +36,12 @@ fn numbered(number: usize) -> Record<'static> {
     Record::to("t").partition(0).payload(number.to_string())
 }
 
+/// A record's number, and its offset or why it failed.
+type Called = (usize, Result<i64, FailureKind>);
+
 /// What callbacks have been called with, in the order of the calls.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<(usize, Result<i64, FailureKind>)>>>);
+struct Calls(Arc<Mutex<Vec<Called>>>);
 
 impl Calls {
     fn note(&self, number: usize, outcome: &Outcome) {
@@ -51,7 +54,7 @@ impl Calls {
         move |outcome| calls.note(number, &outcome)
     }
 
-    fn all(&self) -> Vec<(usize, Result<i64, FailureKind>)> {
+    fn all(&self) -> Vec<Called> {
         self.0.lock().expect("calls").clone()
     }
 

@@ -139,7 +139,6 @@ impl AioProducer {
 
     /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
     /// tag that comes back with the outcome. `capacity` outcomes, at least 1, may be under way or unread at a time.
-    #[must_use]
     pub fn reports<T: core::marker::Send + 'static>(&self, capacity: usize) -> (Reporter<T>, Reports<T>) {
         Reporter::pair(self, capacity)
     }

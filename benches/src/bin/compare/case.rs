@@ -38,6 +38,8 @@ pub(crate) enum Row {
     PipelinedHeaders,
     /// `AioProducer::produce`, the deliveries dropped; a flush at the end.
     Dropped,
+    /// `AioProducer::produce_with`, a callback that counts; a flush at the end.
+    Callback,
     /// `AioProducer::produce_all`.
     ProduceAll,
     /// `AioProducer::send` in a thousand tasks, each awaiting its own.
@@ -123,6 +125,7 @@ impl Row {
             | Self::PipelinedKeyed
             | Self::PipelinedHeaders
             | Self::Dropped
+            | Self::Callback
             | Self::ProduceAll
             | Self::Tasks => &[Runtime::Tokio, Runtime::Smol],
         }

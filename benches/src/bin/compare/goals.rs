@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::case::{Row, Runtime};
 use crate::rounds::{Series, allocations, cpu_ns};
 
-/// Rows, the peers they are compared with, bytes of a payload, how many times the peer's records per second they are to
+/// Rows, the rows they are compared with, bytes of a payload, how many times the other's records per second they are to
 /// reach, and the floor: half of that, or less where other work on the machine could hide that it is reached.
-const RATIOS: [(Row, Row, usize, f64, f64); 9] = [
+const RATIOS: [(Row, Row, usize, f64, f64); 10] = [
     (Row::Pipelined, Row::Future, 100, 4.5, 2.25),
     (Row::Pipelined, Row::RawCopy, 100, 1.15, 0.45),
     (Row::Pipelined, Row::RawLimit, 100, 0.75, 0.35),
@@ -18,6 +18,7 @@ const RATIOS: [(Row, Row, usize, f64, f64); 9] = [
     (Row::PipelinedKeyed, Row::FutureKeyed, 100, 3.0, 1.5),
     (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0, 1.0),
     (Row::Tasks, Row::FutureTasks, 100, 2.5, 1.0),
+    (Row::Callback, Row::Pipelined, 100, 0.9, 0.5),
 ];
 
 /// Rows that, at 100 bytes, are to allocate less than [`ALLOCATIONS`] times per record.

@@ -1,5 +1,7 @@
 //! This project's ways of producing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aioproducer_benches::broker::Failure;
@@ -30,6 +32,7 @@ pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
     let measured = twice(case, async |records| match case.row {
         Row::Tasks => tasks(case, &producer, &topic, payloads, records).await,
         Row::ProduceAll => produce_all(case, &producer, &topic, &mut payloads, records).await,
+        Row::Callback => callback(case, &producer, &topic, &mut payloads, records).await,
         Row::Dropped => dropped(case, &producer, &topic, &mut payloads, records).await,
         _ => {
             let produce = async || Ok(producer.produce(record(case, &topic, &mut payloads)).await?);
@@ -67,6 +70,43 @@ async fn dropped(
     producer.flush().await?;
     // Nobody asked for the outcomes; the broker's count tells.
     Ok(0)
+}
+
+async fn callback(
+    case: Case,
+    producer: &AioProducer,
+    topic: &Topic,
+    payloads: &mut Payloads,
+    records: usize,
+) -> Result<u64, Failure> {
+    let (done, all) = smol::channel::bounded(1);
+    let tally = Arc::new(Tally { left: AtomicU64::new(records as u64), failed: AtomicU64::new(0), done });
+    for _ in 0..records {
+        let tally = Arc::clone(&tally);
+        let callback = move |outcome: Result<_, _>| tally.count(outcome.is_err());
+        producer.produce_with(record(case, topic, payloads), callback).await?;
+    }
+    all.recv().await?;
+    Ok(tally.failed.load(Ordering::Relaxed))
+}
+
+/// What callbacks count.
+struct Tally {
+    left: AtomicU64,
+    failed: AtomicU64,
+    done: smol::channel::Sender<()>,
+}
+
+impl Tally {
+    fn count(&self, failed: bool) {
+        if failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The channel has room for the one message, and its reader waits.
+            let _ = self.done.try_send(());
+        }
+    }
 }
 
 async fn produce_all(
