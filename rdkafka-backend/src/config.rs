@@ -16,6 +16,10 @@ const DELIVERY_TIMEOUT_MS: i32 = 120_000;
 /// librdkafka's transaction timeout unless it is configured, in milliseconds.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 
+/// Levels of librdkafka's log.
+const INFO: i32 = 6;
+const DEBUG: i32 = 7;
+
 /// If the application set any of these, it decides about idempotence itself.
 const ABOUT_IDEMPOTENCE: [&str; 9] = [
     "enable.idempotence",
@@ -156,10 +160,22 @@ fn is_secret(key: &str) -> bool {
     MARKS.iter().any(|mark| key.contains(mark))
 }
 
+/// The values of secret keys.
+pub(crate) fn secrets(config: &ClientConfig) -> impl Iterator<Item = &str> {
+    let values = keys(config).into_iter().filter(|key| is_secret(key)).filter_map(|key| config.get(key));
+    values.filter(|secret| !secret.is_empty())
+}
+
 /// `text` without the values of secret keys.
 fn redact(config: &ClientConfig, text: &str) -> String {
-    let secrets = keys(config).into_iter().filter(|key| is_secret(key)).filter_map(|key| config.get(key));
-    secrets.filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    secrets(config).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+/// The `log_level` in force. librdkafka raises it itself if something is to be debugged, and rdkafka sets another one, by
+/// what the crate `log` would show.
+pub(crate) fn log_level(config: &ClientConfig, native: &NativeClientConfig) -> i32 {
+    let configured = native.get("log_level").ok().and_then(|level| level.parse().ok());
+    if config.get("debug").is_some_and(|debug| !debug.trim().is_empty()) { DEBUG } else { configured.unwrap_or(INFO) }
 }
 
 #[cfg(test)]

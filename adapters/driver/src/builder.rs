@@ -122,8 +122,9 @@ impl<B: Connect<Stored>> Builder<B> {
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
         let shared = Arc::new(Shared::new(limits, self.slots, lanes, runtime).map_err(StartError::Limits)?);
+        let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
-        Ok(shared.start(connected))
+        Ok(shared.start(connected, background))
     }
 }
 
