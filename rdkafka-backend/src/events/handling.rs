@@ -143,11 +143,7 @@ mod tests {
     }
 
     fn log(message: &str) -> Told {
-        Told::Event(Event::Log(LogLine {
-            level: LogLevel::Info,
-            facility: "TEST".into(),
-            message: message.to_owned(),
-        }))
+        Told::Event(Event::Log(LogLine { level: LogLevel::Info, facility: "TEST".into(), message: message.to_owned() }))
     }
 
     #[test]

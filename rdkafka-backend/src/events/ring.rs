@@ -193,11 +193,7 @@ mod tests {
     use crate::events::{ClientError, LogLevel, LogLine};
 
     fn log(message: &str) -> Told {
-        Told::Event(Event::Log(LogLine {
-            level: LogLevel::Info,
-            facility: "TEST".into(),
-            message: message.to_owned(),
-        }))
+        Told::Event(Event::Log(LogLine { level: LogLevel::Info, facility: "TEST".into(), message: message.to_owned() }))
     }
 
     fn error(reason: &str, fatal: bool) -> Told {

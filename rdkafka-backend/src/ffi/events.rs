@@ -208,7 +208,8 @@ mod tests {
         let audience = Audience::new(vec![outlet], Vec::new());
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
         let opaque = ptr::from_ref(&listeners).cast_mut().cast();
-        for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)] {
+        for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]
+        {
             // SAFETY: the listeners are alive, the names are C strings or null.
             unsafe { on_throttle(ptr::null_mut(), broker, 7, time_ms, opaque) };
         }
