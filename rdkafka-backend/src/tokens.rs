@@ -128,8 +128,10 @@ mod tests {
     use super::*;
     use crate::oauth::TokenFuture;
 
+    type Answer = fn(&str) -> TokenFuture<'_>;
+
     /// Answers as it was told to.
-    struct Provider(Mutex<VecDeque<fn(&str) -> TokenFuture<'_>>>);
+    struct Provider(Mutex<VecDeque<Answer>>);
 
     impl TokenProvider for Provider {
         fn token<'a>(&'a self, config: &'a str) -> TokenFuture<'a> {
@@ -163,7 +165,7 @@ mod tests {
     }
 
     impl Rig {
-        fn new(answers: &[fn(&str) -> TokenFuture<'_>]) -> Self {
+        fn new(answers: &[Answer]) -> Self {
             let counter = Arc::new(Counter::default());
             let provider = Provider(Mutex::new(answers.iter().copied().collect()));
             let task = Box::pin(serve(Arc::clone(&counter), Arc::new(provider)));
