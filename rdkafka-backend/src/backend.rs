@@ -128,7 +128,9 @@ impl Librdkafka {
     }
 
     /// Has `provider` asked for tokens, by a task of its own on the application's runtime. It is asked if `sasl.mechanisms`
-    /// is `OAUTHBEARER`, for which librdkafka has to be built with the feature `ssl`.
+    /// is `OAUTHBEARER`, for which librdkafka has to be built with the feature `ssl`. That mechanism without a provider is
+    /// refused when the producer is built, unless librdkafka is configured to get tokens itself
+    /// (`sasl.oauthbearer.method=oidc`, `enable.sasl.oauthbearer.unsecure.jwt=true`), and so are both at once.
     #[must_use]
     pub fn oauth(mut self, provider: impl TokenProvider) -> Self {
         self.provider = Some(Arc::new(provider));
@@ -139,7 +141,7 @@ impl Librdkafka {
         if self.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
-        config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout)
+        config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout, self.provider.is_some())
     }
 }
 
@@ -167,7 +169,7 @@ impl<R: Message> Connect<R> for Librdkafka {
         for handler in std::mem::take(&mut self.handlers) {
             tasks.push(Box::pin(events::handle(self.events(), handler)));
         }
-        if let Some(provider) = self.provider.take() {
+        if let Some(provider) = self.provider.clone() {
             let counter = Arc::new(Counter::default());
             tasks.push(Box::pin(tokens::serve(Arc::clone(&counter), provider)));
             self.counter = Some(counter);
@@ -182,11 +184,10 @@ impl<R: Message> Connect<R> for Librdkafka {
             config.set("statistics.interval.ms", "0");
         }
         let native = config::native(&config)?;
-        let log_level = if audience.is_empty() { 0 } else { config::log_level(&config, &native) };
         let signals = Arc::new(Signals::new(self.workers));
         let listeners = Listeners { audience, tokens: self.counter, signals: Arc::clone(&signals) };
-        let client = Client::new(&config, native, capacity, listeners, log_level)
-            .map_err(|error| config::refused(&config, &error))?;
+        let client =
+            Client::new(&config, native, capacity, listeners).map_err(|error| config::refused(&config, &error))?;
         let served = Arc::downgrade(&exchange);
         let desk = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;

@@ -28,6 +28,7 @@ promises! {
     s34_handlers_run_on_the_runtime,
     s34_a_handler_that_panics_hears_of_the_next_event,
     s34_tokens_are_fetched_on_the_runtime,
+    s34_librdkafkas_own_tokens_are_renewed,
 }
 
 /// A backend on `servers` with some keys set.
@@ -319,10 +320,17 @@ fn in_seconds(seconds: u64) -> SystemTime {
     SystemTime::now() + Duration::from_secs(seconds)
 }
 
-async fn s34_tokens_are_fetched_on_the_runtime(host: Host) {
+fn is_without_oauth() -> bool {
     let features = ClientConfig::new().create_native_config().and_then(|config| config.get("builtin.features"));
-    if !features.expect("a list").contains("sasl_oauthbearer") {
+    let without = !features.expect("a list").contains("sasl_oauthbearer");
+    if without {
         println!("SKIPPED: this librdkafka has no OAUTHBEARER; it comes with the feature aioproducer-rdkafka/ssl");
+    }
+    without
+}
+
+async fn s34_tokens_are_fetched_on_the_runtime(host: Host) {
+    if is_without_oauth() {
         return;
     }
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -348,5 +356,28 @@ async fn s34_tokens_are_fetched_on_the_runtime(host: Host) {
     let here = host.spawn(async { this_thread() }).join().await;
     assert_eq!(asked, vec![("audience=kafka".to_owned(), here); 3]);
     assert!(!text.contains("hunter") && text.contains("OAUTHBEARER"), "no token in any line");
+    producer.close(Duration::ZERO).await;
+}
+
+async fn s34_librdkafkas_own_tokens_are_renewed(host: Host) {
+    if is_without_oauth() {
+        return;
+    }
+    let keys = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanisms", "OAUTHBEARER"),
+        ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
+        ("sasl.oauthbearer.config", "principal=me lifeSeconds=2"),
+        ("debug", "security"),
+    ];
+    let mut backend = backend(&broker::closed_port(), &keys);
+    let mut events = backend.events();
+    let producer = host.start(AioProducer::builder(backend));
+    for _ in 0..2 {
+        let made = |event| {
+            if let Event::Log(line) = event { line.message.contains("unsecured token").then_some(()) } else { None }
+        };
+        find(&mut events, made).await;
+    }
     producer.close(Duration::ZERO).await;
 }

@@ -16,6 +16,7 @@ use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
 use super::reports::{RawReport, Reports};
 use super::topic::Topic;
+use crate::config;
 use crate::topics::TopicState;
 
 /// A producer client with the records that it borrows.
@@ -39,25 +40,40 @@ unsafe impl Sync for Queue {}
 
 impl<R> Client<R> {
     pub(crate) fn new(
-        config: &ClientConfig,
+        configured: &ClientConfig,
         native: NativeClientConfig,
         capacity: usize,
         listeners: Listeners,
-        log_level: i32,
     ) -> Result<Self, KafkaError> {
-        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
+        let mut events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
+        // On the main queue a request for one of librdkafka's own tokens would be an event that nobody can answer.
+        let unsecured_tokens = native.get(config::UNSECURED_TOKENS).is_ok_and(|value| value == "true");
+        if unsecured_tokens {
+            events |= sys::RD_KAFKA_EVENT_BACKGROUND;
+            // SAFETY: the configuration is valid and ours.
+            unsafe { sys::rd_kafka_conf_enable_sasl_queue(native.ptr(), 1) };
+        }
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
         let reports = Box::new(Reports::default());
         // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
+        let mut log_level = 0;
         if !listeners.audience.is_empty() {
+            log_level = config::log_level(configured, &native);
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
         }
-        let native = Handle::new(config, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, listeners)?;
+        let native = Handle::new(configured, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, listeners)?;
         // SAFETY: the client is alive.
         unsafe { sys::rd_kafka_set_log_level(native.native_ptr(), log_level) };
+        if unsecured_tokens {
+            // SAFETY: the client is alive.
+            let error = unsafe { sys::rd_kafka_sasl_background_callbacks_enable(native.native_ptr()) };
+            // Null, unless another mechanism is configured.
+            // SAFETY: ours to destroy, and null is fine.
+            unsafe { sys::rd_kafka_error_destroy(error) };
+        }
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_main(native.native_ptr()) };
         let Some(queue) = NonNull::new(queue) else {

@@ -199,8 +199,36 @@ pub(crate) fn error_text(code: i32) -> &'static str {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use rdkafka::ClientConfig;
+
     use super::*;
-    use crate::events::Events;
+    use crate::config;
+    use crate::events::{Events, Outlet};
+    use crate::topics::TopicState;
+
+    /// How many events there are when topics were created, of which librdkafka was asked to write in its log.
+    fn lines_of_a_client(outlets: Vec<Outlet>) -> usize {
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", "1").set("debug", "topic");
+        let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
+        let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
+        let audience = Audience::new(outlets, Vec::new());
+        let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
+        let client = Client::<()>::new(&config, native, 1, listeners).unwrap_or_else(|error| panic!("{error}"));
+        let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
+        events();
+        for name in ["a", "b", "c"] {
+            assert!(client.topic(name, || TopicState::new(effective.partitioning.clone(), 0)).is_some());
+        }
+        events()
+    }
+
+    #[test]
+    fn s34_nothing_is_logged_for_nobody() {
+        let (outlet, _events) = Events::new(8);
+        assert!(lines_of_a_client(vec![outlet]) > 0);
+        assert_eq!(lines_of_a_client(Vec::new()), 0);
+    }
 
     #[test]
     fn s34_a_throttled_producer_is_told() {
