@@ -16,8 +16,11 @@
 //!   Exchange::ended ◀────────────────── the last word; nothing is lent any more
 //! ```
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
+use core::pin::Pin;
 use core::time::Duration;
 
 use crate::{MessageBatch, Record, SlotId, TopicId};
@@ -150,7 +153,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
     ///
     /// A lane whose batch is out is not offered again before [`Exchange::settle`], so its order holds for any number of
     /// workers.
-    fn take(&self, records: &mut alloc::vec::Vec<(SlotId, R)>) -> Option<MessageBatch>;
+    fn take(&self, records: &mut Vec<(SlotId, R)>) -> Option<MessageBatch>;
 
     /// Ends a hand-off: all records of `batch` that `unsent` does not name are in the backend's queue.
     ///
@@ -159,7 +162,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
 
     /// Gives back records that were delivered, just before they are reported, so that their memory can be used again.
     /// Leaves `records` empty. A backend may as well drop them itself.
-    fn release(&self, records: &mut alloc::vec::Vec<R>) {
+    fn release(&self, records: &mut Vec<R>) {
         records.clear();
     }
 
@@ -218,6 +221,9 @@ pub struct BackendLimits {
     pub record_bytes: usize,
 }
 
+/// A backend's work on the application's runtime.
+pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A configured backend that is yet to be connected to its producer.
 pub trait Connect<R: Message> {
     /// Why it could not start; it names the culprit.
@@ -229,6 +235,12 @@ pub trait Connect<R: Message> {
     /// # Errors
     /// When the configuration is refused.
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Self::Error>;
+
+    /// What is to run on the application's runtime beside the producer, each task for itself. They are spawned when the
+    /// backend is connected, and end by themselves when it has ended. Called once, before [`Connect::connect`].
+    fn background(&mut self) -> Vec<BackgroundTask> {
+        Vec::new()
+    }
 
     /// Starts the backend's threads. `capacity` is the size of the pool: a [`SlotId`]'s index is always below it.
     ///

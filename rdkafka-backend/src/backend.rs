@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Message};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
 use crate::desk::Desk;
-use crate::ffi::Client;
+use crate::events::{Audience, Outlet};
+use crate::ffi::{Client, Listeners};
 use crate::signals::Signals;
-use crate::{ConfigError, Partitioner, control};
+use crate::tokens::Counter;
+use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, control, events, tokens};
 
 /// librdkafka as a backend, yet to be connected.
 ///
@@ -36,19 +38,39 @@ use crate::{ConfigError, Partitioner, control};
 /// let backend = Librdkafka::new(config).workers(2).partitioner(Partitioner::Crc32);
 /// # let _ = backend;
 /// ```
+///
+/// librdkafka's log, statistics and errors are formatted only if somebody listens: see [`Librdkafka::events`] and
+/// [`Librdkafka::on_event`]. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
+/// `ClientConfig::set_log_level` is not looked at.
+///
+/// A clone has the same handlers and token provider, and tells the same streams.
 #[derive(Clone)]
 pub struct Librdkafka {
     config: ClientConfig,
     workers: usize,
     partitioner: Option<Partitioner>,
     delivery_timeout: Option<Duration>,
+    outlets: Vec<Outlet>,
+    handlers: Vec<Arc<dyn EventHandler>>,
+    provider: Option<Arc<dyn TokenProvider>>,
+    /// There once the provider's task is made.
+    counter: Option<Arc<Counter>>,
 }
 
 impl Librdkafka {
     /// A backend with librdkafka's configuration, which is checked when the producer is built.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        Self { config, workers: 1, partitioner: None, delivery_timeout: None }
+        Self {
+            config,
+            workers: 1,
+            partitioner: None,
+            delivery_timeout: None,
+            outlets: Vec::new(),
+            handlers: Vec::new(),
+            provider: None,
+            counter: None,
+        }
     }
 
     /// The number of threads that hand batches to librdkafka; 1 unless set. The order of a partition and of a key holds
@@ -68,11 +90,58 @@ impl Librdkafka {
         self
     }
 
+    /// The producer's events as a stream, which holds up to 1,024 of them.
+    ///
+    /// A second call makes a second stream, which gets all events, too. A stream ends when everything has that could
+    /// tell it something: this backend, its clones, and the producers started from them.
+    ///
+    /// ```
+    /// use aioproducer_rdkafka::{ClientConfig, Event, Librdkafka};
+    ///
+    /// let mut backend = Librdkafka::new(ClientConfig::new());
+    /// let mut events = backend.events();
+    /// let watch = async move {
+    ///     while let Some(event) = events.next().await {
+    ///         println!("{event:?}");
+    ///     }
+    /// };
+    /// // … start a producer with `backend`, and spawn `watch`.
+    /// # let _ = watch;
+    /// ```
+    pub fn events(&mut self) -> Events {
+        self.events_with_capacity(events::CAPACITY)
+    }
+
+    /// The same for a stream that holds up to `capacity` events, and at least one.
+    pub fn events_with_capacity(&mut self, capacity: usize) -> Events {
+        let (outlet, events) = Events::new(capacity);
+        self.outlets.push(outlet);
+        events
+    }
+
+    /// Has `handler` called with the producer's events, by a task of its own on the application's runtime. Each call
+    /// adds a handler. Between one and its events there is a buffer as in [`Librdkafka::events`].
+    #[must_use]
+    pub fn on_event(mut self, handler: impl EventHandler) -> Self {
+        self.handlers.push(Arc::new(handler));
+        self
+    }
+
+    /// Has `provider` asked for tokens, by a task of its own on the application's runtime. It is asked if `sasl.mechanisms`
+    /// is `OAUTHBEARER`, for which librdkafka has to be built with the feature `ssl`. That mechanism without a provider is
+    /// refused when the producer is built, unless librdkafka is configured to get tokens itself
+    /// (`sasl.oauthbearer.method=oidc`, `enable.sasl.oauthbearer.unsecure.jwt=true`), and so are both at once.
+    #[must_use]
+    pub fn oauth(mut self, provider: impl TokenProvider) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self
+    }
+
     fn effective(&self) -> Result<Effective, ConfigError> {
         if self.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
-        config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout)
+        config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout, self.provider.is_some())
     }
 }
 
@@ -95,12 +164,30 @@ impl<R: Message> Connect<R> for Librdkafka {
         self.effective().map(|effective| effective.limits)
     }
 
+    fn background(&mut self) -> Vec<BackgroundTask> {
+        let mut tasks: Vec<BackgroundTask> = Vec::new();
+        for handler in std::mem::take(&mut self.handlers) {
+            tasks.push(Box::pin(events::handle(self.events(), handler)));
+        }
+        if let Some(provider) = self.provider.clone() {
+            let counter = Arc::new(Counter::default());
+            tasks.push(Box::pin(tokens::serve(Arc::clone(&counter), provider)));
+            self.counter = Some(counter);
+        }
+        tasks
+    }
+
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { config, partitioning, .. } = self.effective()?;
+        let Effective { mut config, partitioning, .. } = self.effective()?;
+        let audience = Audience::new(self.outlets, config::secrets(&config).map(str::to_owned).collect());
+        if audience.is_empty() {
+            config.set("statistics.interval.ms", "0");
+        }
         let native = config::native(&config)?;
         let signals = Arc::new(Signals::new(self.workers));
-        let client = Client::new(&config, native, capacity, Arc::clone(&signals))
-            .map_err(|error| config::refused(&config, &error))?;
+        let listeners = Listeners { audience, tokens: self.counter, signals: Arc::clone(&signals) };
+        let client =
+            Client::new(&config, native, capacity, listeners).map_err(|error| config::refused(&config, &error))?;
         let served = Arc::downgrade(&exchange);
         let desk = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;

@@ -16,6 +16,10 @@ const DELIVERY_TIMEOUT_MS: i32 = 120_000;
 /// librdkafka's transaction timeout unless it is configured, in milliseconds.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 
+/// Levels of librdkafka's log.
+const INFO: i32 = 6;
+const DEBUG: i32 = 7;
+
 /// If the application set any of these, it decides about idempotence itself.
 const ABOUT_IDEMPOTENCE: [&str; 9] = [
     "enable.idempotence",
@@ -43,6 +47,7 @@ pub(crate) fn effective(
     user: &ClientConfig,
     partitioner: Option<Partitioner>,
     delivery_timeout: Option<Duration>,
+    has_provider: bool,
 ) -> Result<Effective, ConfigError> {
     let mut config = user.clone();
     let set = |key: &&str| user.get(key).is_some();
@@ -101,6 +106,7 @@ pub(crate) fn effective(
     }
 
     let native = native(&config)?;
+    check_tokens(&native, has_provider)?;
     let number = |key: &str| -> u64 { native.get(key).ok().and_then(|value| value.parse().ok()).unwrap_or(0) };
     let timeout = match number(DELIVERY_TIMEOUT[0]) {
         0 => None,
@@ -123,6 +129,27 @@ pub(crate) fn native(config: &ClientConfig) -> Result<NativeClientConfig, Config
         KafkaError::ClientConfig(_, reason, key, _) => invalid(&key, &redact(config, &reason)),
         other => ConfigError::Client { reason: redact(config, &other.to_string()) },
     })
+}
+
+/// The key for librdkafka's own, unsecured tokens, for development.
+pub(crate) const UNSECURED_TOKENS: &str = "enable.sasl.oauthbearer.unsecure.jwt";
+
+/// Checks that tokens come from one place, if any are needed.
+fn check_tokens(native: &NativeClientConfig, has_provider: bool) -> Result<(), ConfigError> {
+    let is = |key: &str, value: &str| native.get(key).is_ok_and(|found| found.eq_ignore_ascii_case(value));
+    let has = |key: &str, part: &str| native.get(key).is_ok_and(|found| found.to_ascii_lowercase().contains(part));
+    // librdkafka itself says if it was built without.
+    let needed = has("security.protocol", "sasl_")
+        && is("sasl.mechanisms", "OAUTHBEARER")
+        && has("builtin.features", "sasl_oauthbearer");
+    let own = [(UNSECURED_TOKENS, "true"), ("sasl.oauthbearer.method", "oidc")];
+    match own.into_iter().find(|(key, value)| is(key, value)) {
+        Some((key, _)) if has_provider => {
+            Err(invalid(key, "librdkafka gets tokens itself then, and there is a provider"))
+        }
+        None if needed && !has_provider => Err(invalid("sasl.mechanisms", "OAUTHBEARER needs a token provider")),
+        _ => Ok(()),
+    }
 }
 
 /// Why `rd_kafka_new` failed.
@@ -156,10 +183,22 @@ fn is_secret(key: &str) -> bool {
     MARKS.iter().any(|mark| key.contains(mark))
 }
 
+/// The values of secret keys.
+pub(crate) fn secrets(config: &ClientConfig) -> impl Iterator<Item = &str> {
+    let values = keys(config).into_iter().filter(|key| is_secret(key)).filter_map(|key| config.get(key));
+    values.filter(|secret| !secret.is_empty())
+}
+
 /// `text` without the values of secret keys.
 fn redact(config: &ClientConfig, text: &str) -> String {
-    let secrets = keys(config).into_iter().filter(|key| is_secret(key)).filter_map(|key| config.get(key));
-    secrets.filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    secrets(config).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+/// The `log_level` in force. librdkafka raises it itself if something is to be debugged, and rdkafka sets another one, by
+/// what the crate `log` would show.
+pub(crate) fn log_level(config: &ClientConfig, native: &NativeClientConfig) -> i32 {
+    let configured = native.get("log_level").ok().and_then(|level| level.parse().ok());
+    if config.get("debug").is_some_and(|debug| !debug.trim().is_empty()) { DEBUG } else { configured.unwrap_or(INFO) }
 }
 
 #[cfg(test)]
@@ -176,11 +215,12 @@ mod tests {
     }
 
     fn result(pairs: &[(&str, &str)], timeout: Option<u64>) -> Effective {
-        effective(&config(pairs), None, timeout.map(Duration::from_millis)).unwrap_or_else(|error| panic!("{error}"))
+        effective(&config(pairs), None, timeout.map(Duration::from_millis), false)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn error(pairs: &[(&str, &str)]) -> ConfigError {
-        match effective(&config(pairs), None, None) {
+        match effective(&config(pairs), None, None, false) {
             Ok(_) => panic!("{pairs:?} was accepted"),
             Err(error) => error,
         }
@@ -221,7 +261,7 @@ mod tests {
         for pair in [("linger.ms", "soon"), ("partitioner", "fnv1a"), ("delivery.report.only.error", "true")] {
             assert!(error(&[pair]).to_string().contains(pair.0), "{pair:?}");
         }
-        let nowhere = effective(&ClientConfig::new(), None, None).map(|_| ());
+        let nowhere = effective(&ClientConfig::new(), None, None, false).map(|_| ());
         assert_eq!(nowhere, Err(ConfigError::NoBootstrapServers));
     }
 
@@ -229,6 +269,30 @@ mod tests {
     fn secrets_are_taken_out_of_reasons() {
         let config = config(&[("sasl.password", "hunter2"), ("ssl.key.pem", "BEGIN")]);
         assert_eq!(redact(&config, "hunter2 at BEGIN of line"), "*** at *** of line");
+    }
+
+    #[test]
+    fn s34_tokens_come_from_one_place() {
+        let oauth = [("security.protocol", "sasl_plaintext"), ("sasl.mechanisms", "OAUTHBEARER")];
+        let refused = |pairs: &[(&str, &str)], has_provider| match effective(&config(pairs), None, None, has_provider) {
+            Err(ConfigError::InvalidValue { key, .. }) => Some(key),
+            Err(other) => panic!("{other}"),
+            Ok(_) => None,
+        };
+        let features = native(&ClientConfig::new()).unwrap().get("builtin.features").unwrap();
+        if !features.contains("sasl_oauthbearer") {
+            // Keys are unknown then, and rd_kafka_new names the feature.
+            println!("SKIPPED: this librdkafka has no OAUTHBEARER; it comes with the feature ssl");
+            assert_eq!(refused(&oauth, false), None);
+            return;
+        }
+        assert_eq!(refused(&oauth, true), None);
+        assert_eq!(refused(&oauth, false).as_deref(), Some("sasl.mechanisms"));
+        assert_eq!(refused(&oauth[..1], false), None, "another mechanism");
+        assert_eq!(refused(&oauth[1..], false), None, "no SASL");
+        let unsecured = [oauth[0], oauth[1], (UNSECURED_TOKENS, "true")];
+        assert_eq!(refused(&unsecured, false), None);
+        assert_eq!(refused(&unsecured, true).as_deref(), Some(UNSECURED_TOKENS));
     }
 
     #[test]

@@ -114,6 +114,9 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
             if requests.shut_down {
                 return;
             }
+            if requests.token {
+                self.client.deliver_token();
+            }
             if requests.purge_queued || requests.purge_in_flight {
                 self.client.purge(requests.purge_queued, requests.purge_in_flight);
             }

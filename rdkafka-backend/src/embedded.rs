@@ -9,8 +9,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 /// A request of Kafka's protocol, for [`EmbeddedBroker::request_errors`].
 pub use rdkafka_sys::types::RDKafkaApiKey as ApiKey;
-/// An error that the brokers are to answer with, for [`EmbeddedBroker::request_errors`].
-pub use rdkafka_sys::types::RDKafkaRespErr as ErrorCode;
+
+use crate::ErrorCode;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 type Command = Box<dyn FnOnce(&Cluster) + Send>;

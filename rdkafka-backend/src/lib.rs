@@ -6,33 +6,44 @@
 //! which this backend owns until they are reported. The partition of records that name none is chosen here
 //! ([`Partitioner`]).
 //!
+//! What librdkafka has to say beside delivery reports, and its requests for OAuth tokens, come to the application's
+//! runtime: [`Librdkafka::events`], [`Librdkafka::on_event`], [`Librdkafka::oauth`].
+//!
 //! | thread | does |
 //! | --- | --- |
 //! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles; reads delivery reports and errors |
-//! | `aioproducer-control` | flush, purge, shutdown: the calls that block |
+//! | `aioproducer-control` | flush, purge, tokens, shutdown: the calls that block |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
 //! examples and tests.
 
 mod backend;
 mod config;
+mod contain;
 mod control;
 mod desk;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod error;
+mod events;
 mod failure;
 mod ffi;
+mod oauth;
 mod partitioner;
 mod reports;
 mod runs;
 mod signals;
+mod tokens;
 mod topics;
 mod worker;
 
 pub use backend::Librdkafka;
 #[cfg(feature = "embedded-broker")]
-pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ErrorCode};
+pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
 pub use error::ConfigError;
+pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
+pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partitioner::{Partition, Partitioner};
-pub use rdkafka::ClientConfig;
+pub use rdkafka::{ClientConfig, statistics};
+/// librdkafka's error numbers: what [`ClientError::code`] says, and what an embedded broker is to answer with.
+pub use rdkafka_sys::types::RDKafkaRespErr as ErrorCode;

@@ -11,6 +11,8 @@ pub(crate) struct Requests {
     pub(crate) flush: bool,
     pub(crate) purge_queued: bool,
     pub(crate) purge_in_flight: bool,
+    /// The application has answered a token request.
+    pub(crate) token: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -116,6 +118,11 @@ impl Signals {
         std::mem::replace(&mut state.requests, Requests { shut_down, ..Requests::default() })
     }
 
+    /// A token request was answered.
+    pub(crate) fn token(&self) {
+        self.request(|requests| requests.token = true);
+    }
+
     fn request(&self, change: impl FnOnce(&mut Requests)) {
         change(&mut self.lock().requests);
         self.control.notify_one();
@@ -187,7 +194,7 @@ mod tests {
         signals.purge(true, false);
         signals.purge(false, true);
         signals.flush();
-        let asked = Requests { flush: true, purge_queued: true, purge_in_flight: true, shut_down: false };
+        let asked = Requests { flush: true, purge_queued: true, purge_in_flight: true, ..Requests::default() };
         assert_eq!(signals.requests(None), asked);
         assert_eq!(signals.requests(Some(Duration::ZERO)), Requests::default());
     }

@@ -161,8 +161,9 @@ impl<B: Connect<Stored>> Builder<B> {
             callback_stall: self.callback_stall,
         };
         let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
+        let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
-        Ok(shared.start(connected))
+        Ok(shared.start(connected, background))
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
@@ -278,11 +278,12 @@ impl Shared {
         })
     }
 
-    /// Takes the running backend and starts the driver task.
-    pub(crate) fn start(self: Arc<Self>, backend: Arc<dyn Backend>) -> AioProducer {
+    /// Takes the running backend and starts the driver task, and those of the backend.
+    pub(crate) fn start(self: Arc<Self>, backend: Arc<dyn Backend>, background: Vec<BackgroundTask>) -> AioProducer {
         self.backend.get_or_init(|| backend);
         self.context.shared.get_or_init(|| Arc::downgrade(&self));
         self.runtime.spawn(Box::pin(task::Driver::new(Arc::clone(&self))));
+        background.into_iter().for_each(|task| self.runtime.spawn(task));
         AioProducer::new(self)
     }
 

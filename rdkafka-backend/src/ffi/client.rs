@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aioproducer_core::SlotId;
-use rdkafka::client::{Client as Handle, DefaultClientContext};
+use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
@@ -13,20 +13,19 @@ use rdkafka_sys as sys;
 use super::cells::Cells;
 #[cfg(doc)]
 use super::events::Polled;
-use super::events::on_event;
+use super::events::{Listeners, on_event, on_throttle};
 use super::reports::{RawReport, Reports};
 use super::topic::Topic;
-use crate::signals::Signals;
+use crate::config;
 use crate::topics::TopicState;
 
 /// A producer client with the records that it borrows.
 pub(crate) struct Client<R> {
-    native: ManuallyDrop<Handle<DefaultClientContext>>,
+    /// With those whom librdkafka's callbacks tell.
+    native: ManuallyDrop<Handle<Listeners>>,
     queue: Queue,
     /// librdkafka points to it, so it stays in its box.
     reports: Box<Reports>,
-    /// As above.
-    _signals: Arc<Signals>,
     pub(super) topics: Mutex<Vec<Arc<Topic>>>,
     pub(super) cells: ManuallyDrop<Cells<R>>,
 }
@@ -41,31 +40,52 @@ unsafe impl Sync for Queue {}
 
 impl<R> Client<R> {
     pub(crate) fn new(
-        config: &ClientConfig,
+        configured: &ClientConfig,
         native: NativeClientConfig,
         capacity: usize,
-        signals: Arc<Signals>,
+        listeners: Listeners,
     ) -> Result<Self, KafkaError> {
-        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
+        let mut events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
+        // On the main queue a request for one of librdkafka's own tokens would be an event that nobody can answer.
+        let unsecured_tokens = native.get(config::UNSECURED_TOKENS).is_ok_and(|value| value == "true");
+        if unsecured_tokens {
+            events |= sys::RD_KAFKA_EVENT_BACKGROUND;
+            // SAFETY: the configuration is valid and ours.
+            unsafe { sys::rd_kafka_conf_enable_sasl_queue(native.ptr(), 1) };
+        }
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
         let reports = Box::new(Reports::default());
         // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
-        let native = Handle::new(config, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, DefaultClientContext)?;
+        let mut log_level = 0;
+        if !listeners.audience.is_empty() {
+            log_level = config::log_level(configured, &native);
+            // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
+            unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
+        }
+        let native = Handle::new(configured, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, listeners)?;
+        // SAFETY: the client is alive.
+        unsafe { sys::rd_kafka_set_log_level(native.native_ptr(), log_level) };
+        if unsecured_tokens {
+            // SAFETY: the client is alive.
+            let error = unsafe { sys::rd_kafka_sasl_background_callbacks_enable(native.native_ptr()) };
+            // Null, unless another mechanism is configured.
+            // SAFETY: ours to destroy, and null is fine.
+            unsafe { sys::rd_kafka_error_destroy(error) };
+        }
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_main(native.native_ptr()) };
         let Some(queue) = NonNull::new(queue) else {
             return Err(KafkaError::ClientCreation("it has no main queue".into()));
         };
-        let opaque = Arc::as_ptr(&signals).cast_mut().cast();
-        // SAFETY: the queue is alive; the signals go with the client, after the native client's end.
+        let opaque = Arc::as_ptr(native.context()).cast_mut().cast();
+        // SAFETY: the queue is alive; the context goes with the native client, after its end.
         unsafe { sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_event), opaque) };
         Ok(Self {
             native: ManuallyDrop::new(native),
             queue: Queue(queue),
             reports,
-            _signals: signals,
             topics: Mutex::new(Vec::new()),
             cells: ManuallyDrop::new(Cells::new(capacity)),
         })
@@ -124,11 +144,13 @@ impl<R> Client<R> {
         drop(topics);
         // SAFETY: as above; the native client, which points to it, is gone.
         drop(unsafe { ptr::read(&client.reports) });
-        // SAFETY: as above.
-        drop(unsafe { ptr::read(&client._signals) });
         // SAFETY: as above; nothing borrows from the cells since the native client is gone.
         let cells = unsafe { ManuallyDrop::take(&mut client.cells) };
         cells.into_records()
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        self.native.context()
     }
 
     pub(super) fn ptr(&self) -> *mut sys::rd_kafka_t {

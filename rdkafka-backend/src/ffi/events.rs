@@ -1,14 +1,39 @@
-//! Reading the main queue: errors, and messages that have ended, which are freed with their event.
+//! Reading the main queue: messages that have ended, which are freed with their event, and what there is to tell.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aioproducer_core::backend::Failure;
+use rdkafka::ClientContext;
 use rdkafka_sys as sys;
 
 use super::Client;
+use crate::contain::contain;
+use crate::events::{Audience, ClientError, Event, LogLevel, LogLine, Throttle, Told};
 use crate::failure;
 use crate::signals::Signals;
+use crate::tokens::Counter;
+
+/// Whom a client's callbacks and events are for.
+pub(crate) struct Listeners {
+    pub(crate) audience: Audience,
+    /// Who gets tokens, if somebody does.
+    pub(crate) tokens: Option<Arc<Counter>>,
+    pub(crate) signals: Arc<Signals>,
+}
+
+impl ClientContext for Listeners {}
+
+/// The client is gone, so there will be no more requests.
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.close();
+        }
+    }
+}
 
 /// What one poll brought.
 pub(crate) enum Polled {
@@ -32,10 +57,32 @@ impl<R> Client<R> {
         }
         // SAFETY: the event is ours until it is destroyed below.
         let kind = unsafe { sys::rd_kafka_event_type(event) };
+        let listeners = self.listeners();
         let polled = match kind {
-            sys::RD_KAFKA_EVENT_ERROR => self.error(),
             // SAFETY: as above.
             sys::RD_KAFKA_EVENT_DR => Polled::Freed(unsafe { sys::rd_kafka_event_message_count(event) }),
+            sys::RD_KAFKA_EVENT_ERROR => {
+                // SAFETY: as above, and it is of that kind.
+                listeners.audience.tell(|| unsafe { error(event) });
+                self.fatal()
+            }
+            sys::RD_KAFKA_EVENT_LOG => {
+                // SAFETY: as above.
+                listeners.audience.tell(|| unsafe { log_line(event) });
+                Polled::Other
+            }
+            sys::RD_KAFKA_EVENT_STATS => {
+                // SAFETY: as above.
+                listeners.audience.tell(|| unsafe { statistics(event) });
+                Polled::Other
+            }
+            sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
+                if let Some(tokens) = &listeners.tokens {
+                    // SAFETY: as above.
+                    tokens.ask(unsafe { token_config(event) }, Arc::clone(&listeners.signals));
+                }
+                Polled::Other
+            }
             _ => Polled::Other,
         };
         // SAFETY: once.
@@ -44,7 +91,7 @@ impl<R> Client<R> {
     }
 
     /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
-    fn error(&self) -> Polled {
+    fn fatal(&self) -> Polled {
         // SAFETY: the client is alive, and no text is asked for.
         let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
         match cause as i32 {
@@ -55,10 +102,85 @@ impl<R> Client<R> {
 }
 
 /// The main queue was empty and is not any more. Runs under the queue's lock, so it calls nothing of librdkafka.
-pub(super) unsafe extern "C" fn on_event(_client: *mut sys::rd_kafka_t, signals: *mut c_void) {
-    // SAFETY: the client that set the pointer keeps the signals until its end.
-    let signals = unsafe { &*signals.cast_const().cast::<Signals>() };
-    signals.report();
+pub(super) unsafe extern "C" fn on_event(_client: *mut sys::rd_kafka_t, listeners: *mut c_void) {
+    // SAFETY: the client that set the pointer keeps the listeners until its end.
+    let listeners = unsafe { &*listeners.cast_const().cast::<Listeners>() };
+    listeners.signals.report();
+}
+
+/// A broker throttles. There is no event for it: librdkafka calls this on the thread that polls the main queue, and holds
+/// no lock.
+pub(super) unsafe extern "C" fn on_throttle(
+    _client: *mut sys::rd_kafka_t,
+    broker: *const c_char,
+    broker_id: i32,
+    time_ms: c_int,
+    listeners: *mut c_void,
+) {
+    // SAFETY: the client, of which this is the context, keeps the listeners until its end.
+    let listeners = unsafe { &*listeners.cast_const().cast::<Listeners>() };
+    // It wakes the application's task.
+    contain(|| {
+        listeners.audience.tell(|| {
+            let time = Duration::from_millis(u64::try_from(time_ms).unwrap_or(0));
+            // SAFETY: librdkafka's C string.
+            Told::Event(Event::Throttle(Throttle { broker: unsafe { text(broker) }, broker_id, time }))
+        });
+    });
+}
+
+/// # Safety
+/// `event` is an error, and alive.
+unsafe fn error(event: *mut sys::rd_kafka_event_t) -> Told {
+    // SAFETY: by this function's contract.
+    let code = unsafe { sys::rd_kafka_event_error(event) } as i32;
+    // SAFETY: as above.
+    let reason = unsafe { sys::rd_kafka_event_error_string(event) };
+    // SAFETY: as above.
+    let fatal = unsafe { sys::rd_kafka_event_error_is_fatal(event) } != 0;
+    // SAFETY: the event's C string.
+    Told::Event(Event::Error(ClientError { code, reason: unsafe { text(reason) }, fatal }))
+}
+
+/// # Safety
+/// `event` is a log line, and alive.
+unsafe fn log_line(event: *mut sys::rd_kafka_event_t) -> Told {
+    let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: by this function's contract; the pointers are valid.
+    unsafe { sys::rd_kafka_event_log(event, &mut facility, &mut message, &mut level) };
+    // SAFETY: the event's C string, or null.
+    let facility = unsafe { text(facility) };
+    // SAFETY: as above.
+    let message = unsafe { text(message) };
+    Told::Event(Event::Log(LogLine { level: LogLevel::new(level), facility, message }))
+}
+
+/// # Safety
+/// `event` is statistics, and alive.
+unsafe fn statistics(event: *mut sys::rd_kafka_event_t) -> Told {
+    // SAFETY: by this function's contract.
+    let json = unsafe { sys::rd_kafka_event_stats(event) };
+    // SAFETY: the event's C string.
+    Told::Statistics(unsafe { text(json) })
+}
+
+/// # Safety
+/// `event` is a token request, and alive.
+unsafe fn token_config(event: *mut sys::rd_kafka_event_t) -> String {
+    // SAFETY: by this function's contract.
+    let config = unsafe { sys::rd_kafka_event_config_string(event) };
+    // SAFETY: the client's C string, or null.
+    unsafe { text(config) }
+}
+
+/// # Safety
+/// `string` is a C string or null.
+unsafe fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().trim().to_owned()
 }
 
 /// librdkafka's text for an error code.
@@ -71,4 +193,65 @@ pub(crate) fn error_text(code: i32) -> &'static str {
     // one is in a buffer of this thread and is not kept.
     let text = unsafe { CStr::from_ptr(text) }.to_str().unwrap_or(UNKNOWN);
     if text.starts_with("Err-") { UNKNOWN } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use rdkafka::ClientConfig;
+
+    use super::*;
+    use crate::config;
+    use crate::events::{Events, Outlet};
+    use crate::topics::TopicState;
+
+    /// How many events there are when topics were created, of which librdkafka was asked to write in its log.
+    fn lines_of_a_client(outlets: Vec<Outlet>) -> usize {
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", "1").set("debug", "topic");
+        let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
+        let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
+        let audience = Audience::new(outlets, Vec::new());
+        let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
+        let client = Client::<()>::new(&config, native, 1, listeners).unwrap_or_else(|error| panic!("{error}"));
+        let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
+        events();
+        for name in ["a", "b", "c"] {
+            assert!(client.topic(name, || TopicState::new(effective.partitioning.clone(), 0)).is_some());
+        }
+        events()
+    }
+
+    #[test]
+    fn s34_nothing_is_logged_for_nobody() {
+        let (outlet, _events) = Events::new(8);
+        assert!(lines_of_a_client(vec![outlet]) > 0);
+        assert_eq!(lines_of_a_client(Vec::new()), 0);
+    }
+
+    #[test]
+    fn s34_a_throttled_producer_is_told() {
+        let (outlet, mut events) = Events::new(8);
+        let audience = Audience::new(vec![outlet], Vec::new());
+        let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
+        let opaque = ptr::from_ref(&listeners).cast_mut().cast();
+        for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]
+        {
+            // SAFETY: the listeners are alive, the names are C strings or null.
+            unsafe { on_throttle(ptr::null_mut(), broker, 7, time_ms, opaque) };
+        }
+        drop(listeners);
+        let mut next = || {
+            let next = std::pin::pin!(events.next());
+            match next.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Event::Throttle(told))) => Some((told.broker, told.broker_id, told.time.as_millis())),
+                Poll::Ready(None) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let told: Vec<_> = std::iter::from_fn(&mut next).collect();
+        let broker = String::from("localhost:9092");
+        assert_eq!(told, [(broker.clone(), 7, 250), (broker, 7, 0), (String::new(), 7, 0)]);
+    }
 }

@@ -4,8 +4,8 @@
 //! - Memory that librdkafka borrows (payloads of records, the state of topics) outlives its use: records stay in their
 //!   [`cells`] until they were reported, after which librdkafka only frees its own part of a message; topic states,
 //!   unread reports and the cells themselves stay until `rd_kafka_destroy` has returned ([`Client`]'s drop order).
-//! - No Rust panic unwinds into C: [`topic`]'s partitioner contains it, the callbacks of [`reports`] and [`events`] run no
-//!   code but ours and have nothing to panic about.
+//! - No Rust panic unwinds into C: [`topic`]'s partitioner contains it, so does [`events`] where the application may be woken. The other
+//!   callbacks run no code but ours and have nothing to panic about.
 //! - Numbers from C are read as numbers: an error code that the bindings' enum does not know stays harmless.
 
 #![allow(unsafe_code, reason = "the FFI lives here and nowhere else")]
@@ -16,10 +16,11 @@ mod events;
 mod message;
 mod produce;
 mod reports;
+mod tokens;
 mod topic;
 
 pub(crate) use client::Client;
-pub(crate) use events::{Polled, error_text};
+pub(crate) use events::{Listeners, Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
 pub(crate) use reports::RawReport;
 pub(crate) use topic::Topic;

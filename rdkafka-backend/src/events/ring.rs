@@ -1,0 +1,283 @@
+//! Where events wait to be read: in one ring for each reader, bounded by count and by bytes.
+//!
+//! Whoever writes never waits. When the ring is full, the oldest of what matters least makes room.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::Event;
+
+/// Statistics of a large cluster are a megabyte of text, so counting is not enough.
+const BYTES: usize = 8 << 20;
+
+/// An event as it waits. What costs time is left to the reader.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Event(Event),
+    /// librdkafka's JSON.
+    Statistics(String),
+}
+
+/// How much an event matters, from the least on: log lines and statistics, then errors and throttling, then what is
+/// fatal.
+const RANKS: usize = 3;
+
+impl Told {
+    fn rank(&self) -> usize {
+        match self {
+            Self::Statistics(_) | Self::Event(Event::Log(_) | Event::Statistics(_) | Event::Lost { .. }) => 0,
+            Self::Event(Event::Error(error)) if error.fatal => 2,
+            Self::Event(Event::Error(_) | Event::Throttle(_)) => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Statistics(json) => json.len(),
+                Self::Event(Event::Log(line)) => line.facility.len() + line.message.len(),
+                Self::Event(Event::Error(error)) => error.reason.len(),
+                Self::Event(Event::Throttle(throttle)) => throttle.broker.len(),
+                Self::Event(Event::Statistics(_) | Event::Lost { .. }) => 0,
+            }
+    }
+}
+
+/// The ring between writers and one reader.
+pub(super) struct Ring(Mutex<State>);
+
+struct State {
+    /// By rank, each with its number in the order of arrival.
+    waiting: [VecDeque<(u64, Told)>; RANKS],
+    arrived: u64,
+    bytes: usize,
+    lost: u64,
+    capacity: usize,
+    writers: usize,
+    has_reader: bool,
+    waker: Option<Waker>,
+}
+
+impl Ring {
+    /// A ring with a reader and one writer. It holds at least one event.
+    pub(super) fn new(capacity: usize) -> (Outlet, Arc<Self>) {
+        let ring = Arc::new(Self(Mutex::new(State {
+            waiting: [const { VecDeque::new() }; RANKS],
+            arrived: 0,
+            bytes: 0,
+            lost: 0,
+            capacity: capacity.max(1),
+            writers: 1,
+            has_reader: true,
+            waker: None,
+        })));
+        (Outlet(Arc::clone(&ring)), ring)
+    }
+
+    /// The oldest event, before it how many were lost; `None` when there will not be another.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Told>> {
+        let found = self.lock().next();
+        if found.is_ready() {
+            return found;
+        }
+        // A waker's code is not ours, so it is run without the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        let found = state.next();
+        let unused = if found.is_ready() { Some(waker) } else { state.waker.replace(waker) };
+        drop(state);
+        drop(unused);
+        found
+    }
+
+    /// The reader goes.
+    pub(super) fn leave(&self) {
+        let mut state = self.lock();
+        state.has_reader = false;
+        state.waiting = Default::default();
+        let waker = state.waker.take();
+        drop(state);
+        drop(waker);
+    }
+
+    fn push(&self, told: Told) {
+        let mut state = self.lock();
+        if !state.has_reader {
+            return;
+        }
+        state.push(told);
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn len(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    fn push(&mut self, told: Told) {
+        let (rank, bytes) = (told.rank(), told.bytes());
+        while self.len() >= self.capacity || (self.bytes > 0 && self.bytes + bytes > BYTES) {
+            self.lost += 1;
+            let Some((_, gone)) = self.waiting[..=rank].iter_mut().find_map(VecDeque::pop_front) else {
+                // All that waits matters more.
+                return;
+            };
+            self.bytes -= gone.bytes();
+        }
+        self.waiting[rank].push_back((self.arrived, told));
+        self.arrived += 1;
+        self.bytes += bytes;
+    }
+
+    fn next(&mut self) -> Poll<Option<Told>> {
+        if self.lost > 0 {
+            return Poll::Ready(Some(Told::Event(Event::Lost { count: std::mem::take(&mut self.lost) })));
+        }
+        let oldest = self.waiting.iter_mut().filter(|queue| !queue.is_empty()).min_by_key(|queue| queue[0].0);
+        match oldest.and_then(VecDeque::pop_front) {
+            Some((_, told)) => {
+                self.bytes -= told.bytes();
+                Poll::Ready(Some(told))
+            }
+            None if self.writers == 0 => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// A writer's end. When the last one is gone, the reader gets what waits, and then the end.
+pub(crate) struct Outlet(Arc<Ring>);
+
+impl Outlet {
+    pub(super) fn push(&self, told: Told) {
+        self.0.push(told);
+    }
+
+    /// Whether what is pushed is of any use.
+    pub(crate) fn has_reader(&self) -> bool {
+        self.0.lock().has_reader
+    }
+}
+
+impl Clone for Outlet {
+    fn clone(&self) -> Self {
+        self.0.lock().writers += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.writers -= 1;
+        let waker = if state.writers == 0 { state.waker.take() } else { None };
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::events::{ClientError, LogLevel, LogLine};
+
+    fn log(message: &str) -> Told {
+        Told::Event(Event::Log(LogLine { level: LogLevel::Info, facility: "TEST".into(), message: message.to_owned() }))
+    }
+
+    fn error(reason: &str, fatal: bool) -> Told {
+        Told::Event(Event::Error(ClientError { code: -1, reason: reason.to_owned(), fatal }))
+    }
+
+    fn poll(ring: &Ring) -> Poll<Option<Told>> {
+        ring.poll(&Context::from_waker(Waker::noop()))
+    }
+
+    /// What waits, in words, up to the end or the last.
+    fn texts(ring: &Ring) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Poll::Ready(Some(told)) = poll(ring) {
+            texts.push(match told {
+                Told::Event(Event::Log(line)) => line.message,
+                Told::Event(Event::Error(error)) => error.reason,
+                Told::Event(Event::Lost { count }) => format!("lost {count}"),
+                Told::Statistics(json) => format!("{} bytes", json.len()),
+                other => panic!("{other:?}"),
+            });
+        }
+        texts
+    }
+
+    #[test]
+    fn a_full_ring_loses_the_oldest_of_the_least_and_says_how_many() {
+        let (outlet, ring) = Ring::new(3);
+        for told in [error("e0", false), log("l0"), log("l1"), log("l2"), error("f", true), error("e1", false)] {
+            outlet.push(told);
+        }
+        assert_eq!(texts(&ring), ["lost 3", "e0", "f", "e1"], "in the order of arrival");
+        for told in [error("f", true), error("e2", false), error("e3", false), error("e4", false), log("l3")] {
+            outlet.push(told);
+        }
+        assert_eq!(texts(&ring), ["lost 2", "f", "e3", "e4"]);
+        outlet.push(log("l4"));
+        assert_eq!(texts(&ring), ["l4"], "the loss was told");
+    }
+
+    #[test]
+    fn a_ring_is_bounded_by_bytes_and_holds_at_least_one_event() {
+        let (outlet, ring) = Ring::new(0);
+        outlet.push(Told::Statistics(" ".repeat(2 * BYTES)));
+        assert_eq!(texts(&ring), [format!("{} bytes", 2 * BYTES)]);
+        let (outlet, ring) = Ring::new(1000);
+        for _ in 0..5 {
+            outlet.push(Told::Statistics(" ".repeat(BYTES / 3)));
+        }
+        assert_eq!(texts(&ring)[0], "lost 3");
+        assert_eq!(ring.lock().bytes, 0);
+    }
+
+    #[test]
+    fn the_end_comes_after_the_last_writer_and_wakes_the_reader() {
+        struct Wakes(AtomicUsize);
+        impl Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let (outlet, ring) = Ring::new(3);
+        assert!(ring.poll(&Context::from_waker(&waker)).is_pending());
+        outlet.push(log("l0"));
+        outlet.push(log("l1"));
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "once for both");
+        assert_eq!(texts(&ring), ["l0", "l1"]);
+        let second = outlet.clone();
+        drop(outlet);
+        assert!(ring.poll(&Context::from_waker(&waker)).is_pending());
+        drop(second);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
+        assert!(matches!(poll(&ring), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_reader_that_left() {
+        let (outlet, ring) = Ring::new(3);
+        assert!(outlet.has_reader());
+        ring.leave();
+        outlet.push(log("l0"));
+        assert!(!outlet.has_reader());
+        assert_eq!(ring.lock().len(), 0);
+    }
+}
