@@ -224,6 +224,12 @@ impl<F, C> Completions<F, C> {
         drop(segment.finish(at.index(), DONE, wakers));
     }
 
+    /// How many segments there are.
+    #[cfg(all(test, not(interleave)))]
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.count()
+    }
+
     /// Has an acquired cell used again whose handle was dropped and which is never completed.
     pub(crate) fn discard(&self, at: CellRef) {
         if let Some(segment) = self.segments.get(at.segment()) {

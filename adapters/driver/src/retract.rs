@@ -51,3 +51,58 @@ impl fmt::Display for TooLate {
 }
 
 impl std::error::Error for TooLate {}
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use aioproducer_core::Limits;
+    use aioproducer_core::backend::Backend;
+
+    use crate::record::Record;
+    use crate::shared::{Settings, Shared};
+    use crate::{Instant, Overflow, Runtime, Task};
+
+    struct Still;
+
+    impl Runtime for Still {
+        fn now(&self) -> Instant {
+            Instant::ZERO
+        }
+
+        fn sleep_until(&self, _at: Instant) -> Task {
+            Box::pin(std::future::pending())
+        }
+
+        fn spawn(&self, task: Task) {
+            std::mem::forget(task);
+        }
+    }
+
+    impl Backend for Still {
+        fn wake(&self) {}
+        fn flush(&self) {}
+        fn purge(&self, _queued: bool, _in_flight: bool) {}
+        fn shut_down(&self) {}
+    }
+
+    #[test]
+    fn s06_a_retracted_record_leaves_its_cell_to_others() {
+        let settings = Settings {
+            slots: 1024,
+            lanes: 4,
+            overflow: Overflow::Fail,
+            callback_tasks: 1,
+            callback_stall: Duration::from_secs(1),
+        };
+        let shared = Arc::new(Shared::new(Limits::default(), settings, Still).expect("settings"));
+        let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());
+        for number in 0..10_000 {
+            let delivery = producer.try_produce(Record::to("t").payload(number.to_string())).expect("accepted");
+            let record = delivery.retract().expect("it is buffered");
+            assert_eq!(record.get_payload(), Some(number.to_string().as_bytes()));
+        }
+        assert_eq!(shared.completions.segments(), 1);
+    }
+}
