@@ -42,6 +42,11 @@ const OWN: i32 = BYSTANDERS;
 
 type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A candidate's future, when all is there that it needs. It is not polled yet.
+struct Begun(Step);
+
+type Begin = Pin<Box<dyn Future<Output = Begun> + Send>>;
+
 /// What is in the log of the records of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -61,7 +66,7 @@ struct Candidate {
     /// What becomes of them when it is dropped while pending.
     when_dropped: Fate,
     /// Prepares what must be before, and returns the future.
-    begin: fn(AioProducer, Vec<Record<'static>>) -> Pin<Box<dyn Future<Output = Step> + Send>>,
+    begin: fn(AioProducer, Vec<Record<'static>>) -> Begin,
 }
 
 /// Every public future but close, which no producer survives.
@@ -95,7 +100,7 @@ const CANDIDATES: [Candidate; 6] = [
         begin: |producer, mut records| {
             Box::pin(async move {
                 let delivery = producer.produce(records.remove(0)).await.expect("accepted");
-                step(async move { drop(delivery.await.expect("delivered")) })
+                begun(async move { drop(delivery.await.expect("delivered")) })
             })
         },
     },
@@ -118,7 +123,7 @@ const CANDIDATES: [Candidate; 6] = [
         begin: |producer, mut records| {
             Box::pin(async move {
                 drop(producer.produce(records.remove(0)).await.expect("accepted"));
-                step(async move { producer.flush().await.expect("flushed") })
+                begun(async move { producer.flush().await.expect("flushed") })
             })
         },
     },
@@ -129,18 +134,18 @@ const CANDIDATES: [Candidate; 6] = [
         begin: |producer, mut records| {
             Box::pin(async move {
                 drop(producer.produce(records.remove(0)).await.expect("accepted"));
-                step(async move { producer.flush().within(LONG).await.expect("flushed") })
+                begun(async move { producer.flush().within(LONG).await.expect("flushed") })
             })
         },
     },
 ];
 
-fn step(future: impl Future<Output = ()> + Send + 'static) -> Step {
-    Box::pin(future)
+fn begun(future: impl Future<Output = ()> + Send + 'static) -> Begun {
+    Begun(Box::pin(future))
 }
 
-fn now(future: impl Future<Output = ()> + Send + 'static) -> Pin<Box<dyn Future<Output = Step> + Send>> {
-    Box::pin(std::future::ready(step(future)))
+fn now(future: impl Future<Output = ()> + Send + 'static) -> Begin {
+    Box::pin(std::future::ready(begun(future)))
 }
 
 /// How a future is kept from being ready, and what it is polled by.
@@ -402,7 +407,7 @@ async fn attempt(
     if mode == Mode::Held {
         world.hold(true);
     }
-    let future = (candidate.begin)(producer.clone(), records).await;
+    let Begun(future) = (candidate.begin)(producer.clone(), records).await;
     if mode == Mode::Full {
         world.hold(false);
         host.until(|| producer.statistics().in_use == SLOTS).await;
@@ -458,7 +463,7 @@ async fn drop_close(host: &Host, (world, producer): (World, AioProducer), polls:
         host.until(|| producer.statistics().in_use == SLOTS).await;
     }
     let closing = producer.clone();
-    let close = step(async move { assert!(closing.close(LONG).await.is_complete()) });
+    let Begun(close) = begun(async move { assert!(closing.close(LONG).await.is_complete()) });
     let ended = DroppedAt { inner: Some(close), polls, restless: held }.await;
     assert!(!(ended && held), "with reports held back it cannot end");
     assert_eq!(producer.is_closed(), polls > 0, "{polls} polls");
