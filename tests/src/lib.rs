@@ -80,3 +80,4 @@ pub mod broker;
 pub mod executor;
 pub mod probe;
 pub mod scripted;
+pub mod sources;

@@ -1,62 +1,144 @@
-//! Every promise that the mock cluster or a script can show has a test that carries its number.
+//! S9, and that every promise has a test that carries its number: `docs/promises.md` lists them.
+//!
+//! The list is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::{env, fs};
 
-/// The promises that are kept today.
-const PROMISES: [u32; 28] =
-    [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 18, 21, 22, 23, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34];
+use aioproducer_tests::sources::{Test, root, tests};
 
-/// Where tests are.
-const FOLDERS: [&str; 3] = ["tests/tests", "core/tests", "rdkafka-backend/tests"];
+/// The promises that are kept today: each has at least one test.
+const KEPT: [u32; 34] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    32, 33, 34,
+];
 
-/// Adds the functions `sNN_…` of all sources in `folder`.
-fn collect(folder: &Path, tests: &mut BTreeMap<u32, BTreeSet<String>>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            collect(&path, tests);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).expect("a source");
-            for name in text.lines().filter_map(function) {
-                if let Some(number) = promise(name) {
-                    tests.entry(number).or_default().insert(name.to_owned());
-                }
-            }
+/// Of those, the ones that no runtime has a part in. The others have a test that runs on all four executors.
+const WITHOUT_RUNTIME: [u32; 2] = [9, 14];
+
+/// All promises, in a few words each.
+const PROMISES: [&str; 40] = [
+    "`produce` resolves to a `Delivery` once the record owns a slot; it waits only while the pool is full, in turn",
+    "`try_produce` never waits; `Full` hands the record back",
+    "a delivery tells where the record is, or hands it back and says whether it is in the log",
+    "a delivery stays pending until its own report",
+    "a dropped delivery cancels nothing; a dropped `produce` was never sent",
+    "`retract` gives a record back that was not handed off yet, exactly",
+    "`send` and `produce_all`: produce and await in one call, one record or many",
+    "all parts of a record arrive as they were given; null and empty differ",
+    "what does not exist does not compile",
+    "produce after close hands the record back",
+    "a batch is cut by count, bytes, age of its oldest record, flush or urgency",
+    "one (topic, partition) per batch, its order kept; a topic can be flushed alone",
+    "linger zero means at once",
+    "a batch is immutable; its factory refuses what is none",
+    "a record that can never be sent fails alone",
+    "a full queue makes the rest wait, in order; nothing fails by it",
+    "the delivery timeout runs from `produce` and covers both layers",
+    "the log's order is the call order, by partition and by key",
+    "a fatal error fails what is pending and refuses the rest",
+    "callbacks: once each, on the runtime, contained, in order within a partition",
+    "the pool never grows; slots return on every path; stale reports change nothing",
+    "statistics count",
+    "`flush` waits for what was accepted before it, and only that",
+    "`purge` resolves what it takes at once, with its status",
+    "`close` sends what it can, gives back the rest, ends the threads",
+    "drop never blocks; pending deliveries fail; threads end",
+    "`len` counts every stage and misses none",
+    "no call blocks a runtime's thread",
+    "the same behaviour on every executor",
+    "any future may be dropped at any poll",
+    "a runtime that ends, ends the producer; nothing hangs",
+    "handles are cheap and shared",
+    "librdkafka's keys as they are; errors name the culprit; secrets stay secret",
+    "events reach the application on its runtime, without polling",
+    "metadata, credentials and fatal state, async",
+    "transactions as a session, off the runtime",
+    "a commit awaits its deliveries, and fails if one did",
+    "an abort drops what is still buffered",
+    "errors of transactions say what to do",
+    "committed is visible, aborted is not, a fenced producer is fatal",
+];
+
+/// The one promise that needs a broker of its own.
+const ON_A_REAL_BROKER: u32 = 40;
+
+type Table = BTreeMap<u32, Vec<Test>>;
+
+fn table() -> Table {
+    let mut table = Table::new();
+    for test in tests() {
+        if let Some(number) = test.promise() {
+            table.entry(number).or_default().push(test);
         }
     }
+    table
 }
 
-/// The name of the function that a line begins.
-fn function(line: &str) -> Option<&str> {
-    let (_, rest) =
-        line.trim_start().split_once("fn ").filter(|(before, _)| before.is_empty() || *before == "async ")?;
-    rest.split(['(', '<']).next()
-}
-
-/// The number in a name like `s07_send`.
-fn promise(name: &str) -> Option<u32> {
-    let (number, _) = name.strip_prefix('s')?.split_once('_')?;
-    if number.len() == 2 { number.parse().ok() } else { None }
+fn document(table: &Table) -> String {
+    let mut text = String::from(
+        "# Promises and their tests\n\n\
+         Written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table` from the names of the tests; the\n\
+         same test fails when this file is not what it would write. Tests with `×4` run on tokio's two runtimes, smol's\n\
+         global executor and an executor of one's own.\n",
+    );
+    for (number, promise) in (1..).zip(PROMISES) {
+        let _ = writeln!(text, "\n## S{number}: {promise}\n");
+        let mut files = BTreeMap::<&str, Vec<String>>::new();
+        for test in table.get(&number).into_iter().flatten() {
+            let mark = if test.on_executors { " ×4" } else { "" };
+            files.entry(&test.file).or_default().push(format!("  - `{}`{mark}\n", test.name));
+        }
+        for (file, tests) in &files {
+            let _ = write!(text, "- `{file}`\n{}", tests.concat());
+        }
+        if number == ON_A_REAL_BROKER {
+            text.push_str("- needs a real broker, so it is shown outside of this suite\n");
+        } else if files.is_empty() {
+            text.push_str("- not kept yet\n");
+        }
+    }
+    text
 }
 
 #[test]
 fn every_promise_has_a_test() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let mut tests = BTreeMap::new();
-    for folder in FOLDERS {
-        collect(&root.join(folder), &mut tests);
-    }
-    let missing: Vec<_> = PROMISES.iter().filter(|number| !tests.contains_key(number)).collect();
-    assert!(missing.is_empty(), "no test for {missing:?}; there are {tests:#?}");
+    let table = table();
+    let missing: Vec<_> = KEPT.iter().filter(|number| !table.contains_key(number)).collect();
+    assert!(missing.is_empty(), "no test is named after {missing:?}");
+    let on_executors = |number: &u32| table[number].iter().any(|test| test.on_executors);
+    let narrow: Vec<_> = KEPT.iter().filter(|n| !WITHOUT_RUNTIME.contains(n) && !on_executors(n)).collect();
+    assert!(narrow.is_empty(), "no test on all four executors is named after {narrow:?}");
+    let unknown: Vec<_> = table.keys().filter(|number| !(1..=40).contains(*number)).collect();
+    assert!(unknown.is_empty(), "there is no promise {unknown:?}");
 }
 
 #[test]
-fn names_are_read_as_meant() {
-    assert_eq!(function("    fn s14_a_batch() {").and_then(promise), Some(14));
-    assert_eq!(function("async fn s01_waits(host: Host) {").and_then(promise), Some(1));
-    assert_eq!(function("fn s31_ends<E: Executor>() {").and_then(promise), Some(31));
-    assert_eq!(function("fn settle() {").and_then(promise), None);
-    assert_eq!(function("// see fn s31_ends"), None);
+fn the_table_of_promises_is_what_the_sources_say() {
+    let (path, expected) = (root().join("docs/promises.md"), document(&table()));
+    if env::var_os("WRITE_DOCS").is_some() {
+        fs::write(&path, &expected).expect("docs/promises.md");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let differs = (1..).zip(found.lines().zip(expected.lines())).find(|(_, (found, expected))| found != expected);
+    assert!(
+        found == expected,
+        "docs/promises.md is not what the sources say, from here on: {differs:?}. \
+         WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table writes it anew"
+    );
+}
+
+/// The compiler does the rest: these examples are run as tests of this package's documentation.
+#[test]
+fn s09_examples_show_what_does_not_compile_and_what_does_instead() {
+    let text = fs::read_to_string(root().join("tests/src/lib.rs")).expect("the source");
+    let refused = text.lines().filter(|line| line.starts_with("//! ```compile_fail")).count();
+    let accepted =
+        text.lines().zip(text.lines().skip(1)).filter(|(a, b)| *a == "//! ```" && !b.trim_end().ends_with("//!"));
+    assert!(refused >= 6, "{refused} examples that must not compile");
+    assert!(accepted.count() >= 3, "and the same without the mistake");
+    // A mistake is a certain one: the error's number stands with it.
+    let named = text.lines().filter(|line| line.starts_with("//! ```compile_fail,E")).count();
+    assert!(named + 1 >= refused, "only a lint has no number");
 }

@@ -1,0 +1,150 @@
+//! A service under load that ends in order: on SIGTERM or ctrl-c it stops accepting, sends what it has accepted, up to a
+//! deadline, prints what was not sent, and exits with 0. Nothing that was accepted is lost.
+//!
+//! ```sh
+//! cargo run --release -p aioproducer-tokio --example graceful_shutdown
+//! cargo run --release -p aioproducer-tokio --example graceful_shutdown -- --self-test
+//! ```
+//!
+//! It prints a line for each record, to be read by a person or by the self-test:
+//!
+//! | line | when |
+//! | --- | --- |
+//! | `accepted ID` | the producer has the record |
+//! | `failed ID STATUS` | it was not delivered, while the service ran |
+//! | `unsent ID STATUS` | it was not delivered before the deadline of the end |
+//! | `closed N` | the end; N records were unsent |
+//!
+//! STATUS says whether the record may be in the log all the same. The self-test starts the service as a process of its
+//! own, sends it SIGTERM under load, once with a broker that is there and once with one that went away, then reads the
+//! log and compares. The broker is embedded, unless `AIOPRODUCER_BOOTSTRAP=host:port` names one.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::time::Duration;
+
+use aioproducer_tokio::{
+    AioProducer, ClientConfig, Delivery, DeliveryError, EmbeddedBroker, FailureKind, Librdkafka, Record, Tokio,
+};
+use clap::Parser;
+use tokio::sync::watch;
+
+#[path = "graceful_shutdown/self_test.rs"]
+mod self_test;
+
+/// A service that produces until it is told to end, and then ends in order.
+#[derive(Parser)]
+#[command(name = "graceful_shutdown")]
+struct Arguments {
+    /// Where records go.
+    #[arg(long, default_value = "graceful")]
+    topic: String,
+
+    /// How long the end may take.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "10000")]
+    close_within: u64,
+
+    /// Start the service as another process, end it under load, and check that nothing was lost.
+    #[arg(long)]
+    self_test: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.self_test {
+        return self_test::run();
+    }
+    let (bootstrap, _broker) = EmbeddedBroker::bootstrap()?;
+    tokio::runtime::Runtime::new()?.block_on(serve(&arguments, &bootstrap))
+}
+
+async fn serve(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
+    // From here on a signal does not kill the process any more.
+    let terminated = terminated()?;
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    let producer = AioProducer::builder(Librdkafka::new(config)).slots(10_000).start(Tokio::current()?)?;
+
+    let (stop, stopped) = watch::channel(());
+    let tasks: Vec<_> = (0..4)
+        .map(|task| tokio::spawn(work(producer.clone(), arguments.topic.clone(), task, stopped.clone())))
+        .collect();
+    terminated.await;
+
+    // First nothing new is accepted, then what was accepted has its time.
+    drop(stop);
+    let report = producer.close(Duration::from_millis(arguments.close_within)).await;
+    for unsent in report.unsent() {
+        println!("unsent {} {:?}", id(&unsent.record), unsent.status);
+    }
+    for task in tasks {
+        for delivery in task.await? {
+            // The close has told of those that it could not send.
+            settle(delivery).await;
+        }
+    }
+    println!("closed {}", report.unsent().len());
+    Ok(())
+}
+
+/// A part of the service: produces as fast as it may, until it is told to stop. Returns what it has not looked at.
+async fn work(
+    producer: AioProducer,
+    topic: String,
+    task: usize,
+    mut stopped: watch::Receiver<()>,
+) -> VecDeque<Delivery> {
+    let mut open = VecDeque::new();
+    for number in 0_u64.. {
+        let id = format!("{task}-{number}");
+        tokio::select! {
+            // Dropped before it is ready, the record was never accepted.
+            produced = producer.produce(Record::to(&topic).key(&id).payload(&id)) => match produced {
+                Ok(delivery) => open.push_back(delivery),
+                Err(_) => break,
+            },
+            _ = stopped.changed() => break,
+        }
+        println!("accepted {id}");
+        while open.len() > 1_000 {
+            tokio::select! {
+                () = async { if let Some(delivery) = open.front_mut() { settle(delivery).await } } => drop(open.pop_front()),
+                _ = stopped.changed() => return open,
+            }
+        }
+    }
+    open
+}
+
+/// Waits for a record's outcome, and prints it if it failed by itself.
+async fn settle(delivery: impl Future<Output = Result<impl Sized, DeliveryError>>) {
+    if let Err(error) = delivery.await
+        && !matches!(error.kind(), FailureKind::Closed | FailureKind::Purged)
+    {
+        println!("failed {} {:?}", error.record().map(id).unwrap_or_default(), error.status());
+    }
+}
+
+fn id(record: &Record<'static>) -> String {
+    String::from_utf8_lossy(record.get_payload().unwrap_or_default()).into_owned()
+}
+
+/// Resolves on ctrl-c or SIGTERM.
+#[cfg(unix)]
+fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Resolves on ctrl-c.
+#[cfg(not(unix))]
+fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
+}

@@ -1,0 +1,547 @@
+//! S5, S30: every public future, dropped at its first, second, … poll while other tasks produce, costs nobody else a
+//! record, and is itself in the log only as far as it was accepted.
+//!
+//! One task drops futures; others produce without a pause, each in a partition of its own. Afterwards the log of each
+//! partition is compared with what its task did, record by record.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aioproducer_driver::{AioProducer, ProduceError, Record};
+use aioproducer_rdkafka::EmbeddedBroker;
+use aioproducer_tests::executor::{Host, Joined};
+use aioproducer_tests::scripted::{Script, Seen};
+use aioproducer_tests::{broker, promises};
+use smol::future::yield_now;
+use smol::stream::StreamExt;
+
+promises! {
+    s30_futures_dropped_at_every_poll_cost_nobody_a_record,
+    s30_futures_dropped_at_every_poll_cost_nobody_a_record_on_a_broker,
+    s30_a_close_dropped_at_every_poll_goes_on,
+    s30_a_close_dropped_at_every_poll_goes_on_on_a_broker,
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Polls before the drop, at most.
+const POLLS: usize = 8;
+
+/// Slots of the pool: few, so that it is full most of the time.
+const SLOTS: usize = 8;
+
+/// Tasks that only produce. Their partitions are 0, 1, …
+const BYSTANDERS: i32 = 4;
+
+/// The partition of the task that drops futures.
+const OWN: i32 = BYSTANDERS;
+
+type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A candidate's future, when all is there that it needs. It is not polled yet.
+struct Begun(Step);
+
+type Begin = Pin<Box<dyn Future<Output = Begun> + Send>>;
+
+/// What is in the log of the records of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Each of them.
+    All,
+    /// The first few of them, or none, or all.
+    Prefix,
+    /// None of them.
+    None,
+}
+
+/// A public future.
+struct Candidate {
+    name: &'static str,
+    /// Records that it needs.
+    records: usize,
+    /// What becomes of them when it is dropped while pending.
+    when_dropped: Fate,
+    /// Prepares what must be before, and returns the future.
+    begin: fn(AioProducer, Vec<Record<'static>>) -> Begin,
+}
+
+/// Every public future but close, which no producer survives.
+const CANDIDATES: [Candidate; 11] = [
+    Candidate {
+        name: "produce",
+        records: 1,
+        when_dropped: Fate::None,
+        begin: |producer, mut records| {
+            now(async move {
+                let record = records.remove(0);
+                drop(producer.produce(record).await.expect("accepted"));
+            })
+        },
+    },
+    Candidate {
+        name: "send",
+        records: 1,
+        when_dropped: Fate::Prefix,
+        begin: |producer, mut records| {
+            now(async move {
+                let record = records.remove(0);
+                producer.send(record).await.expect("delivered");
+            })
+        },
+    },
+    Candidate {
+        name: "Delivery",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                let delivery = producer.produce(records.remove(0)).await.expect("accepted");
+                begun(async move { drop(delivery.await.expect("delivered")) })
+            })
+        },
+    },
+    Candidate {
+        name: "produce_with",
+        records: 1,
+        when_dropped: Fate::None,
+        begin: |producer, mut records| {
+            now(async move {
+                let record = records.remove(0);
+                producer.produce_with(record, |outcome| drop(outcome.expect("delivered"))).await.expect("accepted");
+            })
+        },
+    },
+    Candidate {
+        name: "produce_with_async",
+        records: 1,
+        when_dropped: Fate::None,
+        begin: |producer, mut records| {
+            now(async move {
+                let record = records.remove(0);
+                let callback = async |outcome: Result<_, _>| drop(outcome.expect("delivered"));
+                producer.produce_with_async(record, callback).await.expect("accepted");
+            })
+        },
+    },
+    Candidate {
+        name: "Reporter::produce",
+        records: 1,
+        when_dropped: Fate::None,
+        begin: |producer, mut records| {
+            now(async move {
+                let (reporter, _reports) = producer.reports(1);
+                reporter.produce(records.remove(0), ()).await.expect("accepted");
+            })
+        },
+    },
+    Candidate {
+        name: "Reports::next",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                let (reporter, mut reports) = producer.reports(1);
+                reporter.produce(records.remove(0), ()).await.expect("accepted");
+                begun(async move { drop(reports.next().await.expect("one").1.expect("delivered")) })
+            })
+        },
+    },
+    Candidate {
+        name: "flush().topic",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                let record = records.remove(0);
+                let topic = record.topic().to_owned();
+                drop(producer.produce(record).await.expect("accepted"));
+                begun(async move { producer.flush().topic(topic).await.expect("flushed") })
+            })
+        },
+    },
+    Candidate {
+        name: "produce_all",
+        records: 5 * SLOTS,
+        when_dropped: Fate::Prefix,
+        begin: |producer, records| {
+            now(async move {
+                for outcome in producer.produce_all(records).await {
+                    outcome.expect("delivered");
+                }
+            })
+        },
+    },
+    Candidate {
+        name: "flush",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                drop(producer.produce(records.remove(0)).await.expect("accepted"));
+                begun(async move { producer.flush().await.expect("flushed") })
+            })
+        },
+    },
+    Candidate {
+        name: "flush().within",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                drop(producer.produce(records.remove(0)).await.expect("accepted"));
+                begun(async move { producer.flush().within(LONG).await.expect("flushed") })
+            })
+        },
+    },
+];
+
+fn begun(future: impl Future<Output = ()> + Send + 'static) -> Begun {
+    Begun(Box::pin(future))
+}
+
+fn now(future: impl Future<Output = ()> + Send + 'static) -> Begin {
+    Box::pin(std::future::ready(begun(future)))
+}
+
+/// How a future is kept from being ready, and what it is polled by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The reports of this task's records are held back; it is polled again and again.
+    Held,
+    /// All reports are held back, and the pool is full; it is polled again and again.
+    Full,
+    /// Nothing is held back; it is polled again and again.
+    Restless,
+    /// Nothing is held back; it is polled when it is woken.
+    Woken,
+}
+
+/// Polls a future some times and then drops it. It resolves to whether the future did.
+struct DroppedAt {
+    inner: Option<Step>,
+    polls: usize,
+    restless: bool,
+}
+
+impl Future for DroppedAt {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let this = &mut *self;
+        if let Some(left) = this.polls.checked_sub(1) {
+            this.polls = left;
+            let inner = this.inner.as_mut().expect("polled until it is ready");
+            if inner.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+        }
+        if this.polls > 0 {
+            if this.restless {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+        this.inner = None;
+        Poll::Ready(false)
+    }
+}
+
+/// What one task did: the payloads of each of its calls, in order, and what must have become of them.
+type Story = Vec<(Vec<String>, Fate)>;
+
+/// Compares a partition's log with what its task did: nothing lost, doubled, reordered, or there without being
+/// accepted.
+fn compare(who: &str, story: &Story, log: &[String]) {
+    let mut rest = log;
+    for (texts, fate) in story {
+        let same = rest.iter().zip(texts).take_while(|(found, text)| found == text).count();
+        match fate {
+            Fate::All => assert_eq!(same, texts.len(), "{who}: {texts:?} instead of {:?}", rest.first()),
+            Fate::Prefix => {}
+            Fate::None => assert_eq!(same, 0, "{who}: {texts:?} was never accepted"),
+        }
+        rest = &rest[same..];
+    }
+    assert!(rest.is_empty(), "{who}: {rest:?} is more than was accepted, or out of order");
+}
+
+/// Where records go.
+enum World {
+    Scripted { script: Script, gate: Arc<Mutex<Gate>>, server: Joined<()> },
+    Broker(EmbeddedBroker),
+}
+
+/// Whose reports the scripted backend holds back, and what it has.
+#[derive(Default)]
+struct Gate {
+    held: Option<Held>,
+    log: BTreeMap<i32, Vec<String>>,
+    batches: usize,
+}
+
+struct Held {
+    own_only: bool,
+    records: Vec<Seen>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gate {
+    /// What the backend does with records that it has queued.
+    fn pass(&mut self, script: &Script, records: Vec<Seen>) {
+        for record in &records {
+            let partition = record.partition.expect("a partition");
+            self.log.entry(partition).or_default().push(record.text().to_owned());
+        }
+        // Reported under the gate's lock: once something is held, no report of it is still on its way.
+        let is_held = |held: &Held, record: &Seen| !held.own_only || record.partition == Some(OWN);
+        match &mut self.held {
+            None => script.deliver(&records),
+            Some(held) => {
+                let (kept, through): (Vec<_>, _) = records.into_iter().partition(|record| is_held(held, record));
+                held.records.extend(kept);
+                script.deliver(&through);
+            }
+        }
+    }
+}
+
+/// Takes batches until the end. Of every third the second half does not fit into the queue.
+fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
+    let (script, gate) = (script.clone(), Arc::clone(gate));
+    host.spawn(async move {
+        while let Some(hand) = script.next().await {
+            let mut gate = lock(&gate);
+            gate.batches += 1;
+            let count = hand.records().len();
+            let fits = if gate.batches.is_multiple_of(3) { count.div_ceil(2) } else { count };
+            let mut records = hand.refuse_after(fits);
+            records.truncate(fits);
+            gate.pass(&script, records);
+        }
+    })
+}
+
+impl World {
+    fn scripted(host: &Host) -> (Self, AioProducer) {
+        let (script, gate) = (Script::new(), Arc::default());
+        let producer = host.start(AioProducer::builder(script.backend()).slots(SLOTS).batch_records(4));
+        let server = serve(&script, &gate, host);
+        (Self::Scripted { script, gate, server }, producer)
+    }
+
+    fn broker(host: &Host) -> (Self, AioProducer) {
+        let broker = broker::start_with_topic("t", OWN + 1);
+        let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(SLOTS));
+        (Self::Broker(broker), producer)
+    }
+
+    /// Holds reports back; without a script there is nothing that could.
+    fn hold(&self, own_only: bool) {
+        if let Self::Scripted { gate, .. } = self {
+            lock(gate).held = Some(Held { own_only, records: Vec::new() });
+        }
+    }
+
+    fn release(&self) {
+        if let Self::Scripted { script, gate, .. } = self {
+            let mut gate = lock(gate);
+            if let Some(held) = gate.held.take() {
+                script.deliver(&held.records);
+            }
+        }
+    }
+
+    /// Everything that was written, by partition.
+    async fn log(self) -> BTreeMap<i32, Vec<String>> {
+        match self {
+            Self::Scripted { gate, server, .. } => {
+                server.join().await;
+                std::mem::take(&mut lock(&gate).log)
+            }
+            Self::Broker(broker) => {
+                let mut log = BTreeMap::<i32, Vec<String>>::new();
+                for logged in broker::read_back(&broker, "t", OWN + 1) {
+                    log.entry(logged.partition).or_default().push(logged.text().to_owned());
+                }
+                log
+            }
+        }
+    }
+}
+
+/// Tasks that produce until they are told to stop, or refused.
+struct Bystanders {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<Joined<Story>>,
+}
+
+impl Bystanders {
+    fn start(host: &Host, producer: &AioProducer) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks =
+            (0..BYSTANDERS).map(|partition| host.spawn(produce_until(Arc::clone(&stop), producer.clone(), partition)));
+        Self { tasks: tasks.collect(), stop }
+    }
+
+    /// Tells them to stop.
+    async fn stop(self) -> Vec<Story> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.join().await
+    }
+
+    /// Waits until they are refused.
+    async fn join(self) -> Vec<Story> {
+        let mut stories = Vec::new();
+        for task in self.tasks {
+            stories.push(task.join().await);
+        }
+        stories
+    }
+}
+
+async fn produce_until(stop: Arc<AtomicBool>, producer: AioProducer, partition: i32) -> Story {
+    let mut story = Story::new();
+    let mut open = VecDeque::new();
+    while !stop.load(Ordering::SeqCst) {
+        let text = format!("bystander {partition}, record {}", story.len());
+        let record = Record::to("t").partition(partition).payload(text.clone());
+        match producer.produce(record).await {
+            Ok(delivery) => {
+                open.push_back(delivery);
+                story.push((vec![text], Fate::All));
+            }
+            Err(ProduceError::Closed(_)) => {
+                story.push((vec![text], Fate::None));
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        // More than the pool holds, so it is the pool that it waits for.
+        if open.len() > 2 * SLOTS {
+            open.pop_front().expect("not empty").await.expect("a bystander's record");
+        }
+    }
+    for delivery in open {
+        delivery.await.expect("a bystander's record");
+    }
+    story
+}
+
+/// Checks what is left when all tasks have ended.
+async fn check(world: World, producer: AioProducer, own: &Story, others: &[Story]) {
+    assert!(producer.close(LONG).await.is_complete());
+    let statistics = producer.statistics();
+    assert_eq!((statistics.in_use, statistics.bytes, statistics.waiters), (0, 0, 0));
+    assert_eq!((statistics.stale_reports, producer.len()), (0, 0));
+    assert!(statistics.high_water <= SLOTS);
+    let mut log = world.log().await;
+    let written: usize = log.values().map(Vec::len).sum();
+    assert_eq!(written as u64, statistics.acquired, "what was accepted is in the log, and nothing else");
+    compare("the one who drops", own, &log.remove(&OWN).unwrap_or_default());
+    for (partition, story) in (0..).zip(others) {
+        let found = log.remove(&partition).unwrap_or_default();
+        compare(&format!("bystander {partition}"), story, &found);
+    }
+}
+
+/// Runs one candidate to its drop, or to its end. `true` is the end.
+async fn attempt(
+    host: &Host,
+    world: &World,
+    producer: &AioProducer,
+    candidate: &Candidate,
+    (mode, polls): (Mode, usize),
+    story: &mut Story,
+) -> bool {
+    let number = story.len();
+    let texts: Vec<_> = (0..candidate.records).map(|n| format!("{} {number}, record {n}", candidate.name)).collect();
+    let records = texts.iter().map(|text| Record::to("t").partition(OWN).payload(text.clone())).collect();
+    if mode == Mode::Held {
+        world.hold(true);
+    }
+    let Begun(future) = (candidate.begin)(producer.clone(), records).await;
+    if mode == Mode::Full {
+        world.hold(false);
+        host.until(|| producer.statistics().in_use == SLOTS).await;
+    }
+    let ended = DroppedAt { inner: Some(future), polls, restless: mode != Mode::Woken }.await;
+    let fate = match (ended, candidate.when_dropped) {
+        (true, _) | (false, Fate::All) => Fate::All,
+        // A pool that is full lets nobody in.
+        (false, _) if mode == Mode::Full => Fate::None,
+        (false, fate) => fate,
+    };
+    story.push((texts, fate));
+    world.release();
+    ended
+}
+
+async fn drop_each(host: &Host, (world, producer): (World, AioProducer), modes: &[Mode]) {
+    let bystanders = Bystanders::start(host, &producer);
+    let mut own = Story::new();
+    for candidate in &CANDIDATES {
+        for polls in 0..=POLLS {
+            let mut dropped = false;
+            for mode in modes {
+                dropped |= !attempt(host, &world, &producer, candidate, (*mode, polls), &mut own).await;
+                yield_now().await;
+            }
+            // With all reports or its own held back, it cannot have been ready.
+            let certain = modes.contains(&Mode::Held) && modes.contains(&Mode::Full);
+            assert!(dropped || !certain, "{} was never dropped at poll {polls}", candidate.name);
+        }
+    }
+    let others = bystanders.stop().await;
+    assert!(producer.flush().await.is_ok());
+    assert_eq!(producer.statistics().in_use, 0, "slots return");
+    check(world, producer, &own, &others).await;
+}
+
+async fn s30_futures_dropped_at_every_poll_cost_nobody_a_record(host: Host) {
+    let modes = [Mode::Held, Mode::Full, Mode::Restless, Mode::Woken];
+    drop_each(&host, World::scripted(&host), &modes).await;
+}
+
+async fn s30_futures_dropped_at_every_poll_cost_nobody_a_record_on_a_broker(host: Host) {
+    drop_each(&host, World::broker(&host), &[Mode::Restless, Mode::Woken]).await;
+}
+
+/// Once polled, a close goes on without its future; what it had accepted before arrives, and the rest is refused.
+async fn drop_close(host: &Host, (world, producer): (World, AioProducer), polls: usize, held: bool) {
+    let bystanders = Bystanders::start(host, &producer);
+    host.until(|| producer.statistics().acquired > 2 * SLOTS as u64).await;
+    if held {
+        world.hold(false);
+        host.until(|| producer.statistics().in_use == SLOTS).await;
+    }
+    let closing = producer.clone();
+    let Begun(close) = begun(async move { assert!(closing.close(LONG).await.is_complete()) });
+    let ended = DroppedAt { inner: Some(close), polls, restless: held }.await;
+    assert!(!(ended && held), "with reports held back it cannot end");
+    assert_eq!(producer.is_closed(), polls > 0, "{polls} polls");
+    world.release();
+    // Without a close nobody would refuse them.
+    let others = if polls > 0 { bystanders.join().await } else { bystanders.stop().await };
+    check(world, producer, &Story::new(), &others).await;
+}
+
+async fn s30_a_close_dropped_at_every_poll_goes_on(host: Host) {
+    for polls in 0..=POLLS {
+        drop_close(&host, World::scripted(&host), polls, true).await;
+        drop_close(&host, World::scripted(&host), polls, false).await;
+    }
+}
+
+async fn s30_a_close_dropped_at_every_poll_goes_on_on_a_broker(host: Host) {
+    for polls in 0..=3 {
+        drop_close(&host, World::broker(&host), polls, false).await;
+    }
+}

@@ -1,0 +1,308 @@
+//! What librdkafka's own tests check of brokers that fail, leave, and come back, asked of this producer.
+//! `docs/librdkafka-tests.md` says which test mirrors which.
+//!
+//! The embedded broker does not look at sequence numbers, so a record that was written before its answer got lost is in
+//! its log twice; where that can be, repeats are dropped before the log is looked at, as a broker would.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aioproducer_core::backend::{FailureKind, Status};
+use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::probe::at_once;
+use aioproducer_tests::{broker, promises};
+
+promises! {
+    s15_a_topic_that_appears_late_gets_its_records_and_one_that_never_does_fails_them,
+    s17_an_answer_after_the_timeout_changes_nothing,
+    s18_requests_that_fail_are_sent_again_in_order,
+    s18_a_storage_error_fails_records_only_when_retries_end,
+    s18_a_duplicate_s_answer_counts_as_delivered,
+    s18_timeouts_leave_an_idempotent_producer_working,
+    s18_a_cluster_that_rolls_loses_nothing_and_keeps_its_order,
+    s18_a_leader_that_moves_is_followed,
+    s23_records_wait_for_brokers_that_come_later,
+    s26_a_producer_ends_in_each_state_that_librdkafka_once_hung_in,
+    s28_a_dead_bootstrap_server_among_live_ones_does_no_harm,
+}
+
+const LONG: Duration = Duration::from_secs(50);
+
+/// Comes back to a broker soon, and tries again soon.
+const SOON: [(&str, &str); 6] = [
+    ("reconnect.backoff.ms", "10"),
+    ("reconnect.backoff.max.ms", "50"),
+    ("retry.backoff.ms", "10"),
+    ("retry.backoff.max.ms", "50"),
+    ("topic.metadata.refresh.fast.interval.ms", "20"),
+    ("linger.ms", "0"),
+];
+
+fn backend(servers: &str, settings: &[(&str, &str)]) -> Librdkafka {
+    let mut config = broker::config_for(servers);
+    for (key, value) in SOON.iter().chain(settings) {
+        config.set(*key, *value);
+    }
+    Librdkafka::new(config)
+}
+
+fn configured(host: &Host, broker: &EmbeddedBroker, settings: &[(&str, &str)]) -> AioProducer {
+    host.start(AioProducer::builder(backend(broker.bootstrap_servers(), settings)))
+}
+
+fn numbered(topic: &str, number: usize) -> Record<'_> {
+    Record::to(topic).partition(0).payload(number.to_string())
+}
+
+fn accepted(producer: &AioProducer, topic: &str, numbers: std::ops::Range<usize>) -> Vec<Delivery> {
+    numbers.map(|n| at_once(producer.produce(numbered(topic, n))).expect("accepted")).collect()
+}
+
+async fn all_delivered(deliveries: Vec<Delivery>) {
+    for (n, delivery) in deliveries.into_iter().enumerate() {
+        delivery.await.unwrap_or_else(|error| panic!("{n}: {error}"));
+    }
+}
+
+/// The numbers in partition 0, each where it came first.
+fn written(broker: &EmbeddedBroker, topic: &str) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let log = broker::read_back(broker, topic, 1);
+    log.iter().map(|logged| logged.text().parse().unwrap()).filter(|number| seen.insert(*number)).collect()
+}
+
+/// 0111, 0057: `topic.metadata.propagation.max.ms` is how long a topic may take to appear.
+async fn s15_a_topic_that_appears_late_gets_its_records_and_one_that_never_does_fails_them(host: Host) {
+    let broker = broker::start_with_topic("known", 1);
+    let unknown = ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    for topic in ["late", "never"] {
+        broker.topic_error(topic, unknown).expect("a topic that is not there");
+    }
+    let patient = configured(&host, &broker, &[("topic.metadata.propagation.max.ms", "600000")]);
+    let late = accepted(&patient, "late", 0..10);
+    patient.send(numbered("known", 0)).await.expect("others are not held up");
+    assert_eq!(patient.len(), 10);
+    broker.topic_error("late", ErrorCode::RD_KAFKA_RESP_ERR_NO_ERROR).expect("it appears");
+    all_delivered(late).await;
+    assert_eq!(written(&broker, "late"), (0..10).collect::<Vec<_>>());
+
+    let hasty = configured(&host, &broker, &[("topic.metadata.propagation.max.ms", "1")]);
+    for (n, delivery) in accepted(&hasty, "never", 0..3).into_iter().enumerate() {
+        let error = delivery.await.expect_err("there is no such topic");
+        assert_eq!((error.kind(), error.status()), (FailureKind::UnknownTopic, Status::NotPersisted));
+        assert_eq!(error.into_record(), Some(numbered("never", n).into_owned()));
+    }
+    hasty.send(numbered("known", 1)).await.expect("others are not harmed");
+    assert_eq!(written(&broker, "known"), [0, 1]);
+}
+
+/// 0068.
+async fn s17_an_answer_after_the_timeout_changes_nothing(host: Host) {
+    let broker = broker::start_with_topic("slow", 1);
+    let servers = broker.bootstrap_servers();
+    let builder = AioProducer::builder(backend(servers, &[("enable.idempotence", "false")]));
+    let producer = host.start(builder.delivery_timeout(Duration::from_secs(1)));
+    producer.send(numbered("slow", 0)).await.expect("delivered");
+    broker.round_trip_time(-1, Duration::from_secs(3)).expect("a delay");
+    let error = producer.send(numbered("slow", 1)).await.expect_err("too late");
+    assert_eq!(error.kind(), Some(FailureKind::TimedOut), "{error}");
+    assert_eq!(error.into_record(), Some(numbered("slow", 1).into_owned()));
+    assert!(producer.is_empty(), "its slot is back");
+    broker.round_trip_time(-1, Duration::ZERO).expect("no delay");
+    // The answer to the late one comes before the answer to a record after it, on the same connection, or never.
+    let mut number = 2;
+    while let Err(error) = producer.send(numbered("slow", number)).await {
+        assert_eq!(error.kind(), Some(FailureKind::TimedOut), "{error}");
+        number += 1;
+    }
+    assert_eq!((producer.len(), producer.statistics().in_use), (0, 0));
+    let found = written(&broker, "slow");
+    assert_eq!((found.first(), found.last()), (Some(&0), Some(&number)));
+    assert!(found.is_sorted(), "{found:?}");
+}
+
+/// 0075, 0076: errors that a broker answers with, and connections that end before it does.
+async fn s18_requests_that_fail_are_sent_again_in_order(host: Host) {
+    let broker = broker::start_with_topic("again", 1);
+    let producer = configured(&host, &broker, &[("max.in.flight", "1"), ("enable.idempotence", "true")]);
+    let troubles = [
+        ErrorCode::RD_KAFKA_RESP_ERR_INVALID_MSG,
+        ErrorCode::RD_KAFKA_RESP_ERR__TRANSPORT,
+        ErrorCode::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        ErrorCode::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ];
+    let mut deliveries = Vec::new();
+    for (round, trouble) in troubles.into_iter().enumerate() {
+        broker.request_errors(ApiKey::Produce, &[trouble; 2]).expect("errors");
+        deliveries.extend(accepted(&producer, "again", round * 50..(round + 1) * 50));
+        assert!(producer.flush().within(LONG).await.is_ok(), "{trouble:?}");
+    }
+    all_delivered(deliveries).await;
+    assert_eq!(written(&broker, "again"), (0..200).collect::<Vec<_>>());
+}
+
+/// 0117.
+async fn s18_a_storage_error_fails_records_only_when_retries_end(host: Host) {
+    let broker = broker::start_with_topic("stored", 1);
+    let trouble = ErrorCode::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
+    for (retries, fails) in [("10", false), ("1", true)] {
+        let producer = configured(&host, &broker, &[("retries", retries)]);
+        broker.request_errors(ApiKey::Produce, &[trouble; 3]).expect("errors");
+        match producer.send(numbered("stored", 0)).await {
+            Ok(_) => assert!(!fails),
+            Err(error) => {
+                assert!(fails, "{error}");
+                assert_eq!(error.kind(), Some(FailureKind::Broker), "{error}");
+                assert_eq!(error.into_record(), Some(numbered("stored", 0).into_owned()));
+            }
+        }
+        assert!(producer.is_empty());
+        // The third error is still to come where there were too few retries.
+        producer.send(numbered("stored", 1)).await.expect("delivered");
+    }
+}
+
+/// 0090, 0144: the broker has what it was sent before, and says so.
+async fn s18_a_duplicate_s_answer_counts_as_delivered(host: Host) {
+    let broker = broker::start_with_topic("twice", 1);
+    let producer = configured(&host, &broker, &[("enable.idempotence", "true"), ("batch.num.messages", "1")]);
+    producer.send(numbered("twice", 0)).await.expect("delivered");
+    let answers = [
+        ErrorCode::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER,
+    ];
+    broker.request_errors(ApiKey::Produce, &answers).expect("answers");
+    producer.send(numbered("twice", 1)).await.expect("it was written the first time");
+    producer.send(numbered("twice", 2)).await.expect("and nothing is out of step");
+    assert!(!producer.is_closed(), "no fatal error");
+    assert_eq!(written(&broker, "twice").last(), Some(&2));
+}
+
+/// 0094.
+async fn s18_timeouts_leave_an_idempotent_producer_working(host: Host) {
+    let broker = broker::start_with_topic("timed", 1);
+    let servers = broker.bootstrap_servers();
+    let builder = AioProducer::builder(backend(servers, &[("enable.idempotence", "true")]));
+    let producer = host.start(builder.delivery_timeout(Duration::from_secs(1)));
+    producer.send(numbered("timed", 0)).await.expect("delivered");
+    let mut expected = vec![0];
+    for round in 1..=2 {
+        broker.broker_down(-1).expect("it goes");
+        for delivery in accepted(&producer, "timed", round * 100..round * 100 + 20) {
+            let error = delivery.await.expect_err("nobody is there");
+            assert_eq!(error.kind(), FailureKind::TimedOut, "{error}");
+        }
+        broker.broker_up(-1).expect("it comes back");
+        // How long it takes to find the broker again is librdkafka's business: until then records time out.
+        let mut number = round * 100 + 50;
+        while let Err(error) = producer.send(numbered("timed", number)).await {
+            assert_eq!(error.kind(), Some(FailureKind::TimedOut), "{error}");
+            number += 1;
+        }
+        expected.push(number);
+        assert!(!producer.is_closed(), "no fatal error");
+    }
+    assert_eq!(written(&broker, "timed"), expected);
+}
+
+/// 0151: each broker goes once, while records are produced.
+async fn s18_a_cluster_that_rolls_loses_nothing_and_keeps_its_order(host: Host) {
+    let broker = EmbeddedBroker::start_with(3).expect("three brokers");
+    broker.create_topic("rolling", 1, 3).expect("a topic");
+    let producer = configured(&host, &broker, &[("max.in.flight", "1"), ("enable.idempotence", "true")]);
+    let mut deliveries = accepted(&producer, "rolling", 0..20);
+    for down in 1..=3 {
+        broker.partition_leader("rolling", 0, Some(down)).expect("a leader");
+        deliveries.extend(accepted(&producer, "rolling", deliveries.len()..deliveries.len() + 20));
+        broker.broker_down(down).expect("it goes");
+        deliveries.extend(accepted(&producer, "rolling", deliveries.len()..deliveries.len() + 20));
+        broker.partition_leader("rolling", 0, Some(down % 3 + 1)).expect("another leader");
+        assert!(producer.flush().within(LONG).await.is_ok(), "without broker {down}");
+        broker.broker_up(down).expect("it comes back");
+    }
+    let count = deliveries.len();
+    all_delivered(deliveries).await;
+    assert_eq!(written(&broker, "rolling"), (0..count).collect::<Vec<_>>());
+}
+
+/// 0146.
+async fn s18_a_leader_that_moves_is_followed(host: Host) {
+    let broker = EmbeddedBroker::start_with(2).expect("two brokers");
+    broker.create_topic("moving", 1, 2).expect("a topic");
+    let producer = configured(&host, &broker, &[]);
+    let mut deliveries = Vec::new();
+    for (round, leader) in [1, 2, 1, 2, 1].into_iter().enumerate() {
+        broker.partition_leader("moving", 0, Some(leader)).expect("a leader");
+        deliveries.extend(accepted(&producer, "moving", round * 10..(round + 1) * 10));
+        assert!(producer.flush().within(LONG).await.is_ok(), "to broker {leader}");
+    }
+    all_delivered(deliveries).await;
+    assert_eq!(written(&broker, "moving"), (0..50).collect::<Vec<_>>());
+}
+
+/// 0043, 0088, 0095, 0152: no broker when it starts, and again none later.
+async fn s23_records_wait_for_brokers_that_come_later(host: Host) {
+    let broker = broker::start_with_topic("later", 1);
+    broker.broker_down(-1).expect("nobody is there");
+    let producer = configured(&host, &broker, &[("max.in.flight", "1")]);
+    let mut deliveries = accepted(&producer, "later", 0..100);
+    let found = producer.flush().within(Duration::from_millis(100)).await;
+    assert!(found.is_err(), "nobody has written them");
+    broker.broker_up(-1).expect("it comes");
+    assert!(producer.flush().within(LONG).await.is_ok());
+    broker.broker_down(-1).expect("it goes");
+    deliveries.extend(accepted(&producer, "later", 100..200));
+    assert_eq!(producer.len(), 100);
+    broker.broker_up(-1).expect("it comes back");
+    assert!(producer.flush().within(LONG).await.is_ok());
+    all_delivered(deliveries).await;
+    assert_eq!(written(&broker, "later"), (0..200).collect::<Vec<_>>());
+}
+
+/// 0020, 0037, 0084, 0021: the watchdog is the test. That threads end, too, is shown by `threads.rs`.
+async fn s26_a_producer_ends_in_each_state_that_librdkafka_once_hung_in(host: Host) {
+    let broker = broker::start_with_topic("ending", 1);
+    let live = broker.bootstrap_servers().to_owned();
+    let dead = broker::closed_port();
+    for servers in [&live, &dead] {
+        for closes in [false, true] {
+            for state in ["untouched", "a group.id", "a topic named", "queued", "unknown partition", "lingering"] {
+                let linger = if state == "lingering" { "300000" } else { "0" };
+                let settings = [("group.id", "none"), ("linger.ms", linger), ("message.timeout.ms", "600000")];
+                let settings = if state == "a group.id" { &settings[..] } else { &settings[1..] };
+                let producer = host.start(AioProducer::builder(backend(servers, settings)));
+                let mut deliveries = Vec::new();
+                match state {
+                    "a topic named" => drop(producer.topic("ending").expect("a name")),
+                    "queued" | "lingering" => deliveries = accepted(&producer, "ending", 0..10),
+                    "unknown partition" => {
+                        let record = Record::to("ending").partition(77).payload("x");
+                        deliveries.push(at_once(producer.produce(record)).expect("accepted"));
+                    }
+                    _ => {}
+                }
+                if closes {
+                    drop(producer.close(Duration::ZERO).await);
+                    assert_eq!(producer.len(), 0, "{state}");
+                }
+                drop(producer);
+                for delivery in deliveries {
+                    // Either outcome is one.
+                    drop(delivery.await);
+                }
+            }
+        }
+    }
+}
+
+/// 0152, 0049: the first address leads nowhere.
+async fn s28_a_dead_bootstrap_server_among_live_ones_does_no_harm(host: Host) {
+    let broker = broker::start_with_topic("found", 1);
+    let servers = format!("{},{}", broker::closed_port(), broker.bootstrap_servers());
+    let producer = host.start(AioProducer::builder(backend(&servers, &[])));
+    all_delivered(accepted(&producer, "found", 0..20)).await;
+    assert!(producer.close(LONG).await.is_complete());
+    assert_eq!(written(&broker, "found"), (0..20).collect::<Vec<_>>());
+}
