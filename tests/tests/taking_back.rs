@@ -1,9 +1,11 @@
 //! S6, S24, and S17 for single records: records that are taken back, purged, or have a time of their own.
 
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, DeliveryError, Record};
+use aioproducer_driver::{AioProducer, Bytes, Delivery, DeliveryError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, failure, texts};
@@ -19,9 +21,11 @@ promises! {
     s24_purge_reaches_what_is_on_its_way_to_the_backend,
     s24_purge_with_the_broker_down_tells_the_status,
     s24_nothing_is_purged_that_was_not_asked_for,
+    s30_a_purge_dropped_at_every_poll_costs_nobody_else,
     s17_a_record_s_own_timeout_in_the_buffer,
     s17_a_record_s_own_timeout_at_the_backend,
     s17_a_record_s_own_timeout_is_forgotten_with_it,
+    s21_the_late_report_of_a_record_whose_time_was_over_is_nobody_else_s,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -182,6 +186,28 @@ async fn s24_nothing_is_purged_that_was_not_asked_for(host: Host) {
     assert_eq!(script.purges(), [(false, true)], "nothing is left to purge");
 }
 
+async fn s30_a_purge_dropped_at_every_poll_costs_nobody_else(host: Host) {
+    const RECORDS: usize = 200;
+    for polls in 1..8 {
+        let script = Script::new();
+        let producer = host.start(AioProducer::builder(script.backend()).linger(LONG).slots(RECORDS));
+        let deliveries: Vec<_> = (0..RECORDS).map(|number| accepted(&producer, numbered(number))).collect();
+        let mut purge = Observed::new(producer.purge(true, true));
+        let ended = (0..polls).any(|_| purge.poll().is_ready());
+        drop(purge);
+        let purged = RECORDS - producer.len();
+        assert_eq!((purged == RECORDS, !script.purges().is_empty()), (ended, ended), "{purged} after {polls} polls");
+        assert!(purged > 0);
+        let served = script.serve(&host);
+        assert!(producer.close(LONG).await.is_complete());
+        let mut outcomes = deliveries.into_iter().map(at_once);
+        assert!(outcomes.by_ref().take(purged).all(|outcome| told(outcome).0 == FailureKind::Purged));
+        assert!(outcomes.all(|outcome| outcome.is_ok()));
+        assert_eq!(script.log().len(), RECORDS - purged);
+        served.join().await;
+    }
+}
+
 async fn s17_a_record_s_own_timeout_in_the_buffer(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).linger(LONG));
@@ -217,9 +243,36 @@ async fn s17_a_record_s_own_timeout_is_forgotten_with_it(host: Host) {
         let report = producer.send(numbered(number).timeout(SOON)).await.expect("delivered");
         assert_eq!(report.offset(), number as i64);
     }
-    let last = producer.send(numbered(50).timeout(LONG)).await;
+    let owner = Arc::new([0; 8]);
+    let last = Record::to("t").payload(Bytes::from_owner(Owner(Arc::clone(&owner)))).timeout(LONG);
+    assert!(producer.send(last).await.is_ok());
+    host.until(|| Arc::strong_count(&owner) == 1).await;
     host.pause(2 * SOON).await;
-    assert!(last.is_ok() && producer.send(numbered(51)).await.is_ok());
+    assert!(producer.send(numbered(51)).await.is_ok());
     producer.close(LONG).await;
     served.join().await;
+}
+
+/// A payload's owner, to see when it is let go of.
+struct Owner(Arc<[u8; 8]>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &*self.0
+    }
+}
+
+async fn s21_the_late_report_of_a_record_whose_time_was_over_is_nobody_else_s(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let hasty = accepted(&producer, numbered(0).timeout(SOON));
+    let taken = script.accept().await;
+    assert_eq!(told(hasty.await).0, FailureKind::TimedOut);
+    // So many that whatever the first one left behind is used again.
+    let mut others: Vec<_> = (1..3000).map(|number| Observed::new(accepted(&producer, numbered(number)))).collect();
+    script.deliver(&taken);
+    assert!(others.iter_mut().all(Observed::is_pending));
+    script.serve(&host);
+    producer.close(LONG).await;
+    assert!(others.iter_mut().all(|other| matches!(other.poll(), Poll::Ready(Ok(_)))));
 }
