@@ -81,3 +81,13 @@ pub mod executor;
 pub mod probe;
 pub mod scripted;
 pub mod sources;
+
+/// The guides' examples, as tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/from-future-producer.md")]
+    struct FromFutureProducer;
+
+    #[doc = include_str!("../../docs/from-python-aioproducer.md")]
+    struct FromPythonAioProducer;
+}

@@ -502,6 +502,9 @@ async fn drop_each(host: &Host, (world, producer): (World, AioProducer), modes: 
     let others = bystanders.stop().await;
     assert!(producer.flush().await.is_ok());
     assert_eq!(producer.statistics().in_use, 0, "slots return");
+    if let World::Scripted { script, .. } = &world {
+        assert!(!script.flushing(), "no dropped flush is left behind");
+    }
     check(world, producer, &own, &others).await;
 }
 
