@@ -196,7 +196,11 @@ impl Script {
     #[must_use]
     pub fn with_record_bytes(record_bytes: usize) -> Self {
         Self(Arc::new(Inner {
-            limits: BackendLimits { delivery_timeout: Some(Duration::from_secs(120)), record_bytes },
+            limits: BackendLimits {
+                delivery_timeout: Some(Duration::from_secs(120)),
+                record_bytes,
+                transactional: false,
+            },
             link: Mutex::new(None),
             woken: channel::unbounded(),
             wakes: AtomicUsize::new(0),
