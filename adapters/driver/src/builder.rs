@@ -8,8 +8,8 @@ use aioproducer_core::backend::Connect;
 use aioproducer_core::{Limits, LimitsError};
 
 use crate::record::Stored;
-use crate::shared::Shared;
-use crate::{AioProducer, Runtime};
+use crate::shared::{Settings, Shared};
+use crate::{AioProducer, Runtime, calls};
 
 /// Settings of a producer that is yet to start.
 ///
@@ -22,6 +22,7 @@ use crate::{AioProducer, Runtime};
 /// | [`batch_bytes`](Self::batch_bytes) | bytes | 1 MiB or `pool_bytes`, whichever is less |
 /// | [`linger`](Self::linger) | time | zero: a batch goes as soon as the executor is free |
 /// | [`delivery_timeout`](Self::delivery_timeout) | time | the backend's own, 2 minutes for librdkafka |
+/// | [`call_timeout`](Self::call_timeout) | time | 1 minute |
 #[derive(Clone, Debug)]
 pub struct Builder<B> {
     backend: B,
@@ -32,6 +33,7 @@ pub struct Builder<B> {
     batch_bytes: Option<usize>,
     linger: Duration,
     delivery_timeout: Option<Duration>,
+    call_timeout: Duration,
 }
 
 impl<B> Builder<B> {
@@ -45,6 +47,7 @@ impl<B> Builder<B> {
             batch_bytes: None,
             linger: Duration::ZERO,
             delivery_timeout: None,
+            call_timeout: calls::LIMIT,
         }
     }
 
@@ -100,6 +103,14 @@ impl<B> Builder<B> {
         self.delivery_timeout = Some(timeout);
         self
     }
+
+    /// How long a call waits for a broker: each step of a transaction, `list_topics`. What happens after it depends on the
+    /// call; a commit's outcome is unknown then.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
 }
 
 impl<B: Connect<Stored>> Builder<B> {
@@ -121,7 +132,9 @@ impl<B: Connect<Stored>> Builder<B> {
             delivery_timeout: found.delivery_timeout,
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
-        let shared = Arc::new(Shared::new(limits, self.slots, lanes, runtime).map_err(StartError::Limits)?);
+        let settings =
+            Settings { slots: self.slots, lanes, transactional: found.transactional, call_limit: self.call_timeout };
+        let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected))
     }

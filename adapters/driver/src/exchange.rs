@@ -1,6 +1,8 @@
 //! The backend's side of the shared state: batches out, outcomes in.
 
-use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent};
+use aioproducer_core::backend::{
+    Answer, CallError, CallId, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
+};
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::groups::Member;
@@ -32,10 +34,10 @@ impl Exchange<Stored> for Shared {
                 let now = state.machine.now();
                 state.expire(self, now, effects);
                 let batch = match state.phase {
-                    Phase::Open | Phase::Closing(_) => {
+                    Phase::Open | Phase::Closing(_) if !state.is_aborting() => {
                         state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
                     }
-                    Phase::Ending | Phase::Ended => None,
+                    _ => None,
                 };
                 if batch.is_some() || state.try_rest(self) {
                     return batch;
@@ -46,7 +48,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn rest(&self) -> bool {
-        self.with(|state, _| !state.machine.has_batch() && state.try_rest(self))
+        self.with(|state, _| !state.has_batch() && state.try_rest(self))
     }
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
@@ -124,7 +126,8 @@ impl Exchange<Stored> for Shared {
 
     fn flushing(&self) -> bool {
         let state = self.lock();
-        !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
+        let committing = state.session.as_ref().is_some_and(|session| session.machine.is_draining());
+        committing || !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {
@@ -134,8 +137,15 @@ impl Exchange<Stored> for Shared {
     fn fatal(&self, failure: Failure) {
         self.with(|state, effects| {
             state.fatal.get_or_insert(failure);
+            if let Some(session) = &mut state.session {
+                session.machine.handle_fatal();
+            }
             state.end(self, effects);
         });
+    }
+
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+        self.with(|state, effects| state.handle_answered(id, outcome, effects));
     }
 
     fn ended(&self) {
@@ -148,6 +158,7 @@ impl Exchange<Stored> for Shared {
                 state.fail(self, ticket, failure, None, effects);
             }
             state.phase = Phase::Ended;
+            state.end_calls(effects);
             effects.wakers.append(&mut state.close_wakers);
             effects.wakers.extend(state.driver.take());
         });

@@ -5,6 +5,7 @@
 
 mod arena;
 mod builder;
+mod calls;
 mod close;
 mod completion;
 mod delivery;
@@ -19,16 +20,22 @@ mod produce_all;
 mod producer;
 mod record;
 mod runtime;
+mod session;
 mod shared;
 mod sync;
 mod task;
 mod topics;
+mod transaction;
 mod waiters;
 
-pub use aioproducer_core::backend::{Failure, FailureKind, Status};
+pub use aioproducer_core::backend::{
+    Broker, CallError, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata, Status,
+    TopicMetadata,
+};
 pub use aioproducer_core::{Instant, LimitsError};
 pub use builder::{Builder, StartError};
 pub use bytes::Bytes;
+pub use calls::FatalError;
 pub use close::{Close, CloseReport, Unsent};
 pub use delivery::{Delivery, DeliveryError, DeliveryReport};
 pub use error::{ProduceError, SendError};
@@ -39,3 +46,4 @@ pub use producer::{AioProducer, Statistics};
 pub use record::{Data, Header, Record, RecordError, Stored};
 pub use runtime::{Runtime, Task};
 pub use topics::{Topic, TopicError, TopicRef};
+pub use transaction::{EndError, Remedy, Transaction, TransactionError};

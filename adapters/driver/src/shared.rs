@@ -7,17 +7,20 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind, Request, Status};
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
+use crate::calls::Calls;
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::record::Stored;
+use crate::session::Session;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
 use crate::{AioProducer, Runtime, task};
@@ -71,6 +74,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// What a producer is made with, besides the machine's limits.
+pub(crate) struct Settings {
+    pub(crate) slots: usize,
+    pub(crate) lanes: usize,
+    pub(crate) transactional: bool,
+    pub(crate) call_limit: Duration,
+}
+
 pub(crate) struct FlushWaiter {
     pub(crate) id: u64,
     pub(crate) point: FlushPoint,
@@ -93,6 +104,9 @@ pub(crate) struct State {
     pub(crate) completing: usize,
     pub(crate) phase: Phase,
     pub(crate) fatal: Option<Failure>,
+    pub(crate) calls: Calls,
+    /// Of a producer with a transactional id.
+    pub(crate) session: Option<Box<Session>>,
     /// What a close could not send; `None` until there is one.
     pub(crate) unsent: Option<Vec<Unsent>>,
     pub(crate) close_wakers: Vec<Waker>,
@@ -111,6 +125,7 @@ pub(crate) struct Effects {
     /// There is one record, and nothing else.
     alone: bool,
     flush: bool,
+    pub(crate) call: Option<Box<Request>>,
     shut_down: bool,
 }
 
@@ -124,7 +139,7 @@ pub(crate) enum Discard {
 
 impl Effects {
     fn has_any(&self) -> bool {
-        self.workers > 0 || self.flush || self.shut_down || !self.wakers.is_empty()
+        self.workers > 0 || self.flush || self.shut_down || self.call.is_some() || !self.wakers.is_empty()
     }
 
     pub(crate) fn flush_backend(&mut self) {
@@ -143,6 +158,10 @@ pub(crate) struct Shared {
     pub(crate) completions: Completions<DeliveryError, Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
+    /// Records are written in transactions only.
+    pub(crate) transactional: bool,
+    /// How long a call of the backend may take.
+    pub(crate) call_limit: Duration,
     backend: OnceLock<Arc<dyn Backend>>,
     /// Used again and again, so that bulk reports need no allocation.
     spare: Mutex<Spare>,
@@ -157,7 +176,11 @@ pub(crate) struct Spare {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, slots: usize, lanes: usize, runtime: impl Runtime) -> Result<Self, LimitsError> {
+    pub(crate) fn new(
+        limits: Limits,
+        Settings { slots, lanes, transactional, call_limit }: Settings,
+        runtime: impl Runtime,
+    ) -> Result<Self, LimitsError> {
         let topics = Arc::new(Topics::new());
         let context = Context { topics: Arc::clone(&topics) };
         let state = State {
@@ -172,6 +195,8 @@ impl Shared {
             completing: 0,
             phase: Phase::Open,
             fatal: None,
+            calls: Calls::default(),
+            session: transactional.then(Box::default),
             unsent: None,
             close_wakers: Vec::new(),
             driver: None,
@@ -184,6 +209,8 @@ impl Shared {
             topics,
             completions: Completions::new(Arc::new(context)),
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
+            transactional,
+            call_limit,
             backend: OnceLock::new(),
             spare: Mutex::new(Spare::default()),
         })
@@ -232,6 +259,12 @@ impl Shared {
             if effects.flush {
                 backend.flush();
             }
+            if let Some(request) = effects.call.take() {
+                let id = request.id;
+                if backend.call(*request).is_err() {
+                    self.with(|state, effects| state.handle_refused(id, effects));
+                }
+            }
             if effects.shut_down {
                 backend.shut_down();
             }
@@ -267,6 +300,7 @@ impl State {
         record: Option<Stored>,
         effects: &mut Effects,
     ) {
+        let failure = if self.session.is_some() { self.note_failure(failure) } else { failure };
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
             // The backend purges because it was told to end.
@@ -277,9 +311,8 @@ impl State {
             let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
         });
-        if self.phase == Phase::Ending
-            && let (Some(unsent), Some(record)) = (&mut self.unsent, &record)
-        {
+        let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
+        if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
         let error = DeliveryError::new(failure, record);
@@ -319,18 +352,24 @@ impl State {
     pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
         self.shut_inbox(shared, effects);
         self.machine.close();
+        if let Some(session) = &mut self.session {
+            session.machine.close();
+        }
     }
 
     /// What changed for others because the machine changed.
     pub(crate) fn follow_up(&mut self, shared: &Shared, effects: &mut Effects) {
-        if self.idle_workers > 0 && self.machine.has_batch() {
+        if self.session.is_some() || !self.calls.is_empty() {
+            self.next_call(shared, effects);
+        }
+        if self.idle_workers > 0 && self.has_batch() {
             self.idle_workers -= 1;
             self.awake_workers += 1;
             effects.workers += 1;
             effects.alone = self.machine.len() == 1;
         }
         if !self.waiters.is_empty() {
-            if self.machine.is_closed() {
+            if self.machine.is_closed() || !self.admits() {
                 self.waiters.wake_all(&mut effects.wakers);
             } else {
                 let machine = &self.machine;
@@ -343,11 +382,14 @@ impl State {
             }
             effects.wakers.extend(self.flushes[at].waker.take());
         }
-        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
+        if self.is_aborting() && self.machine.can_drain() {
+            effects.wakers.extend(self.driver.take());
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() && self.is_settled() {
             self.phase = Phase::Ending;
             effects.shut_down = true;
         }
-        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() {
+        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() && self.admits() {
             shared.inbox().offer(self.machine.room());
         } else {
             shared.inbox().shut();
