@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Message};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Message, Request};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
@@ -133,6 +133,10 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
 
     fn purge(&self, queued: bool, in_flight: bool) {
         self.signals.purge(queued, in_flight);
+    }
+
+    fn call(&self, request: Request) -> Result<(), Request> {
+        self.signals.call(request)
     }
 
     fn shut_down(&self) {

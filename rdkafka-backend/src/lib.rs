@@ -10,11 +10,13 @@
 //! | --- | --- |
 //! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles; reads delivery reports and errors |
 //! | `aioproducer-control` | flush, purge, shutdown: the calls that block |
+//! | `aioproducer-caller` | transactions, metadata, credentials: the calls that wait for a broker; from the first one on |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
 //! examples and tests.
 
 mod backend;
+mod calls;
 mod config;
 mod control;
 mod desk;
@@ -34,5 +36,6 @@ pub use backend::Librdkafka;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ErrorCode};
 pub use error::ConfigError;
+pub use ffi::consumer_group;
 pub use partitioner::{Partition, Partitioner};
 pub use rdkafka::ClientConfig;

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aioproducer_core::backend::Backend;
+use aioproducer_core::backend::{Backend, Request};
 
 /// Requests to the control thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,7 @@ pub(crate) struct Requests {
     pub(crate) flush: bool,
     pub(crate) purge_queued: bool,
     pub(crate) purge_in_flight: bool,
+    pub(crate) call: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -30,9 +31,12 @@ pub(crate) struct Signals {
     state: Mutex<State>,
     worker: Condvar,
     control: Condvar,
+    caller: Condvar,
 }
 
 struct State {
+    /// What the caller is to call next; the driver asks for one thing at a time.
+    call: Option<Request>,
     /// There are reports or events to read.
     reports: bool,
     /// A thread is reading.
@@ -53,8 +57,9 @@ impl State {
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
         // The queue may have events from before its callback was set, and until it is empty there is no call for more.
-        let state = State { reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
-        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
+        let state =
+            State { call: None, reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
+        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new(), caller: Condvar::new() }
     }
 
     /// Waits until there is something to do.
@@ -116,6 +121,17 @@ impl Signals {
         std::mem::replace(&mut state.requests, Requests { shut_down, ..Requests::default() })
     }
 
+    /// Waits for a call to make; `None` when the backend is shut down and there is none.
+    pub(crate) fn next_call(&self) -> Option<Request> {
+        let none = |state: &mut State| state.call.is_none() && !state.requests.shut_down;
+        self.caller.wait_while(self.lock(), none).unwrap_or_else(PoisonError::into_inner).call.take()
+    }
+
+    /// The call that nobody has begun to make.
+    pub(crate) fn take_call(&self) -> Option<Request> {
+        self.lock().call.take()
+    }
+
     fn request(&self, change: impl FnOnce(&mut Requests)) {
         change(&mut self.lock().requests);
         self.control.notify_one();
@@ -145,9 +161,23 @@ impl Backend for Signals {
         });
     }
 
+    fn call(&self, request: Request) -> Result<(), Request> {
+        let mut state = self.lock();
+        if state.requests.shut_down || state.call.is_some() {
+            return Err(request);
+        }
+        state.call = Some(request);
+        state.requests.call = true;
+        drop(state);
+        self.control.notify_one();
+        self.caller.notify_one();
+        Ok(())
+    }
+
     fn shut_down(&self) {
         self.request(|requests| requests.shut_down = true);
         self.worker.notify_all();
+        self.caller.notify_all();
     }
 }
 
@@ -187,7 +217,7 @@ mod tests {
         signals.purge(true, false);
         signals.purge(false, true);
         signals.flush();
-        let asked = Requests { flush: true, purge_queued: true, purge_in_flight: true, shut_down: false };
+        let asked = Requests { flush: true, purge_queued: true, purge_in_flight: true, ..Requests::default() };
         assert_eq!(signals.requests(None), asked);
         assert_eq!(signals.requests(Some(Duration::ZERO)), Requests::default());
     }

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 /// The promises that are kept today.
-const PROMISES: [u32; 27] =
-    [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 18, 21, 22, 23, 25, 26, 27, 28, 29, 30, 31, 32, 33];
+const PROMISES: [u32; 32] = [
+    1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 18, 21, 22, 23, 25, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 37,
+    38, 39,
+];
 
 /// Where tests are.
 const FOLDERS: [&str; 3] = ["tests/tests", "core/tests", "rdkafka-backend/tests"];

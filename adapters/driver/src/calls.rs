@@ -195,7 +195,9 @@ impl State {
     pub(crate) fn next_call(&mut self, shared: &Shared, effects: &mut Effects) {
         let alive = matches!(self.phase, Phase::Open | Phase::Closing(_));
         if let Some(session) = &mut self.session {
-            session.follow(self.machine.len() + self.completing, &mut effects.wakers);
+            // A part of the transaction whose call has no answer is like a record without its outcome.
+            let parts = usize::from(self.calls.out.is_some_and(|out| out.part_of.is_some()));
+            session.follow(self.machine.len() + self.completing + parts, &mut effects.wakers);
         }
         if !alive || self.calls.out.is_some() {
             return;

@@ -31,8 +31,9 @@ impl AioProducer {
     /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which takes up where it was.
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
         self.command(|session, _| {
+            session.machine.init()?;
             session.error = None;
-            session.machine.init()
+            Ok(())
         })?;
         self.watch(|session, fatal| {
             let machine = &session.machine;
@@ -78,8 +79,9 @@ impl AioProducer {
     /// ```
     pub async fn begin(&self) -> Result<Transaction, TransactionError> {
         let id = self.command(|session, _| {
+            let id = session.machine.begin()?;
             session.error = None;
-            session.machine.begin()
+            Ok(id)
         })?;
         // From here on it is given up when this future is dropped.
         let transaction = Transaction { producer: self.clone(), id };

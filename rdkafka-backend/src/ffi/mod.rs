@@ -10,15 +10,20 @@
 
 #![allow(unsafe_code, reason = "the FFI lives here and nowhere else")]
 
+mod calls;
 mod cells;
 mod client;
 mod events;
+mod group;
 mod message;
+mod metadata;
 mod produce;
 mod reports;
 mod topic;
 
 pub(crate) use client::Client;
+pub use group::consumer_group;
+
 pub(crate) use events::{Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
 pub(crate) use reports::RawReport;
