@@ -20,6 +20,7 @@
 
 mod calls;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -223,7 +224,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// The request itself, which is not answered then: the backend is shut down, or has no such calls.
-    fn call(&self, request: Request) -> Result<(), Request> {
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         Err(request)
     }
 

@@ -135,7 +135,7 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
         self.signals.purge(queued, in_flight);
     }
 
-    fn call(&self, request: Request) -> Result<(), Request> {
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         self.signals.call(request)
     }
 

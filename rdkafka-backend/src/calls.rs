@@ -4,6 +4,7 @@
 //! of them the end of the backend is heard.
 
 use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Exchange, Message, Request};
@@ -31,8 +32,9 @@ pub(crate) fn run<R: Message>(
     signals: &Signals,
 ) {
     let caller = Caller { client, partitioning, signals };
-    while let Some(Request { id, call, limit }) = signals.next_call() {
-        let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: std::marker::PhantomData };
+    while let Some(request) = signals.next_call() {
+        let Request { id, call, limit } = *request;
+        let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: PhantomData };
         if !signals.is_shut_down() {
             answering.outcome = caller.make(call, limit);
         }
@@ -46,8 +48,8 @@ pub(crate) fn run<R: Message>(
 
 /// Answers a call that is not made any more, if there is one.
 pub(crate) fn refuse<R>(exchange: &impl Exchange<R>, signals: &Signals) {
-    if let Some(Request { id, call, .. }) = signals.take_call() {
-        exchange.answered(id, Err(closed(&call)));
+    if let Some(request) = signals.take_call() {
+        exchange.answered(request.id, Err(closed(&request.call)));
     }
 }
 
@@ -56,7 +58,7 @@ struct Answering<'a, R, E: Exchange<R>> {
     exchange: &'a E,
     id: CallId,
     outcome: Result<Answer, CallError>,
-    of: std::marker::PhantomData<fn() -> R>,
+    of: PhantomData<fn() -> R>,
 }
 
 impl<R, E: Exchange<R>> Drop for Answering<'_, R, E> {

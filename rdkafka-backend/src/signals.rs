@@ -36,7 +36,7 @@ pub(crate) struct Signals {
 
 struct State {
     /// What the caller is to call next; the driver asks for one thing at a time.
-    call: Option<Request>,
+    call: Option<Box<Request>>,
     /// There are reports or events to read.
     reports: bool,
     /// A thread is reading.
@@ -122,13 +122,13 @@ impl Signals {
     }
 
     /// Waits for a call to make; `None` when the backend is shut down and there is none.
-    pub(crate) fn next_call(&self) -> Option<Request> {
+    pub(crate) fn next_call(&self) -> Option<Box<Request>> {
         let none = |state: &mut State| state.call.is_none() && !state.requests.shut_down;
         self.caller.wait_while(self.lock(), none).unwrap_or_else(PoisonError::into_inner).call.take()
     }
 
     /// The call that nobody has begun to make.
-    pub(crate) fn take_call(&self) -> Option<Request> {
+    pub(crate) fn take_call(&self) -> Option<Box<Request>> {
         self.lock().call.take()
     }
 
@@ -161,7 +161,7 @@ impl Backend for Signals {
         });
     }
 
-    fn call(&self, request: Request) -> Result<(), Request> {
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         let mut state = self.lock();
         if state.requests.shut_down || state.call.is_some() {
             return Err(request);

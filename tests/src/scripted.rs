@@ -426,8 +426,8 @@ impl Backend for ScriptedBackend {
 
     fn purge(&self, _queued: bool, _in_flight: bool) {}
 
-    fn call(&self, request: Request) -> Result<(), Request> {
-        self.0.calls.0.try_send(request).map_err(|refused| refused.into_inner())
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        self.0.calls.0.try_send(*request).map_err(|refused| Box::new(refused.into_inner()))
     }
 
     fn shut_down(&self) {

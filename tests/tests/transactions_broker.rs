@@ -173,7 +173,7 @@ async fn s36_errors_of_offsets_are_sorted(host: Host) {
 async fn s37_a_commit_after_a_delivery_timeout_fails(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let mut config = config(&broker);
-    config.set("reconnect.backoff.max.ms", "50");
+    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "50");
     let backend = Librdkafka::new(config);
     let producer = host.start(AioProducer::builder(backend).delivery_timeout(Duration::from_millis(1500)));
     whole(&producer, "first").await.expect("committed");

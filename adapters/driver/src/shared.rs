@@ -261,7 +261,7 @@ impl Shared {
             }
             if let Some(request) = effects.call.take() {
                 let id = request.id;
-                if backend.call(*request).is_err() {
+                if backend.call(request).is_err() {
                     self.with(|state, effects| state.handle_refused(id, effects));
                 }
             }

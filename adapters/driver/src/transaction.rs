@@ -307,7 +307,7 @@ fn aborted(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> Pol
     match session.machine.standing(id) {
         Standing::Aborting => Poll::Pending,
         Standing::Over => Poll::Ready(gone(session, fatal).map_or(Ok(()), Err)),
-        _ => Poll::Ready(Err(TransactionError::of_call(session.error.clone(), Remedy::Abort).to_abort())),
+        _ => Poll::Ready(Err(TransactionError::of_abort(session.error.clone()))),
     }
 }
 

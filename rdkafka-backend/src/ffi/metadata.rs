@@ -71,7 +71,9 @@ impl<R> Client<R> {
             return Err(CallError { retriable, ..failure::call(code, error_text(code)) });
         }
         // SAFETY: the call succeeded, so it is valid until it is destroyed below.
-        let copy = unsafe { read(&*metadata) };
+        let answer = unsafe { &*metadata };
+        // SAFETY: librdkafka made it, and it is alive.
+        let copy = unsafe { read(answer) };
         // SAFETY: once.
         unsafe { sys::rd_kafka_metadata_destroy(metadata) };
         Ok(copy)

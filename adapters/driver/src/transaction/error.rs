@@ -128,10 +128,10 @@ impl TransactionError {
         }
     }
 
-    /// The same of an abort, of which nothing but another one is left unless all is lost.
-    pub(super) fn to_abort(self) -> Self {
-        match self {
-            Self::Call { error, remedy } if remedy != Remedy::GiveUp => Self::Call { error, remedy: Remedy::Abort },
+    /// Why an abort failed, after which nothing but another one is left unless all is lost.
+    pub(super) fn of_abort(error: Option<CallError>) -> Self {
+        match Self::of_call(error, Remedy::Abort) {
+            Self::Call { error, remedy: Remedy::Retry } => Self::Call { error, remedy: Remedy::Abort },
             other => other,
         }
     }
