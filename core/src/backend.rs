@@ -219,8 +219,8 @@ pub trait Backend: Send + Sync + 'static {
     /// acknowledged, or both.
     fn purge(&self, queued: bool, in_flight: bool);
 
-    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`]. The next request comes after
-    /// the answer to this one.
+    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`], not before this returns. The
+    /// next request comes after the answer to this one.
     ///
     /// # Errors
     /// The request itself, which is not answered then: the backend is shut down, or has no such calls.

@@ -17,6 +17,7 @@ promises! {
     s36_errors_that_pass_are_retried,
     s36_the_coordinator_may_move,
     s36_errors_of_offsets_are_sorted,
+    s36_offsets_without_a_coordinator_can_be_sent_again,
     s37_a_commit_after_a_delivery_timeout_fails,
     s38_abort_purges_what_librdkafka_queues,
     s39_a_fenced_producer_is_fatal,
@@ -168,6 +169,30 @@ async fn s36_errors_of_offsets_are_sorted(host: Host) {
     let transaction = producer.begin().await.expect("it begins");
     let nul = transaction.send_offsets([GroupOffset::new("in\0", 0, 5)], Group::new("g")).await;
     assert_eq!(nul.expect_err("no topic").remedy(), Remedy::Abort);
+}
+
+async fn s36_offsets_without_a_coordinator_can_be_sent_again(host: Host) {
+    let broker = with_source();
+    let producer = host.start(builder(&broker).call_timeout(Duration::from_millis(100)));
+    let transaction = loop {
+        match producer.begin().await {
+            Ok(transaction) => break transaction,
+            Err(error) => assert_eq!(error.remedy(), Remedy::Retry, "{error:?}"),
+        }
+    };
+    broker.broker_down(-1).expect("down");
+    let offsets = || [GroupOffset::new("in", 0, 5)];
+    let error = transaction.send_offsets(offsets(), Group::new("g")).await.expect_err("nobody is there");
+    assert_eq!(error.remedy(), Remedy::Retry, "{error:?}");
+    broker.broker_up(-1).expect("up");
+    while let Err(error) = transaction.send_offsets(offsets(), Group::new("g")).await {
+        assert_eq!(error.remedy(), Remedy::Retry, "{error:?}");
+    }
+    let mut ended = transaction.commit().await;
+    while let Err(error) = ended {
+        assert_eq!(error.remedy(), Remedy::Resolve, "{error:?}");
+        ended = error.into_transaction().expect("to be resolved").commit().await;
+    }
 }
 
 async fn s37_a_commit_after_a_delivery_timeout_fails(host: Host) {

@@ -122,12 +122,12 @@ impl Calls {
         id
     }
 
-    /// The answer, which is gone then, or the waker from before.
-    fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Option<Result<Answer, CallError>>> {
+    /// The answer, which is gone then.
+    fn poll(&mut self, id: CallId, waker: &Waker, effects: &mut Effects) -> Poll<Option<Result<Answer, CallError>>> {
         let Some(at) = self.position(id) else { return Poll::Ready(None) };
         match &mut self.entries[at].state {
             EntryState::Waiting { waker: kept, .. } | EntryState::Out { waker: kept } => {
-                kept.clone_from(waker);
+                effects.discard.push(Discard::Waker(std::mem::replace(kept, waker.clone())));
                 Poll::Pending
             }
             EntryState::Answered(_) => match self.entries.remove(at).state {
@@ -166,13 +166,13 @@ impl Future for Calling<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let polled = this.shared.with(|state, _| match (this.id, this.call.take()) {
+        let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
             (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => Poll::Ready(Some(Err(closed()))),
             (None, Some(call)) => {
                 this.id = Some(state.calls.join(call, this.part_of, cx.waker()));
                 Poll::Pending
             }
-            (Some(id), _) => state.calls.poll(id, cx.waker()),
+            (Some(id), _) => state.calls.poll(id, cx.waker(), effects),
             (None, None) => Poll::Ready(None),
         });
         polled.map(|outcome| {

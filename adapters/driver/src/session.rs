@@ -169,6 +169,22 @@ impl State {
     }
 }
 
+impl Shared {
+    /// The backend did not take a call on; the next one, if there is one.
+    pub(crate) fn refused(&self, id: CallId) -> Option<Box<Request>> {
+        let mut effects = Effects::default();
+        {
+            let state = &mut *self.lock();
+            state.collect_arrivals(self, &mut effects);
+            state.handle_refused(id, &mut effects);
+            state.follow_up(self, &mut effects);
+        }
+        let next = effects.call.take();
+        self.act(&mut effects);
+        next
+    }
+}
+
 /// Waits until `look`, which is asked at each change of the producer's transactions, is ready.
 pub(crate) struct Watch<'a, F> {
     shared: &'a Shared,

@@ -259,10 +259,11 @@ impl Shared {
             if effects.flush {
                 backend.flush();
             }
-            if let Some(request) = effects.call.take() {
+            let mut call = effects.call.take();
+            while let Some(request) = call.take() {
                 let id = request.id;
                 if backend.call(request).is_err() {
-                    self.with(|state, effects| state.handle_refused(id, effects));
+                    call = self.refused(id);
                 }
             }
             if effects.shut_down {
