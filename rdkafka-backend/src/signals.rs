@@ -212,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn one_call_at_a_time_and_none_after_the_end() {
+        use aioproducer_core::backend::{Call, CallId};
+
+        let signals = Signals::new(1);
+        let request = |id| Box::new(Request { id: CallId(id), call: Call::Begin, limit: Duration::ZERO });
+        assert!(signals.call(request(1)).is_ok());
+        assert_eq!(signals.call(request(2)), Err(request(2)));
+        assert!(signals.requests(None).call);
+        assert_eq!(signals.next_call(), Some(request(1)));
+        assert!(signals.call(request(3)).is_ok());
+        signals.shut_down();
+        assert_eq!(signals.call(request(4)), Err(request(4)));
+        assert_eq!(signals.next_call(), Some(request(3)), "what was taken on is answered");
+        assert_eq!(signals.next_call(), None);
+    }
+
+    #[test]
     fn requests_add_up_until_they_are_read() {
         let signals = Signals::new(1);
         signals.purge(true, false);
