@@ -12,9 +12,13 @@
 //!   Exchange::settle ◀──────────────── worker says what became of each record of the batch
 //!   Exchange::release ◀──────────────── delivered records, to be used again
 //!   Exchange::report ◀───────────────── delivery reports, in bulk
+//!   Backend::call ──────────────────▶ a thread that may wait makes the call
+//!   Exchange::answered ◀─────────────── what it came to
 //!   Backend::shut_down ──────────────▶ purge, end the threads
 //!   Exchange::ended ◀────────────────── the last word; nothing is lent any more
 //! ```
+
+mod calls;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -24,6 +28,11 @@ use core::pin::Pin;
 use core::time::Duration;
 
 use crate::{MessageBatch, Record, SlotId, TopicId};
+
+pub use calls::{
+    Answer, Broker, Call, CallError, CallId, Credentials, Group, GroupOffset, Metadata, MetadataError,
+    PartitionMetadata, Request, TopicMetadata,
+};
 
 /// What a backend may read of a record.
 ///
@@ -186,6 +195,12 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// The backend met a fatal error: pending records fail with it, new ones are refused.
     fn fatal(&self, failure: Failure);
 
+    /// What a call came to that [`Backend::call`] took on; once for each. After the driver was told to expect nothing more,
+    /// by [`Exchange::ended`], none is left.
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+        let _ = (id, outcome);
+    }
+
     /// The last call: every lent record was reported or is dropped, all threads but the calling one have ended.
     fn ended(&self);
 }
@@ -208,6 +223,15 @@ pub trait Backend: Send + Sync + 'static {
     /// acknowledged, or both.
     fn purge(&self, queued: bool, in_flight: bool);
 
+    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`], not before this returns. The
+    /// next request comes after the answer to this one.
+    ///
+    /// # Errors
+    /// The request itself, which is not answered then: the backend is shut down, or has no such calls.
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        Err(request)
+    }
+
     /// Ends the backend: everything still held is purged, the threads end, then comes [`Exchange::ended`].
     fn shut_down(&self);
 }
@@ -219,6 +243,8 @@ pub struct BackendLimits {
     pub delivery_timeout: Option<Duration>,
     /// The largest record that the backend takes: key, value and headers together, in bytes.
     pub record_bytes: usize,
+    /// Whether records are written in transactions only (librdkafka: `transactional.id` is set).
+    pub transactional: bool,
 }
 
 /// A backend's work on the application's runtime.

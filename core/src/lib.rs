@@ -13,6 +13,8 @@
 //! | message batch and its factory | [`MessageBatch`] |
 //! | callback pool | `pool`, [`SlotId`], [`Producer::handle_report`] |
 //! | batch executor | the seam to it, `backend` (feature `alloc`) |
+//!
+//! [`Transaction`] is a second machine beside it, for producers with a transactional id.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -41,6 +43,7 @@ mod record;
 mod slot;
 mod storage;
 mod time;
+mod transaction;
 
 pub use batch::{BatchError, BatchLimits, CutReason, MessageBatch};
 pub use lanes::LaneRow;
@@ -54,3 +57,4 @@ pub use slot::{Slot, SlotId};
 pub use storage::{Boxed, Heap};
 pub use storage::{Inline, Storage, Table};
 pub use time::Instant;
+pub use transaction::{Standing, Step, Transaction, TransactionId, TransactionRefusal, Verdict};

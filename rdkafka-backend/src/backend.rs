@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message, Request};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
@@ -220,6 +220,10 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
 
     fn purge(&self, queued: bool, in_flight: bool) {
         self.signals.purge(queued, in_flight);
+    }
+
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        self.signals.call(request)
     }
 
     fn shut_down(&self) {

@@ -112,7 +112,11 @@ pub(crate) fn effective(
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
-    let limits = BackendLimits { delivery_timeout: timeout, record_bytes: number("message.max.bytes") as usize };
+    let limits = BackendLimits {
+        delivery_timeout: timeout,
+        record_bytes: number("message.max.bytes") as usize,
+        transactional: user.get("transactional.id").is_some_and(|id| !id.is_empty()),
+    };
     let partitioning = Partitioning {
         partitioner,
         sticky_time: Duration::from_millis(sticky.parse().unwrap_or(0)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
 
+use crate::calls;
 use crate::desk::Desk;
 use crate::failure;
 use crate::ffi::Client;
@@ -37,17 +38,24 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let client = Arc::new(client);
     let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
     let desk = Arc::new(Desk::new(worker()));
+    let partitioning = partitioning.clone();
     let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
     let at_desk = Arc::clone(&desk);
     let control = move || {
         let complete = {
-            let crew = Crew { client: &client, exchange: &*exchange, signals: &signals, reader: &Reader::default() };
+            let crew = Crew {
+                client: &client,
+                exchange: &*exchange,
+                signals: &signals,
+                reader: &Reader::default(),
+                partitioning: &partitioning,
+            };
             thread::scope(|scope| match crew.start(scope, staff) {
                 Ok(workers) => {
                     let _ = started.send(Ok(()));
-                    crew.serve();
+                    let caller = crew.serve(scope);
                     at_desk.close();
-                    crew.dismiss(workers);
+                    crew.dismiss(workers.into_iter().chain(caller));
                     true
                 }
                 Err(error) => {
@@ -89,6 +97,7 @@ struct Crew<'a, R, E> {
     exchange: &'a E,
     signals: &'a Signals,
     reader: &'a Reader<R>,
+    partitioning: &'a Partitioning,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
@@ -106,13 +115,17 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         workers.into_iter().enumerate().map(start).collect()
     }
 
-    /// Sees to requests until the backend is shut down.
-    fn serve(&self) {
+    /// Sees to requests until the backend is shut down. The caller is started for the first call.
+    fn serve<'scope>(&self, scope: &'scope Scope<'scope, 'a>) -> Option<ScopedJoinHandle<'scope, ()>> {
         let mut patience = None;
+        let mut caller = None;
         loop {
             let requests = self.signals.requests(patience);
             if requests.shut_down {
-                return;
+                return caller;
+            }
+            if requests.call && caller.is_none() {
+                caller = self.start_caller(scope);
             }
             if requests.token {
                 self.client.deliver_token();
@@ -128,12 +141,23 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         }
     }
 
-    /// Ends all other threads, and has librdkafka report what it still holds.
-    fn dismiss(&self, workers: Vec<ScopedJoinHandle<'_, ()>>) {
-        for worker in workers {
-            // A worker that panicked has nothing more to say; its records are reported at the end.
-            let _ = worker.join();
+    fn start_caller<'scope>(&self, scope: &'scope Scope<'scope, 'a>) -> Option<ScopedJoinHandle<'scope, ()>> {
+        let Self { client, exchange, signals, partitioning, .. } = *self;
+        let make_calls = move || calls::run(client, partitioning, exchange, signals);
+        let started = Builder::new().name("aioproducer-caller".into()).spawn_scoped(scope, make_calls);
+        if started.is_err() {
+            calls::refuse(exchange, signals);
         }
+        started.ok()
+    }
+
+    /// Ends all other threads, and has librdkafka report what it still holds.
+    fn dismiss<'scope>(&self, threads: impl Iterator<Item = ScopedJoinHandle<'scope, ()>>) {
+        for thread in threads {
+            // One that panicked has nothing more to say; a worker's records are reported at the end.
+            let _ = thread.join();
+        }
+        calls::refuse(self.exchange, self.signals);
         for _ in 0..FAREWELL_ROUNDS {
             self.client.purge(true, true);
             let empty = self.client.flush(ROUND_MS);

@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use std::{env, fmt};
 
-use rdkafka::mocking::MockCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 /// A request of Kafka's protocol, for [`EmbeddedBroker::request_errors`].
 pub use rdkafka_sys::types::RDKafkaApiKey as ApiKey;
@@ -130,6 +130,35 @@ impl EmbeddedBroker {
             cluster.request_errors(request, &errors);
             Ok(())
         })
+    }
+
+    /// Forgets the errors of [`EmbeddedBroker::request_errors`] that no request has met yet.
+    ///
+    /// # Errors
+    /// When the cluster has ended.
+    pub fn clear_request_errors(&self, request: ApiKey) -> Result<(), BrokerError> {
+        self.run(move |cluster| {
+            cluster.clear_request_errors(request);
+            Ok(())
+        })
+    }
+
+    /// Makes a broker the coordinator of a transactional id.
+    ///
+    /// # Errors
+    /// When the cluster refuses it.
+    pub fn transaction_coordinator(&self, transactional_id: &str, broker: i32) -> Result<(), BrokerError> {
+        let id = MockCoordinator::Transaction(transactional_id.to_owned());
+        self.run(move |cluster| cluster.coordinator(id, broker))
+    }
+
+    /// Makes a broker the coordinator of a consumer group.
+    ///
+    /// # Errors
+    /// When the cluster refuses it.
+    pub fn group_coordinator(&self, group: &str, broker: i32) -> Result<(), BrokerError> {
+        let group = MockCoordinator::Group(group.to_owned());
+        self.run(move |cluster| cluster.coordinator(group, broker))
     }
 
     /// Closes a broker's connections and refuses new ones; -1 stands for all brokers. Its partitions keep their leader.

@@ -1,6 +1,6 @@
 //! librdkafka's error codes as failures.
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{CallError, Failure, FailureKind, Status};
 use rdkafka_sys::rd_kafka_resp_err_t::{self as Code, *};
 
 use crate::ffi::error_text;
@@ -8,6 +8,11 @@ use crate::ffi::error_text;
 pub(crate) const QUEUE_FULL: i32 = RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
 pub(crate) const UNKNOWN_PARTITION: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
 pub(crate) const UNKNOWN_TOPIC: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32;
+pub(crate) const TIMED_OUT: i32 = RD_KAFKA_RESP_ERR__TIMED_OUT as i32;
+pub(crate) const TRANSPORT: i32 = RD_KAFKA_RESP_ERR__TRANSPORT as i32;
+pub(crate) const DESTROY: i32 = RD_KAFKA_RESP_ERR__DESTROY as i32;
+pub(crate) const INVALID_ARGUMENT: i32 = RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
+pub(crate) const NOT_IMPLEMENTED: i32 = RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED as i32;
 const PURGED_IN_FLIGHT: i32 = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
 
 /// A record's failure, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
@@ -18,6 +23,11 @@ pub(crate) fn of(code: i32, status: Status) -> Failure {
 /// The failure of everything, from `rd_kafka_fatal_error`.
 pub(crate) fn fatal(code: i32) -> Failure {
     Failure { kind: FailureKind::Fatal, ..of(code, Status::PossiblyPersisted) }
+}
+
+/// The error of a call, which nothing but another call can make up for.
+pub(crate) fn call(code: i32, reason: &str) -> CallError {
+    CallError { code, reason: reason.into(), retriable: false, txn_requires_abort: false, fatal: false }
 }
 
 /// The failure of a record that the client dropped without a report when it ended.

@@ -13,11 +13,13 @@
 //! | --- | --- |
 //! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles; reads delivery reports and errors |
 //! | `aioproducer-control` | flush, purge, tokens, shutdown: the calls that block |
+//! | `aioproducer-caller` | transactions, metadata, credentials: the calls that wait for a broker; from the first one on |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
 //! examples and tests.
 
 mod backend;
+mod calls;
 mod config;
 mod contain;
 mod control;
@@ -42,6 +44,7 @@ pub use backend::Librdkafka;
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
 pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
+pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partitioner::{Partition, Partitioner};
 pub use rdkafka::{ClientConfig, statistics};

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aioproducer_core::backend::Backend;
+use aioproducer_core::backend::{Backend, Request};
 
 /// Requests to the control thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(crate) struct Requests {
     pub(crate) purge_in_flight: bool,
     /// The application has answered a token request.
     pub(crate) token: bool,
+    pub(crate) call: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -32,9 +33,12 @@ pub(crate) struct Signals {
     state: Mutex<State>,
     worker: Condvar,
     control: Condvar,
+    caller: Condvar,
 }
 
 struct State {
+    /// What the caller is to call next; the driver asks for one thing at a time.
+    call: Option<Box<Request>>,
     /// There are reports or events to read.
     reports: bool,
     /// A thread is reading.
@@ -55,8 +59,9 @@ impl State {
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
         // The queue may have events from before its callback was set, and until it is empty there is no call for more.
-        let state = State { reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
-        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new() }
+        let state =
+            State { call: None, reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
+        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new(), caller: Condvar::new() }
     }
 
     /// Waits until there is something to do.
@@ -123,6 +128,17 @@ impl Signals {
         self.request(|requests| requests.token = true);
     }
 
+    /// Waits for a call to make; `None` when the backend is shut down and there is none.
+    pub(crate) fn next_call(&self) -> Option<Box<Request>> {
+        let none = |state: &mut State| state.call.is_none() && !state.requests.shut_down;
+        self.caller.wait_while(self.lock(), none).unwrap_or_else(PoisonError::into_inner).call.take()
+    }
+
+    /// The call that nobody has begun to make.
+    pub(crate) fn take_call(&self) -> Option<Box<Request>> {
+        self.lock().call.take()
+    }
+
     fn request(&self, change: impl FnOnce(&mut Requests)) {
         change(&mut self.lock().requests);
         self.control.notify_one();
@@ -152,9 +168,23 @@ impl Backend for Signals {
         });
     }
 
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        let mut state = self.lock();
+        if state.requests.shut_down || state.call.is_some() {
+            return Err(request);
+        }
+        state.call = Some(request);
+        state.requests.call = true;
+        drop(state);
+        self.control.notify_one();
+        self.caller.notify_one();
+        Ok(())
+    }
+
     fn shut_down(&self) {
         self.request(|requests| requests.shut_down = true);
         self.worker.notify_all();
+        self.caller.notify_all();
     }
 }
 
@@ -186,6 +216,23 @@ mod tests {
         assert!(signals.begin_reading());
         signals.end_reading();
         assert!(!signals.begin_reading());
+    }
+
+    #[test]
+    fn one_call_at_a_time_and_none_after_the_end() {
+        use aioproducer_core::backend::{Call, CallId};
+
+        let signals = Signals::new(1);
+        let request = |id| Box::new(Request { id: CallId(id), call: Call::Begin, limit: Duration::ZERO });
+        assert!(signals.call(request(1)).is_ok());
+        assert_eq!(signals.call(request(2)), Err(request(2)));
+        assert!(signals.requests(None).call);
+        assert_eq!(signals.next_call(), Some(request(1)));
+        assert!(signals.call(request(3)).is_ok());
+        signals.shut_down();
+        assert_eq!(signals.call(request(4)), Err(request(4)));
+        assert_eq!(signals.next_call(), Some(request(3)), "what was taken on is answered");
+        assert_eq!(signals.next_call(), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A backend that does what a test says: it takes batches when told, refuses, rejects, reports in any order and twice,
 //! and holds what it has.
 
+mod calls;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -9,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Backend, BackendLimits, Connect, Delivered, Exchange, Failure, FailureKind, Message, Outcome, Report, Status,
-    Unsent,
+    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Exchange, Failure, FailureKind, Message,
+    Outcome, Report, Request, Status, Unsent,
 };
 use aioproducer_core::{MessageBatch, SlotId};
 use smol::channel::{self, Receiver, Sender};
 
 use crate::executor::{Host, Joined};
+
+pub use calls::{Asked, retriable, to_abort};
 
 /// The test's end of the backend. Clones are the same backend.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ struct Inner {
     flushes: AtomicUsize,
     purges: Mutex<Vec<(bool, bool)>>,
     shut_downs: AtomicUsize,
+    transactional: AtomicBool,
+    calls: (Sender<Request>, Receiver<Request>),
     stays_up: AtomicBool,
     offsets: Mutex<BTreeMap<(String, i32), i64>>,
     log: Mutex<Vec<Seen>>,
@@ -98,6 +104,7 @@ trait Link: Send + Sync {
     fn held(&self) -> Vec<SlotId>;
     fn flushing(&self) -> bool;
     fn fatal(&self, failure: Failure);
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>);
     fn ended(&self);
 }
 
@@ -157,6 +164,10 @@ impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
         self.exchange.fatal(failure);
     }
 
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+        self.exchange.answered(id, outcome);
+    }
+
     fn ended(&self) {
         self.exchange.ended();
     }
@@ -197,13 +208,19 @@ impl Script {
     #[must_use]
     pub fn with_record_bytes(record_bytes: usize) -> Self {
         Self(Arc::new(Inner {
-            limits: BackendLimits { delivery_timeout: Some(Duration::from_secs(120)), record_bytes },
+            limits: BackendLimits {
+                delivery_timeout: Some(Duration::from_secs(120)),
+                record_bytes,
+                transactional: false,
+            },
             link: Mutex::new(None),
             woken: channel::unbounded(),
             wakes: AtomicUsize::new(0),
             flushes: AtomicUsize::new(0),
             purges: Mutex::default(),
             shut_downs: AtomicUsize::new(0),
+            transactional: AtomicBool::new(false),
+            calls: channel::unbounded(),
             stays_up: AtomicBool::new(false),
             offsets: Mutex::default(),
             log: Mutex::default(),
@@ -335,6 +352,7 @@ impl Script {
         link.report(link.held().into_iter().map(|slot| (slot, Err(purged))).collect());
         link.ended();
         self.0.woken.0.close();
+        self.0.calls.0.close();
     }
 
     /// Ends and gives nothing back, as a library that drops messages without a report.
@@ -342,6 +360,7 @@ impl Script {
         let Some(link) = lock(&self.0.link).take() else { return };
         link.ended();
         self.0.woken.0.close();
+        self.0.calls.0.close();
     }
 }
 
@@ -389,7 +408,11 @@ impl<R: Message> Connect<R> for ScriptedBackend {
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
         let limits = self.0.limits;
-        Ok(BackendLimits { delivery_timeout: delivery_timeout.or(limits.delivery_timeout), ..limits })
+        Ok(BackendLimits {
+            delivery_timeout: delivery_timeout.or(limits.delivery_timeout),
+            transactional: self.0.transactional.load(Ordering::SeqCst),
+            ..limits
+        })
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
@@ -411,6 +434,10 @@ impl Backend for ScriptedBackend {
 
     fn purge(&self, queued: bool, in_flight: bool) {
         lock(&self.0.purges).push((queued, in_flight));
+    }
+
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        self.0.calls.0.try_send(*request).map_err(|refused| Box::new(refused.into_inner()))
     }
 
     fn shut_down(&self) {

@@ -1,4 +1,4 @@
-//! S25, S26, S31, S33: threads end. The tests here take turns, since a process's threads are everybody's.
+//! S25, S26, S31, S33, S36: threads end. The tests here take turns, since a process's threads are everybody's.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
@@ -19,6 +19,7 @@ promises! {
     s26_drop_without_a_broker_ends_deliveries_and_threads,
     s26_a_delivery_may_outlive_everything,
     s33_a_start_that_fails_leaves_nothing_running,
+    s36_the_thread_that_waits_comes_with_the_first_call_and_ends,
 }
 
 /// The backend's threads, and librdkafka's.
@@ -167,6 +168,31 @@ async fn s33_a_start_that_fails_leaves_nothing_running(host: Host) {
     let error = AioProducer::builder(backend).slots(0).start(host.runtime()).expect_err("refused");
     assert!(matches!(error, StartError::Limits(_)));
     host.until(|| running().is_empty()).await;
+}
+
+async fn s36_the_thread_that_waits_comes_with_the_first_call_and_ends(host: Host) {
+    let _turn = turn();
+    let broker = broker::start();
+    let before = broker_threads(&broker);
+    let callers = || threads(&["aioproducer-cal"]).len();
+    for closes in [true, false] {
+        let mut config = broker::config(&broker);
+        config.set("transactional.id", "threads");
+        let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
+        assert_eq!(callers(), 0, "nobody has asked for anything");
+        for _ in 0..3 {
+            let transaction = producer.begin().await.expect("it begins");
+            transaction.send(Record::to("t").payload("x")).await.expect("delivered");
+            transaction.commit().await.expect("committed");
+        }
+        assert_eq!(callers(), 1);
+        let transaction = producer.begin().await.expect("it begins");
+        if closes {
+            assert!(producer.close(Duration::from_secs(50)).await.is_complete());
+        }
+        drop((producer, transaction));
+        host.until(|| running().len() <= before).await;
+    }
 }
 
 fn executor_dropped<E: Executor>() {

@@ -9,7 +9,7 @@ use aioproducer_core::{Limits, LimitsError};
 
 use crate::record::Stored;
 use crate::shared::{Settings, Shared};
-use crate::{AioProducer, Overflow, Runtime};
+use crate::{AioProducer, Overflow, Runtime, calls};
 
 /// Settings of a producer that is yet to start.
 ///
@@ -25,6 +25,7 @@ use crate::{AioProducer, Overflow, Runtime};
 /// | [`overflow`](Self::overflow) | what a record does that finds the pool full | it waits |
 /// | [`callback_tasks`](Self::callback_tasks) | tasks | 64 |
 /// | [`callback_stall`](Self::callback_stall) | time | 1 second |
+/// | [`call_timeout`](Self::call_timeout) | time | 1 minute |
 #[derive(Clone, Debug)]
 pub struct Builder<B> {
     backend: B,
@@ -38,6 +39,7 @@ pub struct Builder<B> {
     overflow: Overflow,
     callback_tasks: usize,
     callback_stall: Duration,
+    call_timeout: Duration,
 }
 
 impl<B> Builder<B> {
@@ -54,6 +56,7 @@ impl<B> Builder<B> {
             overflow: Overflow::Wait,
             callback_tasks: 64,
             callback_stall: Duration::from_secs(1),
+            call_timeout: calls::LIMIT,
         }
     }
 
@@ -132,6 +135,14 @@ impl<B> Builder<B> {
         self.callback_stall = limit;
         self
     }
+
+    /// How long a call waits for a broker: each step of a transaction, `list_topics`. What happens after it depends on the
+    /// call; a commit's outcome is unknown then.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
 }
 
 impl<B: Connect<Stored>> Builder<B> {
@@ -159,6 +170,8 @@ impl<B: Connect<Stored>> Builder<B> {
             overflow: self.overflow,
             callback_tasks: self.callback_tasks,
             callback_stall: self.callback_stall,
+            transactional: found.transactional,
+            call_limit: self.call_timeout,
         };
         let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
         let background = backend.background();

@@ -44,9 +44,22 @@ pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delive
 }
 
 impl<'r, 'a> Entry<'r, 'a> {
-    /// Refuses what can never be accepted.
+    /// Refuses what can never be accepted, of a record that comes through no transaction.
     #[inline]
     pub(crate) fn check(shared: &Shared, record: &'r mut Record<'a>) -> Result<Self, Box<ProduceError<'a>>> {
+        Self::check_in(shared, record, false)
+    }
+
+    /// The same; `transaction` says whether the record comes through one.
+    #[inline]
+    pub(crate) fn check_in(
+        shared: &Shared,
+        record: &'r mut Record<'a>,
+        transaction: bool,
+    ) -> Result<Self, Box<ProduceError<'a>>> {
+        if transaction != shared.transactional {
+            return Err(Box::new(ProduceError::OutsideTransaction(record.take())));
+        }
         let topic = match shared.topics.resolve(record.topic_ref()) {
             Ok(topic) => topic,
             Err(error) => return Err(Box::new(ProduceError::Topic { record: record.take(), error })),
@@ -79,6 +92,9 @@ impl<'r, 'a> Entry<'r, 'a> {
             state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
                 return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref())));
+            }
+            if !state.admits() {
+                return Err(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
             let first = state.waiters.is_empty();
             match self.fit(shared, state, first, effects) {
@@ -122,6 +138,10 @@ impl<'r, 'a> Entry<'r, 'a> {
                 state.leave(place, effects);
                 let error = ProduceError::refused(self.record.take(), state.fatal.as_ref());
                 return Entered::Failed(Box::new(error));
+            }
+            if !state.admits() {
+                state.leave(place, effects);
+                return Entered::Failed(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
             let first = match place {
                 Some(place) => state.waiters.is_head(place),

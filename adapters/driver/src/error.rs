@@ -26,6 +26,11 @@ pub enum ProduceError<'a> {
         /// The error's description.
         reason: &'static str,
     },
+    /// The producer has a transactional id, and the record did not come through a
+    /// [`Transaction`](crate::Transaction).
+    OutsideTransaction(Record<'a>),
+    /// The transaction takes no more records: it has failed, or was ended by a close.
+    TransactionOver(Record<'a>),
     /// The record has more bytes than the backend takes in one.
     TooLarge {
         /// The record.
@@ -65,6 +70,8 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record)
             | Self::Closed(record)
+            | Self::OutsideTransaction(record)
+            | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::Topic { record, .. }
@@ -78,6 +85,8 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record)
             | Self::Closed(record)
+            | Self::OutsideTransaction(record)
+            | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::Topic { record, .. }
@@ -91,6 +100,8 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record) => ProduceError::Full(record.into_owned()),
             Self::Closed(record) => ProduceError::Closed(record.into_owned()),
+            Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
+            Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
             Self::TooLarge { record, size, limit } => {
                 ProduceError::TooLarge { record: record.into_owned(), size, limit }
@@ -104,6 +115,8 @@ impl<'a> ProduceError<'a> {
 impl fmt::Display for ProduceError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OutsideTransaction(_) => f.write_str("with a transactional id, records go through a transaction"),
+            Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
             Self::Full(_) => f.write_str("the producer's pool is full"),
             Self::Closed(_) => f.write_str("the producer is closed"),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),

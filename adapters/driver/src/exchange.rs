@@ -1,6 +1,8 @@
 //! The backend's side of the shared state: batches out, outcomes in.
 
-use aioproducer_core::backend::{Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent};
+use aioproducer_core::backend::{
+    Answer, CallError, CallId, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
+};
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
@@ -34,10 +36,10 @@ impl Exchange<Stored> for Shared {
                 let now = state.machine.now();
                 state.expire(self, now, effects);
                 let batch = match state.phase {
-                    Phase::Open | Phase::Closing(_) => {
+                    Phase::Open | Phase::Closing(_) if !state.is_aborting() => {
                         state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
                     }
-                    Phase::Ending | Phase::Ended => None,
+                    _ => None,
                 };
                 state.taken += u64::from(batch.is_some());
                 if batch.is_some() || state.try_rest(self) {
@@ -49,7 +51,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn rest(&self) -> bool {
-        self.with(|state, _| !state.machine.has_batch() && state.try_rest(self))
+        self.with(|state, _| !state.has_batch() && state.try_rest(self))
     }
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
@@ -144,7 +146,9 @@ impl Exchange<Stored> for Shared {
 
     fn flushing(&self) -> bool {
         let state = self.lock();
-        !state.flushes.is_empty() || !state.scoped.is_empty() || matches!(state.phase, Phase::Closing(_))
+        let committing = state.session.as_ref().is_some_and(|session| session.machine.is_draining());
+        let flushing = !state.flushes.is_empty() || !state.scoped.is_empty();
+        committing || flushing || matches!(state.phase, Phase::Closing(_))
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {
@@ -154,8 +158,15 @@ impl Exchange<Stored> for Shared {
     fn fatal(&self, failure: Failure) {
         self.with(|state, effects| {
             state.fatal.get_or_insert(failure);
+            if let Some(session) = &mut state.session {
+                session.machine.handle_fatal();
+            }
             state.end(self, effects);
         });
+    }
+
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+        self.with(|state, effects| state.handle_answered(id, outcome, effects));
     }
 
     fn ended(&self) {
@@ -168,6 +179,7 @@ impl Exchange<Stored> for Shared {
                 state.fail(self, ticket, failure, None, effects);
             }
             state.phase = Phase::Ended;
+            state.end_calls(effects);
             effects.wakers.append(&mut state.close_wakers);
             effects.wakers.extend(state.driver.take());
         });

@@ -6,6 +6,7 @@
 mod arena;
 mod builder;
 mod callbacks;
+mod calls;
 mod close;
 mod completion;
 mod delivery;
@@ -26,17 +27,23 @@ mod reports;
 mod retract;
 mod runtime;
 mod scope;
+mod session;
 mod shared;
 mod sync;
 mod task;
 mod timeouts;
 mod topics;
+mod transaction;
 mod waiters;
 
-pub use aioproducer_core::backend::{Failure, FailureKind, Status};
+pub use aioproducer_core::backend::{
+    Broker, CallError, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata, Status,
+    TopicMetadata,
+};
 pub use aioproducer_core::{Instant, LimitsError};
 pub use builder::{Builder, StartError};
 pub use bytes::Bytes;
+pub use calls::FatalError;
 pub use close::{Close, CloseReport, Unsent};
 pub use delivery::{Delivery, DeliveryError, DeliveryReport};
 pub use error::{ProduceError, SendError};
@@ -51,3 +58,4 @@ pub use reports::{Reporter, Reports};
 pub use retract::TooLate;
 pub use runtime::{Runtime, Task};
 pub use topics::{Topic, TopicError, TopicRef};
+pub use transaction::{EndError, Remedy, Transaction, TransactionError};

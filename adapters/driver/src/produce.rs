@@ -21,13 +21,21 @@ pub struct Produce<'a> {
     record: Record<'a>,
     place: Option<WaiterId>,
     patience: Patience,
+    /// It comes through a transaction.
+    transaction: bool,
     resolved: bool,
 }
 
 impl<'a> Produce<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
-        Self { shared, record, place: None, patience: Patience::default(), resolved: false }
+        Self { shared, record, place: None, patience: Patience::default(), transaction: false, resolved: false }
+    }
+
+    pub(crate) fn in_transaction(shared: &'a Shared, record: Record<'a>) -> Self {
+        let mut produce = Self::new(shared, record);
+        produce.transaction = true;
+        produce
     }
 }
 
@@ -40,7 +48,7 @@ impl Future for Produce<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         assert!(!this.resolved, "`Produce` polled after it was ready");
-        let entered = match Entry::check(this.shared, &mut this.record) {
+        let entered = match Entry::check_in(this.shared, &mut this.record, this.transaction) {
             Ok(entry) => entry.enter(this.shared, to_delivery, this.place, cx.waker()),
             Err(error) => Entered::Failed(error),
         };

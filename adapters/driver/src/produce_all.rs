@@ -47,6 +47,8 @@ pub struct ProduceAll<'a, 'r, I> {
     /// What became of the accepted ones, once all of it is known.
     settled: Option<vec::IntoIter<Member>>,
     outcomes: Outcomes,
+    /// They come through a transaction.
+    transaction: bool,
 }
 
 impl<'a, 'r, I> ProduceAll<'a, 'r, I>
@@ -67,7 +69,13 @@ where
             refused: VecDeque::new(),
             settled: None,
             outcomes: Vec::new(),
+            transaction: false,
         }
+    }
+
+    pub(crate) fn in_transaction(mut self) -> Self {
+        self.transaction = true;
+        self
     }
 
     /// Takes records from the caller's iterator, which runs while nothing is locked.
@@ -86,7 +94,7 @@ where
         while let Some(record) = self.chunk.front_mut() {
             let index = self.accepted;
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
-            let entered = match Entry::check(shared, record) {
+            let entered = match Entry::check_in(shared, record, self.transaction) {
                 Ok(entry) => entry.enter(shared, sink, self.place.take(), cx.waker()),
                 Err(error) => Entered::Failed(error),
             };

@@ -19,6 +19,8 @@ pub(crate) struct ProduceWith<'a, C> {
     record: Record<'a>,
     step: Step<C>,
     patience: Patience,
+    /// It comes through a transaction.
+    transaction: bool,
 }
 
 /// How far the record has come.
@@ -35,7 +37,13 @@ impl<C> Unpin for ProduceWith<'_, C> {}
 
 impl<'a, C> ProduceWith<'a, C> {
     pub(crate) fn new(shared: &'a Shared, record: Record<'a>, callback: C) -> Self {
-        Self { shared, record, step: Step::Callback(callback, None), patience: Patience::default() }
+        let step = Step::Callback(callback, None);
+        Self { shared, record, step, patience: Patience::default(), transaction: false }
+    }
+
+    pub(crate) fn in_transaction(mut self) -> Self {
+        self.transaction = true;
+        self
     }
 }
 
@@ -71,7 +79,7 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
         let this = &mut *self;
         assert!(!matches!(this.step, Step::Resolved), "`ProduceWith` polled after it was ready");
         let shared = this.shared;
-        let entry = match Entry::check(shared, &mut this.record) {
+        let entry = match Entry::check_in(shared, &mut this.record, this.transaction) {
             Ok(entry) => entry,
             Err(error) => {
                 this.give_up();

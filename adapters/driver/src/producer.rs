@@ -50,6 +50,10 @@ impl AioProducer {
         Self { owner: Arc::new(Owner(Arc::clone(&shared))), shared }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Settings for a producer on `backend`.
     pub fn builder<B>(backend: B) -> Builder<B> {
         Builder::new(backend)

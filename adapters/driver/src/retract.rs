@@ -95,6 +95,8 @@ mod tests {
             overflow: Overflow::Fail,
             callback_tasks: 1,
             callback_stall: Duration::from_secs(1),
+            transactional: false,
+            call_limit: Duration::from_secs(1),
         };
         let shared = Arc::new(Shared::new(Limits::default(), settings, Still).expect("settings"));
         let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Request, Status};
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
 use crate::callbacks::{Call, CallbackRef, Callbacks, Ended, NO_PARTITION};
+use crate::calls::Calls;
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
@@ -22,6 +23,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::overflow::Overflow;
 use crate::record::Stored;
 use crate::scope::ScopedFlush;
+use crate::session::Session;
 use crate::timeouts::Timeouts;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
@@ -127,6 +129,9 @@ pub(crate) struct State {
     pub(crate) completing: usize,
     pub(crate) phase: Phase,
     pub(crate) fatal: Option<Failure>,
+    pub(crate) calls: Calls,
+    /// Of a producer with a transactional id.
+    pub(crate) session: Option<Box<Session>>,
     /// What a close could not send; `None` until there is one.
     pub(crate) unsent: Option<Vec<Unsent>>,
     pub(crate) close_wakers: Vec<Waker>,
@@ -150,7 +155,7 @@ pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
     /// Callbacks whose records have ended.
     pub(crate) callbacks: Vec<Ended>,
-    call: Call,
+    runner: Call,
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
     workers: usize,
@@ -158,6 +163,7 @@ pub(crate) struct Effects {
     alone: bool,
     flush: bool,
     purge: Purged,
+    pub(crate) call: Option<Box<Request>>,
     shut_down: bool,
 }
 
@@ -176,8 +182,9 @@ impl Effects {
             || self.shut_down
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
+            || self.call.is_some()
             || !self.callbacks.is_empty()
-            || !matches!(self.call, Call::Nobody)
+            || !matches!(self.runner, Call::Nobody)
     }
 
     /// Begins with lists that are empty.
@@ -209,6 +216,10 @@ pub(crate) struct Shared {
     context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
+    /// Records are written in transactions only.
+    pub(crate) transactional: bool,
+    /// How long a call of the backend may take.
+    pub(crate) call_limit: Duration,
     backend: OnceLock<Arc<dyn Backend>>,
     /// Used again and again, so that bulk reports need no allocation.
     spare: Mutex<Spare>,
@@ -223,7 +234,7 @@ pub(crate) struct Spare {
     pub(crate) callbacks: Vec<Ended>,
 }
 
-/// Settings that are the driver's own.
+/// What a producer is made with, besides the machine's limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) slots: usize,
@@ -231,11 +242,13 @@ pub(crate) struct Settings {
     pub(crate) overflow: Overflow,
     pub(crate) callback_tasks: usize,
     pub(crate) callback_stall: Duration,
+    pub(crate) transactional: bool,
+    pub(crate) call_limit: Duration,
 }
 
 impl Shared {
     pub(crate) fn new(limits: Limits, settings: Settings, runtime: impl Runtime) -> Result<Self, LimitsError> {
-        let Settings { slots, lanes, overflow, callback_tasks, callback_stall } = settings;
+        let Settings { slots, lanes, overflow, callback_tasks, callback_stall, transactional, call_limit } = settings;
         let topics = Arc::new(Topics::new());
         let context = Arc::new(Context { topics: Arc::clone(&topics), shared: OnceLock::new() });
         let state = State {
@@ -257,6 +270,8 @@ impl Shared {
             completing: 0,
             phase: Phase::Open,
             fatal: None,
+            calls: Calls::default(),
+            session: transactional.then(Box::default),
             unsent: None,
             close_wakers: Vec::new(),
             close_by: Instant::ZERO,
@@ -273,6 +288,8 @@ impl Shared {
             overflow,
             context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
+            transactional,
+            call_limit,
             backend: OnceLock::new(),
             spare: Mutex::new(Spare::default()),
         })
@@ -331,12 +348,19 @@ impl Shared {
             if effects.purge != Purged::default() {
                 backend.purge(effects.purge.queued, effects.purge.in_flight);
             }
+            let mut call = effects.call.take();
+            while let Some(request) = call.take() {
+                let id = request.id;
+                if backend.call(request).is_err() {
+                    call = self.refused(id);
+                }
+            }
             if effects.shut_down {
                 backend.shut_down();
             }
         }
         effects.wakers.drain(..).for_each(Waker::wake);
-        self.callbacks.follow(self, std::mem::take(&mut effects.call));
+        self.callbacks.follow(self, std::mem::take(&mut effects.runner));
         if !effects.callbacks.is_empty() {
             self.callbacks.forget(effects.callbacks.drain(..));
         }
@@ -370,6 +394,7 @@ impl State {
         record: Option<Stored>,
         effects: &mut Effects,
     ) {
+        let failure = if self.session.is_some() { self.note_failure(failure) } else { failure };
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
             // The backend purges because it was told to end.
@@ -385,9 +410,8 @@ impl State {
             let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
         });
-        if self.phase == Phase::Ending
-            && let (Some(unsent), Some(record)) = (&mut self.unsent, &record)
-        {
+        let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
+        if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
         let error = DeliveryError::new(failure, record);
@@ -432,21 +456,27 @@ impl State {
     pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
         self.shut_inbox(shared, effects);
         self.machine.close();
+        if let Some(session) = &mut self.session {
+            session.machine.close();
+        }
     }
 
     /// What changed for others because the machine changed.
     pub(crate) fn follow_up(&mut self, shared: &Shared, effects: &mut Effects) {
         if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks) {
-            effects.call = call;
+            effects.runner = call;
         }
-        if self.idle_workers > 0 && self.machine.has_batch() {
+        if self.session.is_some() || !self.calls.is_empty() {
+            self.next_call(shared, effects);
+        }
+        if self.idle_workers > 0 && self.has_batch() {
             self.idle_workers -= 1;
             self.awake_workers += 1;
             effects.workers += 1;
             effects.alone = self.machine.len() == 1;
         }
         if !self.waiters.is_empty() {
-            if self.machine.is_closed() {
+            if self.machine.is_closed() || !self.admits() {
                 self.waiters.wake_all(&mut effects.wakers);
             } else {
                 let machine = &self.machine;
@@ -462,11 +492,14 @@ impl State {
         if !self.scoped.is_empty() {
             self.wake_scoped(effects);
         }
-        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() {
+        if self.is_aborting() && self.machine.can_drain() {
+            effects.wakers.extend(self.driver.take());
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() && self.is_settled() {
             self.phase = Phase::Ending;
             effects.shut_down = true;
         }
-        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() {
+        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() && self.admits() {
             shared.inbox().offer(self.machine.room());
         } else {
             shared.inbox().shut();

@@ -47,6 +47,9 @@ impl Driver {
             if state.phase == Phase::Ending && !state.give_up(shared, effects) {
                 return Next::Again;
             }
+            if !state.take_back(shared, effects) {
+                return Next::Again;
+            }
             if !state.expire(shared, now, effects) || !state.expire_own(shared, now, effects) {
                 return Next::Again;
             }

@@ -21,7 +21,7 @@ impl Connect<Stored> for ByHand {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
-        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000 })
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000, transactional: false })
     }
 
     fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {

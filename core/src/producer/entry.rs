@@ -266,6 +266,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.flush()
     }
 
+    /// Whether [`Producer::poll_drained`] has something to give.
+    #[must_use]
+    pub fn can_drain(&self) -> bool {
+        self.lanes.first_ready().or_else(|| self.lanes.first_lingering()).is_some()
+    }
+
     /// Takes back one record that was not handed off, the oldest of some lane; `None` when only lanes whose batch is out
     /// may have more. For whoever has to stop in between; [`Producer::drain`] takes all.
     pub fn poll_drained(&mut self) -> Option<(R, T)> {

@@ -10,16 +10,21 @@
 
 #![allow(unsafe_code, reason = "the FFI lives here and nowhere else")]
 
+mod calls;
 mod cells;
 mod client;
 mod events;
+mod group;
 mod message;
+mod metadata;
 mod produce;
 mod reports;
 mod tokens;
 mod topic;
 
 pub(crate) use client::Client;
+pub use group::consumer_group;
+
 pub(crate) use events::{Listeners, Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
 pub(crate) use reports::RawReport;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
-    Backend, Connect, Delivered, Exchange, Failure, Message, Outcome, Report, Status, Unsent,
+    Answer, Backend, Call, CallError, CallId, Connect, Delivered, Exchange, Failure, Message, Outcome, Report, Request,
+    Status, Unsent,
 };
 use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
@@ -118,6 +119,7 @@ struct State {
     waiting_for_reports: bool,
     flushing: bool,
     fatal: Option<Failure>,
+    answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
     violations: Vec<String>,
 }
@@ -229,6 +231,15 @@ impl Exchange<Rec> for Ledger {
         self.changed.notify_all();
     }
 
+    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+        let mut state = self.lock();
+        if state.ended {
+            state.violations.push(format!("{id:?} was answered after the end"));
+        }
+        state.answers.push((id, outcome));
+        self.changed.notify_all();
+    }
+
     fn ended(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
@@ -304,6 +315,16 @@ impl Rig {
 
     pub(crate) fn fatal(&self) -> Failure {
         self.ledger.wait("a fatal error", |state| state.fatal.is_some()).fatal.unwrap()
+    }
+
+    /// Makes a call, for at most `limit`; false if it is refused.
+    pub(crate) fn call(&self, id: u64, call: Call, limit: Duration) -> bool {
+        self.backend.call(Box::new(Request { id: CallId(id), call, limit })).is_ok()
+    }
+
+    /// Waits for `count` answers.
+    pub(crate) fn answers(&self, count: usize) -> Vec<(CallId, Result<Answer, CallError>)> {
+        self.ledger.wait("an answer", |state| state.answers.len() >= count).answers.clone()
     }
 
     pub(crate) fn flush(&self) {

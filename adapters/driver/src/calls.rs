@@ -1,0 +1,272 @@
+//! Calls of the backend that wait for a broker: who waits for which answer.
+//!
+//! One call at a time is with the backend, and the others wait here for their turn, each as long as its future lives. So
+//! nothing queues up that nobody waits for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use aioproducer_core::TransactionId;
+use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, Metadata, Request};
+
+use crate::AioProducer;
+use crate::shared::{Discard, Effects, Phase, Shared, State};
+
+/// How long a call may take unless the builder says otherwise.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Calls of live futures, and the one that is with the backend.
+#[derive(Default)]
+pub(crate) struct Calls {
+    next: u64,
+    /// In the order of asking.
+    entries: Vec<Entry>,
+    out: Option<Out>,
+}
+
+struct Entry {
+    id: CallId,
+    state: EntryState,
+}
+
+enum EntryState {
+    Waiting { call: Call, part_of: Option<TransactionId>, waker: Waker },
+    Out { waker: Waker },
+    Answered(Result<Answer, CallError>),
+}
+
+/// A call that is with the backend.
+#[derive(Clone, Copy)]
+pub(crate) struct Out {
+    id: CallId,
+    /// Whose failure is the transaction's, too.
+    pub(crate) part_of: Option<TransactionId>,
+}
+
+/// The error of calls that a closed producer does not make.
+pub(crate) fn closed() -> CallError {
+    let reason = String::from("the producer was closed before the call was answered");
+    CallError { code: 0, reason, retriable: false, txn_requires_abort: false, fatal: false }
+}
+
+impl Calls {
+    fn new_id(&mut self) -> CallId {
+        self.next += 1;
+        CallId(self.next)
+    }
+
+    fn position(&self, id: CallId) -> Option<usize> {
+        self.entries.binary_search_by_key(&id.0, |entry| entry.id.0).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sends a call that no future asked for; the line is idle.
+    pub(crate) fn send(&mut self, call: Call, limit: Duration) -> Request {
+        let id = self.new_id();
+        self.out = Some(Out { id, part_of: None });
+        Request { id, call, limit }
+    }
+
+    /// The first call that waits, to be sent; the line is idle.
+    pub(crate) fn send_first(&mut self, limit: Duration) -> Option<Request> {
+        let waits = |entry: &&mut Entry| matches!(entry.state, EntryState::Waiting { .. });
+        let entry = self.entries.iter_mut().find(waits)?;
+        let taken = std::mem::replace(&mut entry.state, EntryState::Answered(Ok(Answer::Done)));
+        let EntryState::Waiting { call, part_of, waker } = taken else { return None };
+        entry.state = EntryState::Out { waker };
+        self.out = Some(Out { id: entry.id, part_of });
+        Some(Request { id: entry.id, call, limit })
+    }
+
+    /// Whether the answer is to the call that is out, which it is not any more then.
+    pub(crate) fn returned(&mut self, id: CallId) -> Option<Out> {
+        self.out.take_if(|out| out.id == id)
+    }
+
+    /// Gives an answer to the future that waits for it, or back if there is none.
+    pub(crate) fn answer(
+        &mut self,
+        id: CallId,
+        outcome: Result<Answer, CallError>,
+        effects: &mut Effects,
+    ) -> Result<(), Result<Answer, CallError>> {
+        let Some(at) = self.position(id) else { return Err(outcome) };
+        let state = std::mem::replace(&mut self.entries[at].state, EntryState::Answered(outcome));
+        if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
+            effects.wakers.push(waker);
+        }
+        Ok(())
+    }
+
+    /// Answers all that have none, when the backend is gone.
+    pub(crate) fn end(&mut self, effects: &mut Effects) {
+        self.out = None;
+        for entry in &mut self.entries {
+            if !matches!(entry.state, EntryState::Answered(_)) {
+                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(closed())));
+                if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
+                    effects.wakers.push(waker);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, call: Call, part_of: Option<TransactionId>, waker: &Waker) -> CallId {
+        let id = self.new_id();
+        self.entries.push(Entry { id, state: EntryState::Waiting { call, part_of, waker: waker.clone() } });
+        id
+    }
+
+    /// The answer, which is gone then.
+    fn poll(&mut self, id: CallId, waker: &Waker, effects: &mut Effects) -> Poll<Option<Result<Answer, CallError>>> {
+        let Some(at) = self.position(id) else { return Poll::Ready(None) };
+        match &mut self.entries[at].state {
+            EntryState::Waiting { waker: kept, .. } | EntryState::Out { waker: kept } => {
+                effects.discard.push(Discard::Waker(std::mem::replace(kept, waker.clone())));
+                Poll::Pending
+            }
+            EntryState::Answered(_) => match self.entries.remove(at).state {
+                EntryState::Answered(outcome) => Poll::Ready(Some(outcome)),
+                EntryState::Waiting { .. } | EntryState::Out { .. } => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn leave(&mut self, id: CallId, effects: &mut Effects) {
+        if let Some(at) = self.position(id) {
+            let state = self.entries.remove(at).state;
+            if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
+                effects.discard.push(Discard::Waker(waker));
+            }
+        }
+    }
+}
+
+/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is nobody's.
+pub(crate) struct Calling<'a> {
+    shared: &'a Shared,
+    call: Option<Call>,
+    part_of: Option<TransactionId>,
+    id: Option<CallId>,
+}
+
+impl<'a> Calling<'a> {
+    pub(crate) fn new(shared: &'a Shared, call: Call, part_of: Option<TransactionId>) -> Self {
+        Self { shared, call: Some(call), part_of, id: None }
+    }
+}
+
+impl Future for Calling<'_> {
+    type Output = Result<Answer, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
+            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => Poll::Ready(Some(Err(closed()))),
+            (None, Some(call)) => {
+                this.id = Some(state.calls.join(call, this.part_of, cx.waker()));
+                Poll::Pending
+            }
+            (Some(id), _) => state.calls.poll(id, cx.waker(), effects),
+            (None, None) => Poll::Ready(None),
+        });
+        polled.map(|outcome| {
+            this.id = None;
+            outcome.unwrap_or_else(|| Err(closed()))
+        })
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.shared.with(|state, effects| state.calls.leave(id, effects));
+        }
+    }
+}
+
+impl State {
+    /// Passes the next call on, if it is its turn.
+    pub(crate) fn next_call(&mut self, shared: &Shared, effects: &mut Effects) {
+        let alive = matches!(self.phase, Phase::Open | Phase::Closing(_));
+        if let Some(session) = &mut self.session {
+            // A part of the transaction whose call has no answer is like a record without its outcome.
+            let parts = usize::from(self.calls.out.is_some_and(|out| out.part_of.is_some()));
+            session.follow(self.machine.len() + self.completing + parts, &mut effects.wakers);
+        }
+        if !alive || self.calls.out.is_some() {
+            return;
+        }
+        let limit = shared.call_limit;
+        let of_session = self.session.as_mut().and_then(|session| session.send(&mut self.calls, limit));
+        effects.call = of_session.or_else(|| self.calls.send_first(limit)).map(Box::new);
+    }
+}
+
+impl AioProducer {
+    /// Asks a broker about the cluster: its brokers, and one topic or all of them, with partitions, leaders, replicas and
+    /// errors. A topic that does not exist is in the answer with its error; a broker that creates topics by itself may
+    /// create it (`allow.auto.create.topics`).
+    ///
+    /// The source is librdkafka's `rd_kafka_metadata`. It takes as long as the broker, and at most
+    /// [`Builder::call_timeout`](crate::Builder::call_timeout). Dropped early, nobody hears the answer.
+    ///
+    /// # Errors
+    /// [`CallError`]: no broker answered in time, or the producer was closed.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// async fn partitions(producer: &AioProducer, topic: &str) -> Result<usize, CallError> {
+    ///     let metadata = producer.list_topics(Some(topic)).await?;
+    ///     Ok(metadata.topic(topic).map_or(0, |topic| topic.partitions.len()))
+    /// }
+    /// ```
+    pub async fn list_topics(&self, topic: Option<&str>) -> Result<Metadata, CallError> {
+        let call = Call::Metadata { topic: topic.map(str::to_owned) };
+        match Calling::new(self.shared(), call, None).await? {
+            Answer::Metadata(metadata) => Ok(metadata),
+            _ => Ok(Metadata::default()),
+        }
+    }
+
+    /// Changes user name and password of the connections that are made from now on (SASL PLAIN and SCRAM). Those that
+    /// there are stay as they are.
+    ///
+    /// The source is librdkafka's `rd_kafka_sasl_set_credentials`. Neither of the two is ever shown, in no error and no
+    /// `Debug`.
+    ///
+    /// # Errors
+    /// [`CallError`]: one of them cannot be, or the producer was closed.
+    pub async fn set_sasl_credentials(&self, user: &str, password: &str) -> Result<(), CallError> {
+        let call = Call::SetSaslCredentials(Credentials::new(user, password));
+        Calling::new(self.shared(), call, None).await.map(drop)
+    }
+
+    /// The error that the producer cannot recover from, if it met one: from then on it refuses all records.
+    #[must_use]
+    pub fn fatal_error(&self) -> Option<FatalError> {
+        self.shared().lock().fatal.map(|failure| FatalError { code: failure.code, reason: failure.reason })
+    }
+}
+
+/// An error that a producer cannot recover from (`rd_kafka_fatal_error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FatalError {
+    /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`).
+    pub code: i32,
+    /// The backend's description of it.
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for FatalError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.reason, self.code)
+    }
+}
+
+impl std::error::Error for FatalError {}

@@ -1,0 +1,423 @@
+//! S36, S37, S39: the machine of transactions, step by step, and at random against a librdkafka that is strict about what
+//! may be called when.
+
+use aioproducer_core::{Standing, Step, Transaction, TransactionId, TransactionRefusal, Verdict};
+use proptest::prelude::*;
+
+fn answer(machine: &mut Transaction, step: Step, verdict: Verdict) {
+    assert_eq!(machine.poll_call(0), Some(step));
+    assert_eq!(machine.poll_call(0), None, "one call at a time");
+    machine.handle_answer(verdict);
+}
+
+fn open() -> (Transaction, TransactionId) {
+    let mut machine = Transaction::new();
+    let id = machine.begin().unwrap();
+    answer(&mut machine, Step::Init, Verdict::Done);
+    answer(&mut machine, Step::Begin, Verdict::Done);
+    assert_eq!(machine.standing(id), Standing::Open);
+    (machine, id)
+}
+
+#[test]
+fn s36_init_is_called_once_and_begin_each_time() {
+    let (mut machine, first) = open();
+    assert_eq!(machine.begin(), Err(TransactionRefusal::AlreadyOpen));
+    machine.abort(first).unwrap();
+    answer(&mut machine, Step::Abort, Verdict::Done);
+    assert_eq!(machine.poll_call(0), None);
+    assert_eq!(machine.standing(first), Standing::Over);
+    let second = machine.begin().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(machine.commit(first), Err(TransactionRefusal::Over), "another's");
+    machine.abandon(first);
+    answer(&mut machine, Step::Begin, Verdict::Done);
+    assert_eq!(machine.standing(second), Standing::Open);
+}
+
+#[test]
+fn s36_an_init_that_failed_can_be_repeated() {
+    let mut machine = Transaction::new();
+    machine.init().unwrap();
+    let id = machine.begin().unwrap();
+    answer(&mut machine, Step::Init, Verdict::Retry);
+    assert_eq!((machine.standing(id), machine.is_initialized()), (Standing::Over, false));
+    assert_eq!(machine.poll_call(0), None, "nobody asks");
+    machine.init().unwrap();
+    answer(&mut machine, Step::Init, Verdict::Done);
+    assert!(machine.is_initialized());
+    machine.init().unwrap();
+    assert_eq!(machine.poll_call(0), None, "once is enough");
+}
+
+#[test]
+fn s36_an_abandoned_transaction_is_aborted_and_the_next_waits_for_that() {
+    let (mut machine, first) = open();
+    machine.abandon(first);
+    assert!(machine.is_aborting() && !machine.admits());
+    let second = machine.begin().unwrap();
+    assert_eq!(machine.poll_call(7), Some(Step::Abort));
+    machine.handle_answer(Verdict::Done);
+    assert_eq!(machine.poll_call(7), None, "records of the first have no outcome yet");
+    assert_eq!(machine.standing(second), Standing::Beginning);
+    answer(&mut machine, Step::Begin, Verdict::Done);
+    assert_eq!(machine.standing(second), Standing::Open);
+}
+
+#[test]
+fn s36_a_begin_that_is_abandoned_on_its_way_leaves_nothing_open() {
+    let mut machine = Transaction::new();
+    let id = machine.begin().unwrap();
+    answer(&mut machine, Step::Init, Verdict::Done);
+    assert_eq!(machine.poll_call(0), Some(Step::Begin));
+    machine.abandon(id);
+    machine.handle_answer(Verdict::Done);
+    answer(&mut machine, Step::Abort, Verdict::Done);
+    assert_eq!(machine.poll_call(0), None);
+}
+
+#[test]
+fn s37_a_commit_waits_for_all_records_and_not_for_one_that_failed() {
+    let (mut machine, id) = open();
+    machine.commit(id).unwrap();
+    assert!(!machine.admits(), "no record comes late");
+    assert_eq!(machine.poll_call(2), None);
+    machine.handle_failed();
+    assert_eq!(machine.poll_call(0), None, "never committed");
+    assert_eq!((machine.standing(id), machine.failed()), (Standing::Failed, 1));
+    assert_eq!(machine.commit(id), Err(TransactionRefusal::MustAbort));
+    machine.abort(id).unwrap();
+    answer(&mut machine, Step::Abort, Verdict::Done);
+    assert_eq!(machine.poll_call(0), None);
+    machine.begin().unwrap();
+    answer(&mut machine, Step::Begin, Verdict::Done);
+    assert_eq!(machine.failed(), 0);
+}
+
+#[test]
+fn s39_a_commit_in_doubt_can_only_be_called_again() {
+    let (mut machine, id) = open();
+    machine.commit(id).unwrap();
+    answer(&mut machine, Step::Commit, Verdict::Retry);
+    assert_eq!(machine.standing(id), Standing::InDoubt);
+    assert_eq!(machine.abort(id), Err(TransactionRefusal::InDoubt));
+    machine.abandon(id);
+    assert_eq!(machine.begin(), Err(TransactionRefusal::InDoubt));
+    assert_eq!(machine.poll_call(0), None);
+    let again = machine.adopt().unwrap();
+    assert_eq!(machine.adopt(), None, "one holder");
+    machine.commit(again).unwrap();
+    answer(&mut machine, Step::Commit, Verdict::Done);
+    assert_eq!(machine.standing(again), Standing::Committed);
+    machine.acknowledge(again);
+    assert!(machine.begin().is_ok());
+}
+
+#[test]
+fn s39_a_commit_whose_caller_is_gone_is_told_to_the_next() {
+    for (verdict, standing) in [(Verdict::Done, Standing::Committed), (Verdict::Abort, Standing::Failed)] {
+        let (mut machine, id) = open();
+        machine.commit(id).unwrap();
+        assert_eq!(machine.poll_call(0), Some(Step::Commit));
+        machine.abandon(id);
+        machine.handle_answer(verdict);
+        assert_eq!(machine.poll_call(0), None);
+        assert_eq!(machine.begin(), Err(TransactionRefusal::InDoubt), "not silently");
+        let id = machine.adopt().unwrap();
+        assert_eq!(machine.standing(id), standing);
+    }
+}
+
+#[test]
+fn s39_an_error_that_leaves_only_the_abort() {
+    let (mut machine, id) = open();
+    machine.handle_error(id, Verdict::Retry);
+    assert!(machine.admits());
+    machine.handle_error(id, Verdict::Abort);
+    assert!(!machine.admits());
+    assert_eq!(machine.commit(id), Err(TransactionRefusal::MustAbort));
+    machine.abort(id).unwrap();
+    answer(&mut machine, Step::Abort, Verdict::Retry);
+    assert_eq!(machine.standing(id), Standing::AbortFailed);
+    machine.abandon(id);
+    let next = machine.begin().unwrap();
+    answer(&mut machine, Step::Abort, Verdict::Done);
+    answer(&mut machine, Step::Begin, Verdict::Done);
+    assert_eq!(machine.standing(next), Standing::Open);
+}
+
+#[test]
+fn s39_after_a_fatal_error_nothing_is_called() {
+    let (mut machine, id) = open();
+    machine.commit(id).unwrap();
+    answer(&mut machine, Step::Commit, Verdict::Fatal);
+    assert!(machine.is_fatal());
+    assert_eq!(machine.abort(id), Err(TransactionRefusal::Fatal));
+    assert_eq!(machine.begin(), Err(TransactionRefusal::Fatal));
+    assert_eq!(machine.init(), Err(TransactionRefusal::Fatal));
+    machine.close();
+    assert_eq!(machine.poll_call(0), None);
+    assert!(machine.is_settled());
+}
+
+#[test]
+fn s25_closing_aborts_what_is_open_and_lets_a_commit_go_on() {
+    let (mut machine, id) = open();
+    machine.close();
+    assert!(!machine.is_settled());
+    answer(&mut machine, Step::Abort, Verdict::Done);
+    assert_eq!(machine.poll_call(0), None);
+    assert!(machine.is_settled());
+    assert_eq!(machine.commit(id), Err(TransactionRefusal::Over));
+    assert_eq!(machine.begin(), Err(TransactionRefusal::Closed));
+
+    let (mut machine, id) = open();
+    machine.commit(id).unwrap();
+    machine.close();
+    answer(&mut machine, Step::Commit, Verdict::Done);
+    assert_eq!(machine.standing(id), Standing::Committed);
+    assert!(machine.is_settled());
+}
+
+#[test]
+fn s39_the_end_of_the_backend_leaves_a_commit_in_doubt() {
+    let (mut machine, id) = open();
+    machine.commit(id).unwrap();
+    assert_eq!(machine.poll_call(0), Some(Step::Commit));
+    machine.handle_end();
+    machine.handle_answer(Verdict::Done);
+    assert_eq!(machine.standing(id), Standing::InDoubt, "a late answer says nothing");
+    assert_eq!(machine.commit(id), Err(TransactionRefusal::Closed));
+    assert_eq!(machine.poll_call(0), None);
+}
+
+/// librdkafka, as far as it says what may be called.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Native {
+    Fresh,
+    Ready,
+    InTransaction,
+    /// A commit that may only be resumed.
+    Resumable,
+    Failed,
+    /// An abort that may only be resumed.
+    HalfAborted,
+    Fatal,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Init,
+    Begin,
+    Commit,
+    Abort,
+    Acknowledge,
+    Abandon,
+    Adopt,
+    Close,
+    Produce,
+    Report { failed: bool },
+    Answer(Verdict),
+    Error(Verdict),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let verdict = prop_oneof![
+        8 => Just(Verdict::Done),
+        3 => Just(Verdict::Retry),
+        2 => Just(Verdict::Abort),
+        1 => Just(Verdict::Refused),
+    ];
+    let verdict = prop_oneof![40 => verdict, 1 => Just(Verdict::Fatal)];
+    prop_oneof![
+        1 => Just(Action::Init),
+        6 => Just(Action::Begin),
+        6 => Just(Action::Commit),
+        3 => Just(Action::Abort),
+        4 => Just(Action::Acknowledge),
+        2 => Just(Action::Abandon),
+        3 => Just(Action::Adopt),
+        6 => Just(Action::Produce),
+        8 => prop::bool::weighted(0.1).prop_map(|failed| Action::Report { failed }),
+        16 => verdict.clone().prop_map(Action::Answer),
+        1 => verdict.prop_map(Action::Error),
+    ]
+}
+
+struct Walk {
+    machine: Transaction,
+    native: Native,
+    id: Option<TransactionId>,
+    out: Option<Step>,
+    outstanding: usize,
+    /// Records and failures of the transaction that is open.
+    failed: bool,
+    closed: bool,
+}
+
+impl Walk {
+    fn new() -> Self {
+        let machine = Transaction::new();
+        Self { machine, native: Native::Fresh, id: None, out: None, outstanding: 0, failed: false, closed: false }
+    }
+
+    fn poll(&mut self) {
+        let Some(step) = self.machine.poll_call(self.outstanding) else { return };
+        assert_eq!(self.out, None, "one call at a time");
+        let legal = match step {
+            Step::Init => self.native == Native::Fresh,
+            Step::Begin => self.native == Native::Ready && self.outstanding == 0,
+            Step::Commit => {
+                assert!(!self.failed && self.outstanding == 0, "a commit without all deliveries");
+                matches!(self.native, Native::InTransaction | Native::Resumable)
+            }
+            Step::Abort => matches!(self.native, Native::InTransaction | Native::Failed | Native::HalfAborted),
+        };
+        assert!(legal, "{step:?} while librdkafka is {:?}", self.native);
+        self.out = Some(step);
+    }
+
+    fn answer(&mut self, verdict: Verdict) {
+        let Some(step) = self.out.take() else { return };
+        self.native = match (step, verdict) {
+            (_, Verdict::Fatal) => Native::Fatal,
+            (Step::Init, Verdict::Done) => Native::Ready,
+            (Step::Begin, Verdict::Done) => {
+                self.failed = false;
+                Native::InTransaction
+            }
+            (Step::Commit | Step::Abort, Verdict::Done) => Native::Ready,
+            (Step::Commit, Verdict::Retry) => Native::Resumable,
+            (Step::Commit, _) => Native::Failed,
+            (Step::Abort, _) => Native::HalfAborted,
+            // A begin that asks for an abort has left something to abort.
+            (Step::Begin, Verdict::Abort) => Native::Failed,
+            (Step::Init | Step::Begin, _) => self.native,
+        };
+        self.machine.handle_answer(verdict);
+        self.poll();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Init => drop(self.machine.init()),
+            Action::Begin => {
+                if let Ok(id) = self.machine.begin() {
+                    self.id = Some(id);
+                }
+            }
+            Action::Commit => drop(self.id.map(|id| self.machine.commit(id))),
+            Action::Abort => drop(self.id.map(|id| self.machine.abort(id))),
+            Action::Acknowledge => {
+                if let Some(id) = self.id {
+                    self.machine.acknowledge(id);
+                }
+            }
+            Action::Abandon => {
+                if let Some(id) = self.id.take() {
+                    self.machine.abandon(id);
+                }
+            }
+            Action::Adopt => {
+                if let Some(id) = self.machine.adopt() {
+                    self.id = Some(id);
+                }
+            }
+            Action::Close => {
+                self.machine.close();
+                self.closed = true;
+            }
+            Action::Produce => {
+                if self.machine.admits() {
+                    assert_eq!(self.native, Native::InTransaction, "a record outside of a transaction");
+                    self.outstanding += 1;
+                }
+            }
+            Action::Report { failed } => {
+                if self.outstanding > 0 {
+                    self.outstanding -= 1;
+                    if failed && !self.machine.is_aborting() {
+                        self.failed = true;
+                        self.machine.handle_failed();
+                    }
+                }
+            }
+            Action::Answer(verdict) => self.answer(verdict),
+            Action::Error(verdict) => {
+                if let Some(id) = self.id
+                    && self.native == Native::InTransaction
+                    && self.machine.standing(id) == Standing::Open
+                {
+                    self.machine.handle_error(id, verdict);
+                    match verdict {
+                        Verdict::Abort => self.native = Native::Failed,
+                        Verdict::Fatal => self.native = Native::Fatal,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.poll();
+        if self.native == Native::Fatal {
+            assert!(self.machine.is_fatal() && self.machine.begin().is_err() && self.machine.poll_call(0).is_none());
+        }
+    }
+
+    /// When everything answers well from here on, a new transaction can be had: by what the refusals say.
+    fn recover(mut self) {
+        while self.outstanding > 0 {
+            self.act(Action::Report { failed: false });
+        }
+        for _ in 0..20 {
+            self.answer(Verdict::Done);
+            if self.native == Native::Fatal {
+                return;
+            }
+            match self.id.map_or(Standing::Over, |id| self.machine.standing(id)) {
+                Standing::Open if !self.failed => return,
+                Standing::Open | Standing::InDoubt => self.act(Action::Commit),
+                Standing::Failed | Standing::AbortFailed => self.act(Action::Abort),
+                Standing::Committed => self.act(Action::Acknowledge),
+                Standing::Over => match self.machine.begin() {
+                    Ok(id) => {
+                        self.id = Some(id);
+                        self.poll();
+                    }
+                    Err(TransactionRefusal::InDoubt) => self.act(Action::Adopt),
+                    Err(refusal) => panic!("{refusal:?}: {:?}", self.machine),
+                },
+                Standing::Beginning | Standing::Committing | Standing::Aborting => {}
+            }
+        }
+        panic!("a dead end: {:?}", self.machine);
+    }
+}
+
+proptest! {
+    #[test]
+    fn s39_no_walk_makes_an_illegal_call_or_ends_in_a_dead_end(actions in prop::collection::vec(action(), 0..120)) {
+        let mut walk = Walk::new();
+        for action in actions {
+            walk.act(action);
+        }
+        walk.recover();
+    }
+
+    #[test]
+    fn s25_every_walk_can_be_closed(actions in prop::collection::vec(action(), 0..80)) {
+        let mut walk = Walk::new();
+        for action in actions {
+            walk.act(action);
+        }
+        walk.act(Action::Close);
+        for _ in 0..5 {
+            while walk.outstanding > 0 {
+                walk.act(Action::Report { failed: false });
+            }
+            walk.answer(Verdict::Done);
+        }
+        assert!(walk.machine.is_settled() && walk.out.is_none(), "{:?}", walk.machine);
+        assert!(walk.machine.begin().is_err());
+        assert_ne!(walk.native, Native::InTransaction, "it was aborted");
+    }
+}

@@ -1,0 +1,162 @@
+//! The calls that wait for a broker: transactions and credentials.
+
+use std::ffi::{CStr, CString, c_int};
+
+use aioproducer_core::backend::{CallError, Credentials, Failure, Group, GroupOffset};
+use rdkafka_sys as sys;
+
+use super::Client;
+use crate::failure;
+
+unsafe extern "C" {
+    /// The same function as the bindings', with the code as a plain number: brokers may send codes that the bindings'
+    /// enum lacks.
+    #[link_name = "rd_kafka_error_code"]
+    fn rd_kafka_error_number(error: *const sys::rd_kafka_error_t) -> c_int;
+}
+
+impl<R> Client<R> {
+    pub(crate) fn init_transactions(&self, timeout_ms: i32) -> Result<(), CallError> {
+        // SAFETY: the client is alive.
+        let error = unsafe { sys::rd_kafka_init_transactions(self.ptr(), timeout_ms) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    pub(crate) fn begin_transaction(&self) -> Result<(), CallError> {
+        // SAFETY: the client is alive.
+        let error = unsafe { sys::rd_kafka_begin_transaction(self.ptr()) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    pub(crate) fn commit_transaction(&self, timeout_ms: i32) -> Result<(), CallError> {
+        // SAFETY: the client is alive.
+        let error = unsafe { sys::rd_kafka_commit_transaction(self.ptr(), timeout_ms) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    /// Purges what librdkafka has not sent, and waits for what is in flight.
+    pub(crate) fn abort_transaction(&self, timeout_ms: i32) -> Result<(), CallError> {
+        // SAFETY: the client is alive.
+        let error = unsafe { sys::rd_kafka_abort_transaction(self.ptr(), timeout_ms) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    pub(crate) fn send_offsets(
+        &self,
+        offsets: &[GroupOffset],
+        group: &Group,
+        timeout_ms: i32,
+    ) -> Result<(), CallError> {
+        let list = List::new(offsets)?;
+        let group = GroupMetadata::new(group)?;
+        // SAFETY: the client, the list and the group are alive; the call copies what it keeps.
+        let error = unsafe { sys::rd_kafka_send_offsets_to_transaction(self.ptr(), list.0, group.0, timeout_ms) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    /// Does not wait.
+    pub(crate) fn set_sasl_credentials(&self, credentials: &Credentials) -> Result<(), CallError> {
+        let user = text(credentials.user(), "the user name has a NUL byte")?;
+        let password = text(credentials.password(), "the password has a NUL byte")?;
+        // SAFETY: the client is alive; the call copies both.
+        let error = unsafe { sys::rd_kafka_sasl_set_credentials(self.ptr(), user.as_ptr(), password.as_ptr()) };
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }
+    }
+
+    /// The error that the client cannot recover from, if it met one.
+    pub(crate) fn fatal_cause(&self) -> Option<Failure> {
+        // SAFETY: the client is alive, and no text is asked for.
+        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), std::ptr::null_mut(), 0) };
+        match cause as i32 {
+            0 => None,
+            cause => Some(failure::fatal(cause)),
+        }
+    }
+}
+
+/// What a call returned, which is destroyed.
+///
+/// # Safety
+/// `error` is null or the caller's own.
+unsafe fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the error is valid.
+    let code = unsafe { rd_kafka_error_number(error) };
+    // SAFETY: as above.
+    let reason = unsafe { sys::rd_kafka_error_string(error) };
+    // SAFETY: a C string that lives as long as the error.
+    let reason = unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned();
+    // SAFETY: the error is valid.
+    let retriable = unsafe { sys::rd_kafka_error_is_retriable(error) } != 0;
+    // SAFETY: as above.
+    let txn_requires_abort = unsafe { sys::rd_kafka_error_txn_requires_abort(error) } != 0;
+    // SAFETY: as above.
+    let fatal = unsafe { sys::rd_kafka_error_is_fatal(error) } != 0;
+    // SAFETY: once.
+    unsafe { sys::rd_kafka_error_destroy(error) };
+    Err(CallError { code, reason, retriable, txn_requires_abort, fatal })
+}
+
+/// `value` as a C string; the error does not show it.
+fn text(value: &str, otherwise: &'static str) -> Result<CString, CallError> {
+    CString::new(value).map_err(|_| failure::call(failure::INVALID_ARGUMENT, otherwise))
+}
+
+/// A list of offsets.
+struct List(*mut sys::rd_kafka_topic_partition_list_t);
+
+impl List {
+    fn new(offsets: &[GroupOffset]) -> Result<Self, CallError> {
+        let count = c_int::try_from(offsets.len()).unwrap_or(c_int::MAX);
+        // SAFETY: no condition.
+        let list = Self(unsafe { sys::rd_kafka_topic_partition_list_new(count) });
+        for GroupOffset { topic, partition, offset } in offsets {
+            let topic = text(topic, "a topic's name has a NUL byte")?;
+            // SAFETY: the list is ours; the name is copied.
+            let entry = unsafe { sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), *partition) };
+            // SAFETY: the new entry is valid until the next one is added.
+            unsafe { (*entry).offset = *offset };
+        }
+        Ok(list)
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: once.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) };
+    }
+}
+
+/// A group and its member.
+pub(super) struct GroupMetadata(pub(super) *mut sys::rd_kafka_consumer_group_metadata_t);
+
+impl GroupMetadata {
+    fn new(group: &Group) -> Result<Self, CallError> {
+        let id = text(&group.id, "the group's name has a NUL byte")?;
+        let member = text(&group.member, "the group member's id has a NUL byte")?;
+        let instance = group.instance.as_deref();
+        let instance = instance.map(|name| text(name, "the group instance's name has a NUL byte")).transpose()?;
+        let (id, member) = (id.as_ptr(), member.as_ptr());
+        let instance = instance.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        // SAFETY: C strings, all copied; the last one may be null.
+        let group =
+            unsafe { sys::rd_kafka_consumer_group_metadata_new_with_genid(id, group.generation, member, instance) };
+        Ok(Self(group))
+    }
+}
+
+impl Drop for GroupMetadata {
+    fn drop(&mut self) {
+        // SAFETY: once.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0) };
+    }
+}

@@ -1,0 +1,153 @@
+//! What a broker knows of its cluster.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::mem::offset_of;
+use std::{ptr, slice};
+
+use aioproducer_core::backend::{Broker, CallError, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
+use rdkafka_sys as sys;
+
+use super::{Client, Topic, error_text};
+use crate::failure;
+
+unsafe extern "C" {
+    /// The same function as the bindings', with its error as a plain number: brokers may send codes that the bindings'
+    /// enum lacks.
+    #[link_name = "rd_kafka_metadata"]
+    fn rd_kafka_metadata_number(
+        client: *mut sys::rd_kafka_t,
+        all_topics: c_int,
+        only: *mut sys::rd_kafka_topic_t,
+        metadata: *mut *const sys::rd_kafka_metadata,
+        timeout_ms: c_int,
+    ) -> c_int;
+}
+
+/// `rd_kafka_metadata_topic`, with the error as a plain number.
+#[repr(C)]
+struct RawTopic {
+    name: *const c_char,
+    count: c_int,
+    partitions: *const RawPartition,
+    err: c_int,
+}
+
+/// `rd_kafka_metadata_partition`, with the error as a plain number.
+#[repr(C)]
+struct RawPartition {
+    id: i32,
+    err: c_int,
+    leader: i32,
+    replica_count: c_int,
+    replicas: *const i32,
+    in_sync_count: c_int,
+    in_sync: *const i32,
+}
+
+const _: () = {
+    assert!(size_of::<RawTopic>() == size_of::<sys::rd_kafka_metadata_topic>());
+    assert!(offset_of!(RawTopic, count) == offset_of!(sys::rd_kafka_metadata_topic, partition_cnt));
+    assert!(offset_of!(RawTopic, partitions) == offset_of!(sys::rd_kafka_metadata_topic, partitions));
+    assert!(offset_of!(RawTopic, err) == offset_of!(sys::rd_kafka_metadata_topic, err));
+    assert!(size_of::<RawPartition>() == size_of::<sys::rd_kafka_metadata_partition>());
+    assert!(offset_of!(RawPartition, err) == offset_of!(sys::rd_kafka_metadata_partition, err));
+    assert!(offset_of!(RawPartition, leader) == offset_of!(sys::rd_kafka_metadata_partition, leader));
+    assert!(offset_of!(RawPartition, replica_count) == offset_of!(sys::rd_kafka_metadata_partition, replica_cnt));
+    assert!(offset_of!(RawPartition, replicas) == offset_of!(sys::rd_kafka_metadata_partition, replicas));
+    assert!(offset_of!(RawPartition, in_sync_count) == offset_of!(sys::rd_kafka_metadata_partition, isr_cnt));
+    assert!(offset_of!(RawPartition, in_sync) == offset_of!(sys::rd_kafka_metadata_partition, isrs));
+};
+
+impl<R> Client<R> {
+    /// Asks a broker, about one topic or about all.
+    pub(crate) fn metadata(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+        let only = topic.map_or(ptr::null_mut(), |topic| topic.handle(self.ptr()));
+        let mut metadata = ptr::null();
+        let all = c_int::from(topic.is_none());
+        // SAFETY: client and topic are alive; the result has a place.
+        let code = unsafe { rd_kafka_metadata_number(self.ptr(), all, only, &raw mut metadata, timeout_ms) };
+        if code != 0 || metadata.is_null() {
+            let retriable = [failure::TIMED_OUT, failure::TRANSPORT].contains(&code);
+            return Err(CallError { retriable, ..failure::call(code, error_text(code)) });
+        }
+        // SAFETY: the call succeeded, so it is valid until it is destroyed below.
+        let answer = unsafe { &*metadata };
+        // SAFETY: librdkafka made it, and it is alive.
+        let copy = unsafe { read(answer) };
+        // SAFETY: once.
+        unsafe { sys::rd_kafka_metadata_destroy(metadata) };
+        Ok(copy)
+    }
+}
+
+/// # Safety
+/// librdkafka made it, and all that it points to is alive.
+unsafe fn read(metadata: &sys::rd_kafka_metadata) -> Metadata {
+    // SAFETY: an array and its length.
+    let brokers = unsafe { array(metadata.brokers.cast_const(), metadata.broker_cnt) };
+    // SAFETY: as above; the entries have the layout of topics.
+    let topics = unsafe { array(metadata.topics.cast_const().cast::<RawTopic>(), metadata.topic_cnt) };
+    let broker = |broker: &sys::rd_kafka_metadata_broker| Broker {
+        id: broker.id,
+        // SAFETY: a C string.
+        host: unsafe { text(broker.host) },
+        port: u16::try_from(broker.port).unwrap_or_default(),
+    };
+    let topic = |topic: &RawTopic| {
+        // SAFETY: an array and its length.
+        let partitions = unsafe { array(topic.partitions, topic.count) };
+        TopicMetadata {
+            // SAFETY: a C string.
+            name: unsafe { text(topic.name) },
+            error: error(topic.err),
+            // SAFETY: what a partition points to is alive.
+            partitions: partitions.iter().map(|partition| unsafe { read_partition(partition) }).collect(),
+        }
+    };
+    Metadata {
+        answered_by: metadata.orig_broker_id,
+        brokers: brokers.iter().map(broker).collect(),
+        topics: topics.iter().map(topic).collect(),
+    }
+}
+
+/// # Safety
+/// As for [`read`].
+unsafe fn read_partition(partition: &RawPartition) -> PartitionMetadata {
+    // SAFETY: an array and its length.
+    let replicas = unsafe { array(partition.replicas, partition.replica_count) };
+    // SAFETY: as above.
+    let in_sync = unsafe { array(partition.in_sync, partition.in_sync_count) };
+    PartitionMetadata {
+        id: partition.id,
+        error: error(partition.err),
+        leader: (partition.leader >= 0).then_some(partition.leader),
+        replicas: replicas.to_vec(),
+        in_sync: in_sync.to_vec(),
+    }
+}
+
+fn error(code: c_int) -> Option<MetadataError> {
+    (code != 0).then(|| MetadataError { code, reason: error_text(code) })
+}
+
+/// # Safety
+/// `values` points to `count` values that stay as they are for as long as the slice is used, or there are none.
+unsafe fn array<'a, T>(values: *const T, count: c_int) -> &'a [T] {
+    match usize::try_from(count) {
+        // SAFETY: by this function's contract.
+        Ok(count) if count > 0 && !values.is_null() => unsafe { slice::from_raw_parts(values, count) },
+        _ => &[],
+    }
+}
+
+/// # Safety
+/// `value` is null or a C string.
+unsafe fn text(value: *const c_char) -> String {
+    if value.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    let value = unsafe { CStr::from_ptr(value) };
+    value.to_string_lossy().into_owned()
+}

@@ -1,0 +1,84 @@
+//! S25, S35, S36: calls that wait for a broker are answered once, and do not outlive the backend.
+
+mod common;
+
+use std::time::Duration;
+
+use aioproducer_core::backend::{Answer, Call, CallId, Group, GroupOffset};
+use aioproducer_rdkafka::{ApiKey, ErrorCode, Librdkafka};
+use common::{Rec, Rig, TOPIC, broker, client};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn metadata() -> Call {
+    Call::Metadata { topic: Some(TOPIC.into()) }
+}
+
+#[test]
+fn s36_a_transaction_call_by_call() {
+    let broker = broker(1);
+    let rig = Rig::new(&[("transactional.id", "t")], &broker, 1, 10);
+    let offsets = vec![GroupOffset::new(TOPIC, 0, 3)];
+    let calls = [
+        Call::InitTransactions,
+        Call::Begin,
+        Call::SendOffsets { offsets, group: Group::new("g") },
+        Call::Commit,
+        Call::Begin,
+        Call::Abort,
+    ];
+    for (id, call) in (0..).zip(calls) {
+        if id == 3 {
+            rig.send([Rec::new(0)]);
+            rig.wait(1);
+        }
+        assert!(rig.call(id, call, LONG));
+        assert_eq!(rig.answers(id as usize + 1).pop(), Some((CallId(id), Ok(Answer::Done))));
+    }
+    assert!(rig.end().values().all(Result::is_ok));
+}
+
+#[test]
+fn s39_librdkafkas_flags_are_passed_on() {
+    let broker = broker(1);
+    let rig = Rig::new(&[("transactional.id", "t")], &broker, 1, 10);
+    // Not initialised: neither to be repeated, nor aborted, nor fatal.
+    assert!(rig.call(0, Call::Begin, LONG));
+    let error = rig.answers(1).pop().unwrap().1.unwrap_err();
+    assert!(!(error.retriable || error.txn_requires_abort || error.fatal), "{error:?}");
+    assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR__STATE as i32);
+    // A refused producer id is fatal, and told as the whole producer's failure, too.
+    broker
+        .request_errors(ApiKey::InitProducerId, &[ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED])
+        .unwrap();
+    assert!(rig.call(1, Call::InitTransactions, LONG));
+    let error = rig.answers(2).pop().unwrap().1.unwrap_err();
+    assert!(error.fatal, "{error:?}");
+    assert_eq!(rig.fatal().code, ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED as i32);
+}
+
+#[test]
+fn s35_a_call_is_answered_once_and_before_the_end() {
+    let rig = Rig::with(Librdkafka::new(client("127.0.0.1:1", &[])), 10, &[TOPIC]);
+    assert!(rig.call(1, metadata(), LONG));
+    while rig.call(2, metadata(), LONG) {}
+    rig.backend.shut_down();
+    let answers = rig.answers(1);
+    assert_eq!(answers[0].0, CallId(1));
+    assert!(answers[0].1.is_err(), "{answers:?}");
+    assert!(!rig.call(3, metadata(), LONG), "nothing after the end");
+    let ledger = rig.ledger.clone();
+    rig.end();
+    common::eventually("the threads let go", || std::sync::Arc::strong_count(&ledger) == 1);
+}
+
+#[test]
+fn s35_a_limit_is_kept() {
+    let rig = Rig::with(Librdkafka::new(client("127.0.0.1:1", &[("transactional.id", "t")])), 10, &[TOPIC]);
+    for (id, call) in [(0, metadata()), (1, Call::InitTransactions)] {
+        assert!(rig.call(id, call, Duration::from_millis(50)));
+        let error = rig.answers(id as usize + 1).pop().unwrap().1.unwrap_err();
+        assert!(error.retriable, "{error:?}");
+    }
+    rig.end();
+}

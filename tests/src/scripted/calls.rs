@@ -1,0 +1,116 @@
+//! Calls that wait, answered as a test says.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use aioproducer_core::backend::{Answer, Call, CallError, Failure, FailureKind, Request, Status};
+
+use super::{Link, Script};
+use crate::executor::{Host, Joined};
+
+/// An error after which the same call may be made again.
+#[must_use]
+pub fn retriable(code: i32) -> CallError {
+    CallError { retriable: true, ..refused(code) }
+}
+
+/// An error after which a transaction can only be aborted.
+#[must_use]
+pub fn to_abort(code: i32) -> CallError {
+    CallError { txn_requires_abort: true, ..refused(code) }
+}
+
+fn refused(code: i32) -> CallError {
+    let reason = format!("the script says {code}");
+    CallError { code, reason, retriable: false, txn_requires_abort: false, fatal: false }
+}
+
+impl Script {
+    /// A backend whose producer has a transactional id.
+    #[must_use]
+    pub fn transactional() -> Self {
+        let script = Self::new();
+        script.0.transactional.store(true, Ordering::SeqCst);
+        script
+    }
+
+    /// The next call.
+    ///
+    /// # Panics
+    /// When the backend ended.
+    pub async fn asked(&self) -> Asked {
+        let request = self.0.calls.1.recv().await.expect("a call before the end");
+        Asked { link: self.link().expect("a producer"), request }
+    }
+
+    /// The call that was asked for and not looked at, if there is one.
+    #[must_use]
+    pub fn asked_already(&self) -> Option<Asked> {
+        let request = self.0.calls.1.try_recv().ok()?;
+        Some(Asked { link: self.link()?, request })
+    }
+
+    /// Takes no calls from now on.
+    pub fn refuse_calls(&self) {
+        self.0.calls.0.close();
+    }
+
+    /// Answers every call well until the end, in a task; says which there were.
+    pub fn answer_all(&self, host: &Host) -> Joined<Vec<Call>> {
+        let script = self.clone();
+        host.spawn(async move {
+            let mut calls = Vec::new();
+            while let Ok(request) = script.0.calls.1.recv().await {
+                let Some(link) = script.link() else { break };
+                calls.push(Asked { link, request }.answer(Ok(Answer::Done)));
+            }
+            calls
+        })
+    }
+}
+
+/// A call that waits for its answer.
+pub struct Asked {
+    link: Arc<dyn Link>,
+    request: Request,
+}
+
+impl Asked {
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> &Call {
+        &self.request.call
+    }
+
+    /// Answers.
+    pub fn answer(self, outcome: Result<Answer, CallError>) -> Call {
+        self.link.answered(self.request.id, outcome);
+        self.request.call
+    }
+
+    /// It is done.
+    pub fn done(self) -> Call {
+        self.answer(Ok(Answer::Done))
+    }
+
+    /// It is refused, with an error that says nothing more.
+    pub fn refuse(self, code: i32) -> Call {
+        self.answer(Err(refused(code)))
+    }
+
+    /// It is an error that the producer cannot recover from.
+    pub fn fail_for_good(self, code: i32) -> Call {
+        let Self { link, request } = self;
+        link.answered(request.id, Err(CallError { fatal: true, ..refused(code) }));
+        let reason = "the script says it is fatal";
+        link.fatal(Failure { kind: FailureKind::Fatal, status: Status::NotPersisted, code, reason });
+        request.call
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("request", &self.request).finish_non_exhaustive()
+    }
+}
