@@ -47,7 +47,7 @@ use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, contr
 /// [`Librdkafka::on_event`]. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
 /// `ClientConfig::set_log_level` is not looked at.
 ///
-/// A clone has the same handlers and token provider, and tells the same streams.
+/// A clone has the same handlers and token provider, and tells the streams that were made before it.
 #[derive(Clone)]
 pub struct Librdkafka {
     config: ClientConfig,
