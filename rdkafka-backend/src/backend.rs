@@ -29,6 +29,10 @@ use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, contr
 /// | `queue.buffering.max.kbytes` | 2147483647 | the pool is the limit |
 /// | `enable.idempotence` | true, unless keys are set that it touches (`acks`, `retries`, …) | order and no duplicates |
 /// | `message.timeout.ms` | 120000 | as in Kafka's Java client (KIP-91) |
+/// | `reconnect.backoff.max.ms` | 1000, unless `reconnect.backoff.ms` is set | as in Kafka's Java client; see below |
+///
+/// While a broker is away, librdkafka looks at the timeouts of the records for it when it tries to reconnect. A record's
+/// delivery timeout is late by up to `reconnect.backoff.max.ms` then, which would be 10 seconds.
 ///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
@@ -43,7 +47,7 @@ use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, contr
 /// [`Librdkafka::on_event`]. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
 /// `ClientConfig::set_log_level` is not looked at.
 ///
-/// A clone has the same handlers and token provider, and tells the same streams.
+/// A clone has the same handlers and token provider, and tells the streams that were made before it.
 #[derive(Clone)]
 pub struct Librdkafka {
     config: ClientConfig,

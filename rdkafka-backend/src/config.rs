@@ -77,6 +77,10 @@ pub(crate) fn effective(
             config.set(keys[0], value);
         }
     }
+    // A broker's thread that waits to reconnect notices no timeout of the records that it holds.
+    if !["reconnect.backoff.max.ms", "reconnect.backoff.ms"].iter().any(set) {
+        config.set("reconnect.backoff.max.ms", "1000");
+    }
     if !ABOUT_IDEMPOTENCE.iter().any(set) {
         config.set("enable.idempotence", "true");
     }
@@ -236,6 +240,7 @@ mod tests {
         assert_eq!(plain.config.get("linger.ms"), Some("0"));
         assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         assert_eq!(plain.config.get("queue.buffering.max.messages"), Some("0"));
+        assert_eq!(plain.config.get("reconnect.backoff.max.ms"), Some("1000"));
         assert_eq!(plain.limits.record_bytes, 1_000_000);
         assert_eq!(plain.partitioning.sticky_time, Duration::from_millis(10));
         assert_eq!(plain.partitioning.sticky_bytes, 1_000_000);
@@ -245,6 +250,8 @@ mod tests {
         assert_eq!(own.config.get("linger.ms"), None, "its alias is set");
         assert_eq!(own.config.get("enable.idempotence"), None);
         assert_eq!(own.config.get("queue.buffering.max.messages"), Some("9"));
+        let patient = result(&[("reconnect.backoff.ms", "2000")], None);
+        assert_eq!(patient.config.get("reconnect.backoff.max.ms"), None, "it must not be less than the other");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct ClientError {
     pub code: i32,
     /// What happened, without the values of secret keys.
     pub reason: String,
-    /// Whether the producer cannot go on. It refuses records from then on.
+    /// Whether the producer cannot go on: it refuses records, now or in a moment.
     pub fatal: bool,
 }
 
