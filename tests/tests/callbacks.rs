@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -291,6 +292,16 @@ async fn s21_callbacks_return_their_places_on_every_path(host: Host) {
         host.until(|| producer.statistics().callbacks_waiting == 0).await;
         assert_eq!(run.load(Ordering::SeqCst), 4 * (round + 1));
     }
+    let held: Vec<_> = (0..4).map(|number| at_once(producer.produce(numbered(number))).expect("accepted")).collect();
+    for _ in 0..10 {
+        let mut cancelled = Observed::new(producer.produce_with(numbered(9), callback()));
+        assert!(cancelled.is_pending(), "it waits for a slot");
+    }
+    held.into_iter().for_each(|delivery| drop(delivery.retract().expect("buffered")));
+    let mut again = Observed::new(producer.produce_with(numbered(9), callback()));
+    assert!(matches!(again.poll(), Poll::Ready(Ok(()))), "there are a slot and a place");
+    script.deliver(&script.accept().await);
+    host.until(|| producer.statistics().callbacks_waiting == 0 && run.load(Ordering::SeqCst) == 121).await;
     assert_eq!(Arc::strong_count(&witness.0), 1, "no closure is left");
     assert_eq!(producer.statistics().in_use, 0);
     producer.close(Duration::from_secs(10)).await;
@@ -305,7 +316,12 @@ async fn s22_a_callback_that_stalls_is_counted(host: Host) {
     let waits = move |_: Outcome| async move { gate.recv().await.expect("opened") };
     producer.produce_with_async(numbered(0), waits).await.expect("accepted");
     host.until(|| producer.statistics().callbacks_stalled == 1).await;
-    host.pause(Duration::from_millis(60)).await;
+    for _ in 0..3 {
+        // The driver looks again each time.
+        let record = Record::to("other").timeout(Duration::from_millis(30));
+        producer.send(record).await.expect("delivered");
+        host.pause(Duration::from_millis(40)).await;
+    }
     assert_eq!(producer.statistics().callbacks_stalled, 1, "each is counted once");
     open.send(()).await.expect("a callback that waits");
     host.until(|| producer.statistics().callbacks_waiting == 0).await;
