@@ -1,11 +1,13 @@
 //! Reading the main queue: errors, and messages that have ended, which are freed with their event.
 
 use std::ffi::{CStr, c_void};
+use std::ptr;
 
 use aioproducer_core::backend::Failure;
 use rdkafka_sys as sys;
 
 use super::Client;
+use crate::failure;
 use crate::signals::Signals;
 
 /// What one poll brought.
@@ -43,7 +45,12 @@ impl<R> Client<R> {
 
     /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
     fn error(&self) -> Polled {
-        self.fatal_cause().map_or(Polled::Other, Polled::Fatal)
+        // SAFETY: the client is alive, and no text is asked for.
+        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
+        match cause as i32 {
+            0 => Polled::Other,
+            cause => Polled::Fatal(failure::fatal(cause)),
+        }
     }
 }
 
