@@ -24,7 +24,7 @@ const FIRST: Duration = Duration::from_millis(500);
 /// The most that it grows to.
 const LAST: Duration = Duration::from_secs(4);
 
-/// Makes calls until the backend is shut down.
+/// Makes calls until the backend is shut down. A fatal error is told by an event, too, which a worker reads.
 pub(crate) fn run<R: Message>(
     client: &Client<R>,
     partitioning: &Partitioning,
@@ -37,11 +37,6 @@ pub(crate) fn run<R: Message>(
         let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: PhantomData };
         if !signals.is_shut_down() {
             answering.outcome = caller.make(call, limit);
-        }
-        let fatal = answering.outcome.as_ref().is_err_and(|error| error.fatal);
-        drop(answering);
-        if fatal && let Some(failure) = client.fatal_cause() {
-            exchange.fatal(failure);
         }
     }
 }

@@ -315,12 +315,12 @@ async fn s38_abort_takes_back_what_was_not_sent(host: Host) {
     assert_eq!(texts(&sent), ["0", "1"]);
     let mut abort = Observed::new(transaction.abort());
     assert!(abort.is_pending());
+    assert!(script.take().is_none(), "what is about to be taken back is not handed off");
     for (number, delivery) in deliveries.drain(2..).enumerate() {
         let error = delivery.await.expect_err("taken back");
         assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted));
         assert_eq!(error.into_record(), Some(numbered(number + 2)));
     }
-    assert!(script.take().is_none(), "nothing more is handed off");
     assert_eq!(script.asked().await.done(), Call::Abort);
     assert!(abort.is_pending(), "two are in flight");
     script.deliver(&sent[..1]);

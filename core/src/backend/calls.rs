@@ -76,7 +76,7 @@ pub struct CallError {
     pub retriable: bool,
     /// The transaction can only be aborted.
     pub txn_requires_abort: bool,
-    /// The producer cannot go on. The backend says so by [`Exchange::fatal`](super::Exchange::fatal), too.
+    /// The producer cannot go on. The backend says so by [`Exchange::fatal`](super::Exchange::fatal), too, before or after.
     pub fatal: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_int};
 
-use aioproducer_core::backend::{CallError, Credentials, Failure, Group, GroupOffset};
+use aioproducer_core::backend::{CallError, Credentials, Group, GroupOffset};
 use rdkafka_sys as sys;
 
 use super::Client;
@@ -67,16 +67,6 @@ impl<R> Client<R> {
         let error = unsafe { sys::rd_kafka_sasl_set_credentials(self.ptr(), user.as_ptr(), password.as_ptr()) };
         // SAFETY: the error is ours.
         unsafe { outcome(error) }
-    }
-
-    /// The error that the client cannot recover from, if it met one.
-    pub(crate) fn fatal_cause(&self) -> Option<Failure> {
-        // SAFETY: the client is alive, and no text is asked for.
-        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), std::ptr::null_mut(), 0) };
-        match cause as i32 {
-            0 => None,
-            cause => Some(failure::fatal(cause)),
-        }
     }
 }
 

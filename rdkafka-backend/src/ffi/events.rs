@@ -12,6 +12,7 @@ use rdkafka_sys as sys;
 use super::Client;
 use crate::contain::contain;
 use crate::events::{Audience, ClientError, Event, LogLevel, LogLine, Throttle, Told};
+use crate::failure;
 use crate::signals::Signals;
 use crate::tokens::Counter;
 
@@ -91,7 +92,12 @@ impl<R> Client<R> {
 
     /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
     fn fatal(&self) -> Polled {
-        self.fatal_cause().map_or(Polled::Other, Polled::Fatal)
+        // SAFETY: the client is alive, and no text is asked for.
+        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
+        match cause as i32 {
+            0 => Polled::Other,
+            cause => Polled::Fatal(failure::fatal(cause)),
+        }
     }
 }
 
