@@ -313,7 +313,7 @@ impl Gate {
     }
 }
 
-/// Takes batches until the end. Of every third the second half does not fit into the queue.
+/// Takes batches until the end. Of every third the second half does not fit into the queue, unless reports are held back.
 fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
     let (script, gate) = (script.clone(), Arc::clone(gate));
     host.spawn(async move {
@@ -321,7 +321,9 @@ fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
             let mut gate = lock(&gate);
             gate.batches += 1;
             let count = hand.records().len();
-            let fits = if gate.batches.is_multiple_of(3) { count.div_ceil(2) } else { count };
+            // With reports held back, a full queue might have nothing to make room.
+            let refuses = gate.batches.is_multiple_of(3) && gate.held.is_none();
+            let fits = if refuses { count.div_ceil(2) } else { count };
             let mut records = hand.refuse_after(fits);
             records.truncate(fits);
             gate.pass(&script, records);
