@@ -5,14 +5,6 @@ use std::fs;
 
 use aioproducer_tests::sources::{quoted, root, rows, tests};
 
-/// Tests that the tables name and that come with what is still being built. Each leaves this list when it is there.
-const PENDING: [&str; 4] = [
-    "s36_a_transaction_from_init_to_commit",
-    "s37_commit_fails_if_a_delivery_failed",
-    "s38_abort_takes_back_what_was_not_sent",
-    "s39_errors_say_what_is_left_to_do",
-];
-
 /// The sections of the Python producer's tests, and how many behaviours each has.
 const PYTHON: [(&str, usize); 5] = [
     ("Producer (26)", 26),
@@ -52,14 +44,13 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap_or_else(|error| panic!("docs/{name}: {error}"))
 }
 
-/// Every row names tests that exist, or are pending, or says why there is none.
+/// Every row names tests that exist, or says why there is none.
 fn check(name: &str, rows: &[Row<'_>]) {
     let known: BTreeSet<_> = tests().into_iter().map(|test| test.name).collect();
     for Row { section, number, tests, reason } in rows {
         assert!(!tests.is_empty() || !reason.is_empty(), "{name}, {section}, {number}: neither a test nor a reason");
         for test in tests {
-            let fine = known.contains(*test) || PENDING.contains(test);
-            assert!(fine, "{name}, {section}, {number}: there is no test `{test}`");
+            assert!(known.contains(*test), "{name}, {section}, {number}: there is no test `{test}`");
         }
     }
 }
@@ -89,21 +80,9 @@ fn librdkafkas_tests_are_mirrored() {
     assert_eq!(numbers.len(), rows.len(), "each test has one row");
     let missing: Vec<_> = LIBRDKAFKA.iter().filter(|number| !numbers.contains(number)).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
-    let exist = |row: &&Row<'_>| row.tests.iter().any(|test| !PENDING.contains(test));
-    let mirrored = rows.iter().filter(exist).count();
+    let mirrored = rows.iter().filter(|row| !row.tests.is_empty()).count();
     assert!(mirrored >= 30, "{mirrored} are mirrored");
     for row in &rows {
         assert_eq!(row.section == "Mirrored", !row.tests.is_empty(), "{:04} stands in the wrong table", row.number);
-    }
-}
-
-#[test]
-fn nothing_is_pending_that_is_there() {
-    let known: BTreeSet<_> = tests().into_iter().map(|test| test.name).collect();
-    let tables = [document("python-tests.md"), document("librdkafka-tests.md")].concat();
-    let named: BTreeSet<_> = quoted(&tables).collect();
-    for test in PENDING {
-        assert!(!known.contains(test), "`{test}` is there and no longer pending");
-        assert!(named.contains(test), "`{test}` is named nowhere");
     }
 }

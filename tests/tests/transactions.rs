@@ -22,6 +22,7 @@ promises! {
     s36_offsets_are_sent_within_the_transaction,
     s37_commit_waits_for_every_delivery_and_ends_the_linger,
     s37_commit_fails_if_a_delivery_failed,
+    s37_a_purge_during_a_commit_fails_it,
     s38_abort_takes_back_what_was_not_sent,
     s38_nothing_of_an_aborted_transaction_slips_into_the_next,
     s39_errors_say_what_is_left_to_do,
@@ -303,6 +304,29 @@ async fn s37_commit_fails_if_a_delivery_failed(host: Host) {
     assert!(commit.is_pending());
     script.asked().await.done();
     commit.ready().expect("the next one does not know");
+}
+
+async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
+    let script = Script::transactional();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let transaction = begun(&script, &producer).await;
+    let (tell, told) = smol::channel::bounded(1);
+    let callback = move |outcome: Result<_, aioproducer_driver::DeliveryError>| {
+        tell.try_send(outcome.map(|_| ()).map_err(|error| error.kind())).expect("once");
+    };
+    at_once(transaction.produce_with(numbered(0), callback)).expect("accepted");
+    let hand = script.next().await.expect("a batch");
+    let behind = accepted(&transaction, 1);
+    let mut commit = Observed::new(transaction.commit());
+    assert!(commit.is_pending());
+    producer.purge(true, false).await;
+    assert_eq!(behind.await.expect_err("purged").kind(), FailureKind::Purged);
+    let taken = hand.accept();
+    assert_eq!(script.purges(), [(true, false)]);
+    script.deliver(&taken);
+    assert_eq!(told.recv().await, Ok(Ok(())), "its neighbour was delivered");
+    let error = commit.into_future().await.expect_err("a record was not delivered");
+    assert_eq!(error.remedy(), Remedy::Abort);
 }
 
 async fn s38_abort_takes_back_what_was_not_sent(host: Host) {
