@@ -185,7 +185,8 @@ impl EmbeddedBroker {
         self.run(move |cluster| cluster.broker_round_trip_time(broker, delay))
     }
 
-    /// Moves a partition to another leader, or to none.
+    /// Moves a partition to another leader, or to none. A partition without one is for reading metadata only: librdkafka
+    /// 2.12.1's mock cluster does not survive a record that is sent to it, by a client that has not heard of it yet.
     ///
     /// # Errors
     /// When there is no such partition or broker.

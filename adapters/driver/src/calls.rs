@@ -12,7 +12,8 @@ use aioproducer_core::TransactionId;
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, Metadata, Request};
 
 use crate::AioProducer;
-use crate::shared::{Discard, Effects, Phase, Shared, State};
+use crate::effects::{Discard, Effects};
+use crate::shared::{Phase, Shared, State};
 
 /// How long a call may take unless the builder says otherwise.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -5,11 +5,13 @@ use std::task::Waker;
 use aioproducer_core::{Instant, Lane, TopicId};
 
 use crate::delivery::Delivery;
+use crate::effects::{Discard, Effects};
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
 use crate::overflow::{DROPPED, Overflow};
 use crate::record::{Record, Stored};
-use crate::shared::{CLOSED, Discard, Effects, Shared, State, Ticket};
+use crate::shared::{CLOSED, Shared, State};
+use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
 
 /// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.

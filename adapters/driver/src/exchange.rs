@@ -7,9 +7,11 @@ use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
 use crate::delivery::DeliveryReport;
+use crate::effects::{Discard, Effects};
 use crate::groups::Member;
 use crate::record::Stored;
-use crate::shared::{CLOSED, Discard, Effects, Phase, Shared, Spare, State, Target};
+use crate::shared::{CLOSED, Phase, Shared, Spare, State};
+use crate::ticket::Target;
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use aioproducer_core::{FlushPoint, Instant};
 
+use crate::effects::{Discard, Effects};
 use crate::runtime::Task;
 use crate::scope::{Scope, ScopedFlush};
-use crate::shared::{Discard, Effects, FlushWaiter, Phase, Shared, State};
+use crate::shared::{FlushWaiter, Phase, Shared, State};
 use crate::topics::TopicRef;
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush).

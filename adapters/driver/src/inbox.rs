@@ -13,7 +13,7 @@ use aioproducer_core::{Instant, Room};
 use crate::arena::Arena;
 use crate::completion::FreeCells;
 use crate::record::{Memory, Stored};
-use crate::shared::Ticket;
+use crate::ticket::Ticket;
 
 /// Records that are left here at most. It bounds the memory, and how long one who comes for them is busy.
 const CAPACITY: usize = 512;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use aioproducer_core::Lane;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
+use crate::effects::Effects;
 use crate::runtime::Task;
-use crate::shared::{Effects, Shared, State};
+use crate::shared::{Shared, State};
 
 /// What becomes of a record that finds no room in the pool, or others waiting for it.
 ///

@@ -8,13 +8,15 @@ use std::task::{Context, Poll, ready};
 use std::vec;
 
 use crate::delivery::DeliveryReport;
+use crate::effects::Discard;
 use crate::entry::{Entered, Entry};
 use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::inbox::Inbox;
 use crate::overflow::Patience;
 use crate::record::Record;
-use crate::shared::{Discard, Shared, Ticket};
+use crate::shared::Shared;
+use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
 
 /// Records that are accepted in one poll at most; each may be copied to memory that was never touched.

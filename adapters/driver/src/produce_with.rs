@@ -10,7 +10,8 @@ use crate::error::ProduceError;
 use crate::inbox::Inbox;
 use crate::overflow::Patience;
 use crate::record::Record;
-use crate::shared::{Shared, Ticket};
+use crate::shared::Shared;
+use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
 
 /// The future of [`AioProducer::produce_with`](crate::AioProducer::produce_with) and of its asynchronous sister.

@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
+use crate::effects::Purged;
 use crate::record::Stored;
-use crate::shared::{Phase, Purged, Shared, State, Ticket};
+use crate::shared::{Phase, Shared, State};
+use crate::ticket::Ticket;
 
 /// Records that one poll fails at most.
 const BUDGET: usize = 32;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::delivery::Delivery;
 use crate::record::Record;
-use crate::shared::Ticket;
+use crate::ticket::Ticket;
 
 impl Delivery {
     /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours go

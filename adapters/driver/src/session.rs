@@ -9,7 +9,8 @@ use aioproducer_core::backend::{Answer, Call, CallError, CallId, Failure, Failur
 use aioproducer_core::{Step, Transaction, Verdict};
 
 use crate::calls::{Calls, closed};
-use crate::shared::{Discard, Effects, Shared, State};
+use crate::effects::{Discard, Effects};
+use crate::shared::{Shared, State};
 
 /// Records that the driver task takes back at a time.
 const BUDGET: usize = 16;

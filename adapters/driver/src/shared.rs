@@ -4,85 +4,31 @@
 //! [`Effects`] and carried out when the lock is free.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Request, Status};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
 use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
-use crate::callbacks::{Call, CallbackRef, Callbacks, Ended, NO_PARTITION};
+use crate::callbacks::{Call, Callbacks, Ended, NO_PARTITION};
 use crate::calls::Calls;
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
+use crate::effects::{Discard, Effects, Purged};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::overflow::Overflow;
 use crate::record::Stored;
 use crate::scope::ScopedFlush;
 use crate::session::Session;
+use crate::ticket::{Target, Ticket};
 use crate::timeouts::Timeouts;
 use crate::topics::Topics;
 use crate::waiters::Waiters;
 use crate::{AioProducer, Runtime, task};
-
-/// Whom a record's outcome goes to, in one word, since every slot of the pool has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NOBODY`, or `TO_CALLBACK` and the callback's shelf.
-    kind: NonZeroU32,
-    value: u32,
-}
-
-const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
-const TO_NOBODY: NonZeroU32 = NonZeroU32::new(u32::MAX - 1).unwrap();
-const TO_CALLBACK: u32 = 1 << 31;
-
-/// What a ticket says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A `Delivery`.
-    Delivery(CellRef),
-    /// A `produce_all`, and the record's place in it.
-    Group { group: u32, index: u32 },
-    /// A callback.
-    Callback(CallbackRef),
-    /// The outcome was told already.
-    Nobody,
-}
-
-impl Ticket {
-    pub(crate) fn to_delivery(cell: CellRef) -> Self {
-        Self { kind: TO_DELIVERY, value: cell.to_bits() }
-    }
-
-    /// `group` is a number of a [`Groups`], which are fewer than can be told apart.
-    pub(crate) fn to_group(group: u32, index: u32) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index }
-    }
-
-    /// Shelves are as many as an application has callbacks in its source, so there are numbers for all.
-    pub(crate) fn to_callback(callback: CallbackRef) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf), value: callback.place }
-    }
-
-    /// For a record whose outcome was told before its end.
-    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0 };
-
-    pub(crate) fn target(self) -> Target {
-        match self.kind {
-            TO_DELIVERY => Target::Delivery(CellRef::from_bits(self.value)),
-            TO_NOBODY => Target::Nobody,
-            kind if kind.get() >= TO_CALLBACK => {
-                Target::Callback(CallbackRef { shelf: kind.get() - TO_CALLBACK, place: self.value })
-            }
-            kind => Target::Group { group: kind.get() - 1, index: self.value },
-        }
-    }
-}
 
 /// How far the producer has come in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,66 +86,6 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
-}
-
-/// What a purge is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Purged {
-    pub(crate) queued: bool,
-    pub(crate) in_flight: bool,
-}
-
-/// What is to be done once the lock is free.
-#[derive(Default)]
-pub(crate) struct Effects {
-    pub(crate) wakers: Vec<Waker>,
-    /// Callbacks whose records have ended.
-    pub(crate) callbacks: Vec<Ended>,
-    runner: Call,
-    /// To be dropped: that may run anybody's code, a payload's owner's for one.
-    pub(crate) discard: Vec<Discard>,
-    workers: usize,
-    /// There is one record, and nothing else.
-    alone: bool,
-    flush: bool,
-    purge: Purged,
-    pub(crate) call: Option<Box<Request>>,
-    shut_down: bool,
-}
-
-/// What nobody asked for.
-pub(crate) enum Discard {
-    Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
-    Members(#[expect(dead_code, reason = "kept to be dropped")] Vec<Member>),
-    Record(#[expect(dead_code, reason = "kept to be dropped")] Stored),
-    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
-}
-
-impl Effects {
-    fn has_any(&self) -> bool {
-        self.workers > 0
-            || self.flush
-            || self.shut_down
-            || self.purge != Purged::default()
-            || !self.wakers.is_empty()
-            || self.call.is_some()
-            || !self.callbacks.is_empty()
-            || !matches!(self.runner, Call::Nobody)
-    }
-
-    /// Begins with lists that are empty.
-    pub(crate) fn reusing(wakers: Vec<Waker>, callbacks: Vec<Ended>) -> Self {
-        Self { wakers, callbacks, ..Self::default() }
-    }
-
-    pub(crate) fn purge_backend(&mut self, what: Purged) {
-        self.purge.queued |= what.queued;
-        self.purge.in_flight |= what.in_flight;
-    }
-
-    pub(crate) fn flush_backend(&mut self) {
-        self.flush = true;
-    }
 }
 
 /// The meeting point of everything that belongs to one producer. Backends know it as their
@@ -333,37 +219,9 @@ impl Shared {
         value
     }
 
-    pub(crate) fn act(&self, effects: &mut Effects) {
-        if !effects.has_any() {
-            return;
-        }
-        if let Some(backend) = self.backend.get() {
-            match effects.workers {
-                1 if effects.alone => backend.wake_for_one(),
-                workers => (0..workers).for_each(|_| backend.wake()),
-            }
-            if effects.flush {
-                backend.flush();
-            }
-            if effects.purge != Purged::default() {
-                backend.purge(effects.purge.queued, effects.purge.in_flight);
-            }
-            let mut call = effects.call.take();
-            while let Some(request) = call.take() {
-                let id = request.id;
-                if backend.call(request).is_err() {
-                    call = self.refused(id);
-                }
-            }
-            if effects.shut_down {
-                backend.shut_down();
-            }
-        }
-        effects.wakers.drain(..).for_each(Waker::wake);
-        self.callbacks.follow(self, std::mem::take(&mut effects.runner));
-        if !effects.callbacks.is_empty() {
-            self.callbacks.forget(effects.callbacks.drain(..));
-        }
+    /// The backend, once it runs.
+    pub(crate) fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.backend.get()
     }
 
     pub(crate) fn spare(&self) -> MutexGuard<'_, Spare> {

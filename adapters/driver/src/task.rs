@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use aioproducer_core::Instant;
 
+use crate::effects::Discard;
 use crate::runtime::Task;
-use crate::shared::{Discard, Phase, Shared};
+use crate::shared::{Phase, Shared};
 
 /// Sleeps until the machine's next deadline and moves its time on. Dropped before the producer's end, with its runtime
 /// or by it, it ends the producer, so that no delivery waits for a clock that stands still.

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use aioproducer_core::backend::{Failure, Status};
 use aioproducer_core::{Instant, RetractError, SlotId};
 
+use crate::effects::{Discard, Effects};
 use crate::exchange::TIMED_OUT;
 use crate::record::Stored;
-use crate::shared::{Discard, Effects, Shared, State, Ticket};
+use crate::shared::{Shared, State};
+use crate::ticket::Ticket;
 
 /// Records that one call fails at most.
 const BUDGET: usize = 16;

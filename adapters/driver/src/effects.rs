@@ -1,0 +1,107 @@
+//! What follows from a change of the state, to be done when the lock is free.
+
+use std::task::Waker;
+
+use aioproducer_core::backend::Request;
+
+use crate::callbacks::{Call, Ended};
+use crate::delivery::DeliveryError;
+use crate::groups::Member;
+use crate::record::Stored;
+use crate::shared::Shared;
+
+/// What a purge is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Purged {
+    pub(crate) queued: bool,
+    pub(crate) in_flight: bool,
+}
+
+/// What is to be done once the lock is free.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub(crate) wakers: Vec<Waker>,
+    /// Callbacks whose records have ended.
+    pub(crate) callbacks: Vec<Ended>,
+    pub(crate) runner: Call,
+    /// To be dropped: that may run anybody's code, a payload's owner's for one.
+    pub(crate) discard: Vec<Discard>,
+    pub(crate) workers: usize,
+    /// There is one record, and nothing else.
+    pub(crate) alone: bool,
+    flush: bool,
+    purge: Purged,
+    pub(crate) call: Option<Box<Request>>,
+    pub(crate) shut_down: bool,
+}
+
+/// What nobody asked for.
+pub(crate) enum Discard {
+    Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
+    Members(#[expect(dead_code, reason = "kept to be dropped")] Vec<Member>),
+    Record(#[expect(dead_code, reason = "kept to be dropped")] Stored),
+    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
+}
+
+impl Effects {
+    fn has_any(&self) -> bool {
+        self.workers > 0
+            || self.flush
+            || self.shut_down
+            || self.purge != Purged::default()
+            || !self.wakers.is_empty()
+            || self.call.is_some()
+            || !self.callbacks.is_empty()
+            || !matches!(self.runner, Call::Nobody)
+    }
+
+    /// Begins with lists that are empty.
+    pub(crate) fn reusing(wakers: Vec<Waker>, callbacks: Vec<Ended>) -> Self {
+        Self { wakers, callbacks, ..Self::default() }
+    }
+
+    pub(crate) fn purge_backend(&mut self, what: Purged) {
+        self.purge.queued |= what.queued;
+        self.purge.in_flight |= what.in_flight;
+    }
+
+    pub(crate) fn flush_backend(&mut self) {
+        self.flush = true;
+    }
+}
+
+impl Shared {
+    /// Carries the effects out. The lock is free.
+    pub(crate) fn act(&self, effects: &mut Effects) {
+        if !effects.has_any() {
+            return;
+        }
+        if let Some(backend) = self.backend() {
+            match effects.workers {
+                1 if effects.alone => backend.wake_for_one(),
+                workers => (0..workers).for_each(|_| backend.wake()),
+            }
+            if effects.flush {
+                backend.flush();
+            }
+            if effects.purge != Purged::default() {
+                backend.purge(effects.purge.queued, effects.purge.in_flight);
+            }
+            let mut call = effects.call.take();
+            while let Some(request) = call.take() {
+                let id = request.id;
+                if backend.call(request).is_err() {
+                    call = self.refused(id);
+                }
+            }
+            if effects.shut_down {
+                backend.shut_down();
+            }
+        }
+        effects.wakers.drain(..).for_each(Waker::wake);
+        self.callbacks.follow(self, std::mem::take(&mut effects.runner));
+        if !effects.callbacks.is_empty() {
+            self.callbacks.forget(effects.callbacks.drain(..));
+        }
+    }
+}
