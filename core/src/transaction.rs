@@ -275,7 +275,7 @@ impl Transaction {
             self.holder = None;
         }
         if self.phase == Phase::Draining && idle {
-            self.phase = if self.failed > 0 { Phase::Failed } else { Phase::Committing };
+            self.phase = if self.failed == 0 { Phase::Committing } else { self.failed_phase() };
         }
         let step = match self.phase {
             Phase::Fresh if self.init || self.wanted.is_some() => {
@@ -325,8 +325,7 @@ impl Transaction {
             }
             (Phase::Committing, Verdict::Done) => Phase::Committed,
             (Phase::Committing, Verdict::Retry) => Phase::InDoubt,
-            (Phase::Committing, _) if self.closed => Phase::Aborting,
-            (Phase::Committing, _) => Phase::Failed,
+            (Phase::Committing, _) => self.failed_phase(),
             (Phase::Aborting, Verdict::Done) => Phase::Aborted,
             (Phase::Aborting, _) => {
                 self.wanted = None;
@@ -349,10 +348,15 @@ impl Transaction {
             Verdict::Fatal => self.handle_fatal(),
             // A failed part of the transaction that nobody can make up for any more.
             Verdict::Abort if self.holder == Some(id) && matches!(self.phase, Phase::Open | Phase::Draining) => {
-                self.phase = Phase::Failed;
+                self.phase = self.failed_phase();
             }
             _ => {}
         }
+    }
+
+    /// What a transaction comes to that cannot be committed any more: its holder has to abort it, or a close does.
+    const fn failed_phase(&self) -> Phase {
+        if self.closed { Phase::Aborting } else { Phase::Failed }
     }
 
     /// The producer met an error that it cannot recover from.

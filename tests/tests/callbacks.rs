@@ -224,20 +224,20 @@ async fn s20_callbacks_that_are_behind_slow_down_who_produces(host: Host) {
     host.until(|| producer.statistics().callbacks_waiting == 1 && producer.is_empty()).await;
     let calls = Calls::default();
     let mut entered = 0;
-    // The one that runs has given its place back; so three more may wait behind it.
+    // The one that runs has given its place back; so six may wait behind it, twice as many as there are slots.
     while producer.try_produce_with(numbered(entered), calls.callback(entered)).is_ok() {
         entered += 1;
         host.until(|| producer.is_empty()).await;
     }
-    assert_eq!(entered, 3);
-    let mut waiting = Observed::new(producer.produce_with(numbered(3), calls.callback(3)));
+    assert_eq!(entered, 6);
+    let mut waiting = Observed::new(producer.produce_with(numbered(6), calls.callback(6)));
     assert!(waiting.is_pending());
     assert_eq!(producer.statistics().waiters, 1);
     assert!(producer.send(numbered(9)).await.is_ok(), "who has no callback is not concerned");
     open.send(()).await.expect("a callback that waits");
     host.until(|| waiting.wakes() > 0).await;
     assert!(waiting.ready().is_ok());
-    host.until(|| calls.len() == 4).await;
+    host.until(|| calls.len() == 7).await;
     producer.close(Duration::from_secs(10)).await;
     served.join().await;
 }

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aioproducer_core::TransactionId;
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, Metadata, Request};
+use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
 use crate::effects::{Discard, Effects};
@@ -138,17 +138,25 @@ impl Calls {
         }
     }
 
-    fn leave(&mut self, id: CallId, effects: &mut Effects) {
-        if let Some(at) = self.position(id) {
-            let state = self.entries.remove(at).state;
-            if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
+    /// Gives up a call; whether it will have done nothing: its turn had not come, or it had failed.
+    fn leave(&mut self, id: CallId, effects: &mut Effects) -> bool {
+        let Some(at) = self.position(id) else { return false };
+        match self.entries.remove(at).state {
+            EntryState::Waiting { waker, .. } => {
                 effects.discard.push(Discard::Waker(waker));
+                true
             }
+            EntryState::Out { waker } => {
+                effects.discard.push(Discard::Waker(waker));
+                false
+            }
+            EntryState::Answered(outcome) => outcome.is_err(),
         }
     }
 }
 
-/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is nobody's.
+/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is nobody's. If
+/// it was part of a transaction and did not succeed, that can only be aborted then.
 pub(crate) struct Calling<'a> {
     shared: &'a Shared,
     call: Option<Call>,
@@ -185,9 +193,14 @@ impl Future for Calling<'_> {
 
 impl Drop for Calling<'_> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.shared.with(|state, effects| state.calls.leave(id, effects));
-        }
+        let Some(id) = self.id else { return };
+        self.shared.with(|state, effects| {
+            let undone = state.calls.leave(id, effects);
+            if let (true, Some(transaction), Some(session)) = (undone, self.part_of, &mut state.session) {
+                // Nobody can repeat it: the transaction lacks that part.
+                session.machine.handle_error(transaction, Verdict::Abort);
+            }
+        });
     }
 }
 

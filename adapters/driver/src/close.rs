@@ -36,7 +36,7 @@ impl Future for Close<'_> {
         let now = shared.runtime.now();
         let deadline = now + self.within;
         shared.with(|state, effects| {
-            let unsent = state.unsent.get_or_insert_default();
+            state.unsent.get_or_insert_default();
             match state.phase {
                 Phase::Open => {
                     state.close(shared, effects);
@@ -48,11 +48,18 @@ impl Future for Close<'_> {
                     (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
                     effects.wakers.extend(state.driver.take());
                 }
-                Phase::Closing(_) | Phase::Ending => {}
-                Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
-                    return Poll::Ready(CloseReport { unsent: std::mem::take(unsent) });
+                Phase::Closing(_) => {}
+                Phase::Ending | Phase::Ended if begin && state.close_by < deadline => {
+                    state.close_by = deadline;
+                    effects.wakers.extend(state.driver.take());
                 }
-                Phase::Ended => {}
+                Phase::Ending | Phase::Ended => {}
+            }
+            match state.phase {
+                Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
+                    return Poll::Ready(CloseReport { unsent: state.unsent.replace(Vec::new()).unwrap_or_default() });
+                }
+                _ => {}
             }
             if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 state.close_wakers.push(cx.waker().clone());

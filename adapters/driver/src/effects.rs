@@ -33,6 +33,8 @@ pub(crate) struct Effects {
     purge: Purged,
     pub(crate) call: Option<Box<Request>>,
     pub(crate) shut_down: bool,
+    /// New records are refused from now on.
+    pub(crate) closed: bool,
 }
 
 /// What nobody asked for.
@@ -48,6 +50,7 @@ impl Effects {
         self.workers > 0
             || self.flush
             || self.shut_down
+            || self.closed
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
             || self.call.is_some()
@@ -99,6 +102,9 @@ impl Shared {
             }
         }
         effects.wakers.drain(..).for_each(Waker::wake);
+        if effects.closed {
+            self.callbacks.pool.wake_all();
+        }
         self.callbacks.follow(self, std::mem::take(&mut effects.runner));
         if !effects.callbacks.is_empty() {
             self.callbacks.forget(effects.callbacks.drain(..));

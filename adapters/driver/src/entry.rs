@@ -243,11 +243,11 @@ impl State {
     /// Tells the machine of a record that it has room for.
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
-        let own = record.timeout().map(|timeout| (timeout, record.clone()));
+        let own = record.timeout();
         match self.machine.produce(at, record, ticket) {
             Ok(slot) => {
-                if let Some((timeout, copy)) = own {
-                    self.note_timeout(slot, at + timeout, copy, effects);
+                if let Some(timeout) = own {
+                    self.note_timeout(slot, at + timeout, effects);
                 }
             }
             Err(refused) => self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects),

@@ -9,6 +9,7 @@ use crate::callbacks::Ended;
 use crate::delivery::DeliveryReport;
 use crate::effects::{Discard, Effects};
 use crate::groups::Member;
+use crate::purge::PURGED;
 use crate::record::Stored;
 use crate::shared::{CLOSED, Phase, Shared, Spare, State};
 use crate::ticket::Target;
@@ -39,11 +40,17 @@ impl Exchange<Stored> for Shared {
                 state.expire(self, now, effects);
                 let batch = match state.phase {
                     Phase::Open | Phase::Closing(_) if !state.is_aborting() => {
-                        state.machine.poll_batch(now, |slot, record| records.push((slot, record)))
+                        let State { machine, timeouts, .. } = &mut *state;
+                        machine.poll_batch(now, |slot, record| {
+                            if !timeouts.is_empty() && record.timeout().is_some() {
+                                timeouts.keep(slot, &record);
+                            }
+                            records.push((slot, record));
+                        })
                     }
                     _ => None,
                 };
-                state.taken += u64::from(batch.is_some());
+                state.handing_off.extend(batch.as_ref().map(MessageBatch::lane));
                 if batch.is_some() || state.try_rest(self) {
                     return batch;
                 }
@@ -58,14 +65,23 @@ impl Exchange<Stored> for Shared {
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
         self.with(|state, effects| {
+            let lane = batch.lane();
+            let purged = state.purge_after.as_ref().is_some_and(|(lanes, what)| what.queued && lanes.contains(&lane));
             for unsent in unsent {
                 match unsent {
+                    Unsent::Refused(slot, record) if purged => match state.machine.handle_report(slot) {
+                        Some(ended) => state.fail(self, ended.ticket, PURGED, Some(record), effects),
+                        None => effects.discard.push(Discard::Record(record)),
+                    },
                     Unsent::Refused(slot, record) => {
                         let stale = state.machine.handle_refused(slot, record).err();
                         effects.discard.extend(stale.map(Discard::Record));
                     }
                     Unsent::Rejected(slot, failure, record) => match state.machine.handle_report(slot) {
-                        Some(ended) => state.fail(self, ended.ticket, failure, Some(record), effects),
+                        Some(ended) => {
+                            effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
+                            state.fail(self, ended.ticket, failure, Some(record), effects);
+                        }
                         None => effects.discard.push(Discard::Record(record)),
                     },
                 }
@@ -73,10 +89,7 @@ impl Exchange<Stored> for Shared {
             if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
                 state.fail(self, ticket, QUEUE_FULL, Some(record), effects);
             }
-            state.settled += 1;
-            if let Some((_, purged)) = state.purge_after.take_if(|(after, _)| *after <= state.settled) {
-                effects.purge_backend(purged);
-            }
+            state.end_hand_off(lane, effects);
             // Refused records have a deadline again.
             if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
                 effects.wakers.extend(state.driver.take());
@@ -181,6 +194,7 @@ impl Exchange<Stored> for Shared {
                 state.fail(self, ticket, failure, None, effects);
             }
             state.phase = Phase::Ended;
+            effects.discard.extend(state.timeouts.clear().map(Discard::Record));
             state.end_calls(effects);
             effects.wakers.append(&mut state.close_wakers);
             effects.wakers.extend(state.driver.take());

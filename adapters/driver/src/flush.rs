@@ -36,7 +36,7 @@ impl<'a> Flush<'a> {
         Self { shared, within: None, of: None, waiting: None }
     }
 
-    /// Only records of this topic; others linger on.
+    /// Only records of this topic; others linger on in the producer. A linger of the backend's own ends for all.
     pub fn topic(mut self, topic: impl Into<TopicRef<'a>>) -> Self {
         self.of = Some((topic.into(), None));
         self

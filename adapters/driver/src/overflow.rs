@@ -13,7 +13,8 @@ use crate::shared::{Shared, State};
 
 /// What becomes of a record that finds no room in the pool, or others waiting for it.
 ///
-/// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`.
+/// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`. A record with a
+/// callback is `Full`, too, when callbacks are so far behind that there is no place for another, unless the policy waits.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
@@ -25,8 +26,8 @@ pub enum Overflow {
     /// It is `Full` at once.
     Fail,
     /// The oldest record of the lane that has waited longest fails with [`FailureKind::Dropped`], `NotPersisted`, and so
-    /// on until there is room. Records that were handed to the backend are not dropped: if all were, it is as
-    /// [`Overflow::DropNewest`].
+    /// on until there is room, up to 64 of them. Records that were handed to the backend are not dropped, nor is any
+    /// dropped for want of a lane: if there is no room then, it is as [`Overflow::DropNewest`].
     DropOldest,
     /// It is accepted and fails at once with [`FailureKind::Dropped`], `NotPersisted`: whoever gets its outcome gets the
     /// record back.
@@ -47,6 +48,11 @@ pub(crate) const DROPPED: Failure = Failure {
 impl State {
     /// Fails records that were not handed off until there is room for one more; whether there is.
     pub(crate) fn make_room(&mut self, shared: &Shared, lane: Lane, size: usize, effects: &mut Effects) -> bool {
+        let room = self.machine.room();
+        if room.slots > 0 && room.bytes >= size {
+            // What is short is lanes, and a record that makes way need not leave one.
+            return self.machine.has_room(lane, size);
+        }
         for _ in 0..EVICTED {
             if self.machine.has_room(lane, size) {
                 return true;

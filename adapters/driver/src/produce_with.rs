@@ -8,7 +8,7 @@ use crate::callbacks::{Acquired, Callback, CallbackRef};
 use crate::entry::{Entered, Entry};
 use crate::error::ProduceError;
 use crate::inbox::Inbox;
-use crate::overflow::Patience;
+use crate::overflow::{Overflow, Patience};
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::ticket::Ticket;
@@ -87,7 +87,7 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
                 return Poll::Ready(Err(error.into_owned()));
             }
         };
-        let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait(cx) };
+        let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait_for_place(cx) };
         let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
         match entry.enter(shared, sink, waiting, cx.waker()) {
             Entered::Accepted(()) => {
@@ -108,6 +108,23 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
 }
 
 impl<C> ProduceWith<'_, C> {
+    /// Callbacks are behind: waits, if the producer is open and the overflow policy has it wait.
+    fn wait_for_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
+        let refused = {
+            let state = self.shared.lock();
+            state.machine.is_closed().then(|| ProduceError::refused(self.record.take(), state.fatal.as_ref()))
+        };
+        let refused = refused.or_else(|| match self.shared.overflow {
+            Overflow::Wait | Overflow::WaitFor(_) => None,
+            Overflow::Fail | Overflow::DropOldest | Overflow::DropNewest => {
+                Some(ProduceError::Full(self.record.take()))
+            }
+        });
+        let Some(refused) = refused else { return self.wait(cx) };
+        self.give_up();
+        Poll::Ready(Err(refused.into_owned()))
+    }
+
     /// Waits on, unless the overflow policy says that it was long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         if !self.patience.is_over(self.shared, cx) {

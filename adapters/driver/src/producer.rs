@@ -82,7 +82,7 @@ impl AioProducer {
     /// Gets a record accepted, and has `callback` called with its outcome: once, on the runtime, after those of earlier
     /// records of the partition, beside those of others. It may produce, flush, or drop the producer; it should not block.
     ///
-    /// The future waits while the pool is full, or while as many callbacks as the pool has slots wait for an outcome or
+    /// The future waits while the pool is full, or while twice as many callbacks as the pool has slots wait for an outcome or
     /// their turn. A panic of a callback is contained and counted. Callbacks whose runtime has ended are dropped.
     ///
     /// ```

@@ -5,9 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use aioproducer_core::Lane;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
-use crate::effects::Purged;
+use crate::effects::{Effects, Purged};
 use crate::record::Stored;
 use crate::shared::{Phase, Shared, State};
 use crate::ticket::Ticket;
@@ -15,7 +16,7 @@ use crate::ticket::Ticket;
 /// Records that one poll fails at most.
 const BUDGET: usize = 32;
 
-const PURGED: Failure = Failure {
+pub(crate) const PURGED: Failure = Failure {
     kind: FailureKind::Purged,
     status: Status::NotPersisted,
     code: 0,
@@ -61,12 +62,7 @@ impl Future for Purge<'_> {
                 return false;
             }
             let purged = Purged { queued: this.queued, in_flight: this.in_flight };
-            if state.taken == state.settled {
-                effects.purge_backend(purged);
-            } else {
-                // What is on its way to the backend now is to be purged, too.
-                state.purge_after = Some((state.taken, purged));
-            }
+            state.purge_backend(purged, effects);
             true
         });
         if done {
@@ -78,6 +74,28 @@ impl Future for Purge<'_> {
 }
 
 impl State {
+    /// Has the backend purge, when it has what is on its way to it now, which is to be purged, too.
+    fn purge_backend(&mut self, what: Purged, effects: &mut Effects) {
+        if self.handing_off.is_empty() {
+            return effects.purge_backend(what);
+        }
+        let (lanes, all) = self.purge_after.get_or_insert_default();
+        lanes.extend(self.handing_off.iter().filter(|lane| !lanes.contains(lane)).copied().collect::<Vec<_>>());
+        all.queued |= what.queued;
+        all.in_flight |= what.in_flight;
+    }
+
+    /// A lane's batch is handed off, and the purge that waited for it is due.
+    pub(crate) fn end_hand_off(&mut self, lane: Lane, effects: &mut Effects) {
+        self.handing_off.retain(|out| *out != lane);
+        if let Some((lanes, _)) = &mut self.purge_after {
+            lanes.retain(|out| *out != lane);
+        }
+        if let Some((_, purged)) = self.purge_after.take_if(|(lanes, _)| lanes.is_empty()) {
+            effects.purge_backend(purged);
+        }
+    }
+
     /// Takes a record that was not handed off, also from a lane whose batch is out.
     fn take_buffered(&mut self) -> Option<(Stored, Ticket)> {
         self.machine.poll_drained().or_else(|| {

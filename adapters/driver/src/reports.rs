@@ -153,12 +153,15 @@ impl<T> Future for Acquire<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Place<T>> {
         let waiting = self.waiting;
-        let (acquired, unused) = self.channel.change(|state, _| {
+        let (acquired, unused) = self.channel.change(|state, wakers| {
             let first = waiting.map_or(state.waiters.is_empty(), |waiting| state.waiters.is_head(waiting));
             if first && state.free > 0 {
                 state.free -= 1;
                 state.outstanding += 1;
-                return (Ok(()), waiting.and_then(|waiting| state.waiters.leave(waiting)));
+                let unused = waiting.and_then(|waiting| state.waiters.leave(waiting));
+                let free = state.free;
+                state.waiters.grant(|count, _| count <= free, wakers);
+                return (Ok(()), unused);
             }
             match waiting {
                 Some(waiting) => (Err(waiting), state.waiters.update(waiting, cx.waker())),

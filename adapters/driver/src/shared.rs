@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
-use aioproducer_core::{FlushPoint, Heap, Instant, Limits, LimitsError, Producer, TopicId};
+use aioproducer_core::{FlushPoint, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
 use crate::callbacks::{Call, Callbacks, Ended, NO_PARTITION};
@@ -60,11 +60,10 @@ pub(crate) struct State {
     pub(crate) timeouts: Timeouts,
     /// Records that the overflow policy dropped.
     pub(crate) dropped: u64,
-    /// Hand-offs that were begun, and that have ended.
-    pub(crate) taken: u64,
-    pub(crate) settled: u64,
-    /// What is to be purged in the backend, when so many hand-offs have ended.
-    pub(crate) purge_after: Option<(u64, Purged)>,
+    /// Lanes whose batch is being handed off.
+    pub(crate) handing_off: Vec<Lane>,
+    /// What is to be purged in the backend when these hand-offs have ended.
+    pub(crate) purge_after: Option<(Vec<Lane>, Purged)>,
     /// Workers that found nothing to do and were not woken since.
     pub(crate) idle_workers: usize,
     /// Workers that were woken and have not found out yet that there is nothing (more) to do.
@@ -147,8 +146,7 @@ impl Shared {
             next_flush: 0,
             timeouts: Timeouts::default(),
             dropped: 0,
-            taken: 0,
-            settled: 0,
+            handing_off: Vec::new(),
             purge_after: None,
             idle_workers: 0,
             awake_workers: 0,
@@ -170,7 +168,8 @@ impl Shared {
             runtime: Box::new(runtime),
             topics,
             completions: Completions::new(Arc::clone(&context)),
-            callbacks: Callbacks::new(slots, callback_tasks, callback_stall),
+            // For the records in the pool, and for as many whose callbacks are behind.
+            callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall),
             overflow,
             context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
@@ -314,6 +313,7 @@ impl State {
     pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
         self.shut_inbox(shared, effects);
         self.machine.close();
+        effects.closed = true;
         if let Some(session) = &mut self.session {
             session.machine.close();
         }

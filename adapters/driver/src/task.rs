@@ -35,15 +35,17 @@ impl Driver {
         let now = shared.runtime.now();
         shared.with(|state, effects| {
             if state.phase == Phase::Ended {
-                // A close that waits for callbacks does so until its deadline.
-                if state.close_by <= now || shared.callbacks.is_idle_or_tells() {
-                    state.close_by = now;
+                // A close that waits for callbacks does so until its deadline, and it may come after the end.
+                let idle = shared.callbacks.is_idle_or_tells();
+                if idle || state.close_by <= now {
                     effects.wakers.append(&mut state.close_wakers);
+                }
+                if idle {
                     return Next::Ended;
                 }
                 let before = state.driver.replace(cx.waker().clone());
                 effects.discard.extend(before.map(Discard::Waker));
-                return Next::At(state.close_by);
+                return Next::At(if state.close_by <= now { Instant::MAX } else { state.close_by });
             }
             if state.phase == Phase::Ending && !state.give_up(shared, effects) {
                 return Next::Again;

@@ -1,8 +1,8 @@
 //! Records with a timeout of their own.
 //!
 //! The machine and the backend know one delivery timeout. A record with a shorter one is looked after here: its outcome is
-//! told when its own time is over, wherever it is by then. If the backend has it, a copy, which shares its bytes, goes back
-//! to the caller, and the slot stays taken until the backend is done with the record.
+//! told when its own time is over, wherever it is by then. If the backend has it, a copy, which shares its bytes and was
+//! made at hand-off, goes back to the caller, and the slot stays taken until the backend is done with the record.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,7 +27,8 @@ const LATE: Failure = Failure {
 /// Which records have a timeout of their own, by time and by slot.
 #[derive(Default)]
 pub(crate) struct Timeouts {
-    copies: BTreeMap<(Instant, SlotId), Stored>,
+    /// With a copy of those that are handed off.
+    copies: BTreeMap<(Instant, SlotId), Option<Stored>>,
     times: HashMap<SlotId, Instant>,
 }
 
@@ -44,12 +45,27 @@ impl Timeouts {
     /// Forgets a record that has ended.
     pub(crate) fn remove(&mut self, slot: SlotId) -> Option<Stored> {
         let at = self.times.remove(&slot)?;
-        self.copies.remove(&(at, slot))
+        self.copies.remove(&(at, slot)).flatten()
     }
 
-    fn insert(&mut self, slot: SlotId, at: Instant, copy: Stored) {
+    /// The record is about to be handed off.
+    pub(crate) fn keep(&mut self, slot: SlotId, record: &Stored) {
+        if let Some(at) = self.times.get(&slot)
+            && let Some(copy) = self.copies.get_mut(&(*at, slot))
+        {
+            *copy = Some(record.clone());
+        }
+    }
+
+    /// Forgets all; returns the copies.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = Stored> + use<> {
+        self.times.clear();
+        std::mem::take(&mut self.copies).into_values().flatten()
+    }
+
+    fn insert(&mut self, slot: SlotId, at: Instant) {
         self.times.insert(slot, at);
-        self.copies.insert((at, slot), copy);
+        self.copies.insert((at, slot), None);
     }
 
     /// Forgets the records that are not in use any more.
@@ -58,7 +74,7 @@ impl Timeouts {
         gone.into_iter().filter_map(|slot| self.remove(slot)).collect()
     }
 
-    fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Stored)> {
+    fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Option<Stored>)> {
         let ((_, slot), copy) = self.copies.first_entry().filter(|entry| entry.key().0 <= now)?.remove_entry();
         self.times.remove(&slot);
         Some((slot, copy))
@@ -67,14 +83,14 @@ impl Timeouts {
 
 impl State {
     /// Looks after a record's own timeout, which is over at `at`.
-    pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, copy: Stored, effects: &mut Effects) {
+    pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, effects: &mut Effects) {
         // Records that failed are forgotten late: there may be as many of them as of living ones.
         if self.timeouts.times.len() >= 2 * self.machine.stats().capacity {
             let machine = &mut self.machine;
             let gone = self.timeouts.retain(|slot| machine.ticket_mut(slot).is_some());
             effects.discard.extend(gone.into_iter().map(Discard::Record));
         }
-        self.timeouts.insert(slot, at, copy);
+        self.timeouts.insert(slot, at);
         if at < self.armed {
             effects.wakers.extend(self.driver.take());
         }
@@ -86,16 +102,16 @@ impl State {
             let Some((slot, copy)) = self.timeouts.pop_due(now) else { return true };
             match self.machine.retract(slot) {
                 Ok((record, ticket)) => {
-                    effects.discard.push(Discard::Record(copy));
+                    effects.discard.extend(copy.map(Discard::Record));
                     self.fail(shared, ticket, TIMED_OUT, Some(record), effects);
                 }
                 Err(RetractError::HandedOff) => {
                     if let Some(ticket) = self.machine.ticket_mut(slot) {
                         let ticket = std::mem::replace(ticket, Ticket::NOBODY);
-                        self.fail(shared, ticket, LATE, Some(copy), effects);
+                        self.fail(shared, ticket, LATE, copy, effects);
                     }
                 }
-                Err(_) => effects.discard.push(Discard::Record(copy)),
+                Err(_) => effects.discard.extend(copy.map(Discard::Record)),
             }
         }
         false

@@ -139,6 +139,7 @@ impl Pool {
         waker: Option<&Waker>,
     ) -> Option<Acquired> {
         // Wakers that are not needed any more are dropped without the lock.
+        let mut wakers = Vec::new();
         let (shelf, unused) = {
             let desk = &mut *lock(&self.desk);
             let first = match waiting {
@@ -148,6 +149,7 @@ impl Pool {
             if is_calling() || (first && desk.free > 0) {
                 desk.free -= 1;
                 let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
+                desk.grant(&mut wakers);
                 (Ok(desk.shelf::<C>(&self.shelves)), unused)
             } else {
                 let waker = waker?;
@@ -158,6 +160,7 @@ impl Pool {
             }
         };
         drop(unused);
+        wakers.into_iter().for_each(Waker::wake);
         match shelf {
             Ok(shelf) => {
                 let callback = callback.take()?;
@@ -204,6 +207,13 @@ impl Pool {
             unused
         };
         drop(unused);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes everybody who waits: nothing is accepted any more.
+    pub(crate) fn wake_all(&self) {
+        let mut wakers = Vec::new();
+        lock(&self.desk).waiters.wake_all(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
     }
 

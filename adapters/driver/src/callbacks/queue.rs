@@ -12,6 +12,9 @@ use super::{Key, Outcome};
 /// Callbacks that a runner takes at once.
 const CHUNK: usize = 64;
 
+/// Lines that are kept when they are empty, for their memory.
+const LINES: usize = 1024;
+
 /// A callback whose turn comes.
 pub(crate) struct Ended {
     pub(crate) callback: CallbackRef,
@@ -143,6 +146,8 @@ impl Queue {
             line.engaged = !line.ended.is_empty();
             if line.engaged {
                 self.ready.push_back(key);
+            } else if self.lines.len() > LINES {
+                self.lines.remove(&key);
             }
         }
         let next = self.ready.pop_front();

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::queue::{Ended, Line};
+use super::queue::{Call, Ended, Line};
 use super::{Calling, lock};
 use crate::runtime::Task;
 use crate::shared::{Phase, Shared};
@@ -31,13 +31,22 @@ pub(crate) struct Runner {
     ended: bool,
 }
 
+/// What a runner has to do.
+enum Turn {
+    /// It has a line to work on.
+    Now,
+    /// The same, but another runner was called, which is to have its chance first.
+    Later,
+    Nothing,
+}
+
 impl Runner {
     pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
         Self { shared, number, line: None, chunk: VecDeque::new(), current: None, done: 0, panicked: 0, ended: false }
     }
 
-    /// Goes on to the next line; false if there is none for now.
-    fn turn(&mut self, cx: &Context<'_>) -> bool {
+    /// Goes on to the next line, if there is one.
+    fn turn(&mut self, cx: &Context<'_>) -> Turn {
         let shared = &self.shared;
         let callbacks = &shared.callbacks;
         let now = shared.runtime.now();
@@ -51,6 +60,7 @@ impl Runner {
         };
         // Whoever waits for a place may have it while these run: they do not pile up any more.
         callbacks.pool.give_back(self.chunk.len());
+        let called = !matches!(call, Call::Nobody);
         callbacks.follow(shared, call);
         if tells || watched {
             shared.with(|state, effects| {
@@ -60,7 +70,12 @@ impl Runner {
                 }
             });
         }
-        self.line.is_some()
+        match self.line {
+            None => Turn::Nothing,
+            // An executor may keep the one that was called for this thread, to run when this task returns.
+            Some(_) if called => Turn::Later,
+            Some(_) => Turn::Now,
+        }
     }
 
     /// Whether nothing is left, and nothing comes any more.
@@ -119,9 +134,15 @@ impl Future for Runner {
                 }
             } else if let Some(Ended { callback, outcome, .. }) = this.chunk.pop_front() {
                 this.step(|shared| shared.callbacks.pool.call(callback, outcome));
-            } else if !this.turn(cx) {
-                this.ended = this.is_done();
-                return if this.ended { Poll::Ready(()) } else { Poll::Pending };
+            } else {
+                match this.turn(cx) {
+                    Turn::Now => {}
+                    Turn::Later => break,
+                    Turn::Nothing => {
+                        this.ended = this.is_done();
+                        return if this.ended { Poll::Ready(()) } else { Poll::Pending };
+                    }
+                }
             }
         }
         cx.waker().wake_by_ref();
