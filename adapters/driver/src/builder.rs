@@ -7,6 +7,7 @@ use std::time::Duration;
 use aioproducer_core::backend::Connect;
 use aioproducer_core::{Limits, LimitsError};
 
+use crate::observe::Options;
 use crate::record::Stored;
 use crate::shared::{Settings, Shared};
 use crate::{AioProducer, Overflow, Runtime};
@@ -38,6 +39,7 @@ pub struct Builder<B> {
     overflow: Overflow,
     callback_tasks: usize,
     callback_stall: Duration,
+    pub(crate) observe: Options,
 }
 
 impl<B> Builder<B> {
@@ -54,6 +56,7 @@ impl<B> Builder<B> {
             overflow: Overflow::Wait,
             callback_tasks: 64,
             callback_stall: Duration::from_secs(1),
+            observe: Options::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl<B: Connect<Stored>> Builder<B> {
             callback_tasks: self.callback_tasks,
             callback_stall: self.callback_stall,
         };
-        let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
+        let shared = Arc::new(Shared::new(limits, settings, self.observe, runtime).map_err(StartError::Limits)?);
         let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected, background))

@@ -12,6 +12,7 @@ use crate::entry::{Entered, Entry};
 use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::inbox::Inbox;
+use crate::observe::Bulk;
 use crate::overflow::Patience;
 use crate::record::Record;
 use crate::shared::{Discard, Shared, Ticket};
@@ -47,6 +48,7 @@ pub struct ProduceAll<'a, 'r, I> {
     /// What became of the accepted ones, once all of it is known.
     settled: Option<vec::IntoIter<Member>>,
     outcomes: Outcomes,
+    trace: Bulk,
 }
 
 impl<'a, 'r, I> ProduceAll<'a, 'r, I>
@@ -67,6 +69,7 @@ where
             refused: VecDeque::new(),
             settled: None,
             outcomes: Vec::new(),
+            trace: Bulk::default(),
         }
     }
 
@@ -85,6 +88,7 @@ where
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
         while let Some(record) = self.chunk.front_mut() {
             let index = self.accepted;
+            self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
             let entered = match Entry::check(shared, record) {
                 Ok(entry) => entry.enter(shared, sink, self.place.take(), cx.waker()),
@@ -148,6 +152,7 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        this.trace.counted(this.tried);
         if let Some(group) = this.group {
             let accepted = this.accepted as usize;
             let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
@@ -164,6 +169,7 @@ where
         }
         let Some(mut settled) = this.settled.take() else { return Poll::Ready(Vec::new()) };
         if this.gather(&mut settled) {
+            this.trace.end();
             return Poll::Ready(std::mem::take(&mut this.outcomes));
         }
         this.settled = Some(settled);

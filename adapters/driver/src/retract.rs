@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::delivery::Delivery;
 use crate::record::Record;
-use crate::shared::Ticket;
+use crate::shared::Target;
 
 impl Delivery {
     /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours go
@@ -17,14 +17,15 @@ impl Delivery {
             return Err(TooLate(self));
         };
         let Some(cell) = self.cell.name(&shared.completions) else { return Err(TooLate(self)) };
-        let wanted = Ticket::to_delivery(cell);
+        let wanted = Target::Delivery(cell);
         let retracted = shared.with(|state, _| {
-            let slot = state.machine.find_buffered(|ticket| *ticket == wanted)?;
-            let (record, _) = state.machine.retract(slot).ok()?;
+            let slot = state.machine.find_buffered(|ticket| ticket.target() == wanted)?;
+            let (record, ticket) = state.machine.retract(slot).ok()?;
             state.recount = true;
-            Some(record)
+            Some((record, ticket))
         });
-        let Some(record) = retracted else { return Err(TooLate(self)) };
+        let Some((record, ticket)) = retracted else { return Err(TooLate(self)) };
+        shared.observer.retracted(ticket);
         drop(self);
         shared.completions.discard(cell);
         let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();

@@ -19,6 +19,7 @@ use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
+use crate::observe::{Mark, Notes, Observer, Options};
 use crate::overflow::Overflow;
 use crate::record::Stored;
 use crate::scope::ScopedFlush;
@@ -33,6 +34,8 @@ pub(crate) struct Ticket {
     /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NOBODY`, or `TO_CALLBACK` and the callback's shelf.
     kind: NonZeroU32,
     value: u32,
+    /// Nothing, unless spans or metrics are on.
+    pub(crate) mark: Mark,
 }
 
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
@@ -54,21 +57,27 @@ pub(crate) enum Target {
 
 impl Ticket {
     pub(crate) fn to_delivery(cell: CellRef) -> Self {
-        Self { kind: TO_DELIVERY, value: cell.to_bits() }
+        Self { kind: TO_DELIVERY, value: cell.to_bits(), mark: Mark::NONE }
     }
 
     /// `group` is a number of a [`Groups`], which are fewer than can be told apart.
     pub(crate) fn to_group(group: u32, index: u32) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index }
+        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index, mark: Mark::NONE }
     }
 
     /// Shelves are as many as an application has callbacks in its source, so there are numbers for all.
     pub(crate) fn to_callback(callback: CallbackRef) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf), value: callback.place }
+        let kind = NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf);
+        Self { kind, value: callback.place, mark: Mark::NONE }
     }
 
     /// For a record whose outcome was told before its end.
-    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0 };
+    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0, mark: Mark::NONE };
+
+    #[inline]
+    pub(crate) fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
 
     pub(crate) fn target(self) -> Target {
         match self.kind {
@@ -153,6 +162,7 @@ pub(crate) struct Effects {
     call: Call,
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
+    pub(crate) notes: Notes,
     workers: usize,
     /// There is one record, and nothing else.
     alone: bool,
@@ -206,6 +216,7 @@ pub(crate) struct Shared {
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
     pub(crate) overflow: Overflow,
+    pub(crate) observer: Observer,
     context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
@@ -234,7 +245,12 @@ pub(crate) struct Settings {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, settings: Settings, runtime: impl Runtime) -> Result<Self, LimitsError> {
+    pub(crate) fn new(
+        limits: Limits,
+        settings: Settings,
+        options: Options,
+        runtime: impl Runtime,
+    ) -> Result<Self, LimitsError> {
         let Settings { slots, lanes, overflow, callback_tasks, callback_stall } = settings;
         let topics = Arc::new(Topics::new());
         let context = Arc::new(Context { topics: Arc::clone(&topics), shared: OnceLock::new() });
@@ -271,6 +287,7 @@ impl Shared {
             completions: Completions::new(Arc::clone(&context)),
             callbacks: Callbacks::new(slots, callback_tasks, callback_stall),
             overflow,
+            observer: Observer::new(options, slots),
             context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
             backend: OnceLock::new(),
@@ -317,6 +334,7 @@ impl Shared {
     }
 
     pub(crate) fn act(&self, effects: &mut Effects) {
+        self.observer.tell(&self.topics, &mut effects.notes);
         if !effects.has_any() {
             return;
         }
@@ -381,6 +399,7 @@ impl State {
             let lane = aioproducer_core::Record::lane(record);
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
         });
+        shared.observer.failed(ticket, key, failure, &mut effects.notes);
         let record = record.map(|record| {
             let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
@@ -399,7 +418,8 @@ impl State {
             Target::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
             Target::Callback(callback) => {
                 let key = key.unwrap_or((TopicId(0), NO_PARTITION));
-                effects.callbacks.push(Ended { callback, key, outcome: Err(error) });
+                let trace = shared.observer.span_of(ticket);
+                effects.callbacks.push(Ended { callback, key, outcome: Err(error), trace });
             }
             Target::Nobody => effects.discard.push(Discard::Error(error)),
         }
@@ -439,6 +459,7 @@ impl State {
         if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks) {
             effects.call = call;
         }
+        shared.observer.gather(self, &shared.callbacks, &mut effects.notes);
         if self.idle_workers > 0 && self.machine.has_batch() {
             self.idle_workers -= 1;
             self.awake_workers += 1;
