@@ -41,9 +41,9 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start()?;
     broker.create_topic(TOPIC, 1, 1)?;
-    let servers = broker.bootstrap_servers();
+    let servers = broker.bootstrap_servers().to_owned();
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &servers);
+    config.set("bootstrap.servers", &*servers);
 
     let (sender, spans) = std::sync::mpsc::channel();
     let producer = AioProducer::builder(Librdkafka::new(config))
