@@ -7,6 +7,7 @@ use std::time::Duration;
 use aioproducer_core::backend::Connect;
 use aioproducer_core::{Limits, LimitsError};
 
+use crate::observe::Options;
 use crate::record::Stored;
 use crate::shared::{Settings, Shared};
 use crate::{AioProducer, Overflow, Runtime, calls};
@@ -40,6 +41,7 @@ pub struct Builder<B> {
     callback_tasks: usize,
     callback_stall: Duration,
     call_timeout: Duration,
+    pub(crate) observe: Options,
 }
 
 impl<B> Builder<B> {
@@ -57,6 +59,7 @@ impl<B> Builder<B> {
             callback_tasks: 64,
             callback_stall: Duration::from_secs(1),
             call_timeout: calls::LIMIT,
+            observe: Options::default(),
         }
     }
 
@@ -173,7 +176,7 @@ impl<B: Connect<Stored>> Builder<B> {
             transactional: found.transactional,
             call_limit: self.call_timeout,
         };
-        let shared = Arc::new(Shared::new(limits, settings, runtime).map_err(StartError::Limits)?);
+        let shared = Arc::new(Shared::new(limits, settings, self.observe, runtime).map_err(StartError::Limits)?);
         let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected, background))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aioproducer_core::backend::Status;
 
 use crate::callbacks::is_calling;
+use crate::observe::Call;
 use crate::record::Record;
 use crate::shared::{Phase, Shared};
 
@@ -19,11 +20,12 @@ pub struct Close<'a> {
     shared: &'a Shared,
     within: Duration,
     begun: bool,
+    trace: Call,
 }
 
 impl<'a> Close<'a> {
     pub(crate) fn new(shared: &'a Shared, within: Duration) -> Self {
-        Self { shared, within, begun: false }
+        Self { shared, within, begun: false, trace: Call::default() }
     }
 }
 
@@ -32,10 +34,11 @@ impl Future for Close<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReport> {
         let shared = self.shared;
+        self.trace.close();
         let begin = !std::mem::replace(&mut self.begun, true);
         let now = shared.runtime.now();
         let deadline = now + self.within;
-        shared.with(|state, effects| {
+        let report = shared.with(|state, effects| {
             state.unsent.get_or_insert_default();
             match state.phase {
                 Phase::Open => {
@@ -65,7 +68,11 @@ impl Future for Close<'_> {
                 state.close_wakers.push(cx.waker().clone());
             }
             Poll::Pending
-        })
+        });
+        if let Poll::Ready(report) = &report {
+            self.trace.closed(report.unsent.len());
+        }
+        report
     }
 }
 

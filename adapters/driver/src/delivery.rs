@@ -145,6 +145,11 @@ impl DeliveryError {
         (self.0.failure.code != 0).then_some(self.0.failure.code)
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.0.failure
+    }
+
     /// The record as it was accepted. `None` only from a backend that ended without giving it back.
     #[must_use]
     pub fn record(&self) -> Option<&Record<'static>> {

@@ -7,6 +7,7 @@ use aioproducer_core::backend::Request;
 use crate::callbacks::{Call, Ended};
 use crate::delivery::DeliveryError;
 use crate::groups::Member;
+use crate::observe::Notes;
 use crate::record::Stored;
 use crate::shared::Shared;
 
@@ -26,6 +27,7 @@ pub(crate) struct Effects {
     pub(crate) runner: Call,
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
+    pub(crate) notes: Notes,
     pub(crate) workers: usize,
     /// There is one record, and nothing else.
     pub(crate) alone: bool,
@@ -76,6 +78,7 @@ impl Effects {
 impl Shared {
     /// Carries the effects out. The lock is free.
     pub(crate) fn act(&self, effects: &mut Effects) {
+        self.observer.tell(&self.topics, &mut effects.notes);
         if !effects.has_any() {
             return;
         }

@@ -69,6 +69,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         if let Err(error) = record.check() {
             return Err(Box::new(ProduceError::Invalid { record: record.take(), error }));
         }
+        shared.observer.spans.begin(record);
         let (size, limit) = (record.size(), shared.record_bytes);
         if size > limit {
             return Err(Box::new(ProduceError::TooLarge { record: record.take(), size, limit }));
@@ -195,6 +196,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             }
         };
         let (ticket, kept) = sink(shared, &mut inbox);
+        let ticket = ticket.marked(shared.observer.mark(self.record));
         let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
         inbox.leave(self.size, Arrival { record, ticket, at });
         Some(kept)
@@ -235,6 +237,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     ) -> (Stored, Ticket, T) {
         let mut inbox = shared.inbox();
         let (ticket, kept) = sink(shared, &mut inbox);
+        let ticket = ticket.marked(shared.observer.mark(self.record));
         (Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory), ticket, kept)
     }
 }

@@ -33,6 +33,7 @@ const QUEUE_FULL: Failure = Failure {
 
 impl Exchange<Stored> for Shared {
     fn take(&self, records: &mut Vec<(SlotId, Stored)>) -> Option<MessageBatch> {
+        let first = records.len();
         self.with(|state, effects| {
             loop {
                 // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
@@ -51,6 +52,7 @@ impl Exchange<Stored> for Shared {
                     _ => None,
                 };
                 state.handing_off.extend(batch.as_ref().map(MessageBatch::lane));
+                self.observer.handed_off(state, batch.as_ref(), records, first, &mut effects.notes);
                 if batch.is_some() || state.try_rest(self) {
                     return batch;
                 }
@@ -111,6 +113,7 @@ impl Exchange<Stored> for Shared {
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
         let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
         let mut effects = Effects::reusing(wakers, callbacks);
+        let now = self.observer.now();
         {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
@@ -121,6 +124,7 @@ impl Exchange<Stored> for Shared {
                 match (state.machine.handle_report(slot), outcome) {
                     (Some(ended), Outcome::Delivered(at)) => {
                         let topic = ended.lane.topic();
+                        self.observer.delivered(ended.ticket, now, at, &mut effects.notes);
                         if !state.scoped.is_empty() {
                             state.count_down(ended.lane, ended.sequence);
                         }
@@ -131,7 +135,8 @@ impl Exchange<Stored> for Shared {
                             }
                             Target::Callback(callback) => {
                                 let outcome = Ok(DeliveryReport::new(&self.topics, topic, at));
-                                effects.callbacks.push(Ended { callback, key: (topic, at.partition), outcome });
+                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket));
+                                effects.callbacks.push(Ended { callback, key, outcome, trace });
                             }
                             Target::Nobody => {}
                         }
@@ -146,6 +151,7 @@ impl Exchange<Stored> for Shared {
             state.completing += 1;
             state.follow_up(self, &mut effects);
         }
+        self.observer.tell(&self.topics, &mut effects.notes);
         for (cell, topic, at) in delivered.drain(..) {
             self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
         }
@@ -171,6 +177,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn fatal(&self, failure: Failure) {
+        self.observer.spans.fatal(&failure);
         self.with(|state, effects| {
             state.fatal.get_or_insert(failure);
             if let Some(session) = &mut state.session {

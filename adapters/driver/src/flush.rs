@@ -9,6 +9,7 @@ use std::time::Duration;
 use aioproducer_core::{FlushPoint, Instant};
 
 use crate::effects::{Discard, Effects};
+use crate::observe::Call;
 use crate::runtime::Task;
 use crate::scope::{Scope, ScopedFlush};
 use crate::shared::{FlushWaiter, Phase, Shared, State};
@@ -22,6 +23,7 @@ pub struct Flush<'a> {
     /// A topic, and maybe one of its partitions; `None` for everything.
     of: Option<(TopicRef<'a>, Option<i32>)>,
     waiting: Option<Waiting>,
+    trace: Call,
 }
 
 struct Waiting {
@@ -33,7 +35,7 @@ struct Waiting {
 
 impl<'a> Flush<'a> {
     pub(crate) fn new(shared: &'a Shared) -> Self {
-        Self { shared, within: None, of: None, waiting: None }
+        Self { shared, within: None, of: None, waiting: None, trace: Call::default() }
     }
 
     /// Only records of this topic; others linger on in the producer. A linger of the backend's own ends for all.
@@ -61,6 +63,7 @@ impl Future for Flush<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let shared = this.shared;
+        this.trace.flush();
         let Some(waiting) = &mut this.waiting else {
             let scope = match &this.of {
                 None => None,
@@ -104,7 +107,11 @@ impl Future for Flush<'_> {
             let (point, scope) = (waiting.point, waiting.scope);
             let is_meant = |lane| scope.is_none_or(|scope| scope.has(lane));
             let remaining = shared.with(|state, _| state.machine.len_before_in(point, is_meant));
-            return Poll::Ready(if remaining == 0 { Ok(()) } else { Err(FlushError::Timeout { remaining }) });
+            if remaining == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            this.trace.timed_out(remaining);
+            return Poll::Ready(Err(FlushError::Timeout { remaining }));
         }
         Poll::Pending
     }

@@ -13,6 +13,7 @@ use crate::entry::{Entered, Entry};
 use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::inbox::Inbox;
+use crate::observe::Bulk;
 use crate::overflow::Patience;
 use crate::record::Record;
 use crate::shared::Shared;
@@ -51,6 +52,7 @@ pub struct ProduceAll<'a, 'r, I> {
     outcomes: Outcomes,
     /// They come through a transaction.
     transaction: bool,
+    trace: Bulk,
 }
 
 impl<'a, 'r, I> ProduceAll<'a, 'r, I>
@@ -72,6 +74,7 @@ where
             settled: None,
             outcomes: Vec::new(),
             transaction: false,
+            trace: Bulk::default(),
         }
     }
 
@@ -95,6 +98,7 @@ where
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
         while let Some(record) = self.chunk.front_mut() {
             let index = self.accepted;
+            self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
             let entered = match Entry::check_in(shared, record, self.transaction) {
                 Ok(entry) => entry.enter(shared, sink, self.place.take(), cx.waker()),
@@ -158,6 +162,7 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        this.trace.counted(this.tried);
         if let Some(group) = this.group {
             let accepted = this.accepted as usize;
             let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
@@ -174,6 +179,7 @@ where
         }
         let Some(mut settled) = this.settled.take() else { return Poll::Ready(Vec::new()) };
         if this.gather(&mut settled) {
+            this.trace.end();
             return Poll::Ready(std::mem::take(&mut this.outcomes));
         }
         this.settled = Some(settled);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::delivery::Delivery;
 use crate::record::Record;
-use crate::ticket::Ticket;
+use crate::ticket::Target;
 
 impl Delivery {
     /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours go
@@ -17,14 +17,15 @@ impl Delivery {
             return Err(TooLate(self));
         };
         let Some(cell) = self.cell.name(&shared.completions) else { return Err(TooLate(self)) };
-        let wanted = Ticket::to_delivery(cell);
+        let wanted = Target::Delivery(cell);
         let retracted = shared.with(|state, _| {
-            let slot = state.machine.find_buffered(|ticket| *ticket == wanted)?;
-            let (record, _) = state.machine.retract(slot).ok()?;
+            let slot = state.machine.find_buffered(|ticket| ticket.target() == wanted)?;
+            let (record, ticket) = state.machine.retract(slot).ok()?;
             state.recount = true;
-            Some(record)
+            Some((record, ticket))
         });
-        let Some(record) = retracted else { return Err(TooLate(self)) };
+        let Some((record, ticket)) = retracted else { return Err(TooLate(self)) };
+        shared.observer.retracted(ticket);
         drop(self);
         shared.completions.discard(cell);
         let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
@@ -60,6 +61,7 @@ mod tests {
     use aioproducer_core::Limits;
     use aioproducer_core::backend::Backend;
 
+    use crate::observe::Options;
     use crate::record::Record;
     use crate::shared::{Settings, Shared};
     use crate::{Instant, Overflow, Runtime, Task};
@@ -98,7 +100,7 @@ mod tests {
             transactional: false,
             call_limit: Duration::from_secs(1),
         };
-        let shared = Arc::new(Shared::new(Limits::default(), settings, Still).expect("settings"));
+        let shared = Arc::new(Shared::new(Limits::default(), settings, Options::default(), Still).expect("settings"));
         let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());
         for number in 0..10_000 {
             let delivery = producer.try_produce(Record::to("t").payload(number.to_string())).expect("accepted");

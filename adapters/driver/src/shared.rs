@@ -20,6 +20,7 @@ use crate::delivery::{Context, DeliveryError};
 use crate::effects::{Discard, Effects, Purged};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
+use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
 use crate::record::Stored;
 use crate::scope::ScopedFlush;
@@ -98,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
     pub(crate) overflow: Overflow,
+    pub(crate) observer: Observer,
     context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
@@ -132,7 +134,12 @@ pub(crate) struct Settings {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, settings: Settings, runtime: impl Runtime) -> Result<Self, LimitsError> {
+    pub(crate) fn new(
+        limits: Limits,
+        settings: Settings,
+        options: Options,
+        runtime: impl Runtime,
+    ) -> Result<Self, LimitsError> {
         let Settings { slots, lanes, overflow, callback_tasks, callback_stall, transactional, call_limit } = settings;
         let topics = Arc::new(Topics::new());
         let context = Arc::new(Context { topics: Arc::clone(&topics), shared: OnceLock::new() });
@@ -171,6 +178,7 @@ impl Shared {
             // For the records in the pool, and for as many whose callbacks are behind.
             callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall),
             overflow,
+            observer: Observer::new(options, slots),
             context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
             transactional,
@@ -263,6 +271,7 @@ impl State {
             let lane = aioproducer_core::Record::lane(record);
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
         });
+        shared.observer.failed(ticket, key, failure, &mut effects.notes);
         let record = record.map(|record| {
             let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
             record.into_record(topic)
@@ -280,7 +289,8 @@ impl State {
             Target::Group { group, index } => self.settle_member(group, index, Member::Failed(error), effects),
             Target::Callback(callback) => {
                 let key = key.unwrap_or((TopicId(0), NO_PARTITION));
-                effects.callbacks.push(Ended { callback, key, outcome: Err(error) });
+                let trace = shared.observer.span_of(ticket);
+                effects.callbacks.push(Ended { callback, key, outcome: Err(error), trace });
             }
             Target::Nobody => effects.discard.push(Discard::Error(error)),
         }
@@ -324,6 +334,7 @@ impl State {
         if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks) {
             effects.runner = call;
         }
+        shared.observer.gather(self, &shared.callbacks, &mut effects.notes);
         if self.session.is_some() || !self.calls.is_empty() {
             self.next_call(shared, effects);
         }

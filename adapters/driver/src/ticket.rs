@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::callbacks::CallbackRef;
 use crate::completion::CellRef;
+use crate::observe::Mark;
 
 /// Whom a record's outcome goes to, in one word, since every slot of the pool has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(crate) struct Ticket {
     /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NOBODY`, or `TO_CALLBACK` and the callback's shelf.
     kind: NonZeroU32,
     value: u32,
+    /// Nothing, unless spans or metrics are on.
+    pub(crate) mark: Mark,
 }
 
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
@@ -32,21 +35,27 @@ pub(crate) enum Target {
 
 impl Ticket {
     pub(crate) fn to_delivery(cell: CellRef) -> Self {
-        Self { kind: TO_DELIVERY, value: cell.to_bits() }
+        Self { kind: TO_DELIVERY, value: cell.to_bits(), mark: Mark::NONE }
     }
 
     /// `group` is a number of a [`Groups`], which are fewer than can be told apart.
     pub(crate) fn to_group(group: u32, index: u32) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index }
+        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index, mark: Mark::NONE }
     }
 
     /// Shelves are as many as an application has callbacks in its source, so there are numbers for all.
     pub(crate) fn to_callback(callback: CallbackRef) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf), value: callback.place }
+        let kind = NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf);
+        Self { kind, value: callback.place, mark: Mark::NONE }
     }
 
     /// For a record whose outcome was told before its end.
-    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0 };
+    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0, mark: Mark::NONE };
+
+    #[inline]
+    pub(crate) fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
 
     pub(crate) fn target(self) -> Target {
         match self.kind {

@@ -85,7 +85,8 @@ impl Callbacks {
     /// Drops callbacks that nobody will call.
     pub(crate) fn forget(&self, ended: impl Iterator<Item = Ended>) {
         let mut places = 0;
-        for Ended { callback, .. } in ended {
+        for Ended { callback, outcome, trace, .. } in ended {
+            trace.outcome(&outcome);
             self.pool.forget(callback);
             places += 1;
         }

@@ -8,6 +8,7 @@ use aioproducer_core::Instant;
 
 use super::pool::CallbackRef;
 use super::{Key, Outcome};
+use crate::observe::Open;
 
 /// Callbacks that a runner takes at once.
 const CHUNK: usize = 64;
@@ -21,6 +22,8 @@ pub(crate) struct Ended {
     /// Its line.
     pub(crate) key: Key,
     pub(crate) outcome: Outcome,
+    /// The record's span.
+    pub(crate) trace: Open,
 }
 
 /// What is to be done, without a lock.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::queue::{Call, Ended, Line};
 use super::{Calling, lock};
+use crate::observe::Open;
 use crate::runtime::Task;
 use crate::shared::{Phase, Shared};
 
@@ -25,6 +26,8 @@ pub(crate) struct Runner {
     chunk: VecDeque<Ended>,
     /// What an asynchronous callback has still to do.
     current: Option<Task>,
+    /// The span of the record whose callback it is.
+    trace: Open,
     /// Callbacks that have come to their end since the queue was last told, and those of them that panicked.
     done: usize,
     panicked: u64,
@@ -42,7 +45,17 @@ enum Turn {
 
 impl Runner {
     pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
-        Self { shared, number, line: None, chunk: VecDeque::new(), current: None, done: 0, panicked: 0, ended: false }
+        Self {
+            shared,
+            number,
+            line: None,
+            chunk: VecDeque::new(),
+            current: None,
+            trace: Open::default(),
+            done: 0,
+            panicked: 0,
+            ended: false,
+        }
     }
 
     /// Goes on to the next line, if there is one.
@@ -62,6 +75,7 @@ impl Runner {
         callbacks.pool.give_back(self.chunk.len());
         let called = !matches!(call, Call::Nobody);
         callbacks.follow(shared, call);
+        shared.observer.recount(&shared.topics, callbacks);
         if tells || watched {
             shared.with(|state, effects| {
                 effects.wakers.extend(state.driver.take());
@@ -94,17 +108,21 @@ impl Runner {
         let shared = &self.shared;
         let outcome = {
             let _calling = Calling::begin();
-            catch_unwind(AssertUnwindSafe(|| step(shared)))
+            catch_unwind(AssertUnwindSafe(|| self.trace.inside(|| step(shared))))
         };
         self.current = match outcome {
             Ok(rest) => rest,
             Err(panic) => {
                 self.panicked += 1;
+                self.trace.panicked();
                 discard(panic);
                 None
             }
         };
-        self.done += usize::from(self.current.is_none());
+        if self.current.is_none() {
+            self.done += 1;
+            self.trace = Open::default();
+        }
     }
 }
 
@@ -132,7 +150,9 @@ impl Future for Runner {
                 if this.current.is_some() {
                     return Poll::Pending;
                 }
-            } else if let Some(Ended { callback, outcome, .. }) = this.chunk.pop_front() {
+            } else if let Some(Ended { callback, outcome, trace, .. }) = this.chunk.pop_front() {
+                trace.outcome(&outcome);
+                this.trace = trace;
                 this.step(|shared| shared.callbacks.pool.call(callback, outcome));
             } else {
                 match this.turn(cx) {
@@ -157,7 +177,10 @@ impl Drop for Runner {
         }
         // Their places were given back when they were taken from the line.
         let taken = std::mem::take(&mut self.chunk);
-        taken.into_iter().for_each(|ended| self.shared.callbacks.pool.forget(ended.callback));
+        for Ended { callback, outcome, trace, .. } in taken {
+            trace.outcome(&outcome);
+            self.shared.callbacks.pool.forget(callback);
+        }
         self.shared.callbacks.halt();
         self.shared.with(|state, effects| effects.wakers.append(&mut state.close_wakers));
     }

@@ -1,0 +1,111 @@
+//! No spans: the feature `tracing` is off.
+
+use aioproducer_core::backend::{Delivered, Failure};
+
+use crate::callbacks::{Key, Outcome};
+use crate::record::Record;
+use crate::topics::Topics;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SpanOptions;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanRef;
+
+impl SpanRef {
+    pub(crate) const NONE: Self = Self;
+    pub(crate) const ARE_THERE: bool = false;
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Open(());
+
+impl Open {
+    #[inline]
+    pub(crate) fn retracted(&self) {}
+
+    #[inline]
+    pub(crate) fn outcome(&self, _: &Outcome) {}
+
+    #[inline]
+    pub(crate) fn inside<T>(&self, step: impl FnOnce() -> T) -> T {
+        step()
+    }
+
+    #[inline]
+    pub(crate) fn panicked(&self) {}
+}
+
+#[derive(Default)]
+pub(crate) struct SpanNotes;
+
+impl SpanNotes {
+    #[inline]
+    pub(crate) fn delivered(&mut self, _: Open, _: Delivered) {}
+
+    #[inline]
+    pub(crate) fn failed(&mut self, _: Open, _: Option<Key>, _: Failure) {}
+
+    #[cfg(feature = "metrics")]
+    #[inline]
+    pub(crate) fn stalled(&mut self, _: u64) {}
+}
+
+pub(crate) struct Spans;
+
+impl Spans {
+    #[inline]
+    pub(crate) fn new(_: SpanOptions) -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn begin(&self, _: &mut Record<'_>) {}
+
+    #[inline]
+    pub(crate) fn keep(&self, _: &mut Open) -> SpanRef {
+        SpanRef
+    }
+
+    #[inline]
+    pub(crate) fn take(&self, _: SpanRef) -> Open {
+        Open(())
+    }
+
+    #[inline]
+    pub(crate) fn tell(&self, _: &Topics, _: &mut SpanNotes) {}
+
+    #[inline]
+    pub(crate) fn fatal(&self, _: &Failure) {}
+}
+
+#[derive(Default)]
+pub(crate) struct Bulk(());
+
+impl Bulk {
+    #[inline]
+    pub(crate) fn member(&mut self, _: &Spans, _: &mut Record<'_>) {}
+
+    #[inline]
+    pub(crate) fn counted(&mut self, _: usize) {}
+
+    #[inline]
+    pub(crate) fn end(&mut self) {}
+}
+
+#[derive(Default)]
+pub(crate) struct Call(());
+
+impl Call {
+    #[inline]
+    pub(crate) fn flush(&mut self) {}
+
+    #[inline]
+    pub(crate) fn close(&mut self) {}
+
+    #[inline]
+    pub(crate) fn timed_out(&self, _: usize) {}
+
+    #[inline]
+    pub(crate) fn closed(&self, _: usize) {}
+}

@@ -1,0 +1,167 @@
+//! Metrics of a producer, as a recorder sees them.
+
+mod observed;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_driver::{AioProducer, Builder, Overflow, Record};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use observed::{ByHand, Tasks};
+
+const REFUSED: Failure =
+    Failure { kind: FailureKind::Broker, status: Status::PossiblyPersisted, code: 7, reason: "refused" };
+
+#[derive(Default)]
+struct Values(Mutex<Vec<f64>>);
+
+impl HistogramFn for Values {
+    fn record(&self, value: f64) {
+        self.0.lock().unwrap().push(value);
+    }
+}
+
+/// All that is registered, by name and labels.
+#[derive(Default)]
+struct Recorded {
+    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    gauges: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    histograms: Mutex<BTreeMap<String, Arc<Values>>>,
+}
+
+fn text(key: &Key) -> String {
+    key.labels().fold(key.name().to_owned(), |text, label| format!("{text} {}={}", label.key(), label.value()))
+}
+
+impl Recorder for Recorded {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::clone(self.counters.lock().unwrap().entry(text(key)).or_default()))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::clone(self.gauges.lock().unwrap().entry(text(key)).or_default()))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::clone(self.histograms.lock().unwrap().entry(text(key)).or_default()))
+    }
+}
+
+impl Recorded {
+    fn counter(&self, name: &str) -> u64 {
+        self.counters.lock().unwrap()[&format!("aioproducer_{name}")].load(Ordering::SeqCst)
+    }
+
+    fn gauge(&self, name: &str) -> f64 {
+        f64::from_bits(self.gauges.lock().unwrap()[&format!("aioproducer_{name}")].load(Ordering::SeqCst))
+    }
+
+    fn histogram(&self, name: &str) -> Vec<f64> {
+        self.histograms.lock().unwrap()[&format!("aioproducer_{name}")].0.lock().unwrap().clone()
+    }
+}
+
+fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Recorded, &ByHand, &Tasks, AioProducer)) {
+    let recorded = Recorded::default();
+    metrics::with_local_recorder(&recorded, || {
+        let (backend, tasks) = (ByHand::default(), Tasks::default());
+        let producer = settings(AioProducer::builder(backend.clone())).start(tasks.clone()).unwrap();
+        act(&recorded, &backend, &tasks, producer);
+    });
+}
+
+fn produce(producer: &AioProducer, count: usize) {
+    for _ in 0..count {
+        drop(producer.try_produce(Record::to("t").payload("12345")).unwrap());
+    }
+}
+
+#[test]
+fn records_are_counted_in_each_stage() {
+    with(
+        |builder| builder.slots(8).batch_records(4),
+        |recorded, backend, _, producer| {
+            assert_eq!(recorded.gauge("pool_slots"), 8.0);
+            produce(&producer, 6);
+            assert_eq!(recorded.counter("records_accepted_total"), 6);
+            assert_eq!((recorded.gauge("records_buffered"), recorded.gauge("pool_bytes")), (6.0, 30.0));
+            backend.hand_off(None);
+            assert_eq!(recorded.counter("records_delivered_total"), 4);
+            assert_eq!((recorded.gauge("records_buffered"), recorded.gauge("pool_slots_in_use")), (2.0, 2.0));
+            assert_eq!(recorded.gauge("pool_slots_high_water"), 6.0);
+            assert_eq!(recorded.histogram("batch_records"), [4.0]);
+            assert_eq!(recorded.histogram("batch_bytes"), [20.0]);
+            assert_eq!(recorded.histogram("batch_fill_ratio"), [1.0]);
+            let (queue, delivery) = (recorded.histogram("queue_seconds"), recorded.histogram("delivery_seconds"));
+            assert_eq!((queue.len(), delivery.len()), (4, 4));
+            assert!(queue.iter().zip(&delivery).all(|(queue, delivery)| 0.0 <= *queue && queue <= delivery));
+            backend.hand_off(None);
+            assert_eq!(recorded.gauge("records_handed_off"), 0.0);
+            assert_eq!(recorded.histogram("batch_fill_ratio"), [1.0, 0.5]);
+            assert_eq!(recorded.counter("batches_total"), 2);
+        },
+    );
+}
+
+#[test]
+fn what_is_accepted_is_delivered_failed_retracted_or_in_use() {
+    with(
+        |builder| builder.slots(4).batch_records(1).overflow(Overflow::DropOldest),
+        |recorded, backend, _, producer| {
+            produce(&producer, 2);
+            backend.hand_off(None);
+            backend.hand_off(Some(REFUSED));
+            producer.try_produce(Record::to("t")).unwrap().retract().unwrap();
+            produce(&producer, 5);
+            assert_eq!(recorded.counter("records_accepted_total"), 8);
+            assert_eq!(recorded.counter("records_delivered_total"), 1);
+            assert_eq!(recorded.counter("records_retracted_total"), 1);
+            assert_eq!(recorded.counter("records_failed_total kind=broker status=possibly_persisted"), 1);
+            assert_eq!(recorded.counter("records_failed_total kind=dropped status=not_persisted"), 1);
+            assert_eq!(recorded.counter("records_dropped_total"), 1);
+            assert_eq!(recorded.gauge("pool_slots_in_use"), 4.0);
+            drop(producer);
+            assert_eq!(recorded.counter("records_failed_total kind=closed status=not_persisted"), 4);
+            assert_eq!(recorded.gauge("pool_slots_in_use"), 0.0);
+        },
+    );
+}
+
+#[test]
+fn callbacks_are_counted() {
+    with(
+        |builder| builder,
+        |recorded, backend, tasks, producer| {
+            producer.try_produce_with(Record::to("t"), |_| ()).unwrap();
+            producer.try_produce_with(Record::to("t"), |_| panic!("on purpose")).unwrap();
+            backend.hand_off(None);
+            assert_eq!(recorded.gauge("callbacks_waiting"), 2.0);
+            tasks.run();
+            assert_eq!(recorded.gauge("callbacks_waiting"), 0.0);
+            assert_eq!(recorded.counter("callbacks_panicked_total"), 1);
+        },
+    );
+}
+
+#[test]
+fn a_producers_name_is_a_label_and_its_gauges_end_with_it() {
+    with(
+        |builder| builder.name("one").slots(8),
+        |recorded, backend, tasks, producer| {
+            produce(&producer, 1);
+            assert_eq!(recorded.counter("records_accepted_total producer=one"), 1);
+            assert_eq!(recorded.gauge("pool_slots producer=one"), 8.0);
+            drop(producer);
+            // Who still knows the producer's other end goes, too.
+            backend.forget();
+            tasks.run();
+            assert_eq!(recorded.gauge("pool_slots producer=one"), 0.0);
+        },
+    );
+}

@@ -1,0 +1,124 @@
+//! A backend and a runtime that work when a test says so, on the test's own thread.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Message, Outcome, Report};
+use aioproducer_driver::{Failure, Instant, Runtime, Stored, Task};
+
+/// A record's headers, as the backend sees them.
+pub(crate) type Headers = Vec<(String, String)>;
+
+type HandOff = Box<dyn Fn(Option<Failure>) -> Vec<Headers> + Send>;
+
+/// What the test does with the producer's other end.
+#[derive(Default)]
+struct Link {
+    hand_off: Option<HandOff>,
+    fatal: Option<Box<dyn Fn(Failure) + Send>>,
+    ended: Option<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct ByHand(Arc<Mutex<Link>>);
+
+impl ByHand {
+    /// Hands off a batch. All of it fails, or is delivered to partition 3 from offset 40 on. Returns the headers.
+    pub(crate) fn hand_off(&self, failure: Option<Failure>) -> Vec<Headers> {
+        self.0.lock().unwrap().hand_off.as_ref().unwrap()(failure)
+    }
+
+    /// Ends the producer's other end.
+    #[allow(dead_code, reason = "not every test has use for it")]
+    pub(crate) fn forget(&self) {
+        let ended = self.0.lock().unwrap().ended.take();
+        ended.unwrap()();
+        *self.0.lock().unwrap() = Link::default();
+    }
+
+    #[allow(dead_code, reason = "not every test has use for it")]
+    pub(crate) fn fatal(&self, failure: Failure) {
+        self.0.lock().unwrap().fatal.as_ref().unwrap()(failure);
+    }
+}
+
+impl Connect<Stored> for ByHand {
+    type Error = String;
+
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000, transactional: false })
+    }
+
+    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+        let (fatal, ended) = (Arc::clone(&exchange), Arc::clone(&exchange));
+        let hand_off = move |failure: Option<Failure>| {
+            let mut records = Vec::new();
+            let batch = exchange.take(&mut records).expect("a batch is ready");
+            exchange.settle(batch, std::iter::empty());
+            let header = |(name, value): (&str, Option<&[u8]>)| {
+                (name.to_owned(), String::from_utf8(value.unwrap_or_default().to_vec()).unwrap())
+            };
+            let headers = |(_, record): &(_, Stored)| {
+                (0..record.header_count()).filter_map(|at| record.header(at)).map(header).collect()
+            };
+            let seen = records.iter().map(headers).collect();
+            let reports = records.into_iter().zip(40..).map(|((slot, record), offset)| {
+                let outcome = match failure {
+                    None => Outcome::Delivered(Delivered { partition: 3, offset, timestamp: -1 }),
+                    Some(failure) => Outcome::Failed(failure, record),
+                };
+                Report { slot, outcome }
+            });
+            exchange.report(reports);
+            seen
+        };
+        let mut link = self.0.lock().unwrap();
+        link.hand_off = Some(Box::new(hand_off));
+        link.fatal = Some(Box::new(move |failure| fatal.fatal(failure)));
+        link.ended = Some(Box::new(move || ended.ended()));
+        drop(link);
+        Ok(Arc::new(Silent))
+    }
+}
+
+struct Silent;
+
+impl Backend for Silent {
+    fn wake(&self) {}
+    fn flush(&self) {}
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+    fn shut_down(&self) {}
+}
+
+/// A runtime whose tasks run in [`Tasks::run`].
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Mutex<Vec<Task>>>);
+
+impl Tasks {
+    /// Polls each task, and those that come by that.
+    pub(crate) fn run(&self) {
+        for _ in 0..3 {
+            let tasks = std::mem::take(&mut *self.0.lock().unwrap());
+            let mut cx = Context::from_waker(Waker::noop());
+            let left =
+                tasks.into_iter().filter_map(|mut task| task.as_mut().poll(&mut cx).is_pending().then_some(task));
+            let left: Vec<_> = left.collect();
+            self.0.lock().unwrap().extend(left);
+        }
+    }
+}
+
+impl Runtime for Tasks {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _at: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    fn spawn(&self, task: Task) {
+        self.0.lock().unwrap().push(task);
+    }
+}

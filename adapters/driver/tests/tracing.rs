@@ -1,0 +1,343 @@
+//! Spans and events of a producer, as a subscriber sees them.
+
+mod observed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_driver::{AioProducer, Builder, FlushError, Overflow, Record, TraceContext};
+use observed::{ByHand, Tasks};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+const REFUSED: Failure =
+    Failure { kind: FailureKind::Broker, status: Status::PossiblyPersisted, code: 7, reason: "refused" };
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+type Fields = BTreeMap<&'static str, String>;
+
+struct Values<'a>(&'a mut Fields);
+
+impl Visit for Values<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Span {
+    id: u64,
+    name: &'static str,
+    fields: Fields,
+    closed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    level: tracing::Level,
+    fields: Fields,
+    /// The span that it is in.
+    span: Option<u64>,
+}
+
+#[derive(Default)]
+struct Seen {
+    spans: Vec<Span>,
+    events: Vec<Told>,
+    entered: Vec<u64>,
+    /// Asked at every call, as an application's subscriber may.
+    producer: Option<AioProducer>,
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Seen>>);
+
+impl Recorder {
+    fn look(&self) {
+        let producer = self.0.lock().unwrap().producer.clone();
+        if let Some(producer) = producer {
+            let _ = producer.len();
+        }
+    }
+
+    fn change(&self, id: &Id, change: impl FnOnce(&mut Span)) {
+        let mut seen = self.0.lock().unwrap();
+        change(seen.spans.iter_mut().rev().find(|span| span.id == id.into_u64()).unwrap());
+        drop(seen);
+        self.look();
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        self.0.lock().unwrap().spans.clone()
+    }
+
+    fn events(&self) -> Vec<Told> {
+        self.0.lock().unwrap().events.clone()
+    }
+
+    fn current(&self) -> Option<u64> {
+        self.0.lock().unwrap().entered.last().copied()
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: layer::Context<'_, S>) {
+        let mut span = Span { id: id.into_u64(), name: attributes.metadata().name(), ..Span::default() };
+        attributes.record(&mut Values(&mut span.fields));
+        self.0.lock().unwrap().spans.push(span);
+        self.look();
+    }
+
+    fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, _: layer::Context<'_, S>) {
+        self.change(id, |span| values.record(&mut Values(&mut span.fields)));
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
+        let mut fields = Fields::new();
+        event.record(&mut Values(&mut fields));
+        let span = context.event_span(event).map(|span| span.id().into_u64());
+        self.0.lock().unwrap().events.push(Told { level: *event.metadata().level(), fields, span });
+        self.look();
+    }
+
+    fn on_enter(&self, id: &Id, _: layer::Context<'_, S>) {
+        self.0.lock().unwrap().entered.push(id.into_u64());
+    }
+
+    fn on_exit(&self, _: &Id, _: layer::Context<'_, S>) {
+        self.0.lock().unwrap().entered.pop();
+    }
+
+    fn on_close(&self, id: Id, _: layer::Context<'_, S>) {
+        self.change(&id, |span| span.closed = true);
+    }
+}
+
+struct Scene {
+    recorder: Recorder,
+    backend: ByHand,
+    tasks: Tasks,
+    producer: AioProducer,
+}
+
+/// Runs `act` on a producer whose subscriber asks it for its length at each call: under a lock it would never come back.
+fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Scene) + Send + 'static) {
+    let (done, end) = mpsc::channel();
+    let acting = std::thread::spawn(move || {
+        let recorder = Recorder::default();
+        let subscriber = tracing_subscriber::registry().with(recorder.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let (backend, tasks) = (ByHand::default(), Tasks::default());
+            let producer = settings(AioProducer::builder(backend.clone())).start(tasks.clone()).unwrap();
+            recorder.0.lock().unwrap().producer = Some(producer.clone());
+            act(&Scene { recorder: recorder.clone(), backend, tasks, producer });
+            let producer = recorder.0.lock().unwrap().producer.take();
+            drop(producer);
+        });
+        done.send(()).unwrap();
+    });
+    match end.recv_timeout(Duration::from_secs(30)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the subscriber was called under a lock"),
+        _ => acting.join().unwrap(),
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_record_has_a_span_from_acceptance_to_its_outcome() {
+    with(
+        |builder| builder,
+        |scene| {
+            let record = Record::to("orders").key("secret").payload("secret").header("name", "secret");
+            drop(scene.producer.try_produce(record).unwrap());
+            let [span] = scene.recorder.spans().try_into().unwrap();
+            assert_eq!((span.name, span.closed), ("send", false));
+            for (name, value) in [
+                ("otel.name", "send orders"),
+                ("otel.kind", "producer"),
+                ("messaging.system", "kafka"),
+                ("messaging.operation.name", "send"),
+                ("messaging.operation.type", "send"),
+                ("messaging.destination.name", "orders"),
+                ("messaging.message.body.size", "6"),
+            ] {
+                assert_eq!(span.fields.get(name).map(String::as_str), Some(value), "{name}");
+            }
+            for later in ["messaging.destination.partition.id", "messaging.kafka.offset", "error.type"] {
+                assert!(!span.fields.contains_key(later), "{later}");
+            }
+            scene.backend.hand_off(None);
+            let [span] = scene.recorder.spans().try_into().unwrap();
+            assert!(span.closed);
+            assert_eq!(span.fields["messaging.destination.partition.id"], "3");
+            assert_eq!(span.fields["messaging.kafka.offset"], "40");
+            assert!(!span.fields.contains_key("error.type"));
+            assert!(!span.fields.values().any(|value| value.contains("secret")), "{span:?}");
+            assert!(scene.recorder.events().is_empty());
+        },
+    );
+}
+
+#[test]
+fn keys_are_there_on_request_and_tombstones_are_told() {
+    with(
+        |builder| builder.trace_keys(true),
+        |scene| {
+            drop(scene.producer.try_produce(Record::to("t").key("k").partition(2)).unwrap());
+            drop(scene.producer.try_produce(Record::to("t").key(&[0xff]).payload("")).unwrap());
+            let [null, empty] = scene.recorder.spans().try_into().unwrap();
+            assert_eq!(null.fields["messaging.kafka.message.key"], "k");
+            assert_eq!(null.fields["messaging.kafka.message.tombstone"], "true");
+            assert_eq!(null.fields["messaging.destination.partition.id"], "2");
+            assert!(!empty.fields.contains_key("messaging.kafka.message.key"), "it is no text");
+            assert!(!empty.fields.contains_key("messaging.kafka.message.tombstone"));
+        },
+    );
+}
+
+#[test]
+fn a_failure_is_in_the_span_and_an_event() {
+    with(
+        |builder| builder,
+        |scene| {
+            drop(scene.producer.try_produce(Record::to("t").payload("secret")).unwrap());
+            scene.backend.hand_off(Some(REFUSED));
+            let [span] = scene.recorder.spans().try_into().unwrap();
+            assert!(span.closed);
+            assert_eq!((&*span.fields["error.type"], &*span.fields["otel.status_code"]), ("broker", "ERROR"));
+            let [event] = scene.recorder.events().try_into().unwrap();
+            assert_eq!((event.level, event.span), (tracing::Level::WARN, Some(span.id)));
+            assert_eq!(event.fields["messaging.destination.name"], "t");
+            assert_eq!((&*event.fields["status"], &*event.fields["code"]), ("possibly_persisted", "7"));
+            assert!(!format!("{event:?}").contains("secret"));
+            // A fatal error fails what is left, and is told itself.
+            drop(scene.producer.try_produce(Record::to("t")).unwrap());
+            scene.backend.fatal(Failure { kind: FailureKind::Fatal, ..REFUSED });
+            let levels: Vec<_> = scene.recorder.events().iter().map(|event| event.level).collect();
+            assert_eq!(levels, [tracing::Level::WARN, tracing::Level::ERROR, tracing::Level::WARN]);
+            assert!(scene.recorder.spans().iter().all(|span| span.closed));
+        },
+    );
+}
+
+#[test]
+fn a_dropped_record_and_one_taken_back_end_their_spans() {
+    with(
+        |builder| builder.slots(1).overflow(Overflow::DropNewest),
+        |scene| {
+            let first = scene.producer.try_produce(Record::to("t")).unwrap();
+            drop(scene.producer.try_produce(Record::to("t")).unwrap());
+            let [event] = scene.recorder.events().try_into().unwrap();
+            assert_eq!(event.fields["error.type"], "dropped");
+            assert!(event.fields["message"].contains("the pool was full"));
+            assert!(!scene.recorder.spans()[0].closed && scene.recorder.spans()[1].closed);
+            first.retract().unwrap();
+            let span = &scene.recorder.spans()[0];
+            assert!(span.closed);
+            assert_eq!(span.fields["error.type"], "retracted");
+        },
+    );
+}
+
+#[test]
+fn a_callback_runs_inside_the_span_and_its_panic_is_told() {
+    with(
+        |builder| builder,
+        |scene| {
+            let (recorder, inside) = (scene.recorder.clone(), Arc::new(Mutex::new(None)));
+            let noted = Arc::clone(&inside);
+            let callback = move |_| *noted.lock().unwrap() = recorder.current();
+            scene.producer.try_produce_with(Record::to("t"), callback).unwrap();
+            scene.producer.try_produce_with(Record::to("t"), |_| panic!("on purpose")).unwrap();
+            scene.backend.hand_off(None);
+            assert!(scene.recorder.spans().iter().all(|span| !span.closed), "the callbacks have not run");
+            scene.tasks.run();
+            let [first, second] = scene.recorder.spans().try_into().unwrap();
+            assert_eq!(*inside.lock().unwrap(), Some(first.id));
+            assert_eq!((&*first.fields["messaging.kafka.offset"], first.closed), ("40", true));
+            assert_eq!((&*second.fields["messaging.kafka.offset"], second.closed), ("41", true));
+            let [event] = scene.recorder.events().try_into().unwrap();
+            assert_eq!((event.level, event.span), (tracing::Level::ERROR, Some(second.id)));
+        },
+    );
+}
+
+#[test]
+fn produce_all_has_one_span() {
+    with(
+        |builder| builder,
+        |scene| {
+            let mut all = scene.producer.produce_all((0..3).map(|_| Record::to("t").payload("x")));
+            while scene.producer.len() < 3 {
+                assert!(poll(&mut all).is_pending());
+            }
+            scene.backend.hand_off(None);
+            let outcomes = loop {
+                if let Poll::Ready(outcomes) = poll(&mut all) {
+                    break outcomes;
+                }
+            };
+            assert_eq!(outcomes.len(), 3);
+            let [span] = scene.recorder.spans().try_into().unwrap();
+            assert!(span.closed);
+            assert_eq!(span.fields["messaging.batch.message_count"], "3");
+            assert_eq!(span.fields["otel.name"], "send t");
+            assert!(!span.fields.contains_key("messaging.kafka.offset"));
+        },
+    );
+}
+
+#[test]
+fn the_trace_context_of_a_span_is_injected_and_a_records_own_is_kept() {
+    let inject = |builder: Builder<ByHand>| {
+        builder.inject_trace_context(|span| TraceContext::new(7, span.id()?.into_u64(), 1).ok()?.with_state("a=b").ok())
+    };
+    with(inject, |scene| {
+        drop(scene.producer.try_produce(Record::to("t").header("other", "x")).unwrap());
+        drop(scene.producer.try_produce(Record::to("t").trace_context(&PARENT.parse().unwrap())).unwrap());
+        let id = scene.recorder.spans()[0].id;
+        let [injected, own] = scene.backend.hand_off(None).try_into().unwrap();
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let parent = format!("00-{:032x}-{id:016x}-01", 7);
+        assert_eq!(injected, [header("other", "x"), header("traceparent", &parent), header("tracestate", "a=b")]);
+        assert_eq!(own, [header("traceparent", PARENT)]);
+    });
+}
+
+#[test]
+fn flush_and_close_have_spans() {
+    with(
+        |builder| builder,
+        |scene| {
+            let mut close = {
+                drop(scene.producer.try_produce(Record::to("t")).unwrap());
+                let mut flush = scene.producer.flush();
+                assert!(poll(&mut flush).is_pending());
+                assert!(!scene.recorder.spans()[1].closed);
+                scene.backend.hand_off(None);
+                assert!(matches!(poll(&mut flush), Poll::Ready(Ok::<(), FlushError>(()))));
+                drop(flush);
+                scene.producer.close(Duration::ZERO)
+            };
+            assert!(poll(&mut close).is_pending());
+            drop(close);
+            let names: Vec<_> = scene.recorder.spans().iter().map(|span| (span.name, span.closed)).collect();
+            assert_eq!(names, [("send", true), ("flush", true), ("close", true)]);
+        },
+    );
+}

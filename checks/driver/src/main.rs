@@ -1,0 +1,88 @@
+//! Produce, take, settle, release, report and await, on one thread: rounds of 500 records, as many as the argument says.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
+use aioproducer_driver::{AioProducer, Instant, Record, Runtime, Stored, Task};
+
+/// Records that are accepted before the backend has its turn.
+const RECORDS: usize = 500;
+
+type Step = Box<dyn FnMut() + Send>;
+
+/// A backend that delivers what it takes, when it is told to.
+#[derive(Clone, Default)]
+struct Obliging(Arc<Mutex<Option<Step>>>);
+
+impl Connect<Stored> for Obliging {
+    type Error = String;
+
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000, transactional: false })
+    }
+
+    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+        let (mut records, mut slots, mut freed) = (Vec::new(), Vec::new(), Vec::new());
+        *self.0.lock().unwrap() = Some(Box::new(move || {
+            while let Some(batch) = exchange.take(&mut records) {
+                exchange.settle(batch, std::iter::empty());
+                for (slot, record) in records.drain(..) {
+                    slots.push(slot);
+                    freed.push(record);
+                }
+                exchange.release(&mut freed);
+                let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+                exchange.report(slots.drain(..).map(|slot| Report { slot, outcome: Outcome::Delivered(at) }));
+            }
+        }));
+        Ok(Arc::new(Silent))
+    }
+}
+
+struct Silent;
+
+impl Backend for Silent {
+    fn wake(&self) {}
+    fn flush(&self) {}
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+    fn shut_down(&self) {}
+}
+
+struct Frozen;
+
+impl Runtime for Frozen {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _at: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    /// Keeps the task, so that the producer does not take its runtime for gone.
+    fn spawn(&self, task: Task) {
+        std::mem::forget(task);
+    }
+}
+
+fn main() {
+    let rounds: usize = std::env::args().nth(1).expect("how many rounds").parse().expect("a number of rounds");
+    let backend = Obliging::default();
+    let producer = AioProducer::builder(backend.clone()).start(Frozen).unwrap();
+    let mut step = backend.0.lock().unwrap().take().unwrap();
+    let mut deliveries = Vec::with_capacity(RECORDS);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..rounds {
+        for _ in 0..RECORDS {
+            deliveries.push(producer.try_produce(Record::to("t").payload(b"1234567890")).unwrap());
+        }
+        step();
+        for mut delivery in deliveries.drain(..) {
+            assert!(Pin::new(&mut delivery).poll(&mut cx).is_ready());
+        }
+    }
+}
