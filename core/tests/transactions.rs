@@ -421,3 +421,22 @@ proptest! {
         assert_ne!(walk.native, Native::InTransaction, "it was aborted");
     }
 }
+
+#[test]
+fn s25_a_close_aborts_what_can_not_be_committed_any_more() {
+    for part in [false, true] {
+        let (mut machine, id) = open();
+        machine.commit(id).unwrap();
+        machine.close();
+        assert_eq!(machine.poll_call(1), None, "a record has no outcome");
+        if part {
+            machine.handle_error(id, Verdict::Abort);
+        } else {
+            machine.handle_failed();
+        }
+        assert!(!machine.is_settled(), "the close waits for it");
+        answer(&mut machine, Step::Abort, Verdict::Done);
+        assert_eq!(machine.poll_call(0), None);
+        assert!(machine.is_settled());
+    }
+}

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, DeliveryError, DeliveryReport, ProduceError, Record};
-use aioproducer_tests::executor::Host;
+use aioproducer_driver::{AioProducer, DeliveryError, DeliveryReport, Overflow, ProduceError, Record};
+use aioproducer_tests::executor::{Host, TokioMulti, run};
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, Verdict, failure};
 use aioproducer_tests::{broker, promises};
@@ -24,10 +24,13 @@ promises! {
     s20_a_callback_that_produces_with_a_callback_finds_a_place,
     s20_callbacks_that_are_behind_slow_down_who_produces,
     s20_a_refused_record_s_callback_is_not_called,
+    s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told,
     s21_callbacks_return_their_places_on_every_path,
     s22_a_callback_that_stalls_is_counted,
     s25_close_waits_for_callbacks_until_its_deadline,
     s25_close_inside_a_callback_does_not_wait_for_itself,
+    s25_close_after_a_fatal_error_waits_for_callbacks,
+    s10_who_waits_for_a_callback_s_place_hears_of_the_close,
     s26_dropped_producers_call_back_what_was_accepted,
 }
 
@@ -364,6 +367,90 @@ async fn s25_close_inside_a_callback_does_not_wait_for_itself(host: Host) {
     script.serve(&host);
     assert_eq!(ended.recv().await, Ok(true));
     assert!(producer.is_closed());
+}
+
+async fn s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told(host: Host) {
+    for overflow in [Overflow::Fail, Overflow::DropNewest, Overflow::DropOldest] {
+        let script = Script::new();
+        let producer = host.start(AioProducer::builder(script.backend()).slots(1).overflow(overflow));
+        let calls = Calls::default();
+        at_once(producer.produce_with(numbered(0), calls.callback(0))).expect("accepted");
+        let second = at_once(producer.produce_with(numbered(1), calls.callback(1)));
+        let expected = match overflow {
+            Overflow::Fail => {
+                assert_eq!(second.expect_err("full").into_record(), numbered(1));
+                vec![(0, Ok(0))]
+            }
+            Overflow::DropNewest => vec![(1, Err(FailureKind::Dropped)), (0, Ok(0))],
+            _ => vec![(0, Err(FailureKind::Dropped)), (1, Ok(0))],
+        };
+        host.until(|| calls.len() + 1 == expected.len() || expected.len() == 1).await;
+        script.deliver(&script.accept().await);
+        host.until(|| calls.len() == expected.len()).await;
+        assert_eq!(calls.all(), expected, "{overflow:?}");
+        producer.close(Duration::from_secs(10)).await;
+    }
+}
+
+async fn s25_close_after_a_fatal_error_waits_for_callbacks(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let calls = Calls::default();
+    let (open, gate) = smol::channel::bounded::<()>(1);
+    let waits = move |_: Outcome| async move { gate.recv().await.expect("opened") };
+    at_once(producer.produce_with_async(numbered(0), waits)).expect("accepted");
+    at_once(producer.produce_with(numbered(1), calls.callback(1))).expect("accepted");
+    script.fatal(failure(FailureKind::Fatal, Status::NotPersisted));
+    let mut close = Observed::new(producer.close(Duration::from_secs(3600)));
+    host.until(|| producer.statistics().callbacks_waiting == 2).await;
+    assert!(close.is_pending(), "two callbacks have not come to their end");
+    open.send(()).await.expect("a callback that waits");
+    close.into_future().await;
+    assert_eq!(calls.all(), [(1, Err(FailureKind::Fatal))]);
+}
+
+async fn s10_who_waits_for_a_callback_s_place_hears_of_the_close(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(1));
+    let served = script.serve(&host);
+    at_once(producer.produce_with_async(numbered(0), |_| pending())).expect("accepted");
+    host.until(|| producer.statistics().callbacks_waiting == 1 && producer.is_empty()).await;
+    for number in 1..3 {
+        producer.produce_with(numbered(number), |_| ()).await.expect("accepted");
+        host.until(|| producer.is_empty()).await;
+    }
+    let mut waiting = Observed::new(producer.produce_with(numbered(3), |_| ()));
+    assert!(waiting.is_pending());
+    producer.close(Duration::from_millis(20)).await;
+    assert!(waiting.wakes() > 0);
+    assert!(matches!(waiting.poll(), Poll::Ready(Err(ProduceError::Closed(_)))));
+    served.join().await;
+}
+
+/// A callback that blocks its thread. It cannot be shown on executors of one thread.
+#[test]
+fn s20_one_that_blocks_holds_up_its_own_partition_only() {
+    run::<TokioMulti, _>(async |host: Host| {
+        let script = Script::new();
+        let producer = host.start(AioProducer::builder(script.backend()));
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let calls = Calls::default();
+        let to = |partition: i32| Record::to("t").partition(partition);
+        at_once(producer.produce_with(to(0), move |_| gate.recv().expect("opened"))).expect("accepted");
+        for number in 1..50 {
+            at_once(producer.produce_with(to(number), calls.callback(number as usize))).expect("accepted");
+        }
+        let mut taken = Vec::new();
+        while taken.len() < 50 {
+            taken.extend(script.accept().await);
+        }
+        script.deliver(&taken);
+        while calls.len() < 49 {
+            thread::yield_now();
+        }
+        open.send(()).expect("a callback that waits");
+        producer.close(Duration::from_secs(10)).await;
+    });
 }
 
 async fn s26_dropped_producers_call_back_what_was_accepted(host: Host) {

@@ -19,6 +19,7 @@ promises! {
     s06_retract_against_the_worker_loses_and_doubles_nothing,
     s24_purge_fails_what_was_not_sent_at_once,
     s24_purge_reaches_what_is_on_its_way_to_the_backend,
+    s24_purges_add_up_and_take_what_is_refused,
     s24_purge_with_the_broker_down_tells_the_status,
     s24_nothing_is_purged_that_was_not_asked_for,
     s30_a_purge_dropped_at_every_poll_costs_nobody_else,
@@ -160,6 +161,26 @@ async fn s24_purge_reaches_what_is_on_its_way_to_the_backend(host: Host) {
     assert_eq!(script.purges(), [(true, true)]);
     script.fail(&taken[0], failure(FailureKind::Purged, Status::PossiblyPersisted));
     assert_eq!(told(first.await), (FailureKind::Purged, Status::PossiblyPersisted, numbered(0)));
+}
+
+async fn s24_purges_add_up_and_take_what_is_refused(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let deliveries =
+        [(0, 0), (1, 0), (2, 1)].map(|(number, lane)| accepted(&producer, numbered(number).partition(lane)));
+    let first = script.next().await.expect("a batch");
+    let second = script.next().await.expect("another lane's");
+    producer.purge(true, false).await;
+    producer.purge(false, true).await;
+    let in_queue = second.accept();
+    assert!(script.purges().is_empty(), "one is on its way");
+    let rest = first.refuse_after(1);
+    assert_eq!(script.purges(), [(true, true)]);
+    script.deliver([&rest[0], &in_queue[0]]);
+    let [kept, refused, other] = deliveries;
+    assert!(kept.await.is_ok() && other.await.is_ok());
+    assert_eq!(told(refused.await), (FailureKind::Purged, Status::NotPersisted, numbered(1).partition(0)));
+    assert!(script.take().is_none() && producer.is_empty());
 }
 
 async fn s24_purge_with_the_broker_down_tells_the_status(host: Host) {

@@ -20,6 +20,7 @@ promises! {
     s36_a_begin_that_is_dropped_leaves_nothing_open,
     s36_init_can_be_called_apart_and_again,
     s36_offsets_are_sent_within_the_transaction,
+    s36_offsets_that_nobody_waits_for_are_not_committed_without,
     s37_commit_waits_for_every_delivery_and_ends_the_linger,
     s37_commit_fails_if_a_delivery_failed,
     s37_a_purge_during_a_commit_fails_it,
@@ -304,6 +305,26 @@ async fn s37_commit_fails_if_a_delivery_failed(host: Host) {
     assert!(commit.is_pending());
     script.asked().await.done();
     commit.ready().expect("the next one does not know");
+}
+
+async fn s36_offsets_that_nobody_waits_for_are_not_committed_without(host: Host) {
+    for answered in [false, true] {
+        let script = Script::transactional();
+        let producer = host.start(AioProducer::builder(script.backend()));
+        let transaction = begun(&script, &producer).await;
+        let mut before = Observed::new(producer.list_topics(None));
+        if !answered {
+            assert!(before.is_pending(), "another call is out");
+        }
+        let mut sent = Observed::new(transaction.send_offsets([GroupOffset::new("in", 0, 1)], Group::new("g")));
+        assert!(sent.is_pending());
+        if answered {
+            script.asked().await.answer(Err(retriable(-7)));
+        }
+        drop(sent);
+        let error = transaction.commit().await.expect_err("it lacks the offsets");
+        assert_eq!(error.remedy(), Remedy::Abort);
+    }
 }
 
 async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
