@@ -33,19 +33,25 @@ async fn main() -> Result<()> {
 /// Each record's callback notes its offset. Those of a partition are called in order, so the offsets of each grow.
 async fn by_callback(producer: &AioProducer) -> Result<()> {
     let offsets = Arc::new(Mutex::new(BTreeMap::<i32, Vec<i64>>::new()));
+    // Each callback has a sender; when all have been called, none is left.
+    let (sender, mut all_called) = tokio::sync::mpsc::channel::<()>(1);
     for number in 0..RECORDS {
-        let offsets = Arc::clone(&offsets);
+        let (offsets, sender) = (Arc::clone(&offsets), sender.clone());
         let record = Record::to("measurements").key(format!("sensor-{}", number % 50)).payload(number.to_string());
         producer
-            .produce_with(record, move |outcome| match outcome {
-                Ok(report) => {
-                    let mut offsets = offsets.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    offsets.entry(report.partition()).or_default().push(report.offset());
+            .produce_with(record, move |outcome| {
+                let _called = sender;
+                match outcome {
+                    Ok(report) => {
+                        let mut offsets = offsets.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                        offsets.entry(report.partition()).or_default().push(report.offset());
+                    }
+                    Err(error) => eprintln!("{error}; it was {:?}", error.record()),
                 }
-                Err(error) => eprintln!("{error}; it was {:?}", error.record()),
             })
             .await?;
     }
+    drop(sender);
     // An asynchronous callback may wait; the next one of its partition waits for it.
     let (done, last) = tokio::sync::oneshot::channel();
     let echo = producer.clone();
@@ -60,7 +66,9 @@ async fn by_callback(producer: &AioProducer) -> Result<()> {
         })
         .await?;
     ensure!(last.await?, "the callback could not send its record");
+    // A flush waits for outcomes, not for the callbacks that are told of them.
     producer.flush().await?;
+    ensure!(all_called.recv().await.is_none(), "nobody sends anything");
 
     let offsets = offsets.lock().map_err(|_| anyhow::anyhow!("a callback panicked"))?;
     for (partition, offsets) in &*offsets {
