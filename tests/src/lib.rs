@@ -79,6 +79,7 @@
 pub mod broker;
 pub mod executor;
 pub mod probe;
+pub mod records;
 pub mod scripted;
 pub mod sources;
 

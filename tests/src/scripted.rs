@@ -19,7 +19,7 @@ use smol::channel::{self, Receiver, Sender};
 
 use crate::executor::{Host, Joined};
 
-pub use calls::{Asked, retriable, to_abort};
+pub use calls::{Asked, begun, retriable, to_abort};
 
 /// The test's end of the backend. Clones are the same backend.
 #[derive(Clone)]

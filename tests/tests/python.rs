@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, texts};
 
 promises! {
@@ -19,14 +20,6 @@ promises! {
 }
 
 const LONG: Duration = Duration::from_secs(3600);
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
-}
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
 
 async fn s11_of_150_records_at_once_the_first_100_are_a_batch(host: Host) {
     let script = Script::new();

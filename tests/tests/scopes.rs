@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, FlushError, Overflow, ProduceError, Record};
+use aioproducer_driver::{AioProducer, FlushError, Overflow, ProduceError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
 use aioproducer_tests::{broker, promises};
 use smol::stream::StreamExt;
@@ -27,14 +28,6 @@ promises! {
 }
 
 const LONG: Duration = Duration::from_secs(3600);
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
-}
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
 
 async fn s12_a_topic_is_flushed_alone(host: Host) {
     let script = Script::new();

@@ -5,9 +5,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Bytes, Delivery, DeliveryError, Record};
+use aioproducer_driver::{AioProducer, Bytes, DeliveryError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, failure, texts};
 use aioproducer_tests::{broker, promises};
 
@@ -31,14 +32,6 @@ promises! {
 
 const LONG: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
-}
 
 fn told(outcome: Result<aioproducer_driver::DeliveryReport, DeliveryError>) -> (FailureKind, Status, Record<'static>) {
     let error = outcome.expect_err("it failed");

@@ -1,14 +1,14 @@
 //! S25, S26, S31, S39: transactions whose outcome is unknown, and those whose producer ends.
 
-use std::task::Poll;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind};
-use aioproducer_driver::{AioProducer, Delivery, ProduceError, Record, Remedy, Transaction, TransactionError};
+use aioproducer_driver::{AioProducer, ProduceError, Remedy, TransactionError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
-use aioproducer_tests::scripted::{Script, retriable, to_abort};
+use aioproducer_tests::records::{accepted_in, numbered};
+use aioproducer_tests::scripted::{Script, begun, retriable, to_abort};
 
 promises! {
     s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next,
@@ -24,25 +24,6 @@ promises! {
 }
 
 const LONG: Duration = Duration::from_secs(3600);
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
-
-fn accepted(transaction: &Transaction, number: usize) -> Delivery {
-    at_once(transaction.produce(numbered(number))).expect("accepted")
-}
-
-/// Opens a transaction, whose calls are answered well.
-async fn begun(script: &Script, producer: &AioProducer) -> Transaction {
-    let mut begin = Observed::new(producer.begin());
-    loop {
-        match begin.poll() {
-            Poll::Ready(begun) => return begun.expect("it begins"),
-            Poll::Pending => drop(script.asked().await.done()),
-        }
-    }
-}
 
 async fn s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next(host: Host) {
     let script = Script::transactional();
@@ -107,7 +88,7 @@ async fn s39_a_commit_that_is_dropped_before_its_call_is_an_abort(host: Host) {
     let producer = host.start(AioProducer::builder(script.backend()));
     for polled in [false, true] {
         let transaction = begun(&script, &producer).await;
-        let delivery = accepted(&transaction, 0);
+        let delivery = accepted_in(&transaction, 0);
         let taken = script.accept().await;
         let mut commit = Observed::new(transaction.commit());
         if polled {
@@ -148,7 +129,7 @@ async fn s25_close_aborts_an_open_transaction(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()).batch_records(1));
     let transaction = begun(&script, &producer).await;
-    let [first, second] = [0, 1].map(|number| accepted(&transaction, number));
+    let [first, second] = [0, 1].map(|number| accepted_in(&transaction, number));
     let sent = script.accept().await;
     let mut close = Observed::new(producer.close(LONG));
     assert!(close.is_pending());
@@ -186,7 +167,7 @@ async fn s25_close_lets_a_commit_end(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let delivery = accepted(&transaction, 0);
+    let delivery = accepted_in(&transaction, 0);
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
     let mut close = Observed::new(producer.close(LONG));
@@ -204,7 +185,7 @@ async fn s26_drop_with_an_open_transaction_leaves_nothing_waiting(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let deliveries = [accepted(&transaction, 0), accepted(&transaction, 1)];
+    let deliveries = [accepted_in(&transaction, 0), accepted_in(&transaction, 1)];
     drop(producer);
     assert_eq!(script.shut_downs(), 0, "a transaction keeps its producer");
     drop(transaction);

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
-use aioproducer_driver::{
-    AioProducer, Delivery, ProduceError, Record, Remedy, SendError, Transaction, TransactionError,
-};
+use aioproducer_driver::{AioProducer, ProduceError, Remedy, SendError, TransactionError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
-use aioproducer_tests::scripted::{Script, failure, retriable, texts, to_abort};
+use aioproducer_tests::records::{accepted_in, numbered};
+use aioproducer_tests::scripted::{Script, begun, failure, retriable, texts, to_abort};
 
 promises! {
     s36_a_transaction_from_init_to_commit,
@@ -31,25 +30,6 @@ promises! {
 }
 
 const LONG: Duration = Duration::from_secs(3600);
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
-
-fn accepted(transaction: &Transaction, number: usize) -> Delivery {
-    at_once(transaction.produce(numbered(number))).expect("accepted")
-}
-
-/// Opens a transaction, whose calls are answered well.
-async fn begun(script: &Script, producer: &AioProducer) -> Transaction {
-    let mut begin = Observed::new(producer.begin());
-    loop {
-        match begin.poll() {
-            std::task::Poll::Ready(begun) => return begun.expect("it begins"),
-            std::task::Poll::Pending => drop(script.asked().await.done()),
-        }
-    }
-}
 
 async fn s36_a_transaction_from_init_to_commit(host: Host) {
     let script = Script::transactional();
@@ -111,7 +91,7 @@ async fn s36_one_transaction_at_a_time(host: Host) {
     let transaction = first.ready().expect("it begins");
     let error = at_once(producer.begin()).expect_err("one is open");
     assert_eq!((&error, error.remedy()), (&TransactionError::AlreadyOpen, Remedy::Retry));
-    let delivery = accepted(&transaction, 0);
+    let delivery = accepted_in(&transaction, 0);
     let taken = script.accept().await;
     script.deliver(&taken);
     delivery.await.expect("the refused one did no harm");
@@ -126,7 +106,7 @@ async fn s36_a_dropped_transaction_is_aborted_and_the_next_waits_for_it(host: Ho
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let delivery = accepted(&transaction, 0);
+    let delivery = accepted_in(&transaction, 0);
     drop(transaction);
     let mut next = Observed::new(producer.begin());
     assert!(next.is_pending());
@@ -138,7 +118,7 @@ async fn s36_a_dropped_transaction_is_aborted_and_the_next_waits_for_it(host: Ho
     abort.done();
     assert_eq!(script.asked().await.done(), Call::Begin);
     let transaction = next.into_future().await.expect("it begins");
-    drop(accepted(&transaction, 1));
+    drop(accepted_in(&transaction, 1));
     assert_eq!(texts(&script.accept().await), ["1"]);
 }
 
@@ -163,7 +143,7 @@ async fn s36_a_cancelled_task_aborts_its_transaction(host: Host) {
     script.deliver(&taken);
     script.asked().await.done();
     let transaction = next.into_future().await.expect("it begins");
-    drop(accepted(&transaction, 2));
+    drop(accepted_in(&transaction, 2));
 }
 
 async fn s36_a_begin_that_is_dropped_leaves_nothing_open(host: Host) {
@@ -250,7 +230,7 @@ async fn s37_commit_waits_for_every_delivery_and_ends_the_linger(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()).linger(LONG).batch_records(2));
     let transaction = begun(&script, &producer).await;
-    let deliveries = [0, 1, 2].map(|number| accepted(&transaction, number));
+    let deliveries = [0, 1, 2].map(|number| accepted_in(&transaction, number));
     let first = script.accept().await;
     assert!(script.take().is_none(), "the third lingers");
     let mut commit = Observed::new(transaction.commit());
@@ -275,7 +255,7 @@ async fn s37_commit_fails_if_a_delivery_failed(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let _deliveries = [0, 1, 2, 3].map(|number| accepted(&transaction, number));
+    let _deliveries = [0, 1, 2, 3].map(|number| accepted_in(&transaction, number));
     let taken = script.accept().await;
     script.fail(&taken[1], failure(FailureKind::TooLarge, Status::NotPersisted));
     script.fail(&taken[2], failure(FailureKind::TimedOut, Status::PossiblyPersisted));
@@ -337,7 +317,7 @@ async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
     };
     at_once(transaction.produce_with(numbered(0), callback)).expect("accepted");
     let hand = script.next().await.expect("a batch");
-    let behind = accepted(&transaction, 1);
+    let behind = accepted_in(&transaction, 1);
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
     producer.purge(true, false).await;
@@ -355,7 +335,7 @@ async fn s38_abort_takes_back_what_was_not_sent(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()).batch_records(2).linger(LONG));
     let transaction = begun(&script, &producer).await;
-    let mut deliveries: Vec<_> = (0..RECORDS).map(|number| accepted(&transaction, number)).collect();
+    let mut deliveries: Vec<_> = (0..RECORDS).map(|number| accepted_in(&transaction, number)).collect();
     let sent = script.accept().await;
     assert_eq!(texts(&sent), ["0", "1"]);
     let mut abort = Observed::new(transaction.abort());
@@ -380,7 +360,7 @@ async fn s38_nothing_of_an_aborted_transaction_slips_into_the_next(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let deliveries = [0, 1, 2].map(|number| accepted(&transaction, number));
+    let deliveries = [0, 1, 2].map(|number| accepted_in(&transaction, number));
     // A worker has taken the batch and is slow to hand it off.
     let hand = script.next().await.expect("a batch");
     let mut abort = Observed::new(transaction.abort());
@@ -401,7 +381,7 @@ async fn s38_nothing_of_an_aborted_transaction_slips_into_the_next(host: Host) {
         assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted));
     }
     let transaction = begun(&script, &producer).await;
-    drop(accepted(&transaction, 3));
+    drop(accepted_in(&transaction, 3));
     assert_eq!(texts(&script.accept().await), ["3"]);
 }
 

@@ -60,6 +60,16 @@ async fn whole(producer: &AioProducer, text: &str) -> Result<(), TransactionErro
     Ok(transaction.commit().await?)
 }
 
+/// The same, again until the record is in time: connections come by and by.
+async fn whole_in_time(producer: &AioProducer, text: &str) {
+    loop {
+        let transaction = producer.begin().await.expect("it begins");
+        if transaction.send(record(text)).await.is_ok() {
+            break transaction.commit().await.expect("committed");
+        }
+    }
+}
+
 async fn s36_records_and_offsets_in_one_transaction(host: Host) {
     let broker = with_source();
     let producer = host.start(builder(&broker));
@@ -201,7 +211,7 @@ async fn s37_a_commit_after_a_delivery_timeout_fails(host: Host) {
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "50");
     let backend = Librdkafka::new(config);
     let producer = host.start(AioProducer::builder(backend).delivery_timeout(Duration::from_millis(1500)));
-    whole(&producer, "first").await.expect("committed");
+    whole_in_time(&producer, "first").await;
     let transaction = producer.begin().await.expect("it begins");
     broker.broker_down(-1).expect("down");
     let delivery = at_once(transaction.produce(record("late"))).expect("accepted");
@@ -216,13 +226,7 @@ async fn s37_a_commit_after_a_delivery_timeout_fails(host: Host) {
     assert_eq!(delivery.await.expect_err("late").kind(), FailureKind::TimedOut);
     broker.broker_up(-1).expect("up");
     error.into_transaction().expect("to be aborted").abort().await.expect("aborted");
-    // Connections come back by and by.
-    loop {
-        let transaction = producer.begin().await.expect("it begins");
-        if transaction.send(record("second")).await.is_ok() {
-            break transaction.commit().await.expect("committed");
-        }
-    }
+    whole_in_time(&producer, "second").await;
     let log = broker::read_back(&broker, "t", 1);
     assert!(log.iter().all(|logged| logged.text() != "late"), "{log:?}");
 }
@@ -316,7 +320,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
 
 async fn s39_a_commit_that_timed_out_is_resolved(host: Host) {
     let broker = broker::start_with_topic("t", 1);
-    let producer = host.start(builder(&broker).call_timeout(Duration::from_millis(700)));
+    let producer = host.start(builder(&broker).call_timeout(Duration::from_secs(2)));
     whole(&producer, "first").await.expect("committed");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("second")).await.expect("delivered");

@@ -3,6 +3,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error hands the record back, which must not allocate when full")]
 
+// Unit tests share it with those in `tests/`, which know this crate by its name.
+#[cfg(all(test, not(interleave)))]
+extern crate self as aioproducer_driver;
+#[cfg(all(test, not(interleave)))]
+#[path = "../tests/still/mod.rs"]
+mod still;
+
 mod arena;
 mod builder;
 mod callbacks;

@@ -59,35 +59,12 @@ mod tests {
     use std::time::Duration;
 
     use aioproducer_core::Limits;
-    use aioproducer_core::backend::Backend;
 
+    use crate::Overflow;
     use crate::observe::Options;
     use crate::record::Record;
     use crate::shared::{Settings, Shared};
-    use crate::{Instant, Overflow, Runtime, Task};
-
-    struct Still;
-
-    impl Runtime for Still {
-        fn now(&self) -> Instant {
-            Instant::ZERO
-        }
-
-        fn sleep_until(&self, _at: Instant) -> Task {
-            Box::pin(std::future::pending())
-        }
-
-        fn spawn(&self, task: Task) {
-            std::mem::forget(task);
-        }
-    }
-
-    impl Backend for Still {
-        fn wake(&self) {}
-        fn flush(&self) {}
-        fn purge(&self, _queued: bool, _in_flight: bool) {}
-        fn shut_down(&self) {}
-    }
+    use crate::still::Still;
 
     #[test]
     fn s06_a_retracted_record_leaves_its_cell_to_others() {

@@ -9,7 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Instant, ProduceError, Record, Runtime, Stored, Task};
+use aioproducer_driver::{AioProducer, ProduceError, Record, Stored};
+
+use self::still::Still;
+
+mod still;
 
 /// A backend whose one worker delivers whatever it takes.
 #[derive(Clone, Default)]
@@ -58,23 +62,6 @@ impl Backend for Obliging {
     }
 }
 
-struct Frozen;
-
-impl Runtime for Frozen {
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _at: Instant) -> Task {
-        Box::pin(std::future::pending())
-    }
-
-    /// Keeps the task, so that the producer does not take its runtime for gone.
-    fn spawn(&self, task: Task) {
-        std::mem::forget(task);
-    }
-}
-
 /// Accepts records as fast as there is room for them, and returns how many of them failed.
 fn press(producer: &AioProducer, records: usize) -> usize {
     let mut deliveries = Vec::with_capacity(records);
@@ -103,7 +90,7 @@ fn s02_what_is_accepted_has_a_slot_and_bytes_however_many_press_in() {
         let backend = Obliging::default();
         let builder =
             AioProducer::builder(backend).slots(slots).pool_bytes(bytes).batch_bytes(1000).lanes(slots.min(4));
-        let producer = builder.start(Frozen).unwrap();
+        let producer = builder.start(Still).unwrap();
         let failed: usize = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| press(&producer, 30_000))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()

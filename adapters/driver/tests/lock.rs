@@ -8,7 +8,11 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Failure, FailureKind, Instant, Record, Runtime, Status, Stored, Task};
+use aioproducer_driver::{AioProducer, Failure, FailureKind, Record, Status, Stored};
+
+use self::still::Still;
+
+mod still;
 
 /// Hands off one batch and fails all of it.
 type FailBatch = Box<dyn Fn() + Send>;
@@ -35,31 +39,7 @@ impl Connect<Stored> for ByHand {
                 records.drain(..).map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure, record) }),
             );
         }));
-        Ok(Arc::new(self))
-    }
-}
-
-impl Backend for ByHand {
-    fn wake(&self) {}
-    fn flush(&self) {}
-    fn purge(&self, _queued: bool, _in_flight: bool) {}
-    fn shut_down(&self) {}
-}
-
-struct Frozen;
-
-impl Runtime for Frozen {
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _at: Instant) -> Task {
-        Box::pin(std::future::pending())
-    }
-
-    /// Keeps the task, so that the producer does not take its runtime for gone.
-    fn spawn(&self, task: Task) {
-        std::mem::forget(task);
+        Ok(Arc::new(Still))
     }
 }
 
@@ -75,7 +55,7 @@ impl Wake for Count {
 #[test]
 fn s28_who_waits_for_a_lane_is_not_woken_for_nothing() {
     let backend = ByHand::default();
-    let producer = AioProducer::builder(backend.clone()).lanes(1).start(Frozen).unwrap();
+    let producer = AioProducer::builder(backend.clone()).lanes(1).start(Still).unwrap();
     drop(producer.try_produce(Record::to("a")).unwrap());
     let count = Arc::new(Count::default());
     let waker = Waker::from(Arc::clone(&count));
@@ -107,7 +87,7 @@ impl Drop for Owner {
 #[test]
 fn s28_a_failed_record_that_nobody_awaits_is_dropped_without_the_lock() {
     let backend = ByHand::default();
-    let producer = AioProducer::builder(backend.clone()).start(Frozen).unwrap();
+    let producer = AioProducer::builder(backend.clone()).start(Still).unwrap();
     let (sender, seen) = mpsc::channel();
     let owned = |sender: &mpsc::Sender<usize>| bytes::Bytes::from_owner(Owner(producer.clone(), sender.clone()));
     drop(producer.try_produce(Record::to("a").payload(owned(&sender))).unwrap());

@@ -1,6 +1,7 @@
 //! Metrics of a producer, as a recorder sees them.
 
 mod observed;
+mod still;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Spans and events of a producer, as a subscriber sees them.
 
 mod observed;
+mod still;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,12 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Instant, Record, Runtime, Stored, Task};
+use aioproducer_driver::{AioProducer, Record, Stored};
+
+use self::still::Still;
+
+#[path = "../../../adapters/driver/tests/still/mod.rs"]
+mod still;
 
 /// Records that are accepted before the backend has its turn.
 const RECORDS: usize = 500;
@@ -39,40 +44,14 @@ impl Connect<Stored> for Obliging {
                 exchange.report(slots.drain(..).map(|slot| Report { slot, outcome: Outcome::Delivered(at) }));
             }
         }));
-        Ok(Arc::new(Silent))
-    }
-}
-
-struct Silent;
-
-impl Backend for Silent {
-    fn wake(&self) {}
-    fn flush(&self) {}
-    fn purge(&self, _queued: bool, _in_flight: bool) {}
-    fn shut_down(&self) {}
-}
-
-struct Frozen;
-
-impl Runtime for Frozen {
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _at: Instant) -> Task {
-        Box::pin(std::future::pending())
-    }
-
-    /// Keeps the task, so that the producer does not take its runtime for gone.
-    fn spawn(&self, task: Task) {
-        std::mem::forget(task);
+        Ok(Arc::new(Still))
     }
 }
 
 fn main() {
     let rounds: usize = std::env::args().nth(1).expect("how many rounds").parse().expect("a number of rounds");
     let backend = Obliging::default();
-    let producer = AioProducer::builder(backend.clone()).start(Frozen).unwrap();
+    let producer = AioProducer::builder(backend.clone()).start(Still).unwrap();
     let mut step = backend.0.lock().unwrap().take().unwrap();
     let mut deliveries = Vec::with_capacity(RECORDS);
     let mut cx = Context::from_waker(Waker::noop());

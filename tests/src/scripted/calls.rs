@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use aioproducer_core::backend::{Answer, Call, CallError, Failure, FailureKind, Request, Status};
+use aioproducer_driver::{AioProducer, Transaction};
 
 use super::{Link, Script};
 use crate::executor::{Host, Joined};
+use crate::probe::Observed;
 
 /// An error after which the same call may be made again.
 #[must_use]
@@ -24,6 +27,20 @@ pub fn to_abort(code: i32) -> CallError {
 fn refused(code: i32) -> CallError {
     let reason = format!("the script says {code}");
     CallError { code, reason, retriable: false, txn_requires_abort: false, fatal: false }
+}
+
+/// Opens a transaction, whose calls are answered well.
+///
+/// # Panics
+/// When it does not begin.
+pub async fn begun(script: &Script, producer: &AioProducer) -> Transaction {
+    let mut begin = Observed::new(producer.begin());
+    loop {
+        match begin.poll() {
+            Poll::Ready(begun) => return begun.expect("it begins"),
+            Poll::Pending => drop(script.asked().await.done()),
+        }
+    }
 }
 
 impl Script {

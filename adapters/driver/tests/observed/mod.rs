@@ -7,6 +7,8 @@ use std::time::Duration;
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Message, Outcome, Report};
 use aioproducer_driver::{Failure, Instant, Runtime, Stored, Task};
 
+use crate::still::Still;
+
 /// A record's headers, as the backend sees them.
 pub(crate) type Headers = Vec<(String, String)>;
 
@@ -78,17 +80,8 @@ impl Connect<Stored> for ByHand {
         link.fatal = Some(Box::new(move |failure| fatal.fatal(failure)));
         link.ended = Some(Box::new(move || ended.ended()));
         drop(link);
-        Ok(Arc::new(Silent))
+        Ok(Arc::new(Still))
     }
-}
-
-struct Silent;
-
-impl Backend for Silent {
-    fn wake(&self) {}
-    fn flush(&self) {}
-    fn purge(&self, _queued: bool, _in_flight: bool) {}
-    fn shut_down(&self) {}
 }
 
 /// A runtime whose tasks run in [`Tasks::run`].

@@ -1,0 +1,28 @@
+//! A runtime whose time stands still and a backend that is never told anything: for tests that work by hand, on one thread.
+
+use aioproducer_core::backend::Backend;
+use aioproducer_driver::{Instant, Runtime, Task};
+
+pub(crate) struct Still;
+
+impl Runtime for Still {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _at: Instant) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    /// Keeps the task, so that the producer does not take its runtime for gone.
+    fn spawn(&self, task: Task) {
+        std::mem::forget(task);
+    }
+}
+
+impl Backend for Still {
+    fn wake(&self) {}
+    fn flush(&self) {}
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+    fn shut_down(&self) {}
+}
