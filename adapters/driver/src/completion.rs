@@ -58,7 +58,8 @@ impl CellRef {
     }
 }
 
-struct Cell<F> {
+/// What passes from one side to the other, half a cache line: cells of records that end together lie together.
+struct Cell {
     state: AtomicU32,
     topic: AtomicU32,
     partition: AtomicI32,
@@ -66,7 +67,6 @@ struct Cell<F> {
     next: AtomicU32,
     offset: AtomicI64,
     timestamp: AtomicI64,
-    slow: Mutex<Slow<F>>,
 }
 
 /// What only a reader that came too early or a failure needs.
@@ -75,19 +75,9 @@ struct Slow<F> {
     failure: Option<F>,
 }
 
-/// Both return what they take out, so that it is dropped without the lock: a drop may run anybody's code.
-impl<F> Cell<F> {
-    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
-        std::mem::replace(&mut lock(&self.slow).waker, waker)
-    }
-
-    fn take_failure(&self) -> Option<F> {
-        lock(&self.slow).failure.take()
-    }
-}
-
 struct Segment<F, C> {
-    cells: Box<[Cell<F>]>,
+    cells: Box<[Cell]>,
+    slow: Box<[Mutex<Slow<F>>]>,
     /// Cells that were given back: the last one's index, and above it a count of changes, so that a stack that
     /// looks the same is the same.
     freed: AtomicU64,
@@ -103,9 +93,20 @@ impl<F, C> Segment<F, C> {
             next: AtomicU32::new(NONE),
             offset: AtomicI64::new(0),
             timestamp: AtomicI64::new(0),
-            slow: Mutex::new(Slow { waker: None, failure: None }),
         };
-        Self { cells: (0..SEGMENT).map(cell).collect(), freed: AtomicU64::new(u64::from(NONE)), context }
+        let slow = |_| Mutex::new(Slow { waker: None, failure: None });
+        let (cells, slow) = ((0..SEGMENT).map(cell).collect(), (0..SEGMENT).map(slow).collect());
+        Self { cells, slow, freed: AtomicU64::new(u64::from(NONE)), context }
+    }
+
+    /// This and the next one return what they take out, so that it is dropped without the lock: a drop may run anybody's
+    /// code.
+    fn swap_waker(&self, index: u32, waker: Option<Waker>) -> Option<Waker> {
+        std::mem::replace(&mut lock(&self.slow[index as usize]).waker, waker)
+    }
+
+    fn take_failure(&self, index: u32) -> Option<F> {
+        lock(&self.slow[index as usize]).failure.take()
     }
 
     fn give_back(&self, index: u32) {
@@ -125,7 +126,7 @@ impl<F, C> Segment<F, C> {
         let cell = &self.cells[index as usize];
         match cell.state.swap(state, Ordering::AcqRel) {
             WAITING => {
-                let waker = cell.swap_waker(None);
+                let waker = self.swap_waker(index, None);
                 // A task that awaits many deliveries needs one wake-up.
                 if let Some(waker) = waker
                     && !wakers.last().is_some_and(|last| last.will_wake(&waker))
@@ -135,7 +136,7 @@ impl<F, C> Segment<F, C> {
                 None
             }
             ABANDONED => {
-                let failure = cell.take_failure();
+                let failure = self.take_failure(index);
                 self.give_back(index);
                 failure
             }
@@ -159,29 +160,43 @@ pub(crate) struct Completions<F, C> {
 }
 
 /// Free cells known to whoever accepts records.
-#[derive(Default)]
-pub(crate) struct FreeCells {
+pub(crate) struct FreeCells<F, C> {
     cells: Vec<CellRef>,
+    /// The segment of the last one that was taken, which most often is the next one's, and its number.
+    recent: Option<(usize, Arc<Segment<F, C>>)>,
     /// Where to look for cells that came back.
     next: usize,
 }
 
-impl FreeCells {
+impl<F, C> Default for FreeCells<F, C> {
+    fn default() -> Self {
+        Self { cells: Vec::new(), recent: None, next: 0 }
+    }
+}
+
+impl<F, C> FreeCells<F, C> {
     /// A cell to be completed once, and the handle that will read it.
-    pub(crate) fn acquire<F, C>(&mut self, completions: &Completions<F, C>) -> (CellRef, CellHandle<F, C>) {
+    #[inline]
+    pub(crate) fn acquire(&mut self, completions: &Completions<F, C>) -> (CellRef, CellHandle<F, C>) {
         loop {
-            if let Some(cell) = self.cells.pop()
-                && let Some(segment) = completions.segments.get(cell.segment())
-            {
+            let Some(cell) = self.cells.pop() else {
+                self.refill(completions);
+                continue;
+            };
+            if self.recent.as_ref().is_none_or(|(number, _)| *number != cell.segment()) {
+                let segment = completions.segments.get(cell.segment());
+                self.recent = segment.map(|segment| (cell.segment(), Arc::clone(segment)));
+            }
+            if let Some((_, segment)) = &self.recent {
                 segment.cells[cell.index() as usize].state.store(PENDING, Ordering::Relaxed);
                 return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index() });
             }
-            self.refill(completions);
         }
     }
 
     /// Collects what was given back, one segment at a time; makes a segment if there is nothing.
-    fn refill<F, C>(&mut self, completions: &Completions<F, C>) {
+    #[cold]
+    fn refill(&mut self, completions: &Completions<F, C>) {
         let count = completions.segments.count();
         for _ in 0..count {
             let number = self.next;
@@ -241,7 +256,7 @@ impl<F, C> Completions<F, C> {
     #[must_use = "dropping a failure may run anybody's code: not under a lock"]
     pub(crate) fn complete_failed(&self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Option<F> {
         let Some(segment) = self.segments.get(at.segment()) else { return Some(failure) };
-        lock(&segment.cells[at.index() as usize].slow).failure = Some(failure);
+        lock(&segment.slow[at.index() as usize]).failure = Some(failure);
         segment.finish(at.index(), FAILED, wakers)
     }
 }
@@ -288,17 +303,18 @@ impl<F, C> CellHandle<F, C> {
     ///
     /// # Panics
     /// When polled again after it was ready.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<F, C>> {
         let Some(segment) = &self.segment else { panic!("a delivery was polled after it was ready") };
         let cell = &segment.cells[self.index as usize];
         let mut state = cell.state.load(Ordering::Acquire);
         if state != DONE && state != FAILED {
-            drop(cell.swap_waker(Some(cx.waker().clone())));
+            drop(segment.swap_waker(self.index, Some(cx.waker().clone())));
             match cell.state.compare_exchange(PENDING, WAITING, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) | Err(WAITING) => return Poll::Pending,
                 Err(ended) => state = ended,
             }
-            drop(cell.swap_waker(None));
+            drop(segment.swap_waker(self.index, None));
         }
         let delivered = Delivered {
             partition: cell.partition.load(Ordering::Relaxed),
@@ -306,25 +322,38 @@ impl<F, C> CellHandle<F, C> {
             timestamp: cell.timestamp.load(Ordering::Relaxed),
         };
         let topic = TopicId(cell.topic.load(Ordering::Relaxed));
-        let failure = if state == FAILED { cell.take_failure() } else { None };
+        let failure = if state == FAILED { segment.take_failure(self.index) } else { None };
         segment.give_back(self.index);
         let Some(segment) = self.segment.take() else { return Poll::Pending };
-        Poll::Ready(failure.map_or_else(|| Ok((topic, delivered, Origin(segment))), Err))
+        Poll::Ready(match failure {
+            None => Ok((topic, delivered, Origin(segment))),
+            Some(failure) => Err(failure),
+        })
     }
 }
 
 impl<F, C> Drop for CellHandle<F, C> {
+    #[inline]
     fn drop(&mut self) {
+        if self.segment.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+impl<F, C> CellHandle<F, C> {
+    /// Nobody will ask for the outcome.
+    fn abandon(&self) {
         let Some(segment) = &self.segment else { return };
         let cell = &segment.cells[self.index as usize];
         if cell.state.load(Ordering::Acquire) == WAITING {
             // Before the swap: after it the cell may be somebody else's.
-            drop(cell.swap_waker(None));
+            drop(segment.swap_waker(self.index, None));
         }
         match cell.state.swap(ABANDONED, Ordering::AcqRel) {
             DONE => segment.give_back(self.index),
             FAILED => {
-                drop(cell.take_failure());
+                drop(segment.take_failure(self.index));
                 segment.give_back(self.index);
             }
             _ => {}
@@ -338,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    fn completions<F>() -> (Completions<F, ()>, FreeCells) {
+    fn completions<F>() -> (Completions<F, ()>, FreeCells<F, ()>) {
         (Completions::new(Arc::new(())), FreeCells::default())
     }
 

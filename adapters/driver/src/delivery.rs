@@ -40,11 +40,10 @@ impl Future for Delivery {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.cell.poll(cx));
-        Poll::Ready(outcome.map(|(topic, delivered, origin)| {
-            let source = Source::Cell(origin);
-            DeliveryReport { source, topic, delivered }
-        }))
+        Poll::Ready(match ready!(self.cell.poll(cx)) {
+            Ok((topic, delivered, origin)) => Ok(DeliveryReport { source: Source::Cell(origin), topic, delivered }),
+            Err(error) => Err(error),
+        })
     }
 }
 

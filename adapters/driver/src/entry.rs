@@ -40,6 +40,7 @@ enum Fit {
 }
 
 /// Makes an accepted record's outcome go to a new [`Delivery`].
+#[inline]
 pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delivery) {
     let (cell, handle) = inbox.free_cells.acquire(&shared.completions);
     (Ticket::to_delivery(cell), Delivery::new(handle))
@@ -213,6 +214,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
         state.admit(shared, Arrival { record, ticket, at }, effects);
+        state.arm(at, effects);
         kept
     }
 
@@ -243,7 +245,8 @@ impl<'r, 'a> Entry<'r, 'a> {
 }
 
 impl State {
-    /// Tells the machine of a record that it has room for.
+    /// Tells the machine of a record that it has room for. The timer is to be armed for it.
+    #[inline]
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
         let own = record.timeout();
@@ -255,7 +258,6 @@ impl State {
             }
             Err(refused) => self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects),
         }
-        self.arm(at, effects);
     }
 
     /// Gives up a place in the queue of waiters.

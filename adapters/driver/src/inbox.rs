@@ -12,6 +12,7 @@ use aioproducer_core::{Instant, Room};
 
 use crate::arena::Arena;
 use crate::completion::FreeCells;
+use crate::delivery::{Context, DeliveryError};
 use crate::record::{Memory, Stored};
 use crate::ticket::Ticket;
 
@@ -37,7 +38,7 @@ pub(crate) struct Inbox {
     /// How many more records may share the last reading of the clock.
     readings: u32,
     pub(crate) memory: Memory,
-    pub(crate) free_cells: FreeCells,
+    pub(crate) free_cells: FreeCells<DeliveryError, Context>,
 }
 
 impl Inbox {

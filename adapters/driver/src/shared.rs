@@ -307,8 +307,12 @@ impl State {
     pub(crate) fn collect_arrivals(&mut self, shared: &Shared, effects: &mut Effects) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         shared.inbox().collect(&mut arrivals);
+        let first = arrivals.first().map(|arrival| arrival.at);
         for arrival in arrivals.drain(..) {
             self.admit(shared, arrival, effects);
+        }
+        if let Some(first) = first {
+            self.arm(first, effects);
         }
         self.arrivals = arrivals;
     }
@@ -380,7 +384,7 @@ impl State {
         self.completing == 0 && self.machine.is_flushed(point)
     }
 
-    /// Arms the driver's timer for a record accepted at `now`, if it goes off later than the record may need.
+    /// Arms the driver's timer for records accepted from `now` on, if it goes off later than one of them may need.
     pub(crate) fn arm(&mut self, now: Instant, effects: &mut Effects) {
         let limits = self.machine.limits();
         let earliest = match limits.delivery_timeout {

@@ -24,6 +24,7 @@ pub enum Data<'a> {
 
 impl Data<'_> {
     /// The bytes.
+    #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
 use bytes::{BufMut, Bytes};
+use thin_vec::ThinVec;
 
 use super::packed::{self, Packed};
 use super::{Data, Header, Record, data::Name};
@@ -49,7 +50,7 @@ struct Rare {
     timeout: Option<NonZeroU32>,
     /// A key that is not in one piece with the payload.
     key: Option<Bytes>,
-    headers: Vec<Header<'static>>,
+    headers: ThinVec<Header<'static>>,
 }
 
 impl Front {
@@ -83,46 +84,40 @@ impl Stored {
 
     /// Takes over what `record` owns or shares and copies what it borrows; what is left is an empty record. `size` is
     /// the record's, at most [`Stored::LIMIT`], and the record passed [`Record::check`].
+    #[inline]
     pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
-        let Memory { arena, places } = memory;
-        let mut rare = None::<Box<Rare>>;
-        if record.timeout.is_some() {
-            rare.get_or_insert_default().timeout = record.timeout.take();
-        }
-        let (mut front, data) = match one_piece(record, arena) {
-            Some((front, data)) => {
-                record.headers.clear();
-                (front, Some(data))
+        let mut place = memory.places.pop_front().unwrap_or_else(Self::vacant);
+        let body = &mut *place.0;
+        let mut front = match (&record.key, &record.payload) {
+            (Data::Borrowed([]), Data::Borrowed(payload)) if record.is_plain() => {
+                body.data = Some(memory.arena.copy(payload));
+                Front::NONE
             }
-            None => {
-                let headers = std::mem::take(&mut record.headers);
-                if !headers.is_empty() {
-                    rare.get_or_insert_default().headers = own_headers(headers, arena);
-                }
-                if record.has_key {
-                    rare.get_or_insert_default().key = Some(own(&mut record.key, arena));
-                }
-                (Front::NONE, record.has_payload.then(|| own(&mut record.payload, arena)))
-            }
+            _ => body.take_over(record, &mut memory.arena),
         };
         if record.urgent {
             front.0 |= Front::URGENT;
         }
-        let timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
-        let partition = record.get_partition().unwrap_or(UNASSIGNED);
-        let body = Body { data, rare, timestamp, topic, partition, front, size: size as u32 };
-        match places.pop_front() {
-            Some(mut place) => {
-                *place.0 = body;
-                place
-            }
-            None => Self(Box::new(body)),
-        }
+        body.timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
+        body.partition = record.get_partition().unwrap_or(UNASSIGNED);
+        (body.topic, body.front, body.size) = (topic, front, size as u32);
+        place
+    }
+
+    #[cold]
+    fn vacant() -> Self {
+        let (data, rare, topic, front) = (None, None, TopicId(0), Front::NONE);
+        let (timestamp, partition) = (UNSTAMPED, UNASSIGNED);
+        Self(Box::new(Body { data, rare, timestamp, topic, partition, front, size: 0 }))
     }
 
     /// Drops what the record holds; its place remains.
+    #[inline]
     pub(crate) fn clear(&mut self) {
-        (self.0.data, self.0.rare) = (None, None);
+        self.0.data = None;
+        if self.0.rare.is_some() {
+            self.0.rare = None;
+        }
     }
 
     /// The record's own timeout.
@@ -213,6 +208,27 @@ impl Message for Stored {
 }
 
 impl Body {
+    /// Takes over what `record` owns or shares and copies what it borrows, in one piece if it can.
+    fn take_over(&mut self, record: &mut Record<'_>, arena: &mut Arena) -> Front {
+        if record.timeout.is_some() {
+            self.rare.get_or_insert_default().timeout = record.timeout.take();
+        }
+        if let Some((front, data)) = one_piece(record, arena) {
+            record.headers.clear();
+            self.data = Some(data);
+            return front;
+        }
+        let headers = std::mem::take(&mut record.headers);
+        if !headers.is_empty() {
+            self.rare.get_or_insert_default().headers = own_headers(headers, arena);
+        }
+        if record.has_key {
+            self.rare.get_or_insert_default().key = Some(own(&mut record.key, arena));
+        }
+        self.data = record.has_payload.then(|| own(&mut record.payload, arena));
+        Front::NONE
+    }
+
     fn packed(&self) -> Option<Packed<'_>> {
         self.data.as_deref().filter(|_| self.front.has_headers()).map(Packed)
     }
@@ -270,7 +286,7 @@ fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
 }
 
 /// The headers of a packed block, each sharing the block's memory.
-fn unpack(block: &Bytes) -> Vec<Header<'static>> {
+fn unpack(block: &Bytes) -> ThinVec<Header<'static>> {
     let packed = Packed(block);
     let headers = (0..packed.count()).filter_map(|index| packed.get(index));
     let header = |(name, value): (&str, Option<&[u8]>)| Header {
@@ -288,8 +304,8 @@ fn own(data: &mut Data<'_>, arena: &mut Arena) -> Bytes {
     }
 }
 
-/// Copies all borrowed names and values in one piece. The list's own memory is used again.
-fn own_headers(headers: Vec<Header<'_>>, arena: &mut Arena) -> Vec<Header<'static>> {
+/// Copies all borrowed names and values in one piece.
+fn own_headers(headers: ThinVec<Header<'_>>, arena: &mut Arena) -> ThinVec<Header<'static>> {
     let borrowed: usize = headers.iter().flat_map(borrowed_parts).map(<[u8]>::len).sum();
     let mut copy = arena.build(borrowed, |out| headers.iter().flat_map(borrowed_parts).for_each(|part| out.put(part)));
     let own = |header: Header<'_>| {
