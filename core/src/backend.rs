@@ -10,7 +10,7 @@
 //!   Backend::wake ───────────────────▶ a worker wakes; for a record that is alone, the caller may do its work
 //!   Exchange::take ◀────────────────── worker asks; records move to it
 //!   Exchange::settle ◀──────────────── worker says what became of each record of the batch
-//!   Exchange::release ◀──────────────── delivered records, to be used again
+//!   Exchange::release ◀──────────────── delivered or copied records, to be used again
 //!   Exchange::report ◀───────────────── delivery reports, in bulk
 //!   Backend::call ──────────────────▶ a thread that may wait makes the call
 //!   Exchange::answered ◀─────────────── what it came to
@@ -53,6 +53,13 @@ pub trait Message: Record + Send + 'static {
 
     /// Header number `index` in order, duplicates kept: its name (no NUL byte) and its value, which may be null.
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
+
+    /// Whether there is nothing to the record but its lane, a key and a payload, which are short and nobody else's: a
+    /// backend may copy it, [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy
+    /// ([`Outcome::FailedCopy`]).
+    fn is_cheap_to_copy(&self) -> bool {
+        false
+    }
 }
 
 /// Whether a failed record is in the log (`rd_kafka_message_status`).
@@ -128,17 +135,28 @@ pub struct Delivered {
     pub timestamp: i64,
 }
 
+/// A backend's copy of a record that is [cheap to copy](Message::is_cheap_to_copy).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+}
+
 /// A record's one outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<R> {
     /// It is in the log.
     Delivered(Delivered),
     /// It failed; here it is back.
     Failed(Failure, R),
+    /// It failed, and was released before; here is what the backend copied of it.
+    FailedCopy(Failure, Copied),
 }
 
 /// A delivery report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report<R> {
     /// The slot that the record was taken with.
     pub slot: SlotId,
@@ -169,8 +187,8 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// `unsent` is in lane order, and refused records are a suffix of the batch.
     fn settle<I: Iterator<Item = Unsent<R>>>(&self, batch: MessageBatch, unsent: I);
 
-    /// Gives back records that were delivered, just before they are reported, so that their memory can be used again.
-    /// Leaves `records` empty. A backend may as well drop them itself.
+    /// Gives back records so that their memory can be used again: those that were delivered, just before they are
+    /// reported, and those that the backend has copied. Leaves `records` empty. A backend may as well drop them itself.
     fn release(&self, records: &mut Vec<R>) {
         records.clear();
     }

@@ -1,11 +1,12 @@
 //! Delivery reports and events, from librdkafka to the driver, in bulk.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
+use aioproducer_core::backend::{Copied, Delivered, Exchange, Message, Outcome, Report};
 
 use crate::failure;
-use crate::ffi::{Client, Polled, RawReport};
+use crate::ffi::{Client, Polled, RawReport, Unread};
 use crate::signals::Signals;
 
 /// Reports that the driver gets in one call, which is under its lock.
@@ -19,7 +20,7 @@ pub(crate) struct Reader<R> {
 
 struct State<R> {
     /// Not yet passed on.
-    reports: Vec<RawReport>,
+    unread: Unread,
     /// Delivered records on their way back; reused from time to time.
     delivered: Vec<R>,
     /// Messages that were freed and whose reports were not passed on.
@@ -36,7 +37,7 @@ impl<R> Default for Reader<R> {
 
 impl<R> Default for State<R> {
     fn default() -> Self {
-        Self { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }
+        Self { unread: Unread::default(), delivered: Vec::new(), freed: 0, fatal: false }
     }
 }
 
@@ -90,14 +91,15 @@ impl<R: Message> State<R> {
                 Polled::Fatal(_) | Polled::Other => {}
             }
         }
-        client.read_reports(&mut self.reports);
+        client.read_reports(&mut self.unread);
+        let Unread { reports, copies } = &mut self.unread;
         // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
-        let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
+        let count = if all { reports.len() } else { reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);
-        for chunk in self.reports[..count].chunks_mut(CHUNK) {
-            report(client, exchange, chunk, &mut self.delivered);
+        for chunk in reports[..count].chunks_mut(CHUNK) {
+            report(client, exchange, chunk, copies, &mut self.delivered);
         }
-        self.reports.drain(..count);
+        reports.drain(..count);
     }
 }
 
@@ -105,26 +107,34 @@ fn report<R: Message>(
     client: &Client<R>,
     exchange: &impl Exchange<R>,
     reports: &mut [RawReport],
+    copies: &mut VecDeque<Copied>,
     delivered: &mut Vec<R>,
 ) {
     // Delivered records go back before their slots can be used again.
     let mut known = 0;
     for index in 0..reports.len() {
         let report = reports[index];
-        let record = if report.code == 0 { client.reclaim(&report) } else { None };
-        if report.code != 0 || record.is_some() {
+        let in_cell = report.code == 0 && !report.copied;
+        let record = if in_cell { client.reclaim(&report) } else { None };
+        if !in_cell || record.is_some() {
             reports[known] = report;
             known += 1;
         }
         delivered.extend(record);
     }
-    exchange.release(delivered);
+    if !delivered.is_empty() {
+        exchange.release(delivered);
+    }
     exchange.report(reports[..known].iter().filter_map(|report| {
         let outcome = if report.code == 0 {
             let RawReport { partition, offset, timestamp, .. } = *report;
             Outcome::Delivered(Delivered { partition, offset: offset.max(-1), timestamp })
         } else {
-            Outcome::Failed(failure::of(report.code, report.status), client.reclaim(report)?)
+            let failure = failure::of(report.code, report.status);
+            match report.copied {
+                true => Outcome::FailedCopy(failure, copies.pop_front()?),
+                false => Outcome::Failed(failure, client.reclaim(report)?),
+            }
         };
         Some(Report { slot: report.slot, outcome })
     }));

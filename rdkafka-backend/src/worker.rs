@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
-use aioproducer_core::{MessageBatch, SlotId, TopicId};
+use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
@@ -55,6 +55,8 @@ pub(crate) struct Worker<R> {
     rich: Vec<u32>,
     runs: Runs,
     rejected: Vec<(SlotId, Failure, R)>,
+    /// Records that librdkafka has copied.
+    copied: Vec<R>,
 }
 
 impl<R: Message> Worker<R> {
@@ -68,6 +70,7 @@ impl<R: Message> Worker<R> {
             rich: Vec::new(),
             runs: Runs::default(),
             rejected: Vec::new(),
+            copied: Vec::new(),
         }
     }
 
@@ -88,7 +91,7 @@ impl<R: Message> Worker<R> {
                         Plan::Choose { count, sticky } => Route::Each { count, sticky },
                     },
                 };
-                self.stage(topic.state(), plan, records);
+                self.stage(topic.state(), batch.lane(), plan, records);
                 self.send(&topic, plan);
             }
             None => {
@@ -102,6 +105,10 @@ impl<R: Message> Worker<R> {
             Some(code) => Unsent::Rejected(slot, failure::of(code, Status::NotPersisted), record),
         });
         exchange.settle(batch, rejected.chain(unsent));
+        self.outgoing.release(&mut self.copied);
+        if !self.copied.is_empty() {
+            exchange.release(&mut self.copied);
+        }
     }
 
     /// The topic's handle. It is created when the first record of the topic comes by.
@@ -120,9 +127,17 @@ impl<R: Message> Worker<R> {
     }
 
     /// Moves the records to where they stay, and chooses their partitions.
-    fn stage(&mut self, state: &TopicState, plan: Route, records: &mut Vec<(SlotId, R)>) {
+    fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
         self.routes.clear();
         self.rich.clear();
+        if part_ways(lane, records) && records.iter().all(|(_, record)| record.is_cheap_to_copy()) {
+            self.outgoing.hold(records.drain(..));
+            if let Route::Each { count, sticky } = plan {
+                let route = |key: Option<&[u8]>| key.map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
+                self.routes.extend(self.outgoing.held().map(|record| route(record.key())));
+            }
+            return;
+        }
         for (slot, record) in records.drain(..) {
             let position = self.outgoing.len() as u32;
             match self.outgoing.stage(slot, record) {
@@ -204,6 +219,13 @@ impl<R: Message> Worker<R> {
             self.outgoing.send_positions(topic, UNASSIGNED, self.runs.collected());
         }
     }
+}
+
+/// Whether records that are handed off one after the other go to several partitions: each partition's reports come for
+/// themselves, so the records would come back in another order, and their memory would be used again all over the place.
+/// That costs more than a copy of a short record. Keyless records go to one partition for a while.
+fn part_ways<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
+    lane.partition().is_some() || records.iter().any(|(_, record)| record.key().is_some())
 }
 
 /// Where the records of a batch go.

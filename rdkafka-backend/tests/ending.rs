@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Connect, FailureKind, Status};
 use aioproducer_rdkafka::{ApiKey, ConfigError, ErrorCode, Librdkafka};
-use common::{NOT_PERSISTED, Rec, Rig, TOPIC, broker, client, consume, eventually, failure};
+use common::{NOT_PERSISTED, Payload, Rec, Rig, TOPIC, broker, client, consume, eventually, failure};
 
 /// Large enough not to be copied by librdkafka's broker threads.
 fn large(id: u64) -> Rec {
@@ -42,6 +42,38 @@ fn s24_purge_fails_what_is_queued_and_what_is_in_flight() {
     let failures: Vec<_> = (1..100).map(|id| failure(&fates, id)).collect();
     assert!(failures.iter().all(|failure| failure.kind == FailureKind::Purged));
     assert!(failures.iter().any(|failure| failure.status == NOT_PERSISTED));
+}
+
+/// Records that librdkafka copies are released at once, and come back all the same.
+#[test]
+fn s03_copied_records_come_back_as_they_were() {
+    let parts = [None, Some(Vec::new()), Some(b"x".to_vec())];
+    let both = parts.iter().flat_map(|key| parts.iter().map(move |payload| (key.clone(), payload.clone())));
+    let plain =
+        both.zip(0..).map(|((key, payload), id)| Rec { key, payload: payload.map(Payload), ..Rec::new(id).to(0) });
+    let named = (100..200).map(|id| Rec::new(id).to(id as i32 % 2));
+    let records: Vec<_> = plain.chain(named).collect();
+    let unreachable = [("message.timeout.ms", "500"), ("reconnect.backoff.max.ms", "100")];
+    for (purge, settings) in [(true, &[][..]), (false, &unreachable[..])] {
+        let broker = broker(2);
+        broker.broker_down(-1).unwrap();
+        let rig = Rig::new(settings, &broker, 1, 200);
+        rig.send(records.iter().cloned());
+        rig.wait_handed_off(records.len());
+        if purge {
+            rig.backend.purge(true, true);
+        }
+        rig.wait(records.len());
+        let copies = rig.copies();
+        let fates = rig.end();
+        for record in &records {
+            let Err((failure, back)) = &fates[&record.id] else { panic!("{} was delivered", record.id) };
+            assert_eq!(back, record);
+            let kind = if purge { FailureKind::Purged } else { FailureKind::TimedOut };
+            assert_eq!(failure.kind, kind, "{}", record.id);
+        }
+        assert_eq!(copies, records.len(), "all of them were copied");
+    }
 }
 
 #[test]

@@ -144,8 +144,12 @@ impl Exchange<Stored> for Shared {
                     (Some(ended), Outcome::Failed(failure, record)) => {
                         state.fail(self, ended.ticket, failure, Some(record), &mut effects);
                     }
+                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
+                        let record = Stored::from_copy(ended.lane, copied);
+                        state.fail(self, ended.ticket, failure, Some(record), &mut effects);
+                    }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
-                    (None, Outcome::Delivered(_)) => {}
+                    (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
                 }
             }
             state.completing += 1;

@@ -14,7 +14,7 @@ use super::cells::Cells;
 #[cfg(doc)]
 use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
-use super::reports::{RawReport, Reports};
+use super::reports::{RawReport, Reports, Unread};
 use super::topic::Topic;
 use crate::config;
 use crate::topics::TopicState;
@@ -125,7 +125,7 @@ impl<R> Client<R> {
 
     /// Moves the unread delivery reports to the end of `into`. Those of one partition are in order, and each message that
     /// [`Polled::Freed`] counted has its report among those read so far.
-    pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
+    pub(crate) fn read_reports(&self, into: &mut Unread) {
         self.reports.read(into);
     }
 

@@ -1,6 +1,9 @@
-//! Handing the records of one batch to librdkafka, which borrows their payloads until it reports them.
+//! Handing the records of one batch to librdkafka, which borrows their payloads until it reports them, or copies them.
+//!
+//! Short records are copied: they are free again after the call, and what librdkafka has of them lies beside its own part
+//! of the message, which both its threads look at. Whoever hears that such a record has failed gets it from there.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
 use super::message::Entry;
-use super::reports::producing;
+use super::reports::{COPIED, producing};
 use super::{Client, Topic};
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -19,12 +22,14 @@ pub(crate) const UNASSIGNED: i32 = -1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// In its cell, ours.
+    /// Ours: in its cell, or held.
     Waiting,
-    /// In its cell, librdkafka's. The cell must not be touched any more: it may be another record's already.
+    /// librdkafka's. If it is in its cell, that must not be touched any more: it may be another record's already.
     Sent,
-    /// In its cell, ours, refused with this code.
+    /// Ours, refused with this code.
     Failed(i32),
+    /// Given back.
+    Gone,
 }
 
 /// The records of a batch on their way out, by their position in it. Reused from batch to batch.
@@ -33,8 +38,12 @@ pub(crate) struct Outgoing<R> {
     entries: Vec<Entry>,
     slots: Vec<SlotId>,
     fates: Vec<Fate>,
+    /// The records, if librdkafka is to copy them. Entries point to them, so they stay where they are until they are given
+    /// back.
+    held: Vec<Option<R>>,
     /// Entries of positions that are not next to each other, for one call.
     run: Vec<Entry>,
+    copying: bool,
     sent: usize,
     /// librdkafka's queue was full: nothing more is sent of this batch.
     full: bool,
@@ -42,8 +51,8 @@ pub(crate) struct Outgoing<R> {
 
 impl<R: Message> Outgoing<R> {
     pub(crate) fn new(client: Arc<Client<R>>) -> Self {
-        let (entries, slots, fates, run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { client, entries, slots, fates, run, sent: 0, full: false }
+        let (entries, slots, fates, held, run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { client, entries, slots, fates, held, run, copying: false, sent: 0, full: false }
     }
 
     /// Forgets the last batch.
@@ -51,21 +60,50 @@ impl<R: Message> Outgoing<R> {
         self.entries.clear();
         self.slots.clear();
         self.fates.clear();
+        self.held.clear();
+        self.copying = false;
         self.sent = 0;
         self.full = false;
     }
 
     /// Puts a record into its slot's cell, at the next position; hands it back if the slot is in use.
+    ///
+    /// # Panics
+    /// When records are there that are copied.
     pub(crate) fn stage(&mut self, slot: SlotId, record: R) -> Result<&R, R> {
+        assert!(!self.copying, "a batch is copied or it is not");
         let record = self.client.cells.put(slot, record)?;
-        let (payload, len) = raw(record.payload());
-        let (key, key_len) = raw(record.key());
-        let opaque = ptr::without_provenance_mut(slot.to_bits() as usize);
-        let (rkt, partition) = (ptr::null_mut(), 0);
-        self.entries.push(Entry { err: 0, rkt, partition, payload, len, key, key_len, offset: 0, opaque });
+        self.entries.push(entry(slot.to_bits(), record));
         self.slots.push(slot);
         self.fates.push(Fate::Waiting);
         Ok(record)
+    }
+
+    /// Holds the records of a batch, which are all to be copied.
+    ///
+    /// # Panics
+    /// When records are there already.
+    pub(crate) fn hold(&mut self, records: impl Iterator<Item = (SlotId, R)>) {
+        assert!(self.entries.is_empty() && self.held.is_empty(), "entries point to what is held");
+        self.copying = true;
+        for (slot, record) in records {
+            self.slots.push(slot);
+            self.held.push(Some(record));
+        }
+        let held = self.slots.iter().zip(self.held.iter().flatten());
+        self.entries.extend(held.map(|(slot, record)| entry(slot.to_bits() | COPIED, record)));
+        self.fates.resize(self.slots.len(), Fate::Waiting);
+    }
+
+    /// The records that are held, in order.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &R> {
+        self.held.iter().flatten()
+    }
+
+    /// Moves those held records that librdkafka has copied to the end of `into`.
+    pub(crate) fn release(&mut self, into: &mut Vec<R>) {
+        self.entries.clear();
+        into.extend(self.held.drain(..).flatten());
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,8 +119,9 @@ impl<R: Message> Outgoing<R> {
         if self.full || self.fates[positions.clone()].iter().any(|fate| *fate != Fate::Waiting) {
             return;
         }
+        let flags = self.flags();
         let entries = &mut self.entries[positions.clone()];
-        let good = produce(&self.client, topic, partition, entries);
+        let good = produce(&self.client, topic, partition, flags, entries);
         if good == entries.len() {
             self.fates[positions].fill(Fate::Sent);
             self.sent += good;
@@ -102,7 +141,7 @@ impl<R: Message> Outgoing<R> {
         let mut run = std::mem::take(&mut self.run);
         run.clear();
         run.extend(positions.iter().map(|position| self.entries[*position as usize]));
-        let _ = produce(&self.client, topic, partition, &mut run);
+        let _ = produce(&self.client, topic, partition, self.flags(), &mut run);
         for (position, entry) in positions.iter().zip(&run) {
             self.resolve(*position as usize, entry.err);
         }
@@ -142,15 +181,23 @@ impl<R: Message> Outgoing<R> {
         let positions = if self.all_sent() { 0..0 } else { 0..self.len() };
         positions.filter_map(|position| {
             let code = match self.fates[position] {
-                Fate::Sent => return None,
+                Fate::Sent | Fate::Gone => return None,
                 Fate::Waiting => None,
                 Fate::Failed(code) => Some(code),
             };
+            self.fates[position] = Fate::Gone;
             let slot = self.slots[position];
-            // SAFETY: the record was not passed on, so nobody borrows from it.
-            let record = unsafe { self.client.cells.take(slot) }?;
+            let record = match self.held.get_mut(position) {
+                Some(held) => held.take()?,
+                // SAFETY: the record was not passed on, so nobody borrows from it.
+                None => unsafe { self.client.cells.take(slot) }?,
+            };
             Some((slot, code, record))
         })
+    }
+
+    fn flags(&self) -> c_int {
+        if self.copying { sys::RD_KAFKA_MSG_F_COPY } else { 0 }
     }
 
     fn resolve(&mut self, position: usize, code: i32) {
@@ -168,19 +215,27 @@ impl<R: Message> Outgoing<R> {
     }
 }
 
+fn entry<R: Message>(opaque: u64, record: &R) -> Entry {
+    let (payload, len) = raw(record.payload());
+    let (key, key_len) = raw(record.key());
+    let opaque = ptr::without_provenance_mut(opaque as usize);
+    Entry { err: 0, rkt: ptr::null_mut(), partition: 0, payload, len, key, key_len, offset: 0, opaque }
+}
+
 /// `None` and empty are different: an empty slice has a dangling pointer, not a null one.
 fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
 }
 
 /// Enqueues the entries and returns how many were accepted; each one's `err` says whether it is.
-fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, entries: &mut [Entry]) -> usize {
+fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, flags: c_int, entries: &mut [Entry]) -> usize {
     let topic = topic.handle(client.ptr());
     let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
+    let entries = entries.as_mut_ptr().cast();
     // SAFETY: entries have the layout of messages. Without flags payloads are borrowed until they are reported; they
-    // belong to records in their cells, where nobody moves or drops them before that. Keys are copied.
-    let good =
-        producing(|| unsafe { sys::rd_kafka_produce_batch(topic, partition, 0, entries.as_mut_ptr().cast(), count) });
+    // belong to records in their cells, where nobody moves or drops them before that. With the flag to copy, they belong to
+    // records that are held during the call. Keys are copied.
+    let good = producing(|| unsafe { sys::rd_kafka_produce_batch(topic, partition, flags, entries, count) });
     usize::try_from(good).unwrap_or(0)
 }
 

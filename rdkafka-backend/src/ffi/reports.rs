@@ -5,12 +5,13 @@
 //! were allocated on.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
-use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{ptr, slice};
 
 use aioproducer_core::SlotId;
-use aioproducer_core::backend::Status;
+use aioproducer_core::backend::{Copied, Status};
 use rdkafka_sys as sys;
 
 use super::message::Entry;
@@ -24,25 +25,39 @@ pub(crate) struct RawReport {
     pub(crate) code: i32,
     pub(crate) partition: i32,
     pub(crate) status: Status,
+    /// librdkafka had copied the record, which is in no cell.
+    pub(crate) copied: bool,
 }
+
+/// Marks the slot in a message's opaque whose record librdkafka has copied. No pool has so many slots.
+pub(super) const COPIED: u64 = 1 << 31;
 
 /// Reports that nobody has read yet: at most one for each record in flight.
 #[derive(Default)]
+pub(crate) struct Unread {
+    pub(crate) reports: Vec<RawReport>,
+    /// The records of those reports that tell of the failure of a copied record, in the same order.
+    pub(crate) copies: VecDeque<Copied>,
+}
+
+#[derive(Default)]
 pub(crate) struct Reports {
-    unread: Mutex<Vec<RawReport>>,
+    unread: Mutex<Unread>,
 }
 
 impl Reports {
     /// Moves all unread reports to the end of `into`.
-    pub(super) fn read(&self, into: &mut Vec<RawReport>) {
-        if into.is_empty() {
-            std::mem::swap(into, &mut self.lock());
+    pub(super) fn read(&self, into: &mut Unread) {
+        let unread = &mut *self.lock();
+        if into.reports.is_empty() {
+            std::mem::swap(&mut into.reports, &mut unread.reports);
         } else {
-            into.append(&mut self.lock());
+            into.reports.append(&mut unread.reports);
         }
+        into.copies.append(&mut unread.copies);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
+    fn lock(&self) -> MutexGuard<'_, Unread> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,7 +111,12 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole one.
         let report = unsafe { read(message, entry) };
-        reports.lock().push(report);
+        let failed = report.copied && report.code != 0;
+        // SAFETY: as above.
+        let copy = failed.then(|| unsafe { copy(entry) });
+        let unread = &mut *reports.lock();
+        unread.reports.push(report);
+        unread.copies.extend(copy);
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
@@ -117,6 +137,17 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
             sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Status::Persisted,
         }
     };
-    let slot = SlotId::from_bits(entry.opaque.addr() as u64);
-    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status }
+    let opaque = entry.opaque.addr() as u64;
+    let (slot, copied) = (SlotId::from_bits(opaque & !COPIED), opaque & COPIED != 0);
+    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status, copied }
+}
+
+/// # Safety
+/// `entry` is one of librdkafka's own messages.
+unsafe fn copy(entry: &Entry) -> Copied {
+    let bytes = |start: *mut c_void, len| {
+        // SAFETY: key and payload are valid for their lengths while the message is.
+        (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
+    };
+    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len) }
 }

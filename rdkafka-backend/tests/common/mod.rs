@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
-    Answer, Backend, Call, CallError, CallId, Connect, Delivered, Exchange, Failure, Message, Outcome, Report, Request,
-    Status, Unsent,
+    Answer, Backend, Call, CallError, CallId, Connect, Copied, Delivered, Exchange, Failure, Message, Outcome, Report,
+    Request, Status, Unsent,
 };
 use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
@@ -100,6 +100,10 @@ impl Message for Rec {
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
         self.headers.get(index).map(|(name, value)| (name.as_str(), value.as_deref()))
     }
+
+    fn is_cheap_to_copy(&self) -> bool {
+        self.headers.is_empty() && self.timestamp.is_none() && self.size() <= 100
+    }
 }
 
 pub(crate) type Fate = Result<Delivered, (Failure, Rec)>;
@@ -112,10 +116,12 @@ struct State {
     lanes: Vec<(Lane, Waiting, bool)>,
     free: Vec<u32>,
     generations: Vec<u32>,
-    /// By slot: which record is out with it.
-    out: HashMap<SlotId, u64>,
+    /// By slot: which record is out with it, and its lane.
+    out: HashMap<SlotId, (u64, Lane)>,
     fates: HashMap<u64, Fate>,
     refusals: usize,
+    /// Failed records of which the backend had a copy.
+    copies: usize,
     waiting_for_reports: bool,
     flushing: bool,
     fatal: Option<Failure>,
@@ -147,7 +153,7 @@ impl Ledger {
         if state.ended {
             state.violations.push(format!("{slot:?} after the end"));
         }
-        let Some(id) = state.out.remove(&slot) else {
+        let Some((id, _)) = state.out.remove(&slot) else {
             return state.violations.push(format!("{slot:?} is not out"));
         };
         if let Err((_, record)) = &fate
@@ -177,7 +183,7 @@ impl Exchange<Rec> for Ledger {
         let start = records.len();
         records.extend(queue.drain(..count));
         let taken = &records[start..];
-        out.extend(taken.iter().map(|(slot, record)| (*slot, record.id)));
+        out.extend(taken.iter().map(|(slot, record)| (*slot, (record.id, lane))));
         let limits = BatchLimits { records: u32::MAX, bytes: usize::MAX };
         let sizes = taken.iter().map(|(_, record)| (record.lane(), record.size()));
         Some(MessageBatch::create(limits, lane, CutReason::Idle, sizes).unwrap())
@@ -189,7 +195,7 @@ impl Exchange<Rec> for Ledger {
         for unsent in unsent {
             match unsent {
                 Unsent::Refused(slot, record) => {
-                    assert_eq!(state.out.remove(&slot), Some(record.id));
+                    assert_eq!(state.out.remove(&slot), Some((record.id, record.lane())));
                     refused.push_back((slot, record));
                 }
                 Unsent::Rejected(slot, failure, record) => Self::resolve(&mut state, slot, Err((failure, record))),
@@ -210,6 +216,12 @@ impl Exchange<Rec> for Ledger {
             let fate = match outcome {
                 Outcome::Delivered(at) => Ok(at),
                 Outcome::Failed(failure, record) => Err((failure, record)),
+                Outcome::FailedCopy(failure, Copied { key, payload }) => {
+                    state.copies += 1;
+                    let (id, lane) = state.out[&slot];
+                    let (topic, partition, payload) = (lane.topic().0, lane.partition(), payload.map(Payload));
+                    Err((failure, Rec { id, topic, partition, key, payload, ..Rec::default() }))
+                }
             };
             Self::resolve(&mut state, slot, fate);
         }
@@ -311,6 +323,11 @@ impl Rig {
 
     pub(crate) fn refusals(&self) -> usize {
         self.ledger.lock().refusals
+    }
+
+    /// Failed records of which the backend had a copy.
+    pub(crate) fn copies(&self) -> usize {
+        self.ledger.lock().copies
     }
 
     pub(crate) fn fatal(&self) -> Failure {

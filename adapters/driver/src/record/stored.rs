@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use aioproducer_core::{self as core, Lane, TopicId, backend::Message};
+use aioproducer_core::{self as core, Lane, TopicId, backend::Copied, backend::Message};
 use bytes::{BufMut, Bytes};
 use thin_vec::ThinVec;
 
@@ -38,8 +38,11 @@ struct Body {
     size: u32,
 }
 
+/// The longest record that is worth copying once more, in bytes.
+const SHORT: usize = 512;
+
 /// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart. And
-/// whether the record is urgent.
+/// whether the record is urgent, and whether it is all in this one piece, which is its own.
 #[derive(Clone, Copy)]
 struct Front(u32);
 
@@ -56,11 +59,12 @@ struct Rare {
 impl Front {
     const PACKED: u32 = 1 << 31;
     const URGENT: u32 = 1 << 30;
-    const NO_KEY: u32 = Self::URGENT - 1;
+    const PIECE: u32 = 1 << 29;
+    const NO_KEY: u32 = Self::PIECE - 1;
     const NONE: Self = Self(Self::NO_KEY);
 
     fn new(packed: bool, key: Option<&[u8]>) -> Self {
-        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { 0 })
+        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { Self::PIECE })
     }
 
     /// The key's length, `None` if it is apart or null.
@@ -75,6 +79,10 @@ impl Front {
 
     fn is_urgent(self) -> bool {
         self.0 & Self::URGENT != 0
+    }
+
+    fn is_one_piece(self) -> bool {
+        self.0 & (Self::PIECE | Self::URGENT) == Self::PIECE
     }
 }
 
@@ -91,7 +99,7 @@ impl Stored {
         let mut front = match (&record.key, &record.payload) {
             (Data::Borrowed([]), Data::Borrowed(payload)) if record.is_plain() => {
                 body.data = Some(memory.arena.copy(payload));
-                Front::NONE
+                Front::new(false, None)
             }
             _ => body.take_over(record, &mut memory.arena),
         };
@@ -102,6 +110,16 @@ impl Stored {
         body.partition = record.get_partition().unwrap_or(UNASSIGNED);
         (body.topic, body.front, body.size) = (topic, front, size as u32);
         place
+    }
+
+    /// A record of which only the copy is left that a backend made.
+    pub(crate) fn from_copy(lane: Lane, copied: Copied) -> Self {
+        let mut record = Self::vacant();
+        let body = &mut *record.0;
+        (body.topic, body.partition) = (lane.topic(), lane.partition().unwrap_or(UNASSIGNED));
+        body.data = copied.payload.map(Bytes::from);
+        body.rare = copied.key.map(|key| Box::new(Rare { key: Some(key.into()), ..Rare::default() }));
+        record
     }
 
     #[cold]
@@ -196,6 +214,12 @@ impl Message for Stored {
             Some(packed) => packed.count(),
             None => self.0.rare.as_ref().map_or(0, |rare| rare.headers.len()),
         }
+    }
+
+    #[inline]
+    fn is_cheap_to_copy(&self) -> bool {
+        let body = &*self.0;
+        body.front.is_one_piece() && body.rare.is_none() && body.timestamp == UNSTAMPED && body.size as usize <= SHORT
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
