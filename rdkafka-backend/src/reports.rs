@@ -9,8 +9,8 @@ use crate::failure;
 use crate::ffi::{Client, Polled, RawReport, Unread};
 use crate::signals::Signals;
 
-/// Reports that the driver gets in one call, which is under its lock.
-const CHUNK: usize = 64;
+/// Reports that the driver gets in one call: who waits for one of them hears of it when it knows all.
+const CHUNK: usize = 1024;
 
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {

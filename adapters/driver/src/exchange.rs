@@ -6,7 +6,6 @@ use aioproducer_core::backend::{
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
-use crate::delivery::DeliveryReport;
 use crate::effects::{Discard, Effects};
 use crate::groups::Member;
 use crate::purge::PURGED;
@@ -16,6 +15,9 @@ use crate::ticket::Target;
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
+
+/// Reports that the machine is told under one lock.
+const CHUNK: usize = 64;
 
 pub(crate) const TIMED_OUT: Failure = Failure {
     kind: FailureKind::TimedOut,
@@ -108,16 +110,18 @@ impl Exchange<Stored> for Shared {
         self.inbox().memory.recycle(records);
     }
 
-    /// The machine learns of all reports under one lock, the deliveries without it. Between the two no flush counts as
-    /// done, so that whoever awaited one finds the deliveries before it ready.
+    /// The machine learns of some reports under each lock, the deliveries of all without it. Between the two no flush counts
+    /// as done, so that whoever awaited one finds the deliveries before it ready. Tasks are woken in the end, once.
     fn report<I: Iterator<Item = Report<Stored>>>(&self, reports: I) {
         let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
         let mut effects = Effects::reusing(wakers, callbacks);
         let now = self.observer.now();
-        {
+        let mut reports = reports.peekable();
+        self.lock().completing += 1;
+        while reports.peek().is_some() {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
-            for Report { slot, outcome } in reports {
+            for Report { slot, outcome } in reports.by_ref().take(CHUNK) {
                 if !state.timeouts.is_empty() {
                     effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
                 }
@@ -134,9 +138,8 @@ impl Exchange<Stored> for Shared {
                                 state.settle_member(group, index, Member::Delivered(topic, at), &mut effects);
                             }
                             Target::Callback(callback) => {
-                                let outcome = Ok(DeliveryReport::new(&self.topics, topic, at));
                                 let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket));
-                                effects.callbacks.push(Ended { callback, key, outcome, trace });
+                                effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
                             }
                             Target::Nobody => {}
                         }
@@ -152,7 +155,6 @@ impl Exchange<Stored> for Shared {
                     (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
                 }
             }
-            state.completing += 1;
             state.follow_up(self, &mut effects);
         }
         self.observer.tell(&self.topics, &mut effects.notes);

@@ -148,7 +148,7 @@ impl<C> ProduceWith<'_, C> {
                     shared.with(|state, effects| state.leave(waiting, effects));
                 }
                 shared.callbacks.pool.forget(callback);
-                shared.callbacks.pool.give_back(1);
+                shared.callbacks.pool.give_back(1, []);
             }
             Step::Resolved => {}
         }
@@ -175,7 +175,7 @@ pub(crate) fn try_produce_with<'a, C: Callback>(
     let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(place), ());
     entry.try_enter(shared, sink).map_err(|error| {
         shared.callbacks.pool.forget(place);
-        shared.callbacks.pool.give_back(1);
+        shared.callbacks.pool.give_back(1, []);
         *error
     })
 }

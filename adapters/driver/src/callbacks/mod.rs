@@ -84,13 +84,13 @@ impl Callbacks {
 
     /// Drops callbacks that nobody will call.
     pub(crate) fn forget(&self, ended: impl Iterator<Item = Ended>) {
-        let mut places = 0;
+        let mut count = 0;
         for Ended { callback, outcome, trace, .. } in ended {
             trace.outcome(&outcome);
             self.pool.forget(callback);
-            places += 1;
+            count += 1;
         }
-        self.pool.give_back(places);
+        self.pool.give_back(count, []);
     }
 
     /// The runtime has dropped a runner: it will run no other.

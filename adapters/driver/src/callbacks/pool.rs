@@ -1,10 +1,11 @@
 //! Places for callbacks that wait for their record's outcome.
 //!
 //! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once
-//! as many were under way at the same time nothing is allocated, whatever the closure's size.
+//! as many were under way at the same time nothing is allocated, whatever the closure's size. Each place has a lock of its
+//! own, which is free whenever somebody wants it; which places are vacant is known at the desk, and told there in bulk.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::task::Waker;
 
@@ -50,33 +51,22 @@ where
 }
 
 /// Places for callbacks of one type.
-struct Shelf<C>(Mutex<Places<C>>);
-
-struct Places<C> {
-    places: Vec<Option<C>>,
-    vacant: Vec<u32>,
-}
+struct Shelf<C>(boxcar::Vec<Mutex<Option<C>>>);
 
 impl<C> Shelf<C> {
-    fn put(&self, callback: C) -> u32 {
-        let places = &mut *lock(&self.0);
-        match places.vacant.pop() {
-            Some(place) => {
-                places.places[place as usize] = Some(callback);
+    /// Puts the callback into a vacant place, or a new one.
+    fn put(&self, vacant: Option<u32>, callback: C) -> u32 {
+        match vacant.and_then(|place| Some((place, self.0.get(place as usize)?))) {
+            Some((place, vacant)) => {
+                *lock(vacant) = Some(callback);
                 place
             }
-            None => {
-                places.places.push(Some(callback));
-                places.places.len() as u32 - 1
-            }
+            None => self.0.push(Mutex::new(Some(callback))) as u32,
         }
     }
 
     fn take(&self, place: u32) -> Option<C> {
-        let places = &mut *lock(&self.0);
-        let callback = places.places.get_mut(place as usize)?.take()?;
-        places.vacant.push(place);
-        Some(callback)
+        lock(self.0.get(place as usize)?).take()
     }
 }
 
@@ -110,6 +100,8 @@ pub(crate) struct Pool {
 
 struct Desk {
     shelves: HashMap<TypeId, u32>,
+    /// Vacant places, by shelf. First in, first out: memory is then walked through in one direction.
+    vacant: Vec<VecDeque<u32>>,
     /// The type asked for last: streams of records tend to have one callback.
     last: Option<(TypeId, u32)>,
     /// May be below zero: callbacks that produce do not wait.
@@ -126,7 +118,8 @@ pub(crate) enum Acquired {
 impl Pool {
     pub(crate) fn new(places: usize) -> Self {
         let free = isize::try_from(places).unwrap_or(isize::MAX);
-        let desk = Desk { shelves: HashMap::new(), last: None, free, waiters: Waiters::new() };
+        let (shelves, vacant) = (HashMap::new(), Vec::new());
+        let desk = Desk { shelves, vacant, last: None, free, waiters: Waiters::new() };
         Self { shelves: boxcar::Vec::new(), desk: Mutex::new(desk) }
     }
 
@@ -150,7 +143,8 @@ impl Pool {
                 desk.free -= 1;
                 let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
                 desk.grant(&mut wakers);
-                (Ok(desk.shelf::<C>(&self.shelves)), unused)
+                let shelf = desk.shelf::<C>(&self.shelves);
+                (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(VecDeque::pop_front))), unused)
             } else {
                 let waker = waker?;
                 match waiting {
@@ -162,36 +156,40 @@ impl Pool {
         drop(unused);
         wakers.into_iter().for_each(Waker::wake);
         match shelf {
-            Ok(shelf) => {
+            Ok((shelf, vacant)) => {
                 let callback = callback.take()?;
-                let place = self.shelves.get(shelf as usize)?.as_any().downcast_ref::<Shelf<C>>()?.put(callback);
+                let places = self.shelves.get(shelf as usize)?.as_any().downcast_ref::<Shelf<C>>()?;
+                let place = places.put(vacant, callback);
                 Some(Acquired::Place(CallbackRef { shelf, place }))
             }
             Err(waiting) => Some(Acquired::Waiting(waiting)),
         }
     }
 
-    /// Calls a callback, once. What it was given is dropped if it is not there.
+    /// Calls a callback, once. What it was given is dropped if it is not there. Its place is to be vacated.
     pub(crate) fn call(&self, callback: CallbackRef, outcome: Outcome) -> Option<Task> {
         self.shelves.get(callback.shelf as usize)?.call(callback.place, outcome)
     }
 
-    /// Drops a callback without calling it. Its place is to be given back.
+    /// Drops a callback without calling it, and vacates its place. Another one is to be let in for it.
     pub(crate) fn forget(&self, callback: CallbackRef) {
         if let Some(shelf) = self.shelves.get(callback.shelf as usize) {
             shelf.forget(callback.place);
         }
+        self.give_back(0, [callback]);
     }
 
-    /// Makes places free for others.
-    pub(crate) fn give_back(&self, places: usize) {
-        if places == 0 {
-            return;
-        }
+    /// Lets in as many callbacks as `count` says, and vacates the places of those in `gone`.
+    pub(crate) fn give_back(&self, count: usize, gone: impl IntoIterator<Item = CallbackRef>) {
         let mut wakers = Vec::new();
         {
             let desk = &mut *lock(&self.desk);
-            desk.free += places as isize;
+            for CallbackRef { shelf, place } in gone {
+                if let Some(vacant) = desk.vacant.get_mut(shelf as usize) {
+                    vacant.push_back(place);
+                }
+            }
+            desk.free += count as isize;
             desk.grant(&mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -228,8 +226,9 @@ impl Desk {
         match self.last {
             Some((last, shelf)) if last == kind => shelf,
             _ => {
-                let make = || shelves.push(Box::new(Shelf::<C>(Mutex::new(Places::default())))) as u32;
+                let make = || shelves.push(Box::new(Shelf::<C>(boxcar::Vec::new()))) as u32;
                 let shelf = *self.shelves.entry(kind).or_insert_with(make);
+                self.vacant.resize_with(self.shelves.len(), VecDeque::new);
                 self.last = Some((kind, shelf));
                 shelf
             }
@@ -239,11 +238,5 @@ impl Desk {
     fn grant(&mut self, wakers: &mut Vec<Waker>) {
         let free = usize::try_from(self.free).unwrap_or(0);
         self.waiters.grant(|count, _| count <= free, wakers);
-    }
-}
-
-impl<C> Default for Places<C> {
-    fn default() -> Self {
-        Self { places: Vec::new(), vacant: Vec::new() }
     }
 }

@@ -5,9 +5,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::Instant;
+use aioproducer_core::backend::Delivered;
 
+use super::Key;
 use super::pool::CallbackRef;
-use super::{Key, Outcome};
+use crate::delivery::DeliveryError;
 use crate::observe::Open;
 
 /// Callbacks that a runner takes at once.
@@ -21,7 +23,7 @@ pub(crate) struct Ended {
     pub(crate) callback: CallbackRef,
     /// Its line.
     pub(crate) key: Key,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Result<Delivered, DeliveryError>,
     /// The record's span.
     pub(crate) trace: Open,
 }
@@ -103,10 +105,14 @@ impl Queue {
             return Call::Nobody;
         }
         self.counts.waiting += ended.len();
-        for ended in ended.drain(..) {
-            let key = ended.key;
+        let mut ended = ended.drain(..).peekable();
+        while let Some(first) = ended.next() {
+            let key = first.key;
             let line = self.lines.entry(key).or_default();
-            line.ended.push_back(ended);
+            line.ended.push_back(first);
+            while let Some(next) = ended.next_if(|next| next.key == key) {
+                line.ended.push_back(next);
+            }
             if !std::mem::replace(&mut line.engaged, true) {
                 self.ready.push_back(key);
             }

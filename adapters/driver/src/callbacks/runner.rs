@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::queue::{Call, Ended, Line};
-use super::{Calling, lock};
+use super::{CallbackRef, Calling, lock};
+use crate::delivery::DeliveryReport;
 use crate::observe::Open;
 use crate::runtime::Task;
 use crate::shared::{Phase, Shared};
@@ -24,6 +25,8 @@ pub(crate) struct Runner {
     line: Option<Line>,
     /// What was taken of the line.
     chunk: VecDeque<Ended>,
+    /// Callbacks whose places are vacant, which the pool does not know yet.
+    called: Vec<CallbackRef>,
     /// What an asynchronous callback has still to do.
     current: Option<Task>,
     /// The span of the record whose callback it is.
@@ -50,6 +53,7 @@ impl Runner {
             number,
             line: None,
             chunk: VecDeque::new(),
+            called: Vec::new(),
             current: None,
             trace: Open::default(),
             done: 0,
@@ -72,7 +76,7 @@ impl Runner {
             (call, queue.has_to_tell(), watched)
         };
         // Whoever waits for a place may have it while these run: they do not pile up any more.
-        callbacks.pool.give_back(self.chunk.len());
+        callbacks.pool.give_back(self.chunk.len(), self.called.drain(..));
         let called = !matches!(call, Call::Nobody);
         callbacks.follow(shared, call);
         shared.observer.recount(&shared.topics, callbacks);
@@ -150,10 +154,14 @@ impl Future for Runner {
                 if this.current.is_some() {
                     return Poll::Pending;
                 }
-            } else if let Some(Ended { callback, outcome, trace, .. }) = this.chunk.pop_front() {
+            } else if let Some(Ended { callback, key, outcome, trace }) = this.chunk.pop_front() {
                 trace.outcome(&outcome);
                 this.trace = trace;
-                this.step(|shared| shared.callbacks.pool.call(callback, outcome));
+                this.called.push(callback);
+                this.step(|shared| {
+                    let outcome = outcome.map(|at| DeliveryReport::new(&shared.topics, key.0, at));
+                    shared.callbacks.pool.call(callback, outcome)
+                });
             } else {
                 match this.turn(cx) {
                     Turn::Now => {}
@@ -176,10 +184,11 @@ impl Drop for Runner {
             return;
         }
         // Their places were given back when they were taken from the line.
-        let taken = std::mem::take(&mut self.chunk);
-        for Ended { callback, outcome, trace, .. } in taken {
+        let callbacks = &self.shared.callbacks;
+        callbacks.pool.give_back(0, self.called.drain(..));
+        for Ended { callback, outcome, trace, .. } in std::mem::take(&mut self.chunk) {
             trace.outcome(&outcome);
-            self.shared.callbacks.pool.forget(callback);
+            callbacks.pool.forget(callback);
         }
         self.shared.callbacks.halt();
         self.shared.with(|state, effects| effects.wakers.append(&mut state.close_wakers));

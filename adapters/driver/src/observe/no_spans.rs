@@ -2,7 +2,8 @@
 
 use aioproducer_core::backend::{Delivered, Failure};
 
-use crate::callbacks::{Key, Outcome};
+use crate::callbacks::Key;
+use crate::delivery::DeliveryError;
 use crate::record::Record;
 use crate::topics::Topics;
 
@@ -25,7 +26,7 @@ impl Open {
     pub(crate) fn retracted(&self) {}
 
     #[inline]
-    pub(crate) fn outcome(&self, _: &Outcome) {}
+    pub(crate) fn outcome(&self, _: &Result<Delivered, DeliveryError>) {}
 
     #[inline]
     pub(crate) fn inside<T>(&self, step: impl FnOnce() -> T) -> T {

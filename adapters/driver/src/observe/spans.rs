@@ -13,7 +13,8 @@ use tracing::{Span, error, info_span, warn};
 
 use super::changes::{kind_name, status_name};
 use crate::TraceContext;
-use crate::callbacks::{Key, NO_PARTITION, Outcome};
+use crate::callbacks::{Key, NO_PARTITION};
+use crate::delivery::DeliveryError;
 use crate::record::Record;
 use crate::sync::{Mutex, lock};
 use crate::topics::Topics;
@@ -101,9 +102,9 @@ impl Open {
     }
 
     /// The outcome of a record whose callback is about to run, or never will.
-    pub(crate) fn outcome(&self, outcome: &Outcome) {
+    pub(crate) fn outcome(&self, outcome: &Result<Delivered, DeliveryError>) {
         match outcome {
-            Ok(report) => self.delivered(report.partition(), report.offset()),
+            Ok(at) => self.delivered(at.partition, at.offset),
             Err(error) => {
                 let record = error.record();
                 let partition = record.and_then(Record::get_partition);
