@@ -25,5 +25,5 @@ check() { # name, budget, features
     [ "$each" -le "$2" ]
 }
 
-check "spans and metrics off" 1294 ""
-check "both on, nobody looks" 1601 observed
+check "spans and metrics off" 1122 ""
+check "both on, nobody looks" 1414 observed

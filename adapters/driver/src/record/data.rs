@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 /// The bytes of a key, a payload or a header's value.
 ///
-/// Borrowed bytes are copied once, when the record is accepted. [`Bytes`], `Vec<u8>` and `String` are taken over and
-/// never copied.
+/// Borrowed bytes are copied when the record is accepted, and a backend may copy a short record again. [`Bytes`], `Vec<u8>`
+/// and `String` are taken over and never copied.
 ///
 /// ```
 /// use aioproducer_driver::Data;
