@@ -173,7 +173,8 @@ pub enum Unsent<R> {
     Rejected(SlotId, Failure, R),
 }
 
-/// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock once, shortly.
+/// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock shortly, for many
+/// reports several times.
 pub trait Exchange<R>: Send + Sync + 'static {
     /// The next batch, its records moved to the end of `records` in lane order; `None` means that there is nothing to
     /// do until [`Backend::wake`].

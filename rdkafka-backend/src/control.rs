@@ -12,7 +12,7 @@ use crate::calls;
 use crate::desk::Desk;
 use crate::failure;
 use crate::ffi::Client;
-use crate::reports::Reader;
+use crate::reports::{self, Reader};
 use crate::signals::Signals;
 use crate::topics::Partitioning;
 use crate::worker::{self, Worker};
@@ -83,11 +83,13 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     Ok(desk)
 }
 
-/// Ends the client. The records that it dropped without a report are reported, then comes the last word.
+/// Ends the client. What it reported to the last and the lent records that it dropped without a report are reported, then
+/// comes the last word.
 fn end<R: Message>(client: Client<R>, exchange: &impl Exchange<R>) {
-    let dropped =
-        client.close().map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure::dropped(), record) });
-    exchange.report(dropped);
+    let (last, dropped) = client.close();
+    exchange.report(last.into_iter().filter_map(reports::last));
+    exchange
+        .report(dropped.map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure::dropped(), record) }));
     exchange.ended();
 }
 

@@ -3,7 +3,8 @@
 //!
 //! [`Librdkafka`] is configured with librdkafka's own keys and implements the seam to the driver,
 //! [`Connect`](aioproducer_core::backend::Connect). Payloads are not copied: librdkafka borrows them from the records,
-//! which this backend owns until they are reported. The partition of records that name none is chosen here
+//! which this backend owns until they are reported; only short ones with keys or partitions of their own, which the producer
+//! has copied before, librdkafka copies, too. The partition of records that name none is chosen here
 //! ([`Partitioner`]).
 //!
 //! What librdkafka has to say beside delivery reports, and its requests for OAuth tokens, come to the application's

@@ -1,16 +1,15 @@
 //! Delivery reports and events, from librdkafka to the driver, in bulk.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aioproducer_core::backend::{Copied, Delivered, Exchange, Message, Outcome, Report};
+use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
 
 use crate::failure;
-use crate::ffi::{Client, Polled, RawReport, Unread};
+use crate::ffi::{Client, Polled, RawReport};
 use crate::signals::Signals;
 
 /// Reports that the driver gets in one call: who waits for one of them hears of it when it knows all.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 256;
 
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {
@@ -20,7 +19,7 @@ pub(crate) struct Reader<R> {
 
 struct State<R> {
     /// Not yet passed on.
-    unread: Unread,
+    reports: Vec<RawReport>,
     /// Delivered records on their way back; reused from time to time.
     delivered: Vec<R>,
     /// Messages that were freed and whose reports were not passed on.
@@ -37,7 +36,7 @@ impl<R> Default for Reader<R> {
 
 impl<R> Default for State<R> {
     fn default() -> Self {
-        Self { unread: Unread::default(), delivered: Vec::new(), freed: 0, fatal: false }
+        Self { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }
     }
 }
 
@@ -91,15 +90,14 @@ impl<R: Message> State<R> {
                 Polled::Fatal(_) | Polled::Other => {}
             }
         }
-        client.read_reports(&mut self.unread);
-        let Unread { reports, copies } = &mut self.unread;
+        client.read_reports(&mut self.reports);
         // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
-        let count = if all { reports.len() } else { reports.len().min(self.freed) };
+        let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);
-        for chunk in reports[..count].chunks_mut(CHUNK) {
-            report(client, exchange, chunk, copies, &mut self.delivered);
+        for chunk in self.reports[..count].chunks_mut(CHUNK) {
+            report(client, exchange, chunk, &mut self.delivered);
         }
-        reports.drain(..count);
+        self.reports.drain(..count);
     }
 }
 
@@ -107,17 +105,16 @@ fn report<R: Message>(
     client: &Client<R>,
     exchange: &impl Exchange<R>,
     reports: &mut [RawReport],
-    copies: &mut VecDeque<Copied>,
     delivered: &mut Vec<R>,
 ) {
     // Delivered records go back before their slots can be used again.
     let mut known = 0;
     for index in 0..reports.len() {
-        let report = reports[index];
-        let in_cell = report.code == 0 && !report.copied;
-        let record = if in_cell { client.reclaim(&report) } else { None };
-        if !in_cell || record.is_some() {
-            reports[known] = report;
+        let report = &reports[index];
+        let lent = report.code == 0 && !report.copied;
+        let record = if lent { client.reclaim(report) } else { None };
+        if !lent || record.is_some() {
+            reports.swap(known, index);
             known += 1;
         }
         delivered.extend(record);
@@ -125,17 +122,27 @@ fn report<R: Message>(
     if !delivered.is_empty() {
         exchange.release(delivered);
     }
-    exchange.report(reports[..known].iter().filter_map(|report| {
-        let outcome = if report.code == 0 {
-            let RawReport { partition, offset, timestamp, .. } = *report;
-            Outcome::Delivered(Delivered { partition, offset: offset.max(-1), timestamp })
-        } else {
-            let failure = failure::of(report.code, report.status);
-            match report.copied {
-                true => Outcome::FailedCopy(failure, copies.pop_front()?),
-                false => Outcome::Failed(failure, client.reclaim(report)?),
-            }
+    exchange.report(reports[..known].iter_mut().filter_map(|report| {
+        let outcome = match outcome(report) {
+            Some(outcome) => outcome,
+            None => Outcome::Failed(failure::of(report.code, report.status), client.reclaim(report)?),
         };
         Some(Report { slot: report.slot, outcome })
     }));
+}
+
+/// What a report says by itself; `None` if there is a lent record to go with it, or its copy was told before.
+fn outcome<R>(report: &mut RawReport) -> Option<Outcome<R>> {
+    if report.code == 0 {
+        let RawReport { partition, offset, timestamp, .. } = *report;
+        return Some(Outcome::Delivered(Delivered { partition, offset: offset.max(-1), timestamp }));
+    }
+    let copy = report.copy.take()?;
+    Some(Outcome::FailedCopy(failure::of(report.code, report.status), *copy))
+}
+
+/// The outcome of a copied record that was reported while the client came to its end.
+pub(crate) fn last<R>(mut report: RawReport) -> Option<Report<R>> {
+    let outcome = if report.copied { outcome(&mut report)? } else { return None };
+    Some(Report { slot: report.slot, outcome })
 }

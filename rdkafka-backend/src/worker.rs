@@ -130,11 +130,13 @@ impl<R: Message> Worker<R> {
     fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
         self.routes.clear();
         self.rich.clear();
-        if part_ways(lane, records) && records.iter().all(|(_, record)| record.is_cheap_to_copy()) {
+        let route =
+            |record: &R, count, sticky| record.key().map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
+        let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_cheap_to_copy();
+        if part_ways(lane, records) && records.iter().all(can_copy) {
             self.outgoing.hold(records.drain(..));
             if let Route::Each { count, sticky } = plan {
-                let route = |key: Option<&[u8]>| key.map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
-                self.routes.extend(self.outgoing.held().map(|record| route(record.key())));
+                self.routes.extend(self.outgoing.held().map(|record| route(record, count, sticky)));
             }
             return;
         }
@@ -146,8 +148,7 @@ impl<R: Message> Worker<R> {
                         self.rich.push(position);
                     }
                     if let Route::Each { count, sticky } = plan {
-                        let key = record.key();
-                        self.routes.push(key.map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE)));
+                        self.routes.push(route(record, count, sticky));
                     }
                 }
                 Err(record) => self.rejected.push((slot, failure::slot_in_use(), record)),

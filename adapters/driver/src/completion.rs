@@ -335,16 +335,15 @@ impl<F, C> CellHandle<F, C> {
 impl<F, C> Drop for CellHandle<F, C> {
     #[inline]
     fn drop(&mut self) {
-        if self.segment.is_some() {
-            self.abandon();
+        if let Some(segment) = &self.segment {
+            self.abandon(segment);
         }
     }
 }
 
 impl<F, C> CellHandle<F, C> {
     /// Nobody will ask for the outcome.
-    fn abandon(&self) {
-        let Some(segment) = &self.segment else { return };
+    fn abandon(&self, segment: &Segment<F, C>) {
         let cell = &segment.cells[self.index as usize];
         if cell.state.load(Ordering::Acquire) == WAITING {
             // Before the swap: after it the cell may be somebody else's.

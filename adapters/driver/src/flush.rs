@@ -84,7 +84,10 @@ impl Future for Flush<'_> {
         };
         let (flushed, timed) = shared.with(|state, effects| {
             state.recount_scopes();
+            // Whoever was woken is done, even if the outcomes of later records are being told just now.
+            let told = state.flush_waker(waiting.id).is_some_and(|waker| waker.is_none());
             let flushed = match waiting.scope {
+                _ if told => true,
                 None => state.is_flushed(waiting.point),
                 Some(_) => state.is_scope_flushed(waiting.id),
             };

@@ -147,8 +147,8 @@ impl<C> ProduceWith<'_, C> {
                 if waiting.is_some() {
                     shared.with(|state, effects| state.leave(waiting, effects));
                 }
-                shared.callbacks.pool.forget(callback);
-                shared.callbacks.pool.give_back(1, []);
+                shared.callbacks.pool.discard(callback);
+                shared.callbacks.pool.give_back(1, [callback]);
             }
             Step::Resolved => {}
         }
@@ -174,8 +174,8 @@ pub(crate) fn try_produce_with<'a, C: Callback>(
     };
     let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(place), ());
     entry.try_enter(shared, sink).map_err(|error| {
-        shared.callbacks.pool.forget(place);
-        shared.callbacks.pool.give_back(1, []);
+        shared.callbacks.pool.discard(place);
+        shared.callbacks.pool.give_back(1, [place]);
         *error
     })
 }

@@ -2,13 +2,12 @@
 
 use std::{borrow::Cow, error::Error, fmt, num::NonZeroU32, time::Duration};
 
-use thin_vec::ThinVec;
-
 mod data;
 mod packed;
 mod stored;
 mod traced;
 
+use self::data::Headers;
 pub use self::data::{Data, Header};
 pub(crate) use self::stored::Memory;
 pub use self::stored::Stored;
@@ -35,7 +34,7 @@ pub struct Record<'a> {
     /// Empty when `has_key` is false; so is the payload. It keeps the record small.
     key: Data<'a>,
     payload: Data<'a>,
-    headers: ThinVec<Header<'a>>,
+    headers: Headers<'a>,
     timestamp: i64,
     partition: i32,
     /// In milliseconds.
@@ -57,7 +56,7 @@ impl<'a> Record<'a> {
             topic: topic.into(),
             key: Data::Borrowed(&[]),
             payload: Data::Borrowed(&[]),
-            headers: ThinVec::new(),
+            headers: Headers::NONE,
             timestamp: 0,
             partition: 0,
             timeout: None,
@@ -137,7 +136,7 @@ impl<'a> Record<'a> {
     }
 
     fn with_header(mut self, header: Header<'a>) -> Self {
-        self.headers.push(header);
+        self.headers.list_mut().push(header);
         self
     }
 
@@ -188,7 +187,7 @@ impl<'a> Record<'a> {
     /// The headers, in order.
     #[must_use]
     pub fn get_headers(&self) -> &[Header<'a>] {
-        &self.headers
+        self.headers.as_slice()
     }
 
     /// The bytes that count: key, payload, and the headers' names and values.
@@ -206,7 +205,7 @@ impl<'a> Record<'a> {
             topic: self.topic.into_owned(),
             key: self.key.into_owned(),
             payload: self.payload.into_owned(),
-            headers: self.headers.into_iter().map(Header::into_owned).collect(),
+            headers: Headers::from_list(self.headers.into_list().into_iter().map(Header::into_owned).collect()),
             timestamp: self.timestamp,
             partition: self.partition,
             timeout: self.timeout,
@@ -379,6 +378,14 @@ mod tests {
         let error = Record::to("t").header("fine", "").null_header("a\0b").check().unwrap_err();
         assert_eq!(error, RecordError::NulInHeaderName { index: 1, name: "a\0b".into(), at: 1 });
         assert_eq!(error.to_string(), "the name of header 1, \"a\\0b\", has a NUL at byte 1");
+    }
+
+    #[test]
+    fn records_may_borrow_from_what_is_younger_than_their_list() {
+        let mut records: Vec<Record<'_>> = Vec::new();
+        let text = String::from("text");
+        records.push(Record::to("t").payload(&text).header("h", &text));
+        assert_eq!(records[0].get_payload(), Some(text.as_bytes()));
     }
 
     #[test]

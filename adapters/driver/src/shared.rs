@@ -335,8 +335,10 @@ impl State {
 
     /// What changed for others because the machine changed.
     pub(crate) fn follow_up(&mut self, shared: &Shared, effects: &mut Effects) {
-        if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks) {
-            effects.runner = call;
+        if let call @ (Call::Wake(_) | Call::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks)
+            && let Call::Wake(before) = std::mem::replace(&mut effects.runner, call)
+        {
+            effects.discard.push(Discard::Waker(before));
         }
         shared.observer.gather(self, &shared.callbacks, &mut effects.notes);
         if self.session.is_some() || !self.calls.is_empty() {

@@ -14,7 +14,7 @@ use super::cells::Cells;
 #[cfg(doc)]
 use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
-use super::reports::{RawReport, Reports, Unread};
+use super::reports::{RawReport, Reports};
 use super::topic::Topic;
 use crate::config;
 use crate::topics::TopicState;
@@ -125,7 +125,7 @@ impl<R> Client<R> {
 
     /// Moves the unread delivery reports to the end of `into`. Those of one partition are in order, and each message that
     /// [`Polled::Freed`] counted has its report among those read so far.
-    pub(crate) fn read_reports(&self, into: &mut Unread) {
+    pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
         self.reports.read(into);
     }
 
@@ -135,10 +135,13 @@ impl<R> Client<R> {
         unsafe { self.cells.take(report.slot) }
     }
 
-    /// Ends the native client, which blocks, and gives back the records that it dropped without a report.
-    pub(crate) fn close(self) -> impl Iterator<Item = (SlotId, R)> {
+    /// Ends the native client, which blocks. Gives back the reports that came until then, and the lent records that are
+    /// left.
+    pub(crate) fn close(self) -> (Vec<RawReport>, impl Iterator<Item = (SlotId, R)>) {
         let mut client = ManuallyDrop::new(self);
         client.destroy();
+        let mut last = Vec::new();
+        client.read_reports(&mut last);
         // SAFETY: the wrapper forbids a second drop and is not used any more.
         let topics = unsafe { ptr::read(&client.topics) };
         drop(topics);
@@ -146,7 +149,7 @@ impl<R> Client<R> {
         drop(unsafe { ptr::read(&client.reports) });
         // SAFETY: as above; nothing borrows from the cells since the native client is gone.
         let cells = unsafe { ManuallyDrop::take(&mut client.cells) };
-        cells.into_records()
+        (last, cells.into_records())
     }
 
     pub(super) fn listeners(&self) -> &Listeners {

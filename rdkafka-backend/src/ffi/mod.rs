@@ -4,6 +4,8 @@
 //! - Memory that librdkafka borrows (payloads of records, the state of topics) outlives its use: records stay in their
 //!   [`cells`] until they were reported, after which librdkafka only frees its own part of a message; topic states,
 //!   unread reports and the cells themselves stay until `rd_kafka_destroy` has returned ([`Client`]'s drop order).
+//! - Records that it copies during a call are held by [`Outgoing`], whose entries point to them; it forgets the entries when
+//!   it gives the records away.
 //! - No Rust panic unwinds into C: [`topic`]'s partitioner contains it, so does [`events`] where the application may be woken. The other
 //!   callbacks run no code but ours and have nothing to panic about.
 //! - Numbers from C are read as numbers: an error code that the bindings' enum does not know stays harmless.
@@ -27,7 +29,7 @@ pub use group::consumer_group;
 
 pub(crate) use events::{Listeners, Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
-pub(crate) use reports::{RawReport, Unread};
+pub(crate) use reports::RawReport;
 pub(crate) use topic::Topic;
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -79,7 +79,12 @@ impl<R: Message> Outgoing<R> {
         Ok(record)
     }
 
-    /// Holds the records of a batch, which are all to be copied.
+    /// Whether the record of `slot` can be held: such slots can be told from others in a report.
+    pub(crate) fn can_hold(slot: SlotId) -> bool {
+        slot.index() < COPIED as usize
+    }
+
+    /// Holds the records of a batch, which are all to be copied. They have neither headers nor a timestamp.
     ///
     /// # Panics
     /// When records are there already.
@@ -87,6 +92,7 @@ impl<R: Message> Outgoing<R> {
         assert!(self.entries.is_empty() && self.held.is_empty(), "entries point to what is held");
         self.copying = true;
         for (slot, record) in records {
+            debug_assert!(Self::can_hold(slot) && record.header_count() == 0 && record.timestamp().is_none());
             self.slots.push(slot);
             self.held.push(Some(record));
         }
@@ -149,7 +155,11 @@ impl<R: Message> Outgoing<R> {
     }
 
     /// Sends one record with its headers and its timestamp.
+    ///
+    /// # Panics
+    /// When it is one of those that are copied.
     pub(crate) fn send_one(&mut self, topic: &Topic, partition: i32, position: usize) {
+        assert!(!self.copying, "its record is in no cell");
         if self.full || self.fates[position] != Fate::Waiting {
             return;
         }

@@ -5,7 +5,6 @@
 //! were allocated on.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{ptr, slice};
@@ -17,7 +16,6 @@ use rdkafka_sys as sys;
 use super::message::Entry;
 
 /// A delivery report before its record was found.
-#[derive(Clone, Copy)]
 pub(crate) struct RawReport {
     pub(crate) slot: SlotId,
     pub(crate) offset: i64,
@@ -27,37 +25,30 @@ pub(crate) struct RawReport {
     pub(crate) status: Status,
     /// librdkafka had copied the record, which is in no cell.
     pub(crate) copied: bool,
+    /// What it had copied, if the record failed.
+    pub(crate) copy: Option<Box<Copied>>,
 }
 
-/// Marks the slot in a message's opaque whose record librdkafka has copied. No pool has so many slots.
+/// Marks the slot in a message's opaque whose record librdkafka has copied. Slots from this number on are not handed off.
 pub(super) const COPIED: u64 = 1 << 31;
 
 /// Reports that nobody has read yet: at most one for each record in flight.
 #[derive(Default)]
-pub(crate) struct Unread {
-    pub(crate) reports: Vec<RawReport>,
-    /// The records of those reports that tell of the failure of a copied record, in the same order.
-    pub(crate) copies: VecDeque<Copied>,
-}
-
-#[derive(Default)]
 pub(crate) struct Reports {
-    unread: Mutex<Unread>,
+    unread: Mutex<Vec<RawReport>>,
 }
 
 impl Reports {
     /// Moves all unread reports to the end of `into`.
-    pub(super) fn read(&self, into: &mut Unread) {
-        let unread = &mut *self.lock();
-        if into.reports.is_empty() {
-            std::mem::swap(&mut into.reports, &mut unread.reports);
+    pub(super) fn read(&self, into: &mut Vec<RawReport>) {
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.lock());
         } else {
-            into.reports.append(&mut unread.reports);
+            into.append(&mut self.lock());
         }
-        into.copies.append(&mut unread.copies);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Unread> {
+    fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,12 +102,7 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole one.
         let report = unsafe { read(message, entry) };
-        let failed = report.copied && report.code != 0;
-        // SAFETY: as above.
-        let copy = failed.then(|| unsafe { copy(entry) });
-        let unread = &mut *reports.lock();
-        unread.reports.push(report);
-        unread.copies.extend(copy);
+        reports.lock().push(report);
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
@@ -139,7 +125,11 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
     };
     let opaque = entry.opaque.addr() as u64;
     let (slot, copied) = (SlotId::from_bits(opaque & !COPIED), opaque & COPIED != 0);
-    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status, copied }
+    let copy = (copied && code != 0).then(|| {
+        // SAFETY: by this function's contract.
+        Box::new(unsafe { copy(entry) })
+    });
+    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status, copied, copy }
 }
 
 /// # Safety

@@ -84,13 +84,13 @@ impl Callbacks {
 
     /// Drops callbacks that nobody will call.
     pub(crate) fn forget(&self, ended: impl Iterator<Item = Ended>) {
-        let mut count = 0;
+        let mut callbacks = Vec::new();
         for Ended { callback, outcome, trace, .. } in ended {
             trace.outcome(&outcome);
-            self.pool.forget(callback);
-            count += 1;
+            self.pool.discard(callback);
+            callbacks.push(callback);
         }
-        self.pool.give_back(count, []);
+        self.pool.give_back(callbacks.len(), callbacks);
     }
 
     /// The runtime has dropped a runner: it will run no other.

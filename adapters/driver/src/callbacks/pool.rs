@@ -1,7 +1,7 @@
 //! Places for callbacks that wait for their record's outcome.
 //!
 //! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once
-//! as many were under way at the same time nothing is allocated, whatever the closure's size. Each place has a lock of its
+//! as many (and what runners have taken) were under way at the same time nothing is allocated, whatever the closure's size. Each place has a lock of its
 //! own, which is free whenever somebody wants it; which places are vacant is known at the desk, and told there in bulk.
 
 use std::any::{Any, TypeId};
@@ -171,12 +171,11 @@ impl Pool {
         self.shelves.get(callback.shelf as usize)?.call(callback.place, outcome)
     }
 
-    /// Drops a callback without calling it, and vacates its place. Another one is to be let in for it.
-    pub(crate) fn forget(&self, callback: CallbackRef) {
+    /// Drops a callback without calling it. Its place is to be vacated.
+    pub(crate) fn discard(&self, callback: CallbackRef) {
         if let Some(shelf) = self.shelves.get(callback.shelf as usize) {
             shelf.forget(callback.place);
         }
-        self.give_back(0, [callback]);
     }
 
     /// Lets in as many callbacks as `count` says, and vacates the places of those in `gone`.

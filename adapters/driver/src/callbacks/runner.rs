@@ -185,11 +185,12 @@ impl Drop for Runner {
         }
         // Their places were given back when they were taken from the line.
         let callbacks = &self.shared.callbacks;
-        callbacks.pool.give_back(0, self.called.drain(..));
         for Ended { callback, outcome, trace, .. } in std::mem::take(&mut self.chunk) {
             trace.outcome(&outcome);
-            callbacks.pool.forget(callback);
+            callbacks.pool.discard(callback);
+            self.called.push(callback);
         }
+        callbacks.pool.give_back(0, self.called.drain(..));
         self.shared.callbacks.halt();
         self.shared.with(|state, effects| effects.wakers.append(&mut state.close_wakers));
     }

@@ -133,6 +133,42 @@ pub struct Header<'a> {
     pub(super) value: Option<Data<'a>>,
 }
 
+/// The headers of a record, in one word: most records have none, and a small record is cheap to move.
+#[derive(Clone)]
+#[expect(clippy::box_collection, reason = "a list takes three words where it is")]
+pub(super) struct Headers<'a>(Option<Box<Vec<Header<'a>>>>);
+
+impl<'a> Headers<'a> {
+    pub(super) const NONE: Self = Self(None);
+
+    pub(super) fn from_list(list: Vec<Header<'a>>) -> Self {
+        if list.is_empty() { Self::NONE } else { Self(Some(Box::new(list))) }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[Header<'a>] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn list_mut(&mut self) -> &mut Vec<Header<'a>> {
+        self.0.get_or_insert_default()
+    }
+
+    pub(super) fn into_list(self) -> Vec<Header<'a>> {
+        self.0.map_or_else(Vec::new, |list| *list)
+    }
+
+    /// Leaves none.
+    pub(super) fn take(&mut self) -> Vec<Header<'a>> {
+        std::mem::replace(self, Self::NONE).into_list()
+    }
+}
+
 #[derive(Clone)]
 pub(super) enum Name<'a> {
     Borrowed(&'a str),

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Copied, backend::Message};
 use bytes::{BufMut, Bytes};
-use thin_vec::ThinVec;
 
 use super::packed::{self, Packed};
-use super::{Data, Header, Record, data::Name};
+use super::{Data, Header, Headers, Record, data::Name};
 use crate::{arena::Arena, topics::TopicRef};
 
 /// No timestamp: a record's own is never negative.
@@ -53,7 +52,7 @@ struct Rare {
     timeout: Option<NonZeroU32>,
     /// A key that is not in one piece with the payload.
     key: Option<Bytes>,
-    headers: ThinVec<Header<'static>>,
+    headers: Vec<Header<'static>>,
 }
 
 impl Front {
@@ -90,7 +89,7 @@ impl Stored {
     /// The largest record there can be, in bytes.
     pub(crate) const LIMIT: usize = u32::MAX as usize - 1;
 
-    /// Takes over what `record` owns or shares and copies what it borrows; what is left is an empty record. `size` is
+    /// Takes over what `record` owns or shares and copies what it borrows; nothing of value is left. `size` is
     /// the record's, at most [`Stored::LIMIT`], and the record passed [`Record::check`].
     #[inline]
     pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
@@ -173,7 +172,8 @@ impl Stored {
         if timestamp != UNSTAMPED {
             record = record.timestamp_millis(timestamp);
         }
-        (record.headers, record.timeout, record.urgent) = (headers, timeout, front.is_urgent());
+        record.headers = Headers::from_list(headers);
+        (record.timeout, record.urgent) = (timeout, front.is_urgent());
         record
     }
 }
@@ -238,11 +238,11 @@ impl Body {
             self.rare.get_or_insert_default().timeout = record.timeout.take();
         }
         if let Some((front, data)) = one_piece(record, arena) {
-            record.headers.clear();
+            record.headers = Headers::NONE;
             self.data = Some(data);
             return front;
         }
-        let headers = std::mem::take(&mut record.headers);
+        let headers = record.headers.take();
         if !headers.is_empty() {
             self.rare.get_or_insert_default().headers = own_headers(headers, arena);
         }
@@ -300,9 +300,9 @@ fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
     if record.headers.is_empty() {
         return Some((front, arena.copy_both(key, payload)));
     }
-    let headers = packed::len(&record.headers)?;
+    let headers = packed::len(record.headers.as_slice())?;
     let data = arena.build(headers + key.len() + payload.len(), |out| {
-        packed::write(&record.headers, headers, out);
+        packed::write(record.headers.as_slice(), headers, out);
         out.put_slice(key);
         out.put_slice(payload);
     });
@@ -310,7 +310,7 @@ fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
 }
 
 /// The headers of a packed block, each sharing the block's memory.
-fn unpack(block: &Bytes) -> ThinVec<Header<'static>> {
+fn unpack(block: &Bytes) -> Vec<Header<'static>> {
     let packed = Packed(block);
     let headers = (0..packed.count()).filter_map(|index| packed.get(index));
     let header = |(name, value): (&str, Option<&[u8]>)| Header {
@@ -329,7 +329,7 @@ fn own(data: &mut Data<'_>, arena: &mut Arena) -> Bytes {
 }
 
 /// Copies all borrowed names and values in one piece.
-fn own_headers(headers: ThinVec<Header<'_>>, arena: &mut Arena) -> ThinVec<Header<'static>> {
+fn own_headers(headers: Vec<Header<'_>>, arena: &mut Arena) -> Vec<Header<'static>> {
     let borrowed: usize = headers.iter().flat_map(borrowed_parts).map(<[u8]>::len).sum();
     let mut copy = arena.build(borrowed, |out| headers.iter().flat_map(borrowed_parts).for_each(|part| out.put(part)));
     let own = |header: Header<'_>| {
@@ -463,6 +463,11 @@ mod tests {
             prop_assert_eq!(stored.header(headers.len()), None);
             for (index, (name, _, value)) in headers.iter().enumerate() {
                 prop_assert_eq!(stored.header(index), Some((name.as_str(), value.bytes.as_deref())));
+            }
+            if stored.is_cheap_to_copy() {
+                let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone() };
+                let again = Stored::from_copy(stored.lane(), copied);
+                prop_assert_eq!(again.into_record(String::from("t")), record.clone());
             }
             prop_assert_eq!(stored.into_record(String::from("t")), record);
         }

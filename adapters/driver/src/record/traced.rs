@@ -17,8 +17,9 @@ impl Record<'_> {
     }
 
     pub(crate) fn set_trace_context(&mut self, context: &TraceContext) {
-        self.headers.retain(|header| ![PARENT, STATE].contains(&header.name()));
-        let mut set = |name, value: String| self.headers.push(Header::new(Cow::Borrowed(name), Some(value.into())));
+        let headers = self.headers.list_mut();
+        headers.retain(|header| ![PARENT, STATE].contains(&header.name()));
+        let mut set = |name, value: String| headers.push(Header::new(Cow::Borrowed(name), Some(value.into())));
         set(PARENT, context.traceparent());
         if let Some(state) = context.tracestate() {
             set(STATE, state.to_owned());
@@ -28,6 +29,6 @@ impl Record<'_> {
     /// Whether the record has a header `traceparent`.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_traced(&self) -> bool {
-        self.headers.iter().any(|header| header.name() == PARENT)
+        self.get_headers().iter().any(|header| header.name() == PARENT)
     }
 }
