@@ -17,9 +17,12 @@ mod still;
 /// Hands off one batch and fails all of it.
 type FailBatch = Box<dyn Fn() + Send>;
 
+/// What happens when a report is about to be told.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// A backend that works when the test says so.
 #[derive(Clone, Default)]
-struct ByHand(Arc<Mutex<Option<FailBatch>>>);
+struct ByHand(Arc<Mutex<Option<FailBatch>>>, Arc<Mutex<Option<Meanwhile>>>);
 
 impl Connect<Stored> for ByHand {
     type Error = String;
@@ -29,15 +32,19 @@ impl Connect<Stored> for ByHand {
     }
 
     fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
-        *self.0.lock().unwrap() = Some(Box::new(move || {
+        let Self(step, meanwhile) = self;
+        *step.lock().unwrap() = Some(Box::new(move || {
             let mut records = Vec::new();
             let batch = exchange.take(&mut records).expect("a batch is ready");
             exchange.settle(batch, std::iter::empty());
             let (kind, status) = (FailureKind::Broker, Status::NotPersisted);
             let failure = Failure { kind, status, code: 1, reason: "refused" };
-            exchange.report(
-                records.drain(..).map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure, record) }),
-            );
+            exchange.report(records.drain(..).map(|(slot, record)| {
+                if let Some(meanwhile) = meanwhile.lock().unwrap().take() {
+                    meanwhile();
+                }
+                Report { slot, outcome: Outcome::Failed(failure, record) }
+            }));
         }));
         Ok(Arc::new(Still))
     }
@@ -67,6 +74,28 @@ fn s28_who_waits_for_a_lane_is_not_woken_for_nothing() {
     backend.0.lock().unwrap().as_ref().unwrap()();
     assert_eq!(count.0.load(Ordering::SeqCst), 1, "the lane is free");
     assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+#[test]
+fn s23_a_flush_that_was_woken_is_done_while_later_records_are_reported() {
+    let backend = ByHand::default();
+    let producer: &AioProducer = Box::leak(Box::new(AioProducer::builder(backend.clone()).start(Still).unwrap()));
+    let step = || backend.0.lock().unwrap().as_ref().unwrap()();
+    drop(producer.try_produce(Record::to("a")).unwrap());
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut flush = Box::pin(producer.flush());
+    assert!(flush.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    step();
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    drop(producer.try_produce(Record::to("a")).unwrap());
+    let (sender, seen) = mpsc::channel();
+    *backend.1.lock().unwrap() = Some(Box::new(move || {
+        let polled = flush.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        sender.send(polled.is_ready()).unwrap();
+    }));
+    step();
+    assert_eq!(seen.try_recv(), Ok(true));
 }
 
 /// Memory of a payload whose owner looks at the producer when it goes, as an application's may.
