@@ -1,8 +1,9 @@
 //! Places for callbacks that wait for their record's outcome.
 //!
-//! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once
-//! as many (and what runners have taken) were under way at the same time nothing is allocated, whatever the closure's size. Each place has a lock of its
-//! own, which is free whenever somebody wants it; which places are vacant is known at the desk, and told there in bulk.
+//! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once as
+//! many (and what runners have taken) were under way at the same time nothing is allocated, whatever the closure's size.
+//! Each place has a lock of its own, which is free whenever somebody wants it; which places are vacant is known at the
+//! desk, and told there in bulk.
 
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, VecDeque};
