@@ -38,6 +38,7 @@ impl Arena {
     }
 
     /// Copies `data`.
+    #[inline(always)]
     pub(crate) fn copy(&mut self, data: &[u8]) -> Bytes {
         self.build(data.len(), |out| out.put_slice(data))
     }
@@ -51,6 +52,7 @@ impl Arena {
     }
 
     /// What `fill` writes, which is `len` bytes.
+    #[inline(always)]
     pub(crate) fn build(&mut self, len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
         if len == 0 {
             return Bytes::new();

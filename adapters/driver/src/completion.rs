@@ -179,23 +179,29 @@ impl<F, C> FreeCells<F, C> {
     #[inline]
     pub(crate) fn acquire(&mut self, completions: &Completions<F, C>) -> (CellRef, CellHandle<F, C>) {
         loop {
-            let Some(cell) = self.cells.pop() else {
-                self.refill(completions);
-                continue;
-            };
-            if self.recent.as_ref().is_none_or(|(number, _)| *number != cell.segment()) {
-                let segment = completions.segments.get(cell.segment());
-                self.recent = segment.map(|segment| (cell.segment(), Arc::clone(segment)));
-            }
-            if let Some((_, segment)) = &self.recent {
+            if let Some(cell) = self.cells.last().copied()
+                && let Some((number, segment)) = &self.recent
+                && *number == cell.segment()
+            {
+                self.cells.truncate(self.cells.len() - 1);
                 segment.cells[cell.index() as usize].state.store(PENDING, Ordering::Relaxed);
                 return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index() });
             }
+            self.prepare(completions);
         }
     }
 
-    /// Collects what was given back, one segment at a time; makes a segment if there is nothing.
+    /// Sees to it that there is a free cell, and turns to the segment of the one that is next.
     #[cold]
+    fn prepare(&mut self, completions: &Completions<F, C>) {
+        if self.cells.is_empty() {
+            self.refill(completions);
+        }
+        let segment = self.cells.last().map(|cell| cell.segment());
+        self.recent = segment.and_then(|number| Some((number, Arc::clone(completions.segments.get(number)?))));
+    }
+
+    /// Collects what was given back, one segment at a time; makes a segment if there is nothing.
     fn refill(&mut self, completions: &Completions<F, C>) {
         let count = completions.segments.count();
         for _ in 0..count {
