@@ -127,7 +127,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         mut self,
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
-        place: Option<WaiterId>,
+        place: &Option<WaiterId>,
         waker: &Waker,
     ) -> Entered<'a, T> {
         if place.is_none()
@@ -135,6 +135,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         {
             return Entered::Accepted(kept);
         }
+        let place = *place;
         let now = shared.runtime.now();
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);

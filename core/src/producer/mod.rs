@@ -110,9 +110,11 @@ pub struct Producer<R, T, S: Storage<R, T>> {
     pool: Pool<R, T, S::Slots>,
     lanes: Lanes<S::Lanes>,
     now: Instant,
-    next_sequence: u64,
     /// Records below this sequence do not linger.
     flush_below: u64,
+    /// Apart from `now`: both change with each record, and a processor that reads two neighbours as one waits for both
+    /// writes to end.
+    next_sequence: u64,
     closed: bool,
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
