@@ -9,9 +9,10 @@ use crate::effects::{Discard, Effects};
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
 use crate::overflow::{DROPPED, Overflow};
-use crate::record::{Record, Stored};
+use crate::record::{Record, RecordError, Stored};
 use crate::shared::{CLOSED, Shared, State};
 use crate::ticket::Ticket;
+use crate::topics::TopicError;
 use crate::waiters::WaiterId;
 
 /// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.
@@ -54,26 +55,26 @@ impl<'r, 'a> Entry<'r, 'a> {
     }
 
     /// The same; `transaction` says whether the record comes through one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_in(
         shared: &Shared,
         record: &'r mut Record<'a>,
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
         if transaction != shared.transactional {
-            return Err(Box::new(ProduceError::OutsideTransaction(record.take())));
+            return Err(outside_transaction(record));
         }
         let topic = match shared.topics.resolve(record.topic_ref()) {
             Ok(topic) => topic,
-            Err(error) => return Err(Box::new(ProduceError::Topic { record: record.take(), error })),
+            Err(error) => return Err(no_topic(record, error)),
         };
         if let Err(error) = record.check() {
-            return Err(Box::new(ProduceError::Invalid { record: record.take(), error }));
+            return Err(invalid(record, error));
         }
         shared.observer.spans.begin(record);
-        let (size, limit) = (record.size(), shared.record_bytes);
-        if size > limit {
-            return Err(Box::new(ProduceError::TooLarge { record: record.take(), size, limit }));
+        let size = record.size();
+        if size > shared.record_bytes {
+            return Err(too_large(shared, record));
         }
         Ok(Self { record, topic, size })
     }
@@ -245,9 +246,32 @@ impl<'r, 'a> Entry<'r, 'a> {
     }
 }
 
+// Errors are made where they are in nobody's way.
+
+#[cold]
+fn outside_transaction<'a>(record: &mut Record<'a>) -> Box<ProduceError<'a>> {
+    Box::new(ProduceError::OutsideTransaction(record.take()))
+}
+
+#[cold]
+fn no_topic<'a>(record: &mut Record<'a>, error: TopicError) -> Box<ProduceError<'a>> {
+    Box::new(ProduceError::Topic { record: record.take(), error })
+}
+
+#[cold]
+fn invalid<'a>(record: &mut Record<'a>, error: RecordError) -> Box<ProduceError<'a>> {
+    Box::new(ProduceError::Invalid { record: record.take(), error })
+}
+
+#[cold]
+fn too_large<'a>(shared: &Shared, record: &mut Record<'a>) -> Box<ProduceError<'a>> {
+    let (size, limit) = (record.size(), shared.record_bytes);
+    Box::new(ProduceError::TooLarge { record: record.take(), size, limit })
+}
+
 impl State {
     /// Tells the machine of a record that it has room for. The timer is to be armed for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
         let own = record.timeout();

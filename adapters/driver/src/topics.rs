@@ -207,6 +207,7 @@ impl Topics {
     }
 
     /// The number of a record's topic.
+    #[inline]
     pub(crate) fn resolve(&self, topic: &TopicRef<'_>) -> Result<TopicId, TopicError> {
         match topic.topic() {
             Some(topic) if std::ptr::eq(&*topic.topics, self) => Ok(topic.id),
