@@ -1,5 +1,6 @@
 //! The way of one record into the machine.
 
+use std::sync::MutexGuard;
 use std::task::Waker;
 
 use aioproducer_core::{Instant, Lane, TopicId};
@@ -9,10 +10,9 @@ use crate::effects::{Discard, Effects};
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
 use crate::overflow::{DROPPED, Overflow};
-use crate::record::{Record, RecordError, Stored};
+use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Shared, State};
 use crate::ticket::Ticket;
-use crate::topics::TopicError;
 use crate::waiters::WaiterId;
 
 /// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.
@@ -61,22 +61,10 @@ impl<'r, 'a> Entry<'r, 'a> {
         record: &'r mut Record<'a>,
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
-        if transaction != shared.transactional {
-            return Err(outside_transaction(record));
+        match fit(shared, record, transaction) {
+            Some((topic, size)) => Ok(Self { record, topic, size }),
+            None => Err(refusal(shared, record, transaction)),
         }
-        let topic = match shared.topics.resolve(record.topic_ref()) {
-            Ok(topic) => topic,
-            Err(error) => return Err(no_topic(record, error)),
-        };
-        if let Err(error) = record.check() {
-            return Err(invalid(record, error));
-        }
-        shared.observer.spans.begin(record);
-        let size = record.size();
-        if size > shared.record_bytes {
-            return Err(too_large(shared, record));
-        }
-        Ok(Self { record, topic, size })
     }
 
     fn lane(&self) -> Lane {
@@ -180,24 +168,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
     ) -> Option<T> {
-        let mut inbox = shared.inbox();
-        if !inbox.admits(self.size) {
-            return None;
-        }
-        let at = match inbox.recent_time() {
-            Some(at) => at,
-            None => {
-                drop(inbox);
-                // The clock is not ours, so it is read without a lock.
-                let now = shared.runtime.now();
-                inbox = shared.inbox();
-                inbox.set_time(now);
-                if !inbox.admits(self.size) {
-                    return None;
-                }
-                now
-            }
-        };
+        let (mut inbox, at) = admitted(shared, shared.inbox(), self.size)?;
         let (ticket, kept) = sink(shared, &mut inbox);
         let ticket = ticket.marked(shared.observer.mark(self.record));
         let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
@@ -246,27 +217,71 @@ impl<'r, 'a> Entry<'r, 'a> {
     }
 }
 
-// Errors are made where they are in nobody's way.
-
-#[cold]
-fn outside_transaction<'a>(record: &mut Record<'a>) -> Box<ProduceError<'a>> {
-    Box::new(ProduceError::OutsideTransaction(record.take()))
+/// The topic and the size of a record that is fit to be accepted, `None` if it can never be.
+#[inline(always)]
+pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -> Option<(TopicId, usize)> {
+    if transaction != shared.transactional {
+        return None;
+    }
+    let topic = shared.topics.resolve(record.topic_ref()).ok()?;
+    record.check().ok()?;
+    shared.observer.spans.begin(record);
+    let size = record.size();
+    (size <= shared.record_bytes).then_some((topic, size))
 }
 
+/// Why a record is not [`fit`]. Made apart, where it is in nobody's way.
 #[cold]
-fn no_topic<'a>(record: &mut Record<'a>, error: TopicError) -> Box<ProduceError<'a>> {
-    Box::new(ProduceError::Topic { record: record.take(), error })
+fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
+    let topic = shared.topics.resolve(record.topic_ref());
+    let (checked, size, limit) = (record.check(), record.size(), shared.record_bytes);
+    let record = record.take();
+    Box::new(match (topic, checked) {
+        _ if transaction != shared.transactional => ProduceError::OutsideTransaction(record),
+        (Err(error), _) => ProduceError::Topic { record, error },
+        (_, Err(error)) => ProduceError::Invalid { record, error },
+        _ => ProduceError::TooLarge { record, size, limit },
+    })
 }
 
-#[cold]
-fn invalid<'a>(record: &mut Record<'a>, error: RecordError) -> Box<ProduceError<'a>> {
-    Box::new(ProduceError::Invalid { record: record.take(), error })
+/// Leaves records in the inbox under one lock, from the first on and as long as it admits them; how many. `checked` has what
+/// [`fit`] says of each, `ticket` makes each one's ticket.
+pub(crate) fn leave_run(
+    shared: &Shared,
+    records: &mut [Record<'_>],
+    checked: &[(TopicId, usize)],
+    ticket: impl Fn(u32) -> Ticket,
+) -> usize {
+    let mut inbox = shared.inbox();
+    for (index, (record, &(topic, size))) in records.iter_mut().zip(checked).enumerate() {
+        let Some((admitting, at)) = admitted(shared, inbox, size) else { return index };
+        inbox = admitting;
+        let ticket = ticket(index as u32).marked(shared.observer.mark(record));
+        let record = Stored::from_record(record, topic, size, &mut inbox.memory);
+        inbox.leave(size, Arrival { record, ticket, at });
+    }
+    checked.len()
 }
 
-#[cold]
-fn too_large<'a>(shared: &Shared, record: &mut Record<'a>) -> Box<ProduceError<'a>> {
-    let (size, limit) = (record.size(), shared.record_bytes);
-    Box::new(ProduceError::TooLarge { record: record.take(), size, limit })
+/// The inbox, if it admits a record of `size` bytes, and the time that the record gets there.
+#[inline(always)]
+fn admitted<'s>(
+    shared: &'s Shared,
+    mut inbox: MutexGuard<'s, Inbox>,
+    size: usize,
+) -> Option<(MutexGuard<'s, Inbox>, Instant)> {
+    if !inbox.admits(size) {
+        return None;
+    }
+    if let Some(at) = inbox.recent_time() {
+        return Some((inbox, at));
+    }
+    drop(inbox);
+    // The clock is not ours, so it is read without a lock.
+    let now = shared.runtime.now();
+    let mut inbox = shared.inbox();
+    inbox.set_time(now);
+    inbox.admits(size).then_some((inbox, now))
 }
 
 impl State {

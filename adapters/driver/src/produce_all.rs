@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
+use aioproducer_core::TopicId;
+
 use crate::delivery::DeliveryReport;
 use crate::effects::Discard;
-use crate::entry::{Entered, Entry};
+use crate::entry::{self, Entered, Entry};
 use crate::error::{ProduceError, SendError};
 use crate::groups::Member;
 use crate::inbox::Inbox;
@@ -35,9 +37,13 @@ pub struct ProduceAll<'a, 'r, I> {
     shared: &'a Shared,
     /// `None` once it was empty.
     records: Option<I>,
-    /// Taken from `records` and not yet tried.
-    chunk: VecDeque<Record<'r>>,
-    /// Where the first of `chunk` waits.
+    /// Taken from `records`; what is left of those before `next` is of no value.
+    chunk: Vec<Record<'r>>,
+    /// The first of `chunk` that was not yet tried.
+    next: usize,
+    /// What is known of some of those from `next` on.
+    checked: Vec<(TopicId, usize)>,
+    /// Where the one at `next` waits.
     place: Option<WaiterId>,
     /// How long it may still wait.
     patience: Patience,
@@ -64,7 +70,9 @@ where
         Self {
             shared,
             records: Some(records),
-            chunk: VecDeque::new(),
+            chunk: Vec::new(),
+            next: 0,
+            checked: Vec::new(),
             place: None,
             patience: Patience::default(),
             group: None,
@@ -85,6 +93,8 @@ where
 
     /// Takes records from the caller's iterator, which runs while nothing is locked.
     fn refill(&mut self) {
+        self.chunk.clear();
+        self.next = 0;
         let Some(records) = &mut self.records else { return };
         self.chunk.extend(records.by_ref().take(CHUNK).map(Into::into));
         if self.chunk.is_empty() {
@@ -92,11 +102,15 @@ where
         }
     }
 
-    /// Tries the chunk under one lock. Pending when the pool is full.
+    /// Tries the chunk. Pending when the pool is full.
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared;
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
-        while let Some(record) = self.chunk.front_mut() {
+        loop {
+            if self.place.is_none() {
+                self.enter_many(group);
+            }
+            let Some(record) = self.chunk.get_mut(self.next) else { return Poll::Ready(()) };
             let index = self.accepted;
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
@@ -118,10 +132,26 @@ where
                 }
             }
             self.patience.reset();
-            self.chunk.pop_front();
+            self.next += 1;
             self.tried += 1;
         }
-        Poll::Ready(())
+    }
+
+    /// Has as many records as possible accepted under one lock, up to one that is not fit or finds no room.
+    fn enter_many(&mut self, group: u32) {
+        let shared = self.shared;
+        let records = &mut self.chunk[self.next..];
+        self.checked.clear();
+        for record in records.iter_mut() {
+            self.trace.member(&shared.observer.spans, record);
+            let Some(checked) = entry::fit(shared, record, self.transaction) else { break };
+            self.checked.push(checked);
+        }
+        let first = self.accepted;
+        let count = entry::leave_run(shared, records, &self.checked, |index| Ticket::to_group(group, first + index));
+        self.accepted += count as u32;
+        self.tried += count;
+        self.next += count;
     }
 
     /// Puts what was refused between what was accepted, some of it in each call; true when all is there.
@@ -154,7 +184,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcomes> {
         let this = &mut *self;
-        if this.chunk.is_empty() {
+        if this.next == this.chunk.len() {
             this.refill();
         }
         if !this.chunk.is_empty() {
