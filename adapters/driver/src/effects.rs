@@ -6,7 +6,7 @@ use aioproducer_core::backend::Request;
 
 use crate::callbacks::{Call, Ended};
 use crate::delivery::DeliveryError;
-use crate::groups::Member;
+use crate::groups::Members;
 use crate::observe::Notes;
 use crate::record::Stored;
 use crate::shared::Shared;
@@ -42,7 +42,7 @@ pub(crate) struct Effects {
 /// What nobody asked for.
 pub(crate) enum Discard {
     Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
-    Members(#[expect(dead_code, reason = "kept to be dropped")] Vec<Member>),
+    Members(#[expect(dead_code, reason = "kept to be dropped")] Members),
     Record(#[expect(dead_code, reason = "kept to be dropped")] Stored),
     Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
 }

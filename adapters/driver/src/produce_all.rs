@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::vec;
 
 use aioproducer_core::TopicId;
 
@@ -13,7 +12,7 @@ use crate::delivery::DeliveryReport;
 use crate::effects::Discard;
 use crate::entry::{self, Entered, Entry};
 use crate::error::{ProduceError, SendError};
-use crate::groups::Member;
+use crate::groups::{Member, Members};
 use crate::inbox::Inbox;
 use crate::observe::Bulk;
 use crate::overflow::Patience;
@@ -54,7 +53,7 @@ pub struct ProduceAll<'a, 'r, I> {
     /// Records that were not accepted, by their place among all.
     refused: VecDeque<(usize, SendError)>,
     /// What became of the accepted ones, once all of it is known.
-    settled: Option<vec::IntoIter<Member>>,
+    settled: Option<<Members as IntoIterator>::IntoIter>,
     outcomes: Outcomes,
     /// They come through a transaction.
     transaction: bool,
@@ -155,7 +154,7 @@ where
     }
 
     /// Puts what was refused between what was accepted, some of it in each call; true when all is there.
-    fn gather(&mut self, accepted: &mut vec::IntoIter<Member>) -> bool {
+    fn gather(&mut self, accepted: &mut impl Iterator<Item = Member>) -> bool {
         let topics = &self.shared.topics;
         let end = self.tried.min(self.outcomes.len() + GATHER);
         for place in self.outcomes.len()..end {
