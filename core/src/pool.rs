@@ -162,7 +162,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     }
 
     /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn occupy(&mut self, index: u32, list: &mut List, entry: Entry, record: R, ticket: T) -> SlotId {
         let before = core::mem::replace(&mut list.tail, index);
         match self.in_lane_mut(before) {

@@ -95,7 +95,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// # Errors
     /// [`Refused`] hands record and ticket back, with the reason; nothing else changed.
     pub fn produce(&mut self, now: Instant, record: R, ticket: T) -> Result<SlotId, Refused<R, T>> {
-        self.advance(now);
+        let now = self.advance(now);
         let (lane, size) = (record.lane(), record.size());
         let reason = if self.closed {
             Refusal::Closed
@@ -108,7 +108,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             && let Some(row) = self.lanes.get_mut(at)
         {
             let urgent = record.is_urgent();
-            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: self.now, size };
+            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: now, size };
             let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
             self.next_sequence += 1;
             self.buffered += 1;

@@ -110,11 +110,9 @@ pub struct Producer<R, T, S: Storage<R, T>> {
     pool: Pool<R, T, S::Slots>,
     lanes: Lanes<S::Lanes>,
     now: Instant,
+    next_sequence: u64,
     /// Records below this sequence do not linger.
     flush_below: u64,
-    /// Apart from `now`: both change with each record, and a processor that reads two neighbours as one waits for both
-    /// writes to end.
-    next_sequence: u64,
     closed: bool,
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
@@ -216,8 +214,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         }
     }
 
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
+        self.now
     }
 
     /// Why the lane's buffered records should go now, `None` if they may wait.
