@@ -24,6 +24,9 @@ use crate::waiters::WaiterId;
 /// Records that are accepted in one poll at most; each may be copied to memory that was never touched.
 const CHUNK: usize = 32;
 
+/// Bytes of records that are accepted in one poll, but for the last record: they may have to be copied.
+const BYTES: usize = 128 << 10;
+
 /// Outcomes that are gathered in one poll at most.
 const GATHER: usize = 128;
 
@@ -101,15 +104,21 @@ where
         }
     }
 
-    /// Tries the chunk. Pending when the pool is full.
+    /// Tries the chunk. Pending when the pool is full, or this was much for one poll.
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared;
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
+        let mut bytes = 0;
         loop {
             if self.place.is_none() {
-                self.enter_many(group);
+                bytes += self.enter_many(group, BYTES.saturating_sub(bytes));
             }
             let Some(record) = self.chunk.get_mut(self.next) else { return Poll::Ready(()) };
+            if bytes >= BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            bytes += record.size();
             let index = self.accepted;
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
@@ -136,21 +145,28 @@ where
         }
     }
 
-    /// Has as many records as possible accepted under one lock, up to one that is not fit or finds no room.
-    fn enter_many(&mut self, group: u32) {
+    /// Has as many records as possible accepted under one lock, up to one that is not fit, finds no room, or comes after
+    /// `limit` bytes. Returns the bytes of those accepted.
+    fn enter_many(&mut self, group: u32, limit: usize) -> usize {
         let shared = self.shared;
         let records = &mut self.chunk[self.next..];
         self.checked.clear();
+        let mut bytes = 0;
         for record in records.iter_mut() {
+            if bytes >= limit {
+                break;
+            }
             self.trace.member(&shared.observer.spans, record);
             let Some(checked) = entry::fit(shared, record, self.transaction) else { break };
             self.checked.push(checked);
+            bytes += checked.1;
         }
         let first = self.accepted;
         let count = entry::leave_run(shared, records, &self.checked, |index| Ticket::to_group(group, first + index));
         self.accepted += count as u32;
         self.tried += count;
         self.next += count;
+        self.checked[..count].iter().map(|(_, size)| size).sum()
     }
 
     /// Puts what was refused between what was accepted, some of it in each call; true when all is there.

@@ -14,6 +14,9 @@ use self::still::Still;
 
 mod still;
 
+/// The largest record, in bytes.
+const LARGE: usize = 100 << 10;
+
 /// Hands off one batch and fails all of it.
 type FailBatch = Box<dyn Fn() + Send>;
 
@@ -28,7 +31,7 @@ impl Connect<Stored> for ByHand {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
-        Ok(BackendLimits { delivery_timeout: None, record_bytes: 1000, transactional: false })
+        Ok(BackendLimits { delivery_timeout: None, record_bytes: LARGE, transactional: false })
     }
 
     fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
@@ -128,4 +131,21 @@ fn s28_a_failed_record_that_nobody_awaits_is_dropped_without_the_lock() {
         assert_eq!(seen.recv_timeout(Duration::from_secs(30)), Ok(0), "the owner's drop waits for the lock");
     }
     reporting.join().unwrap();
+}
+
+#[test]
+fn s28_large_records_are_copied_a_few_in_each_poll() {
+    let producer = AioProducer::builder(ByHand::default()).start(Still).unwrap();
+    let payload = vec![7; LARGE];
+    let mut all = producer.produce_all((0..20).map(|_| Record::to("a").payload(&payload)));
+    for polls in 1..=20 {
+        let before = producer.len();
+        assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(producer.len() - before <= 2, "{} in one poll", producer.len() - before);
+        if producer.len() == 20 {
+            assert!(polls >= 10);
+            return;
+        }
+    }
+    panic!("{} of 20 in 20 polls", producer.len());
 }
