@@ -29,6 +29,9 @@ impl<'a> Close<'a> {
     }
 }
 
+/// Unsent records that the list of them has room for from the start. To move it when it grows takes a lock's time.
+const FORESEEN: usize = 1 << 16;
+
 impl Future for Close<'_> {
     type Output = CloseReport;
 
@@ -39,7 +42,8 @@ impl Future for Close<'_> {
         let now = shared.runtime.now();
         let deadline = now + self.within;
         let report = shared.with(|state, effects| {
-            state.unsent.get_or_insert_default();
+            let unsent = state.machine.len().min(FORESEEN);
+            state.unsent.get_or_insert_with(|| Vec::with_capacity(unsent));
             match state.phase {
                 Phase::Open => {
                     state.close(shared, effects);

@@ -18,7 +18,7 @@ pub(crate) enum Member {
 
 /// Outcomes of a group that lie together. A longer list would be moved when it grows, under the producer's lock, and freed
 /// as a whole, on the runtime's thread.
-const PIECE: usize = 256;
+pub(crate) const PIECE: usize = 256;
 
 /// The outcomes of a group, by the order of acceptance.
 #[derive(Default)]

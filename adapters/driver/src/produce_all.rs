@@ -12,7 +12,7 @@ use crate::delivery::DeliveryReport;
 use crate::effects::Discard;
 use crate::entry::{self, Entered, Entry};
 use crate::error::{ProduceError, SendError};
-use crate::groups::{Member, Members};
+use crate::groups::{Member, Members, PIECE};
 use crate::inbox::Inbox;
 use crate::observe::Bulk;
 use crate::overflow::Patience;
@@ -54,13 +54,40 @@ pub struct ProduceAll<'a, 'r, I> {
     tried: usize,
     accepted: u32,
     /// Records that were not accepted, by their place among all.
-    refused: VecDeque<(usize, SendError)>,
+    refused: Refused,
     /// What became of the accepted ones, once all of it is known.
     settled: Option<<Members as IntoIterator>::IntoIter>,
     outcomes: Outcomes,
     /// They come through a transaction.
     transaction: bool,
     trace: Bulk,
+}
+
+/// A queue of records that were not accepted. It is in pieces, since moving a long list takes too much of a poll.
+#[derive(Default)]
+struct Refused(VecDeque<VecDeque<(usize, SendError)>>);
+
+impl Refused {
+    fn push_back(&mut self, refused: (usize, SendError)) {
+        match self.0.back_mut() {
+            Some(last) if last.len() < PIECE => last.push_back(refused),
+            _ => {
+                let mut piece = VecDeque::with_capacity(PIECE);
+                piece.push_back(refused);
+                self.0.push_back(piece);
+            }
+        }
+    }
+
+    /// The first, if it has this place among all records.
+    fn pop_at(&mut self, place: usize) -> Option<SendError> {
+        let first = self.0.front_mut()?;
+        let (_, error) = first.pop_front_if(|(at, _)| *at == place)?;
+        if first.is_empty() {
+            self.0.pop_front();
+        }
+        Some(error)
+    }
 }
 
 impl<'a, 'r, I> ProduceAll<'a, 'r, I>
@@ -80,7 +107,7 @@ where
             group: None,
             tried: 0,
             accepted: 0,
-            refused: VecDeque::new(),
+            refused: Refused::default(),
             settled: None,
             outcomes: Vec::new(),
             transaction: false,
@@ -174,8 +201,8 @@ where
         let topics = &self.shared.topics;
         let end = self.tried.min(self.outcomes.len() + GATHER);
         for place in self.outcomes.len()..end {
-            if self.refused.front().is_some_and(|(refused, _)| *refused == place) {
-                self.outcomes.extend(self.refused.pop_front().map(|(_, error)| Err(error)));
+            if let Some(error) = self.refused.pop_at(place) {
+                self.outcomes.push(Err(error));
             } else {
                 match accepted.next() {
                     Some(Member::Delivered(topic, delivered)) => {
