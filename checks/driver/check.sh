@@ -25,5 +25,5 @@ check() { # name, budget, features
     [ "$each" -le "$2" ]
 }
 
-check "spans and metrics off" 1145 ""
-check "both on, nobody looks" 1445 observed
+check "spans and metrics off" 1090 ""
+check "both on, nobody looks" 1390 observed

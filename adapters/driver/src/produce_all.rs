@@ -82,7 +82,8 @@ impl Refused {
     /// The first, if it has this place among all records.
     fn pop_at(&mut self, place: usize) -> Option<SendError> {
         let first = self.0.front_mut()?;
-        let (_, error) = first.pop_front_if(|(at, _)| *at == place)?;
+        first.front().filter(|(at, _)| *at == place)?;
+        let (_, error) = first.pop_front()?;
         if first.is_empty() {
             self.0.pop_front();
         }
