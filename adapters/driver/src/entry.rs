@@ -233,14 +233,15 @@ pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -
 /// Why a record is not [`fit`]. Made apart, where it is in nobody's way.
 #[cold]
 fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
-    let topic = shared.topics.resolve(record.topic_ref());
-    let (checked, size, limit) = (record.check(), record.size(), shared.record_bytes);
-    let record = record.take();
-    Box::new(match (topic, checked) {
-        _ if transaction != shared.transactional => ProduceError::OutsideTransaction(record),
-        (Err(error), _) => ProduceError::Topic { record, error },
-        (_, Err(error)) => ProduceError::Invalid { record, error },
-        _ => ProduceError::TooLarge { record, size, limit },
+    let (size, limit) = (record.size(), shared.record_bytes);
+    Box::new(if transaction != shared.transactional {
+        ProduceError::OutsideTransaction(record.take())
+    } else if let Err(error) = shared.topics.resolve(record.topic_ref()) {
+        ProduceError::Topic { record: record.take(), error }
+    } else if let Err(error) = record.check() {
+        ProduceError::Invalid { record: record.take(), error }
+    } else {
+        ProduceError::TooLarge { record: record.take(), size, limit }
     })
 }
 
