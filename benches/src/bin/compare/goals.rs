@@ -17,7 +17,7 @@ const RATIOS: [(Row, Row, usize, f64, f64); 10] = [
     (Row::PipelinedBytes, Row::RawCopy, 1000, 1.4, 0.7),
     (Row::PipelinedKeyed, Row::FutureKeyed, 100, 3.0, 1.5),
     (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0, 1.0),
-    (Row::Tasks, Row::FutureTasks, 100, 2.5, 1.0),
+    (Row::Tasks, Row::FutureTasks, 100, 2.5, 0.8),
     (Row::Callback, Row::Pipelined, 100, 0.9, 0.5),
 ];
 
