@@ -4,21 +4,24 @@
 //! One task drops futures; others produce without a pause, each in a partition of its own. Afterwards the log of each
 //! partition is compared with what its task did, record by record.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, ProduceError, Record};
-use aioproducer_rdkafka::EmbeddedBroker;
 use aioproducer_tests::executor::{Host, Joined};
-use aioproducer_tests::scripted::{Script, Seen};
-use aioproducer_tests::{broker, promises};
+use aioproducer_tests::promises;
 use smol::future::yield_now;
 use smol::stream::StreamExt;
+
+use self::world::World;
+
+#[path = "every_poll/world.rs"]
+mod world;
 
 promises! {
     s30_futures_dropped_at_every_poll_cost_nobody_a_record,
@@ -268,115 +271,6 @@ fn compare(who: &str, story: &Story, log: &[String]) {
         rest = &rest[same..];
     }
     assert!(rest.is_empty(), "{who}: {rest:?} is more than was accepted, or out of order");
-}
-
-/// Where records go.
-enum World {
-    Scripted { script: Script, gate: Arc<Mutex<Gate>>, server: Joined<()> },
-    Broker(EmbeddedBroker),
-}
-
-/// Whose reports the scripted backend holds back, and what it has.
-#[derive(Default)]
-struct Gate {
-    held: Option<Held>,
-    log: BTreeMap<i32, Vec<String>>,
-    batches: usize,
-}
-
-struct Held {
-    own_only: bool,
-    records: Vec<Seen>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Gate {
-    /// What the backend does with records that it has queued.
-    fn pass(&mut self, script: &Script, records: Vec<Seen>) {
-        for record in &records {
-            let partition = record.partition.expect("a partition");
-            self.log.entry(partition).or_default().push(record.text().to_owned());
-        }
-        // Reported under the gate's lock: once something is held, no report of it is still on its way.
-        let is_held = |held: &Held, record: &Seen| !held.own_only || record.partition == Some(OWN);
-        match &mut self.held {
-            None => script.deliver(&records),
-            Some(held) => {
-                let (kept, through): (Vec<_>, _) = records.into_iter().partition(|record| is_held(held, record));
-                held.records.extend(kept);
-                script.deliver(&through);
-            }
-        }
-    }
-}
-
-/// Takes batches until the end. Of every third the second half does not fit into the queue, unless reports are held back.
-fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
-    let (script, gate) = (script.clone(), Arc::clone(gate));
-    host.spawn(async move {
-        while let Some(hand) = script.next().await {
-            let mut gate = lock(&gate);
-            gate.batches += 1;
-            let count = hand.records().len();
-            // With reports held back, a full queue might have nothing to make room.
-            let refuses = gate.batches.is_multiple_of(3) && gate.held.is_none();
-            let fits = if refuses { count.div_ceil(2) } else { count };
-            let mut records = hand.refuse_after(fits);
-            records.truncate(fits);
-            gate.pass(&script, records);
-        }
-    })
-}
-
-impl World {
-    fn scripted(host: &Host) -> (Self, AioProducer) {
-        let (script, gate) = (Script::new(), Arc::default());
-        let producer = host.start(AioProducer::builder(script.backend()).slots(SLOTS).batch_records(4));
-        let server = serve(&script, &gate, host);
-        (Self::Scripted { script, gate, server }, producer)
-    }
-
-    fn broker(host: &Host) -> (Self, AioProducer) {
-        let broker = broker::start_with_topic("t", OWN + 1);
-        let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(SLOTS));
-        (Self::Broker(broker), producer)
-    }
-
-    /// Holds reports back; without a script there is nothing that could.
-    fn hold(&self, own_only: bool) {
-        if let Self::Scripted { gate, .. } = self {
-            lock(gate).held = Some(Held { own_only, records: Vec::new() });
-        }
-    }
-
-    fn release(&self) {
-        if let Self::Scripted { script, gate, .. } = self {
-            let mut gate = lock(gate);
-            if let Some(held) = gate.held.take() {
-                script.deliver(&held.records);
-            }
-        }
-    }
-
-    /// Everything that was written, by partition.
-    async fn log(self) -> BTreeMap<i32, Vec<String>> {
-        match self {
-            Self::Scripted { gate, server, .. } => {
-                server.join().await;
-                std::mem::take(&mut lock(&gate).log)
-            }
-            Self::Broker(broker) => {
-                let mut log = BTreeMap::<i32, Vec<String>>::new();
-                for logged in broker::read_back(&broker, "t", OWN + 1) {
-                    log.entry(logged.partition).or_default().push(logged.text().to_owned());
-                }
-                log
-            }
-        }
-    }
 }
 
 /// Tasks that produce until they are told to stop, or refused.

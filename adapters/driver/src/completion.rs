@@ -183,7 +183,7 @@ impl<F, C> FreeCells<F, C> {
                 && let Some((number, segment)) = &self.recent
                 && *number == cell.segment()
             {
-                self.cells.truncate(self.cells.len() - 1);
+                self.cells.pop();
                 segment.cells[cell.index() as usize].state.store(PENDING, Ordering::Relaxed);
                 return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index() });
             }

@@ -111,7 +111,8 @@ impl<'r, 'a> Entry<'r, 'a> {
         }
     }
 
-    /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits.
+    /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits. `place` is
+    /// lent, as most records have none and need not copy it.
     pub(crate) fn enter<T>(
         mut self,
         shared: &Shared,

@@ -1,9 +1,6 @@
 //! The arena's promise: in a steady flow of records, copying what a caller lends allocates (almost) nothing.
 #![cfg(not(interleave))]
-#![allow(unsafe_code, reason = "an allocator that counts is an unsafe trait's")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -13,29 +10,6 @@ use bytes::Bytes;
 mod arena;
 
 use arena::Arena;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Allocations per record of `len` bytes, once `in_flight` of them have gone round.
 fn allocations_per_record(len: usize, in_flight: usize, limit: usize) -> f64 {
@@ -53,9 +27,8 @@ fn allocations_per_record(len: usize, in_flight: usize, limit: usize) -> f64 {
     };
     // Until every chunk that the flow needs is there: the records in flight fill them, and a few more.
     run(5 * in_flight + (4 << 20) / len.clamp(8, 1 << 20) + (1 << 19) / len);
-    let before = ALLOCATIONS.get();
-    run(RECORDS);
-    (ALLOCATIONS.get() - before) as f64 / RECORDS as f64
+    let counted = allocation_counter::measure(|| run(RECORDS));
+    counted.count_total as f64 / RECORDS as f64
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What must not happen under the producer's lock, and what must not spin.
+//! What must not happen under the producer's lock, what must not spin, and what one poll must not do at length.
 
 use std::future::Future;
 use std::pin::Pin;
