@@ -6,19 +6,24 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, ready};
 
+mod error;
+
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::{Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::Delivered;
 
 use crate::completion::{CellHandle, Origin};
-use crate::record::Record;
 use crate::shared::Shared;
 use crate::topics::Topics;
+
+pub use self::error::DeliveryError;
+pub(crate) use self::error::Spent;
 
 /// What all deliveries of a producer know.
 pub(crate) struct Context {
     pub(crate) topics: Arc<Topics>,
     /// Set when the producer starts.
     pub(crate) shared: OnceLock<Weak<Shared>>,
+    pub(crate) errors: Spent,
 }
 
 /// The outcome of one accepted record, pending until the record's own delivery report.
@@ -112,76 +117,3 @@ impl fmt::Debug for DeliveryReport {
             .finish()
     }
 }
-
-/// Why an accepted record was not delivered, whether it is in the log all the same, and the record.
-pub struct DeliveryError(Box<Inner>);
-
-struct Inner {
-    failure: Failure,
-    record: Option<Record<'static>>,
-}
-
-impl DeliveryError {
-    pub(crate) fn new(failure: Failure, record: Option<Record<'static>>) -> Self {
-        Self(Box::new(Inner { failure, record }))
-    }
-
-    /// What went wrong.
-    #[must_use]
-    pub fn kind(&self) -> FailureKind {
-        self.0.failure.kind
-    }
-
-    /// Whether the record is in the log: only [`Status::NotPersisted`] can be sent again without a duplicate.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.0.failure.status
-    }
-
-    /// The client library's error number (`rd_kafka_resp_err_t`), `None` if the producer itself failed the record.
-    #[must_use]
-    pub fn code(&self) -> Option<i32> {
-        (self.0.failure.code != 0).then_some(self.0.failure.code)
-    }
-
-    #[cfg(feature = "tracing")]
-    pub(crate) fn failure(&self) -> &Failure {
-        &self.0.failure
-    }
-
-    /// The record as it was accepted. `None` only from a backend that ended without giving it back.
-    #[must_use]
-    pub fn record(&self) -> Option<&Record<'static>> {
-        self.0.record.as_ref()
-    }
-
-    /// The record as it was accepted, see [`DeliveryError::record`].
-    #[must_use]
-    pub fn into_record(self) -> Option<Record<'static>> {
-        self.0.record
-    }
-}
-
-impl fmt::Debug for DeliveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeliveryError")
-            .field("kind", &self.kind())
-            .field("status", &self.status())
-            .field("code", &self.code())
-            .field("reason", &self.0.failure.reason)
-            .field("record", &self.0.record)
-            .finish()
-    }
-}
-
-impl fmt::Display for DeliveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.failure.reason)?;
-        if let Some(record) = &self.0.record {
-            write!(f, " (topic {})", record.topic())?;
-        }
-        write!(f, "; the record is {}", self.status())
-    }
-}
-
-impl std::error::Error for DeliveryError {}

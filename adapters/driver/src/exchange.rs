@@ -107,7 +107,7 @@ impl Exchange<Stored> for Shared {
     fn release(&self, records: &mut Vec<Stored>) {
         // A payload's owner may be anybody's, so no lock is held here.
         records.iter_mut().for_each(Stored::clear);
-        self.inbox().memory.recycle(records);
+        self.inbox().memory.recycle(records.drain(..));
     }
 
     /// The machine learns of some reports under each lock, the deliveries of all without it. Between the two no flush counts

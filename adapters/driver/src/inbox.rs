@@ -42,14 +42,15 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(arena: Arena) -> Self {
+    /// For `slots` records at once.
+    pub(crate) fn new(arena: Arena, slots: usize) -> Self {
         Self {
             arrivals: Vec::new(),
             bytes: 0,
             room: Room::NONE,
             now: Instant::ZERO,
             readings: 0,
-            memory: Memory::new(arena),
+            memory: Memory::new(arena, slots),
             free_cells: FreeCells::default(),
         }
     }

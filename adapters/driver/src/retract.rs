@@ -28,8 +28,7 @@ impl Delivery {
         shared.observer.retracted(ticket);
         drop(self);
         shared.completions.discard(cell);
-        let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
-        Ok(record.into_record(topic))
+        Ok(shared.hand_back(record))
     }
 }
 

@@ -16,18 +16,18 @@ use crate::callbacks::{Call, Callbacks, Ended, NO_PARTITION};
 use crate::calls::Calls;
 use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
-use crate::delivery::{Context, DeliveryError};
+use crate::delivery::{Context, DeliveryError, Spent};
 use crate::effects::{Discard, Effects, Purged};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
-use crate::record::Stored;
+use crate::record::{Record, Stored};
 use crate::scope::ScopedFlush;
 use crate::session::Session;
 use crate::ticket::{Target, Ticket};
 use crate::timeouts::Timeouts;
-use crate::topics::Topics;
+use crate::topics::{Topic, Topics};
 use crate::waiters::Waiters;
 use crate::{AioProducer, Runtime, task};
 
@@ -142,7 +142,8 @@ impl Shared {
     ) -> Result<Self, LimitsError> {
         let Settings { slots, lanes, overflow, callback_tasks, callback_stall, transactional, call_limit } = settings;
         let topics = Arc::new(Topics::new());
-        let context = Arc::new(Context { topics: Arc::clone(&topics), shared: OnceLock::new() });
+        let (topics_too, errors) = (Arc::clone(&topics), Spent::new(slots));
+        let context = Arc::new(Context { topics: topics_too, shared: OnceLock::new(), errors });
         let state = State {
             machine: Producer::new(limits, Heap { slots, lanes })?,
             groups: Groups::default(),
@@ -171,7 +172,7 @@ impl Shared {
         };
         Ok(Self {
             state: Mutex::new(state),
-            inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)))),
+            inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)), slots)),
             runtime: Box::new(runtime),
             topics,
             completions: Completions::new(Arc::clone(&context)),
@@ -235,6 +236,14 @@ impl Shared {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The record as it was accepted. Its place is used again: thousands of small blocks, freed one by one, are put together
+    /// by the allocator when somebody asks for a large one, and that takes too long for a poll.
+    pub(crate) fn hand_back(&self, mut stored: Stored) -> Record<'static> {
+        let record = stored.take_record(Topic::known(&self.topics, stored.topic()));
+        self.inbox().memory.recycle([stored]);
+        record
+    }
+
     /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
     pub(crate) fn abort(&self) {
         self.with(|state, effects| state.end(self, effects));
@@ -272,15 +281,12 @@ impl State {
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
         });
         shared.observer.failed(ticket, key, failure, &mut effects.notes);
-        let record = record.map(|record| {
-            let topic = shared.topics.name(record.topic()).unwrap_or_default().to_owned();
-            record.into_record(topic)
-        });
+        let record = record.map(|record| shared.hand_back(record));
         let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
         if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
-        let error = DeliveryError::new(failure, record);
+        let error = DeliveryError::new(&shared.context, failure, record);
         match ticket.target() {
             Target::Delivery(cell) => {
                 let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);

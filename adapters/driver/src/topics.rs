@@ -32,6 +32,11 @@ impl Topic {
         Ok(Self { id: topics.intern(name)?, topics: Arc::clone(topics) })
     }
 
+    /// A topic that `topics` has given a number.
+    pub(crate) fn known(topics: &Arc<Topics>, id: TopicId) -> Self {
+        Self { id, topics: Arc::clone(topics) }
+    }
+
     /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -148,11 +148,12 @@ impl Stored {
         self.0.topic
     }
 
-    /// The record again, for handing back; `topic` names its topic. Nothing is copied.
-    pub(crate) fn into_record(self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
+    /// The record again, for handing back; `topic` names its topic. Nothing is copied, and the place remains.
+    pub(crate) fn take_record(&mut self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
-        let Body { mut data, rare, timestamp, partition, front, .. } = *self.0;
-        let Rare { timeout, mut key, mut headers } = rare.map_or_else(Rare::default, |rare| *rare);
+        let Body { data, rare, timestamp, partition, front, .. } = &mut *self.0;
+        let (mut data, timestamp, partition, front) = (data.take(), *timestamp, *partition, *front);
+        let Rare { timeout, mut key, mut headers } = rare.take().map_or_else(Rare::default, |rare| *rare);
         if let Some(data) = data.as_mut() {
             if front.has_headers() {
                 let block = data.split_to(Packed(data).len());
@@ -280,13 +281,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(arena: Arena) -> Self {
-        Self { arena, places: VecDeque::new() }
+    /// For `slots` records at once: a list of places that grows is moved, which takes too long for a poll.
+    pub(crate) fn new(arena: Arena, slots: usize) -> Self {
+        Self { arena, places: VecDeque::with_capacity(slots) }
     }
 
     /// Takes back the places of cleared records.
-    pub(crate) fn recycle(&mut self, places: &mut Vec<Stored>) {
-        self.places.extend(places.drain(..));
+    pub(crate) fn recycle(&mut self, places: impl IntoIterator<Item = Stored>) {
+        self.places.extend(places);
     }
 }
 
@@ -371,7 +373,7 @@ mod tests {
 
     fn store(mut record: Record<'_>) -> Stored {
         let size = record.size();
-        Stored::from_record(&mut record, TopicId(7), size, &mut Memory::new(Arena::new(16 << 20)))
+        Stored::from_record(&mut record, TopicId(7), size, &mut Memory::new(Arena::new(16 << 20), 1))
     }
 
     #[test]
@@ -387,7 +389,7 @@ mod tests {
         assert_eq!(stored.header(0).unwrap().1.unwrap().as_ptr(), payload.as_ptr());
         let owned = vec![2; 50];
         let at = owned.as_ptr();
-        let back = store(Record::to("t").payload(owned)).into_record("t");
+        let back = store(Record::to("t").payload(owned)).take_record("t");
         assert_eq!(back.get_payload().unwrap().as_ptr(), at);
     }
 
@@ -451,7 +453,7 @@ mod tests {
                     None => record.null_header(name),
                 };
             }
-            let stored = store(record.clone());
+            let mut stored = store(record.clone());
             prop_assert_eq!(stored.key(), key.bytes.as_deref());
             prop_assert_eq!(stored.payload(), payload.bytes.as_deref());
             prop_assert_eq!(stored.timestamp(), timestamp);
@@ -466,10 +468,10 @@ mod tests {
             }
             if stored.is_cheap_to_copy() {
                 let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone() };
-                let again = Stored::from_copy(stored.lane(), copied);
-                prop_assert_eq!(again.into_record(String::from("t")), record.clone());
+                let mut again = Stored::from_copy(stored.lane(), copied);
+                prop_assert_eq!(again.take_record(String::from("t")), record.clone());
             }
-            prop_assert_eq!(stored.into_record(String::from("t")), record);
+            prop_assert_eq!(stored.take_record(String::from("t")), record);
         }
     }
 }

@@ -1,0 +1,136 @@
+//! Why a record did not arrive.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+
+use super::Context;
+use crate::record::Record;
+use crate::sync::{Mutex, lock};
+
+/// Why an accepted record was not delivered, whether it is in the log all the same, and the record.
+pub struct DeliveryError(
+    /// `None` once it was dropped.
+    Option<Box<Inner>>,
+);
+
+struct Inner {
+    failure: Failure,
+    record: Option<Record<'static>>,
+    /// Whose it is; `None` while nobody's.
+    context: Option<Arc<Context>>,
+}
+
+/// Memory of errors that were dropped, for others.
+///
+/// When a broker is away for longer than the delivery timeout, records fail by the thousand. An allocator that is given
+/// back as many small blocks puts them together in one long call, which may be in anybody's poll.
+pub(crate) struct Spent(Mutex<Vec<Box<Inner>>>);
+
+impl Spent {
+    /// For so many errors at once.
+    pub(crate) fn new(errors: usize) -> Self {
+        Self(Mutex::new(Vec::with_capacity(errors)))
+    }
+
+    /// Takes memory back, as far as that needs no more of it.
+    fn give_back(&self, inner: Box<Inner>) -> Option<Box<Inner>> {
+        let spent = &mut *lock(&self.0);
+        if spent.len() == spent.capacity() {
+            return Some(inner);
+        }
+        spent.push(inner);
+        None
+    }
+}
+
+impl DeliveryError {
+    pub(crate) fn new(context: &Arc<Context>, failure: Failure, record: Option<Record<'static>>) -> Self {
+        let new = Inner { failure, record, context: Some(Arc::clone(context)) };
+        let spent = lock(&context.errors.0).pop();
+        Self(Some(match spent {
+            Some(mut inner) => {
+                *inner = new;
+                inner
+            }
+            None => Box::new(new),
+        }))
+    }
+
+    fn inner(&self) -> &Inner {
+        match &self.0 {
+            Some(inner) => inner,
+            None => unreachable!("nobody sees a dropped error"),
+        }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.failure().kind
+    }
+
+    /// Whether the record is in the log: only [`Status::NotPersisted`] can be sent again without a duplicate.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.failure().status
+    }
+
+    /// The client library's error number (`rd_kafka_resp_err_t`), `None` if the producer itself failed the record.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        (self.failure().code != 0).then_some(self.failure().code)
+    }
+
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.inner().failure
+    }
+
+    /// The record as it was accepted. `None` only from a backend that ended without giving it back.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record<'static>> {
+        self.inner().record.as_ref()
+    }
+
+    /// The record as it was accepted, see [`DeliveryError::record`].
+    #[must_use]
+    pub fn into_record(mut self) -> Option<Record<'static>> {
+        self.0.as_mut()?.record.take()
+    }
+}
+
+impl Drop for DeliveryError {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.0.take() else { return };
+        // Its payload's owner may be anybody's, so no lock is held here.
+        inner.record = None;
+        if let Some(context) = inner.context.take() {
+            drop(context.errors.give_back(inner));
+        }
+    }
+}
+
+impl fmt::Debug for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryError")
+            .field("kind", &self.kind())
+            .field("status", &self.status())
+            .field("code", &self.code())
+            .field("reason", &self.failure().reason)
+            .field("record", &self.record())
+            .finish()
+    }
+}
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.failure().reason)?;
+        if let Some(record) = self.record() {
+            write!(f, " (topic {})", record.topic())?;
+        }
+        write!(f, "; the record is {}", self.status())
+    }
+}
+
+impl std::error::Error for DeliveryError {}
