@@ -27,6 +27,10 @@ const CHUNK: usize = 32;
 /// Bytes of records that are accepted in one poll, but for the last record: they may have to be copied.
 const BYTES: usize = 128 << 10;
 
+/// Records that are accepted in one poll not by the fast way, each under a lock that others may want and with what follows
+/// from it.
+const SLOW: usize = 4;
+
 /// Outcomes that are gathered in one poll at most.
 const GATHER: usize = 128;
 
@@ -136,17 +140,18 @@ where
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared;
         let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
-        let mut bytes = 0;
+        let (mut bytes, mut slow) = (0, 0);
         loop {
             if self.place.is_none() {
                 bytes += self.enter_many(group, BYTES.saturating_sub(bytes));
             }
             let Some(record) = self.chunk.get_mut(self.next) else { return Poll::Ready(()) };
-            if bytes >= BYTES {
+            if bytes >= BYTES || slow >= SLOW {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             bytes += record.size();
+            slow += 1;
             let index = self.accepted;
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Failure, FailureKind, Record, Status, Stored};
+use aioproducer_driver::{AioProducer, Failure, FailureKind, Overflow, Record, Status, Stored};
 
 use self::still::Still;
 
@@ -148,4 +148,29 @@ fn s28_large_records_are_copied_a_few_in_each_poll() {
         }
     }
     panic!("{} of 20 in 20 polls", producer.len());
+}
+
+/// An allocator that is given back thousands of small blocks puts them together in one long call, which may be in a poll.
+#[test]
+fn s28_failed_records_use_memory_again() {
+    let builder = AioProducer::builder(ByHand::default()).slots(100).overflow(Overflow::DropNewest);
+    let producer = builder.start(Still).unwrap();
+    let topic = producer.topic("a").unwrap();
+    let record = || Record::to(&topic).payload(b"payload").key(b"key");
+    let _fill: Vec<_> = (0..100).map(|_| producer.try_produce(record()).unwrap()).collect();
+    let mut failed = Vec::with_capacity(100);
+    let mut fail = || {
+        for _ in 0..100 {
+            let mut delivery = producer.try_produce(record()).unwrap();
+            match Pin::new(&mut delivery).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Err(error)) => failed.push(error),
+                other => panic!("{other:?}"),
+            }
+        }
+        for error in failed.drain(..) {
+            assert_eq!(error.into_record(), Some(record()));
+        }
+    };
+    fail();
+    assert_eq!(allocation_counter::measure(fail).count_total, 0);
 }

@@ -26,6 +26,7 @@ struct Inner {
 ///
 /// When a broker is away for longer than the delivery timeout, records fail by the thousand. An allocator that is given
 /// back as many small blocks puts them together in one long call, which may be in anybody's poll.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 pub(crate) struct Spent(Mutex<Vec<Box<Inner>>>);
 
 impl Spent {

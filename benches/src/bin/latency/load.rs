@@ -1,5 +1,6 @@
 //! What the polls are watched under: everything that can be asked of a producer, at once, with a pool that is too small.
 
+use std::hint;
 use std::iter;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,10 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 const ALL: usize = 10_000;
 /// Deliveries that a producing task has at once.
 const WINDOW: usize = 1000;
+
+/// Touched and given back before anything is watched, in bytes. The host of a virtual machine backs a page when it is touched
+/// for the first time, which takes some 400 µs of the thread that does; pages that were just freed are the first to be used.
+const MEMORY: usize = 256 << 20;
 
 /// How often whoever would otherwise spin has a turn.
 const PACE: Duration = Duration::from_millis(1);
@@ -80,6 +85,7 @@ struct Counts {
 
 /// Watches polls in this process, against a broker of its own.
 pub(crate) fn watch(condition: Condition, lasting: Duration) -> Result<Watched, Failure> {
+    drop(hint::black_box(vec![1_u8; MEMORY]));
     let broker = Broker::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(runtime.spawn(run(condition, broker, lasting)))?
