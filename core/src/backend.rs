@@ -54,9 +54,14 @@ pub trait Message: Record + Send + 'static {
     /// Header number `index` in order, duplicates kept: its name (no NUL byte) and its value, which may be null.
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
 
-    /// Whether there is nothing to the record but its lane, a key and a payload, which are short and nobody else's: a
-    /// backend may copy it, [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy
+    /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it
+    /// when it goes alone, [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy
     /// ([`Outcome::FailedCopy`]).
+    fn is_short(&self) -> bool {
+        false
+    }
+
+    /// The same, and the bytes are nobody else's: a backend may copy it wherever it goes.
     fn is_cheap_to_copy(&self) -> bool {
         false
     }
@@ -198,6 +203,14 @@ pub trait Exchange<R>: Send + Sync + 'static {
     ///
     /// The backend frees the space that the records took in its queue before it reports them.
     fn report<I: Iterator<Item = Report<R>>>(&self, reports: I);
+
+    /// Tells of the success of a record that was handed off alone, from a thread that must not be kept and that may not call
+    /// the backend: it wakes who waits for it, and no more. The space that the record takes in the backend's queue may be
+    /// freed later. False if the driver rather hears of it by [`Exchange::report`], in order with the others.
+    fn report_at_once(&self, slot: SlotId, delivered: Delivered) -> bool {
+        let _ = (slot, delivered);
+        false
+    }
 
     /// Whether somebody waits in a flush: the backend should not linger. Ask again after some time.
     fn flushing(&self) -> bool;

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use crate::config::{self, Effective};
 use crate::desk::Desk;
 use crate::events::{Audience, Outlet};
-use crate::ffi::{Client, Listeners};
+use crate::ffi::{self, AtOnce, Client, Listeners};
 use crate::signals::Signals;
 use crate::tokens::Counter;
 use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, control, events, tokens};
@@ -182,7 +182,7 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, partitioning, .. } = self.effective()?;
+        let Effective { mut config, partitioning, has_spare_room, .. } = self.effective()?;
         let audience = Audience::new(self.outlets, config::secrets(&config).map(str::to_owned).collect());
         if audience.is_empty() {
             config.set("statistics.interval.ms", "0");
@@ -190,13 +190,19 @@ impl<R: Message> Connect<R> for Librdkafka {
         let native = config::native(&config)?;
         let signals = Arc::new(Signals::new(self.workers));
         let listeners = Listeners { audience, tokens: self.counter, signals: Arc::clone(&signals) };
-        let client =
-            Client::new(&config, native, capacity, listeners).map_err(|error| config::refused(&config, &error))?;
         let served = Arc::downgrade(&exchange);
+        let at_once = has_spare_room.then(|| at_once(served.clone()));
+        let client = Client::new(&config, native, capacity, listeners, at_once)
+            .map_err(|error| config::refused(&config, &error))?;
         let desk = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
         Ok(Arc::new(Handle { signals, desk, exchange: served }))
     }
+}
+
+/// Has the driver hear of a success on librdkafka's thread.
+fn at_once<R, E: Exchange<R>>(exchange: Weak<E>) -> AtOnce {
+    Box::new(move |slot, delivered| exchange.upgrade().is_some_and(|exchange| exchange.report_at_once(slot, delivered)))
 }
 
 /// The driver's hold on the threads: they end with it, if it was not done before.
@@ -212,7 +218,9 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
     }
 
     fn wake_for_one(&self) {
-        let served = self.exchange.upgrade().is_some_and(|exchange| self.desk.serve(&*exchange));
+        // A waker that runs a task at once may get here from within librdkafka.
+        let here = if ffi::is_telling() { None } else { self.exchange.upgrade() };
+        let served = here.is_some_and(|exchange| self.desk.serve(&*exchange));
         if !served {
             self.signals.wake();
         }

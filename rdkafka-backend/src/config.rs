@@ -35,11 +35,16 @@ const ABOUT_IDEMPOTENCE: [&str; 9] = [
 
 const DELIVERY_TIMEOUT: [&str; 2] = ["message.timeout.ms", "delivery.timeout.ms"];
 
+/// How many of the largest records librdkafka's queue has room for if it has room to spare.
+const SPARE: u64 = 64;
+
 /// A configuration that was checked, ours to change.
 pub(crate) struct Effective {
     pub(crate) config: ClientConfig,
     pub(crate) partitioning: Partitioning,
     pub(crate) limits: BackendLimits,
+    /// A few messages that are not freed at once make no difference to librdkafka's queue.
+    pub(crate) has_spare_room: bool,
 }
 
 /// Checks `user`, and adds what this backend wants where the application left it open.
@@ -126,7 +131,10 @@ pub(crate) fn effective(
         sticky_time: Duration::from_millis(sticky.parse().unwrap_or(0)),
         sticky_bytes: number("batch.size") as usize,
     };
-    Ok(Effective { config, partitioning, limits })
+    // 0 messages are no limit.
+    let (messages, bytes) = (number("queue.buffering.max.messages"), number("queue.buffering.max.kbytes") << 10);
+    let has_spare_room = (messages == 0 || messages >= SPARE) && bytes >= SPARE * number("message.max.bytes");
+    Ok(Effective { config, partitioning, limits, has_spare_room })
 }
 
 /// librdkafka's own form of a configuration.

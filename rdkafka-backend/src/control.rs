@@ -37,7 +37,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let (started, outcome) = mpsc::channel();
     let client = Arc::new(client);
     let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
-    let desk = Arc::new(Desk::new(worker()));
+    let desk = Arc::new(Desk::new(Worker::prompt(Arc::clone(&client), partitioning.clone())));
     let partitioning = partitioning.clone();
     let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
     let at_desk = Arc::clone(&desk);

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aioproducer_core::backend::{Delivered, Exchange, Message, Outcome, Report};
+use aioproducer_core::backend::{Exchange, Message, Outcome, Report};
 
 use crate::failure;
 use crate::ffi::{Client, Polled, RawReport};
@@ -82,7 +82,7 @@ impl<R: Message> State<R> {
         loop {
             match client.poll() {
                 Polled::Nothing => break,
-                Polled::Freed(count) => self.freed += count,
+                Polled::Freed(count) => self.freed += count - client.settle_early(count),
                 Polled::Fatal(failure) if !self.fatal => {
                     self.fatal = true;
                     exchange.fatal(failure);
@@ -134,8 +134,7 @@ fn report<R: Message>(
 /// What a report says by itself; `None` if there is a lent record to go with it, or its copy was told before.
 fn outcome<R>(report: &mut RawReport) -> Option<Outcome<R>> {
     if report.code == 0 {
-        let RawReport { partition, offset, timestamp, .. } = *report;
-        return Some(Outcome::Delivered(Delivered { partition, offset: offset.max(-1), timestamp }));
+        return Some(Outcome::Delivered(report.delivered()));
     }
     let copy = report.copy.take()?;
     Some(Outcome::FailedCopy(failure::of(report.code, report.status), *copy))

@@ -57,6 +57,8 @@ pub(crate) struct Worker<R> {
     rejected: Vec<(SlotId, Failure, R)>,
     /// Records that librdkafka has copied.
     copied: Vec<R>,
+    /// It works for somebody who waits for one record.
+    prompt: bool,
 }
 
 impl<R: Message> Worker<R> {
@@ -71,7 +73,13 @@ impl<R: Message> Worker<R> {
             runs: Runs::default(),
             rejected: Vec::new(),
             copied: Vec::new(),
+            prompt: false,
         }
+    }
+
+    /// The same, for records that go alone: librdkafka tells of them at once.
+    pub(crate) fn prompt(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
+        Self { prompt: true, ..Self::new(client, partitioning) }
     }
 
     /// Hands off a batch, whose records are all that is in `records`, and settles it.
@@ -132,9 +140,12 @@ impl<R: Message> Worker<R> {
         self.rich.clear();
         let route =
             |record: &R, count, sticky| record.key().map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
-        let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_cheap_to_copy();
-        if part_ways(lane, records) && records.iter().all(can_copy) {
-            self.outgoing.hold(records.drain(..));
+        let alone = self.prompt && records.len() == 1;
+        let can_copy = |(slot, record): &(SlotId, R)| {
+            Outgoing::<R>::can_hold(*slot) && if alone { record.is_short() } else { record.is_cheap_to_copy() }
+        };
+        if (alone || part_ways(lane, records)) && records.iter().all(can_copy) {
+            self.outgoing.hold(records.drain(..), alone);
             if let Route::Each { count, sticky } = plan {
                 self.routes.extend(self.outgoing.held().map(|record| route(record, count, sticky)));
             }

@@ -101,6 +101,7 @@ trait Link: Send + Sync {
     fn take(&self) -> Option<(MessageBatch, Vec<Seen>)>;
     fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>);
     fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>);
+    fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool;
     fn held(&self) -> Vec<SlotId>;
     fn flushing(&self) -> bool;
     fn fatal(&self, failure: Failure);
@@ -150,6 +151,10 @@ impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
             reports.collect()
         };
         self.exchange.report(reports.into_iter());
+    }
+
+    fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool {
+        self.exchange.report_at_once(slot, at)
     }
 
     fn held(&self) -> Vec<SlotId> {
@@ -276,6 +281,14 @@ impl Script {
         if let Some(link) = self.link() {
             link.report(reports);
         }
+    }
+
+    /// Reports a record as delivered to the beginning of its partition, as a backend does from a thread that must not be
+    /// kept; whether the producer lets it.
+    #[must_use]
+    pub fn deliver_at_once(&self, record: &Seen) -> bool {
+        let at = Delivered { partition: record.partition.unwrap_or(0), offset: 0, timestamp: 1_000 };
+        self.link().is_some_and(|link| link.report_at_once(record.slot, at))
     }
 
     /// Reports a record as failed.

@@ -141,11 +141,13 @@ impl Shared {
         runtime: impl Runtime,
     ) -> Result<Self, LimitsError> {
         let Settings { slots, lanes, overflow, callback_tasks, callback_stall, transactional, call_limit } = settings;
+        // It refuses more slots than there can be.
+        let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new());
-        let (topics_too, errors) = (Arc::clone(&topics), Spent::new(slots));
-        let context = Arc::new(Context { topics: topics_too, shared: OnceLock::new(), errors });
+        let errors = Spent::new(slots);
+        let context = Arc::new(Context { topics: topics.clone(), shared: OnceLock::new(), errors });
         let state = State {
-            machine: Producer::new(limits, Heap { slots, lanes })?,
+            machine,
             groups: Groups::default(),
             waiters: Waiters::new(),
             flushes: VecDeque::new(),

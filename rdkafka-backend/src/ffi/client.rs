@@ -14,7 +14,7 @@ use super::cells::Cells;
 #[cfg(doc)]
 use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
-use super::reports::{RawReport, Reports};
+use super::reports::{AtOnce, RawReport, Reports};
 use super::topic::Topic;
 use crate::config;
 use crate::topics::TopicState;
@@ -44,6 +44,7 @@ impl<R> Client<R> {
         native: NativeClientConfig,
         capacity: usize,
         listeners: Listeners,
+        at_once: Option<AtOnce>,
     ) -> Result<Self, KafkaError> {
         let mut events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
         // On the main queue a request for one of librdkafka's own tokens would be an event that nobody can answer.
@@ -55,7 +56,7 @@ impl<R> Client<R> {
         }
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
-        let reports = Box::new(Reports::default());
+        let reports = Box::new(Reports::new(at_once));
         // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
         let mut log_level = 0;
@@ -127,6 +128,11 @@ impl<R> Client<R> {
     /// [`Polled::Freed`] counted has its report among those read so far.
     pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
         self.reports.read(into);
+    }
+
+    /// Of so many messages that were freed, those whose reports were told at once and are not among those that are read.
+    pub(crate) fn settle_early(&self, freed: usize) -> usize {
+        self.reports.settle_early(freed)
     }
 
     /// The record of a message that has ended; `None` if the report is stale.

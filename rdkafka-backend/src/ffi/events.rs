@@ -214,7 +214,7 @@ mod tests {
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
         let audience = Audience::new(outlets, Vec::new());
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
-        let client = Client::<()>::new(&config, native, 1, listeners).unwrap_or_else(|error| panic!("{error}"));
+        let client = Client::<()>::new(&config, native, 1, listeners, None).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
         for name in ["a", "b", "c"] {

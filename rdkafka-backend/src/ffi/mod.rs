@@ -29,7 +29,7 @@ pub use group::consumer_group;
 
 pub(crate) use events::{Listeners, Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
-pub(crate) use reports::RawReport;
+pub(crate) use reports::{AtOnce, RawReport, is_telling};
 pub(crate) use topic::Topic;
 
 #[cfg(not(target_pointer_width = "64"))]

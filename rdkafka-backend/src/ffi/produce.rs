@@ -13,7 +13,7 @@ use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
 use super::message::Entry;
-use super::reports::{COPIED, producing};
+use super::reports::{ALONE, COPIED, producing};
 use super::{Client, Topic};
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -81,14 +81,15 @@ impl<R: Message> Outgoing<R> {
 
     /// Whether the record of `slot` can be held: such slots can be told from others in a report.
     pub(crate) fn can_hold(slot: SlotId) -> bool {
-        slot.index() < COPIED as usize
+        slot.index() < ALONE as usize
     }
 
-    /// Holds the records of a batch, which are all to be copied. They have neither headers nor a timestamp.
+    /// Holds the records of a batch, which are all to be copied. They have neither headers nor a timestamp. `alone` has
+    /// their success told at once.
     ///
     /// # Panics
     /// When records are there already.
-    pub(crate) fn hold(&mut self, records: impl Iterator<Item = (SlotId, R)>) {
+    pub(crate) fn hold(&mut self, records: impl Iterator<Item = (SlotId, R)>, alone: bool) {
         assert!(self.entries.is_empty() && self.held.is_empty(), "entries point to what is held");
         self.copying = true;
         for (slot, record) in records {
@@ -97,7 +98,8 @@ impl<R: Message> Outgoing<R> {
             self.held.push(Some(record));
         }
         let held = self.slots.iter().zip(self.held.iter().flatten());
-        self.entries.extend(held.map(|(slot, record)| entry(slot.to_bits() | COPIED, record)));
+        let marks = if alone { COPIED | ALONE } else { COPIED };
+        self.entries.extend(held.map(|(slot, record)| entry(slot.to_bits() | marks, record)));
         self.fates.resize(self.slots.len(), Fate::Waiting);
     }
 

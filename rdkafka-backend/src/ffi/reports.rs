@@ -6,14 +6,16 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{ptr, slice};
 
 use aioproducer_core::SlotId;
-use aioproducer_core::backend::{Copied, Status};
+use aioproducer_core::backend::{Copied, Delivered, Status};
 use rdkafka_sys as sys;
 
 use super::message::Entry;
+use crate::contain::contain;
 
 /// A delivery report before its record was found.
 pub(crate) struct RawReport {
@@ -29,16 +31,64 @@ pub(crate) struct RawReport {
     pub(crate) copy: Option<Box<Copied>>,
 }
 
-/// Marks the slot in a message's opaque whose record librdkafka has copied. Slots from this number on are not handed off.
+impl RawReport {
+    /// Where the record is, if it was delivered.
+    pub(crate) fn delivered(&self) -> Delivered {
+        Delivered { partition: self.partition, offset: self.offset.max(-1), timestamp: self.timestamp }
+    }
+}
+
+/// Marks the slot in a message's opaque whose record librdkafka has copied.
 pub(super) const COPIED: u64 = 1 << 31;
 
+/// Marks the slot of a copied record that went alone: its success is told at once. Slots from this number on
+/// are not copied.
+pub(super) const ALONE: u64 = 1 << 30;
+
+/// Messages of reports that were told at once, that may wait to be freed.
+const EARLY: usize = 16;
+
+/// Hears on librdkafka's thread that a record was delivered, which saves a change of threads; false if it will not.
+pub(crate) type AtOnce = Box<dyn Fn(SlotId, Delivered) -> bool + Send + Sync>;
+
 /// Reports that nobody has read yet: at most one for each record in flight.
-#[derive(Default)]
 pub(crate) struct Reports {
     unread: Mutex<Vec<RawReport>>,
+    at_once: Option<AtOnce>,
+    /// Messages whose reports were told at once and that are not freed.
+    early: AtomicUsize,
 }
 
 impl Reports {
+    pub(super) fn new(at_once: Option<AtOnce>) -> Self {
+        Self { unread: Mutex::default(), at_once, early: AtomicUsize::new(0) }
+    }
+
+    /// Of `freed` messages, those whose reports were told before.
+    pub(super) fn settle_early(&self, freed: usize) -> usize {
+        let settle = |early: usize| Some(early - early.min(freed));
+        let before = self.early.fetch_update(Ordering::Relaxed, Ordering::Relaxed, settle);
+        before.unwrap_or_else(|before| before).min(freed)
+    }
+
+    /// Tells of a record's success at once, if it is one that went alone, and whether it did.
+    fn tell(&self, entry: &Entry, report: &RawReport) -> bool {
+        let Some(at_once) = &self.at_once else { return false };
+        let alone = entry.opaque.addr() as u64 & ALONE != 0;
+        if !alone || report.code != 0 || self.early.load(Ordering::Relaxed) >= EARLY {
+            return false;
+        }
+        TELLING.set(true);
+        // It wakes the application's task.
+        let told = contain(|| at_once(report.slot, report.delivered())) != Some(false);
+        TELLING.set(false);
+        if told {
+            // The message's event comes after this.
+            self.early.fetch_add(1, Ordering::Relaxed);
+        }
+        told
+    }
+
     /// Moves all unread reports to the end of `into`.
     pub(super) fn read(&self, into: &mut Vec<RawReport>) {
         if into.is_empty() {
@@ -68,11 +118,18 @@ const NAME: *const c_char = c"aioproducer".as_ptr();
 
 thread_local! {
     static PRODUCING: Cell<bool> = const { Cell::new(false) };
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is inside of an interceptor, where librdkafka is not to be called.
+pub(crate) fn is_telling() -> bool {
+    TELLING.get()
 }
 
 /// Runs a call that enqueues messages. librdkafka "acknowledges" those that the call refuses; their fate is told by its
 /// return value, and they may not even be whole messages.
 pub(super) fn producing<T>(call: impl FnOnce() -> T) -> T {
+    debug_assert!(!is_telling(), "librdkafka forbids calls from interceptors");
     PRODUCING.set(true);
     let value = call();
     PRODUCING.set(false);
@@ -102,7 +159,9 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole one.
         let report = unsafe { read(message, entry) };
-        reports.lock().push(report);
+        if !reports.tell(entry, &report) {
+            reports.lock().push(report);
+        }
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
@@ -124,7 +183,7 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
         }
     };
     let opaque = entry.opaque.addr() as u64;
-    let (slot, copied) = (SlotId::from_bits(opaque & !COPIED), opaque & COPIED != 0);
+    let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE)), opaque & COPIED != 0);
     let copy = (copied && code != 0).then(|| {
         // SAFETY: by this function's contract.
         Box::new(unsafe { copy(entry) })
@@ -140,4 +199,46 @@ unsafe fn copy(entry: &Entry) -> Copied {
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
     };
     Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a report with these marks is told at once.
+    fn is_told(reports: &Reports, marks: u64, code: i32) -> bool {
+        let (slot, status, nothing) = (SlotId::new(3, 7), Status::Persisted, ptr::null_mut());
+        let opaque = ptr::without_provenance_mut((slot.to_bits() | marks) as usize);
+        let (rkt, payload, key) = (ptr::null_mut(), nothing, nothing);
+        let entry = Entry { err: code, rkt, partition: 0, payload, len: 0, key, key_len: 0, offset: 5, opaque };
+        let report = RawReport { slot, offset: 5, timestamp: 9, code, partition: 0, status, copied: true, copy: None };
+        reports.tell(&entry, &report)
+    }
+
+    #[test]
+    fn s28_only_the_success_of_what_went_alone_is_told_at_once_and_not_too_many_before_they_are_freed() {
+        let reports = Reports::new(Some(Box::new(|slot, delivered| {
+            assert!(is_telling());
+            slot == SlotId::new(3, 7) && delivered.offset == 5
+        })));
+        assert!(!is_told(&reports, COPIED, 0) && !is_told(&reports, COPIED | ALONE, 1));
+        assert_eq!(reports.settle_early(9), 0);
+        for _ in 0..EARLY {
+            assert!(is_told(&reports, COPIED | ALONE, 0));
+        }
+        assert!(!is_told(&reports, COPIED | ALONE, 0) && !is_telling());
+        assert_eq!([reports.settle_early(1), reports.settle_early(100), reports.settle_early(1)], [1, EARLY - 1, 0]);
+        assert!(is_told(&reports, COPIED | ALONE, 0));
+        assert!(!is_told(&Reports::new(None), COPIED | ALONE, 0), "the queue has no room to spare");
+    }
+
+    #[test]
+    fn s28_what_the_driver_declines_is_read_later_and_a_panic_of_a_waker_stays_there() {
+        let declines = Reports::new(Some(Box::new(|_, _| false)));
+        assert!(!is_told(&declines, COPIED | ALONE, 0));
+        assert_eq!(declines.settle_early(1), 0);
+        let panics = Reports::new(Some(Box::new(|_, _| panic!("a waker that panics, as the test has it"))));
+        assert!(is_told(&panics, COPIED | ALONE, 0) && !is_telling());
+        assert_eq!(panics.settle_early(1), 1);
+    }
 }

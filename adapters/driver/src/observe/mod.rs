@@ -63,6 +63,9 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
+    /// Whether others may be called whenever something is told.
+    pub(crate) const LISTENS: bool = cfg!(any(feature = "tracing", feature = "metrics"));
+
     pub(crate) fn new(options: Options, slots: usize) -> Self {
         Self {
             spans: Spans::new(options.spans),

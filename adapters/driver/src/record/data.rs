@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// The bytes of a key, a payload or a header's value.
 ///
 /// Borrowed bytes are copied when the record is accepted, and a backend may copy a short record again. [`Bytes`], `Vec<u8>`
-/// and `String` are taken over and never copied.
+/// and `String` are taken over and not copied, except by a backend for a short record that goes alone.
 ///
 /// ```
 /// use aioproducer_driver::Data;

@@ -217,6 +217,13 @@ impl Message for Stored {
         }
     }
 
+    fn is_short(&self) -> bool {
+        let Body { rare, timestamp, front, size, .. } = &*self.0;
+        let keyed = rare.as_ref().is_none_or(|rare| rare.timeout.is_none() && rare.headers.is_empty());
+        let plain = !front.has_headers() && !front.is_urgent() && *timestamp == UNSTAMPED;
+        keyed && plain && *size as usize <= SHORT
+    }
+
     #[inline]
     fn is_cheap_to_copy(&self) -> bool {
         let body = &*self.0;
@@ -466,7 +473,8 @@ mod tests {
             for (index, (name, _, value)) in headers.iter().enumerate() {
                 prop_assert_eq!(stored.header(index), Some((name.as_str(), value.bytes.as_deref())));
             }
-            if stored.is_cheap_to_copy() {
+            prop_assert!(stored.is_short() || !stored.is_cheap_to_copy());
+            if stored.is_short() {
                 let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone() };
                 let mut again = Stored::from_copy(stored.lane(), copied);
                 prop_assert_eq!(again.take_record(String::from("t")), record.clone());

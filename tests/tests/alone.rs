@@ -1,0 +1,150 @@
+//! S28: a record that is alone is told of on librdkafka's own thread, which saves a change of threads and disturbs nobody.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::probe::{Observed, at_once};
+use aioproducer_tests::scripted::Script;
+use aioproducer_tests::{broker, promises};
+use smol::channel::{self, Sender};
+
+promises! {
+    s28_a_record_alone_is_told_of_without_a_change_of_threads,
+    s28_a_queue_without_room_to_spare_frees_a_record_before_it_is_told_of,
+    s28_a_waker_may_produce,
+    s28_a_record_that_is_not_alone_is_told_of_in_its_turn,
+}
+
+fn accepted(producer: &AioProducer, number: usize) -> Delivery {
+    at_once(producer.produce(Record::to("t").payload(number.to_string()))).expect("accepted")
+}
+
+fn with_queue_of(host: &Host, broker: &EmbeddedBroker, messages: &str) -> AioProducer {
+    let mut config = broker::config(broker);
+    config.set("queue.buffering.max.messages", messages);
+    host.start(AioProducer::builder(Librdkafka::new(config)))
+}
+
+/// Tells who woke it: a thread's name, `None` for one of librdkafka's, whose names are not Rust's.
+struct Told(Sender<Option<String>>);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.try_send(thread::current().name().map(str::to_owned)).expect("one wake-up for each waker");
+    }
+}
+
+/// The thread that tells of a record; nothing if it was faster than this one.
+async fn told_by(delivery: Delivery) -> Option<Option<String>> {
+    let (sender, told) = channel::bounded(1);
+    let waker = Waker::from(Arc::new(Told(sender)));
+    let mut delivery = pin!(delivery);
+    match delivery.as_mut().poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(outcome) => outcome.map(|_| None).expect("delivered"),
+        Poll::Pending => {
+            let by = told.recv().await.expect("it is woken");
+            delivery.await.expect("delivered");
+            Some(by)
+        }
+    }
+}
+
+/// The short way is open when the worker sleeps. It may not when the next record comes, so there are longer and longer breaks.
+async fn s28_a_record_alone_is_told_of_without_a_change_of_threads(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = with_queue_of(&host, &broker, "0");
+    for number in 0.. {
+        for _ in 0..number {
+            smol::future::yield_now().await;
+        }
+        if told_by(accepted(&producer, number)).await == Some(None) {
+            break;
+        }
+    }
+    assert!(producer.flush().await.is_ok());
+    assert_eq!((producer.len(), producer.statistics().stale_reports), (0, 0));
+}
+
+/// If the queue has room for one message, a record that is told of too early leaves no room for the next one, which would
+/// fail: nothing is in the queue that could make room.
+async fn s28_a_queue_without_room_to_spare_frees_a_record_before_it_is_told_of(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = with_queue_of(&host, &broker, "1");
+    for number in 0..200 {
+        if let Some(by) = told_by(accepted(&producer, number)).await {
+            assert!(by.is_some_and(|name| name.starts_with("aioproducer-worker")));
+        }
+    }
+}
+
+/// Records that are produced one from the other's wake-up.
+const CHAIN: usize = 300;
+
+/// An executor that polls its task as soon as it is woken, on the thread that wakes it. The task sends one record after the
+/// other.
+struct Inline {
+    producer: AioProducer,
+    delivery: Mutex<Option<Delivery>>,
+    offsets: Sender<i64>,
+}
+
+impl Inline {
+    fn run(self: &Arc<Self>) {
+        let waker = Waker::from(Arc::clone(self));
+        let mut under_way = self.delivery.lock().unwrap();
+        while let Some(mut delivery) = under_way.take() {
+            match Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)) {
+                Poll::Pending => {
+                    *under_way = Some(delivery);
+                    return;
+                }
+                Poll::Ready(outcome) => {
+                    self.offsets.try_send(outcome.expect("delivered").offset()).expect("room for all");
+                    let sent = self.offsets.len();
+                    *under_way = (sent < CHAIN).then(|| accepted(&self.producer, sent));
+                }
+            }
+        }
+    }
+}
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        self.run();
+    }
+}
+
+async fn s28_a_waker_may_produce(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = with_queue_of(&host, &broker, "0");
+    let (offsets, sent) = channel::bounded(CHAIN);
+    let delivery = Mutex::new(Some(accepted(&producer, 0)));
+    let inline = Arc::new(Inline { producer: producer.clone(), delivery, offsets });
+    inline.run();
+    while sent.len() < CHAIN {
+        // Nothing else is to be sent, so that each record is alone.
+        smol::future::yield_now().await;
+    }
+    let offsets: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).collect();
+    assert!(offsets.into_iter().eq(0..CHAIN as i64));
+}
+
+async fn s28_a_record_that_is_not_alone_is_told_of_in_its_turn(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let (mut first, mut second) = (Observed::new(accepted(&producer, 0)), Observed::new(accepted(&producer, 1)));
+    let seen = script.accept().await;
+    assert!(!script.deliver_at_once(&seen[1]));
+    assert!(first.is_pending() && second.is_pending());
+    script.deliver([&seen[0]]);
+    assert!(script.deliver_at_once(&seen[1]), "it is the only one");
+    assert_eq!([first.ready(), second.ready()].map(|outcome| outcome.expect("delivered").offset()), [0, 0]);
+    assert!(!script.deliver_at_once(&seen[1]), "a second time");
+    assert_eq!((producer.len(), producer.statistics().stale_reports), (0, 0));
+}
