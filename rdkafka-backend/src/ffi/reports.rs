@@ -41,8 +41,8 @@ impl RawReport {
 /// Marks the slot in a message's opaque whose record librdkafka has copied.
 pub(super) const COPIED: u64 = 1 << 31;
 
-/// Marks the slot of a copied record that went alone: its success is told at once. Slots from this number on
-/// are not copied.
+/// Marks the slot of a copied record that went alone: its success is told at once. Slots from this number on are not
+/// handed off.
 pub(super) const ALONE: u64 = 1 << 30;
 
 /// Messages of reports that were told at once, that may wait to be freed.
