@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, Delivery, Record};
@@ -19,6 +20,7 @@ promises! {
     s30_every_future_may_be_dropped_at_any_poll,
     s32_clones_are_shared_across_tasks_and_threads,
     s32_the_last_handle_ends_the_producer,
+    s32_a_waker_that_panics_disturbs_nobody_else,
 }
 
 /// Polls `future` at most `polls` times, with room for others in between, then drops it.
@@ -218,4 +220,28 @@ async fn s32_the_last_handle_ends_the_producer(host: Host) {
     assert_eq!(script.shut_downs(), 0);
     drop(clones);
     assert_eq!(script.shut_downs(), 1);
+}
+
+/// Panics when it is to wake its task.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics, as the test has it");
+    }
+}
+
+async fn s32_a_waker_that_panics_disturbs_nobody_else(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let mut first = pin!(at_once(producer.produce(Record::to("t"))).expect("accepted"));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut second = Observed::new(at_once(producer.produce(Record::to("t"))).expect("accepted"));
+    assert!(second.is_pending());
+    let seen = script.accept().await;
+    // As a backend's thread does, which has to go on.
+    script.deliver(&seen);
+    assert_eq!(second.wakes(), 1);
+    assert_eq!([first.await, second.ready()].map(|outcome| outcome.expect("delivered").offset()), [0, 1]);
 }

@@ -10,6 +10,7 @@ use crate::groups::Members;
 use crate::observe::Notes;
 use crate::record::Stored;
 use crate::shared::Shared;
+use crate::wake::wake_all;
 
 /// What a purge is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Shared {
                 backend.shut_down();
             }
         }
-        effects.wakers.drain(..).for_each(Waker::wake);
+        wake_all(effects.wakers.drain(..));
         if effects.closed {
             self.callbacks.pool.wake_all();
         }

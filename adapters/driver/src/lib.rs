@@ -46,6 +46,7 @@ mod topics;
 mod trace_context;
 mod transaction;
 mod waiters;
+mod wake;
 
 pub use aioproducer_core::backend::{
     Broker, CallError, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata, Status,

@@ -15,6 +15,7 @@ use crate::error::ProduceError;
 use crate::record::Record;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{WaiterId, Waiters};
+use crate::wake::wake_all;
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -137,7 +138,7 @@ impl<T> Channel<T> {
             }
             answer
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         answer
     }
 }

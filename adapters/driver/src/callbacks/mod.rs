@@ -15,7 +15,6 @@ mod queue;
 mod runner;
 
 use std::cell::Cell;
-use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::{Instant, TopicId};
@@ -27,6 +26,7 @@ pub(crate) use self::runner::Runner;
 use crate::delivery::{DeliveryError, DeliveryReport};
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
+use crate::wake::wake_all;
 
 /// What a callback is called with.
 pub(crate) type Outcome = Result<DeliveryReport, DeliveryError>;
@@ -72,7 +72,7 @@ impl Callbacks {
     pub(crate) fn follow(&self, shared: &Shared, call: Call) {
         match call {
             Call::Nobody => {}
-            Call::Wake(waker) => waker.wake(),
+            Call::Wake(waker) => wake_all([waker]),
             Call::Spawn(number) => {
                 if let Some(shared) = shared.me() {
                     let runner = Runner::new(shared.clone(), number);
@@ -103,7 +103,7 @@ impl Callbacks {
     pub(crate) fn end(&self) {
         let mut wakers = Vec::new();
         lock(&self.queue).wake_parked(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::callbacks::{Outcome, is_calling};
 use crate::runtime::Task;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{WaiterId, Waiters};
+use crate::wake::wake_all;
 
 /// Names a callback in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl Pool {
             }
         };
         drop(unused);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         match shelf {
             Ok((shelf, vacant)) => {
                 let callback = callback.take()?;
@@ -192,7 +193,7 @@ impl Pool {
             desk.free += count as isize;
             desk.grant(&mut wakers);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Gives up a place in the line.
@@ -205,14 +206,14 @@ impl Pool {
             unused
         };
         drop(unused);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Wakes everybody who waits: nothing is accepted any more.
     pub(crate) fn wake_all(&self) {
         let mut wakers = Vec::new();
         lock(&self.desk).waiters.wake_all(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     pub(crate) fn waiters(&self) -> usize {

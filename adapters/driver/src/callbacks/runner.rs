@@ -1,12 +1,11 @@
 //! A task that runs callbacks.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::queue::{Call, Ended, Line};
 use super::{CallbackRef, Calling, lock};
@@ -14,6 +13,7 @@ use crate::delivery::DeliveryReport;
 use crate::observe::Open;
 use crate::runtime::Task;
 use crate::shared::{Phase, Shared};
+use crate::wake::{discard, wake_all};
 
 /// Callbacks that one poll runs at most, before others have their turn on the thread.
 const BUDGET: usize = 128;
@@ -103,7 +103,7 @@ impl Runner {
         }
         let mut wakers = Vec::new();
         let done = lock(&self.shared.callbacks.queue).leave(self.number, &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         done
     }
 
@@ -127,13 +127,6 @@ impl Runner {
             self.done += 1;
             self.trace = Open::default();
         }
-    }
-}
-
-/// Drops what a panic carried, which may panic, too.
-fn discard(panic: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(again);
     }
 }
 
