@@ -90,14 +90,15 @@ const CHAIN: usize = 300;
 /// other.
 struct Inline {
     producer: AioProducer,
-    delivery: Mutex<Option<Delivery>>,
+    /// How many were delivered, and the next one.
+    task: Mutex<(usize, Option<Delivery>)>,
     offsets: Sender<i64>,
 }
 
 impl Inline {
     fn run(self: &Arc<Self>) {
         let waker = Waker::from(Arc::clone(self));
-        let mut under_way = self.delivery.lock().unwrap();
+        let (delivered, under_way) = &mut *self.task.lock().unwrap();
         while let Some(mut delivery) = under_way.take() {
             match Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => {
@@ -106,8 +107,8 @@ impl Inline {
                 }
                 Poll::Ready(outcome) => {
                     self.offsets.try_send(outcome.expect("delivered").offset()).expect("room for all");
-                    let sent = self.offsets.len();
-                    *under_way = (sent < CHAIN).then(|| accepted(&self.producer, sent));
+                    *delivered += 1;
+                    *under_way = (*delivered < CHAIN).then(|| accepted(&self.producer, *delivered));
                 }
             }
         }
@@ -124,8 +125,8 @@ async fn s28_a_waker_may_produce(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = with_queue_of(&host, &broker, "0");
     let (offsets, sent) = channel::bounded(CHAIN);
-    let delivery = Mutex::new(Some(accepted(&producer, 0)));
-    let inline = Arc::new(Inline { producer: producer.clone(), delivery, offsets });
+    let task = Mutex::new((0, Some(accepted(&producer, 0))));
+    let inline = Arc::new(Inline { producer: producer.clone(), task, offsets });
     inline.run();
     while sent.len() < CHAIN {
         // Nothing else is to be sent, so that each record is alone.
