@@ -3,9 +3,9 @@
 //!
 //! [`Librdkafka`] is configured with librdkafka's own keys and implements the seam to the driver,
 //! [`Connect`](aioproducer_core::backend::Connect). Payloads are not copied: librdkafka borrows them from the records,
-//! which this backend owns until they are reported; only short ones with keys or partitions of their own, which the producer
-//! has copied before, librdkafka copies, too. The partition of records that name none is chosen here
-//! ([`Partitioner`]).
+//! which this backend owns until they are reported; only short ones librdkafka copies, too: those that go alone, and those with
+//! keys or partitions of their own that the producer has copied before. The partition of records that name none is chosen
+//! here ([`Partitioner`]).
 //!
 //! What librdkafka has to say beside delivery reports, and its requests for OAuth tokens, come to the application's
 //! runtime: [`Librdkafka::events`], [`Librdkafka::on_event`], [`Librdkafka::oauth`].

@@ -27,8 +27,7 @@ const CHUNK: usize = 32;
 /// Bytes of records that are accepted in one poll, but for the last record: they may have to be copied.
 const BYTES: usize = 128 << 10;
 
-/// Records that are accepted in one poll not by the fast way, each under a lock that others may want and with what follows
-/// from it.
+/// Records that are accepted in one poll when the inbox is shut: each takes the state's lock, and wakes whom it concerns.
 const SLOW: usize = 4;
 
 /// Outcomes that are gathered in one poll at most.

@@ -144,8 +144,8 @@ impl Shared {
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new());
-        let errors = Spent::new(slots);
-        let context = Arc::new(Context { topics: topics.clone(), shared: OnceLock::new(), errors });
+        let context = Context { topics: Arc::clone(&topics), shared: OnceLock::new(), errors: Spent::new(slots) };
+        let context = Arc::new(context);
         let state = State {
             machine,
             groups: Groups::default(),

@@ -64,11 +64,11 @@ impl Reports {
         Self { unread: Mutex::default(), at_once, early: AtomicUsize::new(0) }
     }
 
-    /// Of `freed` messages, those whose reports were told before.
+    /// How many of `freed` messages had their reports told before. One thread asks at a time; others only add.
     pub(super) fn settle_early(&self, freed: usize) -> usize {
-        let settle = |early: usize| Some(early - early.min(freed));
-        let before = self.early.fetch_update(Ordering::Relaxed, Ordering::Relaxed, settle);
-        before.unwrap_or_else(|before| before).min(freed)
+        let settled = self.early.load(Ordering::Relaxed).min(freed);
+        self.early.fetch_sub(settled, Ordering::Relaxed);
+        settled
     }
 
     /// Tells of a record's success at once, if it is one that went alone, and whether it did.

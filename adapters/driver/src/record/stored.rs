@@ -217,6 +217,7 @@ impl Message for Stored {
         }
     }
 
+    #[inline]
     fn is_short(&self) -> bool {
         let Body { rare, timestamp, front, size, .. } = &*self.0;
         let keyed = rare.as_ref().is_none_or(|rare| rare.timeout.is_none() && rare.headers.is_empty());
@@ -226,8 +227,7 @@ impl Message for Stored {
 
     #[inline]
     fn is_cheap_to_copy(&self) -> bool {
-        let body = &*self.0;
-        body.front.is_one_piece() && body.rare.is_none() && body.timestamp == UNSTAMPED && body.size as usize <= SHORT
+        self.0.front.is_one_piece() && self.0.rare.is_none() && self.is_short()
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
