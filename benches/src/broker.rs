@@ -9,6 +9,7 @@ use aioproducer_rdkafka::EmbeddedBroker;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::cluster::Figures;
 use crate::settings::{PARTITIONS, TOPIC};
 
 /// Anything that went wrong.
@@ -27,16 +28,20 @@ pub fn is_wanted() -> bool {
 pub struct Broker {
     servers: String,
     process: Option<(Child, ChildStdin, BufReader<ChildStdout>)>,
+    /// The topic, on a real cluster.
+    _figures: Option<Figures>,
 }
 
 impl Broker {
-    /// Starts the calling program again, to be the broker, unless a cluster is named in the environment.
+    /// Starts the calling program again, to be the broker, unless a cluster is named in the environment. There the topic is
+    /// made, and deleted in the end, unless it exists.
     ///
     /// # Errors
-    /// When the process does not start.
+    /// When the process does not start; when the cluster does not make the topic or has it with other partitions.
     pub fn start() -> Result<Self, Failure> {
         if let Ok(servers) = env::var("AIOPRODUCER_BOOTSTRAP") {
-            return Ok(Self { servers, process: None });
+            let figures = Figures::on(&servers)?;
+            return Ok(Self { servers, process: None, _figures: Some(figures) });
         }
         let mut command = Command::new(env::current_exe()?);
         let mut child = command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -45,7 +50,7 @@ impl Broker {
         };
         let mut output = BufReader::new(output);
         let servers = answer(&mut output)?;
-        Ok(Self { servers, process: Some((child, input, output)) })
+        Ok(Self { servers, process: Some((child, input, output)), _figures: None })
     }
 
     /// The value for `bootstrap.servers`.
