@@ -12,6 +12,7 @@ promises! {
     s08_every_part_of_a_record_reaches_the_backend,
     s08_bytes_are_not_copied_and_borrows_end_with_produce,
     s08_every_part_of_a_record_reaches_the_log,
+    s08_long_parts_reach_the_log,
 }
 
 async fn s08_every_part_of_a_record_reaches_the_backend(host: Host) {
@@ -89,4 +90,37 @@ async fn s08_every_part_of_a_record_reaches_the_log(host: Host) {
         let headers = record.get_headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
         assert_eq!(logged.headers, headers.collect::<Vec<_>>());
     }
+}
+
+/// Long parts are copied ahead, so they take another way in than the rest.
+async fn s08_long_parts_reach_the_log(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)).pool_bytes(1 << 20));
+    let part = |number: u8, len: usize| (0..len).map(|at| (at % 251) as u8 ^ number).collect::<Vec<u8>>();
+    let parts: Vec<_> = (0..12)
+        .map(|number| match number % 4 {
+            0 => (part(number, 3), part(number, 200_000), part(number, 3)),
+            1 => (part(number, 70_000), part(number, 3), part(number, 3)),
+            2 => (part(number, 3), part(number, 3), part(number, 70_000)),
+            _ => (part(number, 70_000), part(number, 70_000), part(number, 70_000)),
+        })
+        .collect();
+    let records =
+        || parts.iter().map(|(key, payload, value)| Record::to("t").key(key).payload(payload).header("h", value));
+    for outcome in producer.produce_all(records()).await {
+        outcome.expect("delivered");
+    }
+    // There is room for some of them at a time, so others wait.
+    let mut deliveries = Vec::new();
+    for record in records() {
+        deliveries.push(producer.produce(record).await.expect("accepted"));
+    }
+    for delivery in deliveries {
+        delivery.await.expect("delivered");
+    }
+    let log = broker::read_back(&broker, "t", 1);
+    let found = log.iter().map(|logged| (logged.key.clone(), logged.payload.clone(), logged.headers[0].1.clone()));
+    let given =
+        parts.iter().chain(&parts).cloned().map(|(key, payload, value)| (Some(key), Some(payload), Some(value)));
+    assert!(found.eq(given));
 }

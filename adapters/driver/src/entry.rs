@@ -15,6 +15,9 @@ use crate::shared::{CLOSED, Shared, State};
 use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
 
+/// Bytes in one part of a record that are too many to be copied while somebody may wait for a lock.
+const LONG: usize = 64 << 10;
+
 /// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.
 pub(crate) struct Entry<'r, 'a> {
     record: &'r mut Record<'a>,
@@ -80,6 +83,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         if let Some(kept) = self.leave_in_inbox(shared, sink) {
             return Ok(kept);
         }
+        self.copy_ahead(shared, None);
         let now = shared.runtime.now();
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
@@ -126,6 +130,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             return Entered::Accepted(kept);
         }
         let place = *place;
+        self.copy_ahead(shared, place);
         let now = shared.runtime.now();
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
@@ -138,11 +143,7 @@ impl<'r, 'a> Entry<'r, 'a> {
                 state.leave(place, effects);
                 return Entered::Failed(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
-            let first = match place {
-                Some(place) => state.waiters.is_head(place),
-                None => state.waiters.is_empty(),
-            };
-            match self.fit(shared, state, first, effects) {
+            match self.fit(shared, state, state.is_first(place), effects) {
                 Fit::Room => {
                     state.leave(place, effects);
                     return Entered::Accepted(self.accept(shared, state, sink, now, effects));
@@ -162,6 +163,18 @@ impl<'r, 'a> Entry<'r, 'a> {
         })
     }
 
+    /// Copies what is long while nothing is locked, if the record is likely to be accepted: what waits for room keeps no
+    /// memory.
+    fn copy_ahead(&mut self, shared: &Shared, place: Option<WaiterId>) {
+        if self.size <= LONG || !self.record.lends_more_than(LONG) {
+            return;
+        }
+        let room = shared.with(|state, _| state.is_first(place) && state.machine.has_room(self.lane(), self.size));
+        if room || matches!(shared.overflow, Overflow::DropOldest | Overflow::DropNewest) {
+            self.record.own_more_than(LONG);
+        }
+    }
+
     /// The fast way in, if it is open.
     #[inline]
     fn leave_in_inbox<T>(
@@ -169,7 +182,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
     ) -> Option<T> {
-        let (mut inbox, at) = admitted(shared, shared.inbox(), self.size)?;
+        let (mut inbox, at) = admitted(shared, shared.inbox(), self.record, self.size)?;
         let (ticket, kept) = sink(shared, &mut inbox);
         let ticket = ticket.marked(shared.observer.mark(self.record));
         let record = Stored::from_record(self.record, self.topic, self.size, &mut inbox.memory);
@@ -256,7 +269,7 @@ pub(crate) fn leave_run(
 ) -> usize {
     let mut inbox = shared.inbox();
     for (index, (record, &(topic, size))) in records.iter_mut().zip(checked).enumerate() {
-        let Some((admitting, at)) = admitted(shared, inbox, size) else { return index };
+        let Some((admitting, at)) = admitted(shared, inbox, record, size) else { return index };
         inbox = admitting;
         let ticket = ticket(index as u32).marked(shared.observer.mark(record));
         let record = Stored::from_record(record, topic, size, &mut inbox.memory);
@@ -265,15 +278,24 @@ pub(crate) fn leave_run(
     checked.len()
 }
 
-/// The inbox, if it admits a record of `size` bytes, and the time that the record gets there.
+/// The inbox, if it admits a record, which has `size` bytes, and the time that the record gets there.
 #[inline(always)]
 fn admitted<'s>(
     shared: &'s Shared,
     mut inbox: MutexGuard<'s, Inbox>,
+    record: &mut Record<'_>,
     size: usize,
 ) -> Option<(MutexGuard<'s, Inbox>, Instant)> {
     if !inbox.admits(size) {
         return None;
+    }
+    if size > LONG && record.lends_more_than(LONG) {
+        drop(inbox);
+        record.own_more_than(LONG);
+        inbox = shared.inbox();
+        if !inbox.admits(size) {
+            return None;
+        }
     }
     if let Some(at) = inbox.recent_time() {
         return Some((inbox, at));
@@ -300,6 +322,11 @@ impl State {
             }
             Err(refused) => self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects),
         }
+    }
+
+    /// Whether nobody waits before who waits at `place`, or comes now.
+    fn is_first(&self, place: Option<WaiterId>) -> bool {
+        place.map_or(self.waiters.is_empty(), |place| self.waiters.is_head(place))
     }
 
     /// Gives up a place in the queue of waiters.

@@ -227,6 +227,22 @@ impl<'a> Record<'a> {
         &self.topic
     }
 
+    /// Whether it borrows more than `limit` bytes in one part.
+    pub(crate) fn lends_more_than(&self, limit: usize) -> bool {
+        let values = self.get_headers().iter().filter_map(|header| header.value.as_ref());
+        [&self.key, &self.payload].into_iter().chain(values).any(|part| part.lends_more_than(limit))
+    }
+
+    /// Copies each part of more than `limit` bytes that it borrows.
+    pub(crate) fn own_more_than(&mut self, limit: usize) {
+        let values = self.headers.iter_mut().filter_map(|header| header.value.as_mut());
+        for part in [&mut self.key, &mut self.payload].into_iter().chain(values) {
+            if part.lends_more_than(limit) {
+                *part = std::mem::replace(part, Data::Borrowed(&[])).into_owned();
+            }
+        }
+    }
+
     /// Whether it is a payload, and perhaps a partition, and little else.
     #[inline]
     fn is_plain(&self) -> bool {
@@ -359,6 +375,22 @@ mod tests {
         let shared = Bytes::from_static(b"pay");
         assert_eq!(borrowed.clone().payload(&shared), borrowed);
         assert_ne!(borrowed.clone().partition(0), borrowed);
+    }
+
+    #[test]
+    fn s08_long_parts_are_owned_short_ones_stay_lent() {
+        let (short, long) = (vec![1; 10], vec![2; 11]);
+        for (key, payload, value) in [(&short, &short, &short), (&long, &short, &short), (&short, &long, &long)] {
+            let lent = Record::to("t").key(key).payload(payload).header("h", value).null_header("n");
+            let mut record = lent.clone();
+            assert_eq!(record.lends_more_than(10), [key, payload, value].iter().any(|part| part.len() > 10));
+            record.own_more_than(10);
+            assert!(!record.lends_more_than(10));
+            for (part, given) in [(&record.key, key), (&record.payload, payload)] {
+                assert_eq!(matches!(part, Data::Shared(_)), given.len() > 10);
+            }
+            assert_eq!(record, lent);
+        }
     }
 
     #[test]

@@ -150,6 +150,23 @@ fn s28_large_records_are_copied_a_few_in_each_poll() {
     panic!("{} of 20 in 20 polls", producer.len());
 }
 
+/// Long payloads are copied before the lock is taken.
+#[test]
+fn s01_a_long_record_is_copied_once_and_not_while_it_waits() {
+    let producer = AioProducer::builder(ByHand::default()).pool_bytes(LARGE).start(Still).unwrap();
+    let payload = vec![7; LARGE];
+    let record = || Record::to("a").payload(&payload);
+    let accepted = allocation_counter::measure(|| drop(producer.try_produce(record()).unwrap()));
+    assert!((LARGE as u64..2 * LARGE as u64).contains(&accepted.bytes_total), "{accepted:?}");
+    let waits = allocation_counter::measure(|| {
+        let mut waiting = producer.produce(record());
+        for _ in 0..3 {
+            assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+    });
+    assert!(waits.bytes_total < LARGE as u64, "{waits:?}");
+}
+
 /// An allocator that is given back thousands of small blocks puts them together in one long call, which may be in a poll.
 #[test]
 fn s28_failed_records_use_memory_again() {

@@ -33,6 +33,11 @@ impl Data<'_> {
         }
     }
 
+    /// Whether these are more than `limit` borrowed bytes.
+    pub(super) fn lends_more_than(&self, limit: usize) -> bool {
+        matches!(self, Self::Borrowed(bytes) if bytes.len() > limit)
+    }
+
     /// The bytes, copied only if they are borrowed.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
@@ -153,6 +158,10 @@ impl<'a> Headers<'a> {
     #[inline]
     pub(super) fn as_slice(&self) -> &[Header<'a>] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Header<'a>> {
+        self.0.iter_mut().flat_map(|list| list.iter_mut())
     }
 
     pub(super) fn list_mut(&mut self) -> &mut Vec<Header<'a>> {
