@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
+
+/// Far more than a log takes to be read.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// A topic's log as a consumer reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,14 +97,40 @@ pub fn closed_port() -> String {
     listener.local_addr().expect("its address").to_string()
 }
 
-/// Everything that is in `topic`, partition by partition, each in the order of its log.
+/// Which records a consumer is shown (`isolation.level`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those of transactions that were committed, and those of no transaction.
+    Committed,
+    /// All.
+    Uncommitted,
+}
+
+/// Everything that is in `topic` of an embedded broker, partition by partition, each in the order of its log and without
+/// gaps.
 ///
 /// # Panics
 /// When the log cannot be read.
 #[must_use]
 pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<Logged> {
-    let mut config = config(broker);
+    let log = read_log(broker.bootstrap_servers(), topic, partitions, Isolation::Uncommitted);
+    assert_no_gaps(&log);
+    log
+}
+
+/// What a consumer is shown of `topic`, partition by partition, each in the order of its log.
+///
+/// # Panics
+/// When the log cannot be read.
+#[must_use]
+pub fn read_log(servers: &str, topic: &str, partitions: i32, isolation: Isolation) -> Vec<Logged> {
+    let level = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
+    let mut config = config_for(servers);
     config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    config.set("isolation.level", level);
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {
@@ -110,12 +139,14 @@ pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<L
     consumer.assign(&assignment).expect("an assignment");
     let mut open: BTreeSet<i32> = (0..partitions).collect();
     let mut log = Vec::new();
+    let (start, mut trouble) = (Instant::now(), None);
     while !open.is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{topic}, partitions {open:?}: not read in {PATIENCE:?}; {trouble:?}");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             // Connections may still be coming back after a broker was down.
-            Some(Err(KafkaError::MessageConsumption(_))) => {}
+            Some(Err(error @ KafkaError::MessageConsumption(_))) => trouble = Some(error),
             Some(Err(error)) => panic!("{topic} cannot be read: {error}"),
             Some(Ok(message)) => log.push(Logged {
                 partition: message.partition(),
@@ -128,13 +159,20 @@ pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<L
         }
     }
     log.sort_by_key(|logged| (logged.partition, logged.offset));
+    log
+}
+
+/// Each partition's offsets count from 0. Transactions leave gaps: their markers have offsets, too.
+///
+/// # Panics
+/// When there is a gap, or an offset twice.
+pub fn assert_no_gaps(log: &[Logged]) {
     let mut next = BTreeMap::new();
-    for logged in &log {
+    for logged in log {
         let expected: &mut i64 = next.entry(logged.partition).or_default();
-        assert_eq!(logged.offset, *expected, "{topic}/{}: an offset was not read", logged.partition);
+        assert_eq!(logged.offset, *expected, "partition {}: an offset was not read", logged.partition);
         *expected += 1;
     }
-    log
 }
 
 fn header(header: rdkafka::message::Header<'_, &[u8]>) -> (String, Option<Vec<u8>>) {

@@ -24,20 +24,33 @@ pub const WATCHDOG: Duration = Duration::from_secs(60);
 #[macro_export]
 macro_rules! promises {
     ($($promise:ident),* $(,)?) => {
-        $crate::promises! { @on tokio_multi TokioMulti $($promise)* }
-        $crate::promises! { @on tokio_current TokioCurrent $($promise)* }
-        $crate::promises! { @on smol_global SmolGlobal $($promise)* }
-        $crate::promises! { @on own_executor OwnExecutor $($promise)* }
+        $crate::promises! { @all [] $($promise)* }
     };
-    (@on $module:ident $executor:ident $($promise:ident)*) => {
+    (@all $marks:tt $($promise:ident)*) => {
+        $crate::promises! { @on tokio_multi TokioMulti $marks $($promise)* }
+        $crate::promises! { @on tokio_current TokioCurrent $marks $($promise)* }
+        $crate::promises! { @on smol_global SmolGlobal $marks $($promise)* }
+        $crate::promises! { @on own_executor OwnExecutor $marks $($promise)* }
+    };
+    (@on $module:ident $executor:ident $marks:tt $($promise:ident)*) => {
         mod $module {
-            $(
-                #[test]
-                fn $promise() {
-                    $crate::executor::run::<$crate::executor::$executor, _>(super::$promise);
-                }
-            )*
+            $($crate::promises! { @test $marks $executor $promise })*
         }
+    };
+    (@test [$($mark:meta)?] $executor:ident $promise:ident) => {
+        #[test]
+        $(#[$mark])?
+        fn $promise() {
+            $crate::executor::run::<$crate::executor::$executor, _>(super::$promise);
+        }
+    };
+}
+
+/// The same for tests that need a real broker. They are ignored unless they are asked for.
+#[macro_export]
+macro_rules! promises_on_kafka {
+    ($($promise:ident),* $(,)?) => {
+        $crate::promises! { @all [ignore = "needs a Kafka broker: checks/kafka/check.sh"] $($promise)* }
     };
 }
 

@@ -1,5 +1,5 @@
 //! What the promise suite stands on: four executors under one interface, a backend that does what a test says, and
-//! ways to look at a broker's log and at this process's threads.
+//! ways to look at a broker's log and at this process's threads; and [`kafka`], a real broker, for what only that shows.
 //!
 //! A suite is a file in `tests/` with `async fn sNN_…(host: Host)` functions, named after the promises that they show;
 //! [`promises!`] makes a test of each on every executor.
@@ -78,6 +78,7 @@
 
 pub mod broker;
 pub mod executor;
+pub mod kafka;
 pub mod probe;
 pub mod records;
 pub mod scripted;

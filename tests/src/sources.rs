@@ -13,6 +13,8 @@ pub struct Test {
     pub name: String,
     /// Whether it runs on all four executors.
     pub on_executors: bool,
+    /// Whether it needs a real broker, without which it is ignored.
+    pub on_kafka: bool,
 }
 
 impl Test {
@@ -53,28 +55,33 @@ fn visit(folder: &Path, found: &mut BTreeSet<Test>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let file = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
             let text = fs::read_to_string(&path).unwrap_or_default();
-            let test =
-                |(name, on_executors): (&str, bool)| Test { file: file.clone(), name: name.into(), on_executors };
-            found.extend(in_source(&text).into_iter().map(test));
+            found.extend(in_source(&text).into_iter().map(|test| Test { file: file.clone(), ..test }));
         }
     }
 }
 
-/// The names of a source's tests, and whether each runs on all executors: functions with `#[test]`, and what stands in a
-/// `promises!`.
-fn in_source(text: &str) -> Vec<(&str, bool)> {
-    let (mut found, mut marked, mut listed) = (Vec::new(), false, false);
+/// A source's tests, without the file: functions with `#[test]`, and what stands in a `promises!` or `promises_on_kafka!`.
+fn in_source(text: &str) -> Vec<Test> {
+    let test = |name: &str, on_executors, on_kafka| {
+        let name = name.to_owned();
+        Test { file: String::new(), name, on_executors, on_kafka }
+    };
+    let (mut found, mut marked, mut ignored, mut listed) = (Vec::new(), false, false, None);
     for line in text.lines().map(str::trim) {
-        if listed {
-            found
-                .extend(line.trim_end_matches('}').split(',').map(str::trim).filter(|n| is_name(n)).map(|n| (n, true)));
-            listed = !line.ends_with('}');
+        if let Some(on_kafka) = listed {
+            let names = line.trim_end_matches('}').split(',').map(str::trim).filter(|name| is_name(name));
+            found.extend(names.map(|name| test(name, true, on_kafka)));
+            listed = listed.filter(|_| !line.ends_with('}'));
         } else if line == "promises! {" {
-            listed = true;
+            listed = Some(false);
+        } else if line == "promises_on_kafka! {" {
+            listed = Some(true);
         } else if line == "#[test]" {
-            marked = true;
+            (marked, ignored) = (true, false);
+        } else if line.starts_with("#[ignore = \"needs a Kafka broker") {
+            ignored = true;
         } else if marked && !line.starts_with("#[") && !line.starts_with("//") {
-            found.extend(function(line).map(|name| (name, false)));
+            found.extend(function(line).map(|name| test(name, false, ignored)));
             marked = false;
         }
     }
@@ -129,19 +136,26 @@ mod tests {
 
     #[test]
     fn tests_are_found_in_sources() {
+        let found = |text: &str| -> Vec<_> {
+            let tests = in_source(text).into_iter();
+            tests.map(|test| (test.name, test.on_executors, test.on_kafka)).collect()
+        };
+        let test = |name: &str, on_executors, on_kafka| (name.to_owned(), on_executors, on_kafka);
         let text = "promises! {\n    s01_waits,\n    s02_full,\n}\n\n#[test]\n#[should_panic]\nfn s14_a_batch() {}\n\
                     fn helper() {}\nasync fn s01_waits(host: Host) {}\n    #[test]\n    // why\n    fn plain<E>() {}\n\
                     // fn s31_ends\n";
-        assert_eq!(
-            in_source(text),
-            [("s01_waits", true), ("s02_full", true), ("s14_a_batch", false), ("plain", false)]
-        );
-        assert_eq!(in_source("promises! {\n a, b }\n#[test]\nfn c() {}"), [("a", true), ("b", true), ("c", false)]);
+        let expected = [("s01_waits", true), ("s02_full", true), ("s14_a_batch", false), ("plain", false)];
+        assert_eq!(found(text), expected.map(|(name, on_executors)| test(name, on_executors, false)));
+        let text = "promises! {\n a, b }\n#[test]\nfn c() {}";
+        assert_eq!(found(text), [test("a", true, false), test("b", true, false), test("c", false, false)]);
+        let text = "promises_on_kafka! {\n    a,\n}\n#[test]\n#[ignore = \"needs a Kafka broker: there\"]\nfn b() {}\n\
+                    #[test]\n#[ignore = \"for now\"]\nfn c() {}";
+        assert_eq!(found(text), [test("a", true, true), test("b", false, true), test("c", false, false)]);
     }
 
     #[test]
     fn names_carry_promises() {
-        let promise = |name: &str| Test { file: String::new(), name: name.into(), on_executors: false }.promise();
+        let promise = |name: &str| in_source(&format!("#[test]\nfn {name}() {{}}"))[0].promise();
         assert_eq!((promise("s14_a_batch"), promise("s01_s05_both")), (Some(14), Some(1)));
         assert_eq!((promise("settle"), promise("s1_x"), promise("sum_of_all")), (None, None, None));
     }

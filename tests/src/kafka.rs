@@ -1,0 +1,354 @@
+//! An Apache Kafka broker of one's own: a process that listens on loopback, and a folder with its data, both of which are
+//! gone when the test is.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use aioproducer_rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::client::DefaultClientContext;
+use smol::future::block_on;
+
+use crate::broker::config_for;
+
+/// Names the folder with Kafka's jars.
+const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
+
+/// Far more than a broker takes to start, to stop, or to answer.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Ends the broker and removes its folder when its input ends, so also when the test was killed. Each line that it reads
+/// is the broker's process id, and an empty one says that there is no process.
+const KEEPER: &str =
+    r#"pid=; while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -s KILL "$pid"; rm -rf -- "$0""#;
+
+static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
+
+/// A broker.
+pub struct Kafka {
+    servers: String,
+    folder: PathBuf,
+    admin: AdminClient<DefaultClientContext>,
+    process: Mutex<Option<Child>>,
+    keeper: Child,
+    names: AtomicUsize,
+}
+
+impl Kafka {
+    /// Starts a broker with an empty log, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not start: with the end of its own log.
+    #[must_use]
+    pub fn start() -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("aioproducer-kafka-{}-{number}", process::id()));
+        fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let [port, controller] = free_ports();
+        let servers = format!("127.0.0.1:{port}");
+        let mut config = config_for(&servers);
+        config.set("reconnect.backoff.max.ms", "200");
+        let mut keeper = Command::new("sh");
+        let keeper = keeper.args(["-c", KEEPER]).arg(&folder).process_group(0).stdin(Stdio::piped());
+        let keeper = keeper.stderr(Stdio::null()).spawn().expect("a shell");
+        let kafka = Self {
+            servers,
+            folder,
+            admin: config.create().expect("a client"),
+            process: Mutex::default(),
+            keeper,
+            names: AtomicUsize::default(),
+        };
+        fs::write(kafka.properties(), properties(port, controller, &kafka.folder)).expect("a file");
+        let format = ["kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"];
+        let properties = kafka.properties();
+        let formatted = kafka.java(&format).arg("--config").arg(&properties).output().expect("java runs");
+        assert!(formatted.status.success(), "its folder is not made: {}", said(&formatted));
+        kafka.start_again();
+        kafka
+    }
+
+    /// The broker that all tests of this process share. It is started when the first of them asks for it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        &SHARED
+    }
+
+    /// The value for `bootstrap.servers`. It stays the same when the broker is started again.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// A configuration that names the broker and nothing else.
+    #[must_use]
+    pub fn config(&self) -> ClientConfig {
+        config_for(&self.servers)
+    }
+
+    /// A name of one's own, of a topic, a group, or a transactional id.
+    #[must_use]
+    pub fn fresh(&self, name: &str) -> String {
+        format!("{name}-{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Creates a topic whose name begins with `name`, and waits until its partitions have a leader.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    #[must_use]
+    pub fn topic(&self, name: &str, partitions: i32) -> String {
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// The same, with settings of the topic.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    #[must_use]
+    pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+        let name = self.fresh(name);
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        topic.config.extend(settings);
+        done(block_on(self.admin.create_topics([&topic], &options())).expect("an answer"));
+        self.wait_for_partitions(&name, partitions as usize);
+        name
+    }
+
+    /// Deletes a topic, and waits until the broker knows nothing of it.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    pub fn delete_topic(&self, name: &str) {
+        done(block_on(self.admin.delete_topics(&[name], &options())).expect("an answer"));
+        self.wait_for_partitions(name, 0);
+    }
+
+    /// Adds partitions to a topic until there are `count`, and waits until they have a leader.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    pub fn grow_topic(&self, name: &str, count: usize) {
+        let grown = NewPartitions::new(name, count);
+        done(block_on(self.admin.create_partitions([&grown], &options())).expect("an answer"));
+        self.wait_for_partitions(name, count);
+    }
+
+    fn wait_for_partitions(&self, topic: &str, count: usize) {
+        self.wait(&format!("{topic} to have {count} partitions"), || {
+            let Ok(metadata) = self.admin.inner().fetch_metadata(Some(topic), Duration::from_secs(2)) else {
+                return false;
+            };
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.filter(|partition| partition.leader() >= 0).count() == count
+        });
+    }
+
+    /// Stops the broker as an operator does (SIGTERM), and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end.
+    pub fn stop(&self) {
+        let id = self.process().as_ref().expect("it runs").id().to_string();
+        let status = Command::new("sh").args(["-c", r#"kill -s TERM "$0""#, &id]).status().expect("a shell");
+        assert!(status.success(), "the broker cannot be told to stop: {status}");
+        self.wait("the broker to stop", || self.has_ended());
+        self.gone();
+    }
+
+    /// Kills the broker (SIGKILL), and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self) {
+        self.process().as_mut().expect("it runs").kill().expect("it is ours");
+        self.wait("the broker to be gone", || self.has_ended());
+        self.gone();
+    }
+
+    /// Starts a broker that was stopped or killed, with the same data and address, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it runs, or does not start.
+    pub fn start_again(&self) {
+        let log = || OpenOptions::new().create(true).append(true).open(self.log()).expect("a file");
+        {
+            let mut process = self.process();
+            assert!(process.is_none(), "it runs");
+            let mut java = self.java(&["kafka.Kafka"]);
+            let java = java.arg(self.properties()).process_group(0).stdin(Stdio::null()).stdout(log()).stderr(log());
+            let child = java.spawn().expect("java runs");
+            self.tell_keeper(&child.id().to_string());
+            *process = Some(child);
+        }
+        self.wait("the broker to answer", || {
+            assert!(!self.has_ended(), "the broker has ended, and said:\n{}", self.last_words());
+            let metadata = self.admin.inner().fetch_metadata(None, Duration::from_millis(500));
+            metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+        });
+    }
+
+    /// Runs a program of Kafka's own on `input`, and returns what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn run(&self, class_and_arguments: &[&str], input: &str) -> String {
+        let mut java = self.java(class_and_arguments);
+        let java = java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = java.spawn().expect("java runs");
+        child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{class_and_arguments:?}: {}", said(&output));
+        said(&output)
+    }
+
+    fn java(&self, arguments: &[&str]) -> Command {
+        let mut jars = jars().into_os_string();
+        jars.push("/*");
+        let mut java = Command::new("java");
+        // What is small and starts soon.
+        java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars).args(arguments);
+        java.env_remove("CLASSPATH").current_dir(&self.folder);
+        java
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut process = self.process();
+        process.as_mut().is_none_or(|child| child.try_wait().expect("it is ours").is_some())
+    }
+
+    fn gone(&self) {
+        self.tell_keeper("");
+        *self.process() = None;
+    }
+
+    fn tell_keeper(&self, line: &str) {
+        let mut keeper = self.keeper.stdin.as_ref().expect("its input");
+        keeper.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+    }
+
+    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            let late = start.elapsed() > PATIENCE;
+            assert!(!late, "waited {PATIENCE:?} for {what}; the broker said:\n{}", self.last_words());
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The end of what the broker has printed.
+    fn last_words(&self) -> String {
+        let mut text = Vec::new();
+        // A log that cannot be read is empty.
+        let _ = File::open(self.log()).and_then(|mut log| log.read_to_end(&mut text));
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process().take() {
+            // Either it has ended, or it ends now.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.tell_keeper("");
+        self.keeper.stdin = None;
+        let _ = self.keeper.wait();
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+fn jars() -> PathBuf {
+    let folder: OsString = env::var_os(JARS)
+        .unwrap_or_else(|| panic!("{JARS} does not name a folder with Kafka's jars; checks/kafka/check.sh gets them"));
+    folder.into()
+}
+
+fn properties(port: u16, controller: u16, folder: &Path) -> String {
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         controller.listener.names=CONTROLLER\n\
+         controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+         log.dirs={}\n",
+        folder.join("data").display()
+    );
+    text.push_str(
+        "auto.create.topics.enable=false\n\
+         group.initial.rebalance.delay.ms=0\n\
+         # Records with old timestamps stay.\n\
+         log.retention.ms=-1\n\
+         offsets.topic.num.partitions=4\n\
+         offsets.topic.replication.factor=1\n\
+         transaction.abort.timed.out.transaction.cleanup.interval.ms=200\n\
+         transaction.state.log.min.isr=1\n\
+         transaction.state.log.num.partitions=4\n\
+         transaction.state.log.replication.factor=1\n",
+    );
+    text
+}
+
+/// Two ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
+/// broker's port when it is started again.
+fn free_ports() -> [u16; 2] {
+    const FROM: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = (process::id() % u32::from(COUNT / 50)) as u16 * 50;
+    let mut free = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .take(COUNT.into())
+        .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    [(); 2].map(|()| free.next().expect("a free port"))
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+}
+
+fn done(results: Vec<TopicResult>) {
+    for result in results {
+        result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"));
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
