@@ -111,7 +111,7 @@ impl Kafka {
     /// # Panics
     /// When that cannot be.
     #[must_use]
-    pub fn topic(&self, name: &str, partitions: i32) -> String {
+    pub fn topic(&self, name: &str, partitions: usize) -> String {
         self.topic_with(name, partitions, &[])
     }
 
@@ -120,13 +120,21 @@ impl Kafka {
     /// # Panics
     /// When that cannot be.
     #[must_use]
-    pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    pub fn topic_with(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> String {
         let name = self.fresh(name);
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        self.create_topic(&name, partitions, settings);
+        name
+    }
+
+    /// Creates a topic of a certain name, and waits until its partitions have a leader.
+    ///
+    /// # Panics
+    /// When that cannot be.
+    pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
         topic.config.extend(settings);
         done(block_on(self.admin.create_topics([&topic], &options())).expect("an answer"));
-        self.wait_for_partitions(&name, partitions as usize);
-        name
+        self.wait_for_partitions(name, partitions);
     }
 
     /// Deletes a topic, and waits until the broker knows nothing of it.

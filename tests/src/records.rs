@@ -1,7 +1,8 @@
-//! Records as most tests want them: told apart by a number.
+//! Records as most tests want them, told apart by a number; and records that have every part that there is.
 
-use aioproducer_driver::{AioProducer, Delivery, Record, Transaction};
+use aioproducer_driver::{AioProducer, Bytes, Delivery, Outcomes, Record, Transaction};
 
+use crate::broker::Logged;
 use crate::probe::at_once;
 
 /// Record `number` of the topic `t`.
@@ -24,4 +25,44 @@ pub fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
 /// When it does not find room.
 pub fn accepted_in(transaction: &Transaction, number: usize) -> Delivery {
     at_once(transaction.produce(numbered(number))).expect("accepted")
+}
+
+/// Records with and without each part, for a topic with 3 partitions.
+#[must_use]
+pub fn every_part(topic: &str) -> Vec<Record<'static>> {
+    let at = |partition| Record::to(topic).partition(partition).timestamp_millis(1_234_567);
+    let large = vec![2; 200_000];
+    let records = [
+        at(0),
+        at(0).key("").payload(""),
+        at(0).key("key").payload("value"),
+        at(1).payload("tagged").header("b", "1").header("a", "2").null_header("b").header("b", ""),
+        at(1).key("tombstone").header("only", "header"),
+        at(2).payload(Bytes::from(vec![1; 200_000])),
+        at(2).payload(&large).key(vec![3; 1_000]),
+        Record::to(topic).partition(2).payload("stamped by the client"),
+    ];
+    records.map(Record::into_owned).into()
+}
+
+/// Each record is in the log, where its report says, and as it was given.
+///
+/// # Panics
+/// When one is not.
+pub fn assert_arrived(records: &[Record<'_>], outcomes: Outcomes, log: &[Logged]) {
+    assert_eq!(log.len(), records.len());
+    for (record, outcome) in records.iter().zip(outcomes) {
+        let report = outcome.expect("delivered");
+        let place = |logged: &&Logged| (logged.partition, logged.offset) == (report.partition(), report.offset());
+        let logged = log.iter().find(place).expect("it is in the log");
+        assert_eq!(Some(logged.partition), record.get_partition());
+        assert_eq!(logged.key.as_deref(), record.get_key());
+        assert_eq!(logged.payload.as_deref(), record.get_payload());
+        match record.get_timestamp_millis() {
+            Some(timestamp) => assert_eq!(logged.timestamp, Some(timestamp)),
+            None => assert!(logged.timestamp.is_some_and(|timestamp| timestamp > 1_234_567)),
+        }
+        let headers = record.get_headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
+        assert_eq!(logged.headers, headers.collect::<Vec<_>>());
+    }
 }

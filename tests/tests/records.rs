@@ -1,9 +1,9 @@
 //! S8: what a record says is what arrives.
 
 use aioproducer_driver::{AioProducer, Record};
-use aioproducer_tests::broker::Logged;
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::at_once;
+use aioproducer_tests::records::{assert_arrived, every_part};
 use aioproducer_tests::scripted::Script;
 use aioproducer_tests::{broker, promises};
 use bytes::Bytes;
@@ -60,36 +60,9 @@ async fn s08_bytes_are_not_copied_and_borrows_end_with_produce(host: Host) {
 async fn s08_every_part_of_a_record_reaches_the_log(host: Host) {
     let broker = broker::start_with_topic("parts", 3);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
-    let at = |partition| Record::to("parts").partition(partition).timestamp_millis(1_234_567);
-    let large = vec![2; 200_000];
-    let records = [
-        at(0),
-        at(0).key("").payload(""),
-        at(0).key("key").payload("value"),
-        at(1).payload("tagged").header("b", "1").header("a", "2").null_header("b").header("b", ""),
-        at(1).key("tombstone").header("only", "header"),
-        at(2).payload(Bytes::from(vec![1; 200_000])),
-        at(2).payload(&large).key(vec![3; 1_000]),
-        Record::to("parts").partition(2).payload("stamped by the client"),
-    ];
-    let records = records.map(Record::into_owned);
+    let records = every_part("parts");
     let outcomes = producer.produce_all(records.iter().cloned()).await;
-    let log = broker::read_back(&broker, "parts", 3);
-    assert_eq!(log.len(), records.len());
-    for (record, outcome) in records.iter().zip(outcomes) {
-        let report = outcome.expect("delivered");
-        let place = |logged: &&Logged| (logged.partition, logged.offset) == (report.partition(), report.offset());
-        let logged = log.iter().find(place).expect("it is in the log");
-        assert_eq!(Some(logged.partition), record.get_partition());
-        assert_eq!(logged.key.as_deref(), record.get_key());
-        assert_eq!(logged.payload.as_deref(), record.get_payload());
-        match record.get_timestamp_millis() {
-            Some(timestamp) => assert_eq!(logged.timestamp, Some(timestamp)),
-            None => assert!(logged.timestamp.is_some_and(|timestamp| timestamp > 1_234_567)),
-        }
-        let headers = record.get_headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
-        assert_eq!(logged.headers, headers.collect::<Vec<_>>());
-    }
+    assert_arrived(&records, outcomes, &broker::read_back(&broker, "parts", 3));
 }
 
 /// Long parts are copied ahead, so they take another way in than the rest.

@@ -1,0 +1,142 @@
+//! Each record once, and in order: a real broker looks at sequence numbers, and keeps them when it is started again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_rdkafka::Librdkafka;
+use aioproducer_tests::broker::{Isolation, assert_no_gaps, read_log};
+use aioproducer_tests::executor::{self, Host, SmolGlobal, TokioMulti};
+use aioproducer_tests::kafka::Kafka;
+use aioproducer_tests::promises_on_kafka;
+
+promises_on_kafka! {
+    s18_a_real_log_has_each_record_once_and_in_order,
+}
+
+const LONG: Duration = Duration::from_secs(50);
+
+/// Records of a topic, numbered as they are produced.
+#[derive(Clone)]
+struct Stream {
+    topic: String,
+    partitions: i32,
+    /// Whether records name their partition; if not, every third has no key.
+    places: bool,
+}
+
+impl Stream {
+    fn new(kafka: &Kafka, partitions: i32, places: bool) -> Self {
+        Self { topic: kafka.topic("stream", partitions as usize), partitions, places }
+    }
+
+    fn record(&self, n: usize) -> Record<'_> {
+        let record = Record::to(&self.topic).payload(n.to_string());
+        match n % 3 {
+            _ if self.places => record.partition(n as i32 % self.partitions),
+            0 => record,
+            _ => record.key(format!("key {}", n % 50)),
+        }
+    }
+
+    /// Every record was delivered, is in the log once, where its report says, after those that were produced before it for
+    /// the same partition, and in the partition of its key.
+    async fn check(&self, kafka: &Kafka, deliveries: Vec<Delivery>) {
+        let log = read_log(kafka.bootstrap_servers(), &self.topic, self.partitions, Isolation::Committed);
+        assert_no_gaps(&log);
+        let (mut places, mut keys) = (BTreeMap::new(), BTreeMap::new());
+        for logged in &log {
+            let number: usize = logged.text().parse().expect("a number");
+            let partition = *keys.entry(logged.key.clone()).or_insert(logged.partition);
+            assert!(logged.key.is_none() || partition == logged.partition, "{number}: its key is in {partition}, too");
+            places.insert((logged.partition, logged.offset), number);
+        }
+        for (a, b) in places.iter().zip(places.iter().skip(1)) {
+            assert!(a.0.0 != b.0.0 || a.1 < b.1, "{}: {} comes before {}", self.topic, a.1, b.1);
+        }
+        assert_eq!(log.len(), deliveries.len());
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            let report = delivery.await.unwrap_or_else(|error| panic!("{n}: {error}"));
+            assert_eq!(places.remove(&(report.partition(), report.offset())), Some(n), "{report:?}");
+        }
+    }
+}
+
+async fn s18_a_real_log_has_each_record_once_and_in_order(host: Host) {
+    const COUNT: usize = 12_000;
+    let kafka = Kafka::shared();
+    let backend = Librdkafka::new(kafka.config()).workers(2);
+    let producer = host.start(AioProducer::builder(backend).slots(4_000));
+    let streams = [(1, false), (6, false), (3, true)].map(|(count, places)| Stream::new(kafka, count, places));
+    let tasks = streams.each_ref().map(|stream| {
+        let (stream, producer) = (stream.clone(), producer.clone());
+        host.spawn(async move {
+            let mut deliveries = Vec::new();
+            for n in 0..COUNT {
+                deliveries.push(producer.produce(stream.record(n)).await.expect("accepted"));
+            }
+            deliveries
+        })
+    });
+    for (stream, task) in streams.iter().zip(tasks) {
+        let deliveries = task.join().await;
+        assert!(producer.flush().topic(&stream.topic).within(LONG).await.is_ok());
+        stream.check(kafka, deliveries).await;
+    }
+}
+
+/// Takes a broker down in the middle of a stream, and starts it again when the pool is full of records that nobody has
+/// acknowledged.
+async fn a_stream_goes_on_when_its_broker_comes_back(host: Host, down: fn(&Kafka)) {
+    const SLOTS: usize = 2_000;
+    const BEFORE: u64 = 3_000;
+    let kafka = Arc::new(smol::unblock(Kafka::start).await);
+    let producer = host.start(AioProducer::builder(Librdkafka::new(kafka.config()).workers(2)).slots(SLOTS));
+    let enough = Arc::new(AtomicBool::new(false));
+    let streams = [(4, false), (2, true)].map(|(count, places)| Stream::new(&kafka, count, places));
+    let tasks = streams.each_ref().map(|stream| {
+        let (stream, producer, enough, host_of_task) = (stream.clone(), producer.clone(), enough.clone(), host.clone());
+        host.spawn(async move {
+            let mut deliveries = Vec::new();
+            while !enough.load(Ordering::SeqCst) {
+                deliveries.push(producer.produce(stream.record(deliveries.len())).await.expect("accepted"));
+                if deliveries.len().is_multiple_of(20) {
+                    host_of_task.pause(Duration::from_millis(1)).await;
+                }
+            }
+            deliveries
+        })
+    });
+    host.until(|| producer.statistics().acquired > BEFORE && producer.len() < SLOTS / 2).await;
+    let of_task = Arc::clone(&kafka);
+    smol::unblock(move || down(&of_task)).await;
+    host.until(|| producer.statistics().waiters == 2).await;
+    let of_task = Arc::clone(&kafka);
+    smol::unblock(move || of_task.start_again()).await;
+    let so_far = producer.statistics().acquired;
+    host.until(|| producer.statistics().acquired > so_far + BEFORE).await;
+    enough.store(true, Ordering::SeqCst);
+    let mut deliveries = Vec::new();
+    for task in tasks {
+        deliveries.push(task.join().await);
+    }
+    assert!(producer.close(LONG).await.is_complete());
+    assert_eq!(producer.fatal_error(), None);
+    for (stream, deliveries) in streams.iter().zip(deliveries) {
+        stream.check(&kafka, deliveries).await;
+    }
+}
+
+#[test]
+#[ignore = "needs a Kafka broker: checks/kafka/check.sh"]
+fn s18_a_broker_that_is_stopped_and_started_again_doubles_and_loses_nothing() {
+    executor::run::<TokioMulti, _>(|host| a_stream_goes_on_when_its_broker_comes_back(host, Kafka::stop));
+}
+
+#[test]
+#[ignore = "needs a Kafka broker: checks/kafka/check.sh"]
+fn s18_a_broker_that_is_killed_and_started_again_doubles_and_loses_nothing() {
+    executor::run::<SmolGlobal, _>(|host| a_stream_goes_on_when_its_broker_comes_back(host, Kafka::kill));
+}
