@@ -20,6 +20,7 @@ use rdkafka::client::DefaultClientContext;
 use smol::future::block_on;
 
 use crate::broker::config_for;
+use crate::proxy::Proxy;
 
 /// Names the folder with Kafka's jars.
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
@@ -37,6 +38,9 @@ static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
 /// A broker.
 pub struct Kafka {
     servers: String,
+    /// Clients that start here stay behind the proxy: it is what this listener of the broker tells them.
+    proxied_servers: String,
+    proxy: Proxy,
     folder: PathBuf,
     admin: AdminClient<DefaultClientContext>,
     process: Mutex<Option<Child>>,
@@ -55,7 +59,7 @@ impl Kafka {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("aioproducer-kafka-{}-{number}", process::id()));
         fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let [port, controller] = free_ports();
+        let ports @ [port, _, behind, proxy] = free_ports();
         let servers = format!("127.0.0.1:{port}");
         let mut config = config_for(&servers);
         config.set("reconnect.backoff.max.ms", "200");
@@ -64,13 +68,15 @@ impl Kafka {
         let keeper = keeper.stderr(Stdio::null()).spawn().expect("a shell");
         let kafka = Self {
             servers,
+            proxied_servers: format!("127.0.0.1:{proxy}"),
+            proxy: Proxy::start(proxy, behind),
             folder,
             admin: config.create().expect("a client"),
             process: Mutex::default(),
             keeper,
             names: AtomicUsize::default(),
         };
-        fs::write(kafka.properties(), properties(port, controller, &kafka.folder)).expect("a file");
+        fs::write(kafka.properties(), properties(ports, &kafka.folder)).expect("a file");
         let format = ["kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"];
         let properties = kafka.properties();
         let formatted = kafka.java(&format).arg("--config").arg(&properties).output().expect("java runs");
@@ -92,6 +98,18 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.servers
+    }
+
+    /// The same, of a way to the broker on which [`Proxy::lose_answers`] can be told.
+    #[must_use]
+    pub fn proxied_servers(&self) -> &str {
+        &self.proxied_servers
+    }
+
+    /// What is in between there.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// A configuration that names the broker and nothing else.
@@ -307,13 +325,16 @@ fn jars() -> PathBuf {
     folder.into()
 }
 
-fn properties(port: u16, controller: u16, folder: &Path) -> String {
+fn properties([port, controller, behind, proxy]: [u16; 4], folder: &Path) -> String {
     let mut text = String::new();
     let _ = write!(
         text,
         "process.roles=broker,controller\n\
          node.id=1\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}\n\
+         listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name=DIRECT\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
          log.dirs={}\n",
@@ -334,9 +355,9 @@ fn properties(port: u16, controller: u16, folder: &Path) -> String {
     text
 }
 
-/// Two ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
+/// Ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
 /// broker's port when it is started again.
-fn free_ports() -> [u16; 2] {
+fn free_ports() -> [u16; 4] {
     const FROM: u16 = 20_000;
     const COUNT: u16 = 10_000;
     static TRIED: AtomicU16 = AtomicU16::new(0);
@@ -344,7 +365,7 @@ fn free_ports() -> [u16; 2] {
     let mut free = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT)
         .take(COUNT.into())
         .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    [(); 2].map(|()| free.next().expect("a free port"))
+    [(); 4].map(|()| free.next().expect("a free port"))
 }
 
 fn options() -> AdminOptions {
