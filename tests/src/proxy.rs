@@ -22,6 +22,8 @@ struct State {
     broker: SocketAddr,
     connections: Mutex<Vec<Arc<Connection>>>,
     closed: AtomicBool,
+    /// Bytes of answers that have come through.
+    heard: AtomicUsize,
     /// Bytes of answers that were lost.
     lost: AtomicUsize,
 }
@@ -46,6 +48,7 @@ impl Proxy {
             broker: (Ipv4Addr::LOCALHOST, broker).into(),
             connections: Mutex::default(),
             closed: AtomicBool::new(false),
+            heard: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
         });
         let address = listener.local_addr().expect("its address");
@@ -54,15 +57,22 @@ impl Proxy {
         Self { address, state }
     }
 
-    /// Ends all connections, but lets the broker answer at least once before, and lets nobody hear the answer.
+    /// When `after` bytes of answers have passed, lets the broker answer at least once more and nobody hear the answer; then
+    /// all connections end.
     ///
-    /// It waits for an answer, so somebody has to ask.
+    /// It waits for answers, so somebody has to ask.
     ///
     /// # Panics
     /// When nobody does.
-    pub fn lose_answers(&self) {
-        let (start, before) = (Instant::now(), self.state.lost.load(Ordering::SeqCst));
-        while self.state.lost.load(Ordering::SeqCst) == before {
+    pub fn lose_answers(&self, after: usize) {
+        let State { heard, lost, .. } = &*self.state;
+        let (start, before) = (Instant::now(), heard.load(Ordering::SeqCst));
+        while heard.load(Ordering::SeqCst) - before < after {
+            assert!(start.elapsed() < PATIENCE, "nobody has heard {after} bytes of answers in {PATIENCE:?}");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        let (start, before) = (Instant::now(), lost.load(Ordering::SeqCst));
+        while lost.load(Ordering::SeqCst) == before {
             assert!(start.elapsed() < PATIENCE, "no answer was there to be lost in {PATIENCE:?}");
             for connection in &*self.state.connections() {
                 connection.is_mute.store(true, Ordering::SeqCst);
@@ -99,9 +109,8 @@ impl State {
             thread::spawn(move || {
                 connection.pass_on(&connection.broker, &connection.client, |bytes| {
                     let is_heard = !connection.is_mute.load(Ordering::SeqCst);
-                    if !is_heard {
-                        state.lost.fetch_add(bytes, Ordering::SeqCst);
-                    }
+                    let counter = if is_heard { &state.heard } else { &state.lost };
+                    counter.fetch_add(bytes, Ordering::SeqCst);
                     is_heard
                 });
             });

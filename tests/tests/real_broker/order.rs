@@ -140,7 +140,7 @@ async fn s18_answers_that_get_lost_double_nothing(host: Host) {
     let kafka = Kafka::shared();
     streams_survive(&host, kafka, kafka.proxied_servers(), async |producer| {
         for _ in 0..12 {
-            smol::unblock(|| kafka.proxy().lose_answers()).await;
+            smol::unblock(|| kafka.proxy().lose_answers(0)).await;
             delivered(&host, producer, 200).await;
         }
     })

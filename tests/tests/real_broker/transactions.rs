@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aioproducer_driver::{
     AioProducer, Group, GroupOffset, ProduceError, Record, Remedy, SendError, Status, Transaction, TransactionError,
 };
 use aioproducer_rdkafka::{ClientConfig, ErrorCode, Librdkafka};
-use aioproducer_tests::broker::{Isolation, Logged, read_log};
+use aioproducer_tests::broker::{Isolation, Logged, config_for, read_log};
 use aioproducer_tests::executor::{self, Host, TokioMulti, still_waiting};
 use aioproducer_tests::kafka::Kafka;
 use aioproducer_tests::promises_on_kafka;
@@ -21,6 +22,7 @@ promises_on_kafka! {
     s40_a_fenced_producer_is_fatal_whatever_it_does_next,
     s40_a_producer_that_ends_leaves_nothing_open,
     s40_a_transaction_that_takes_too_long_is_aborted_by_its_coordinator,
+    s40_what_is_committed_while_answers_get_lost_is_there_once,
     s37_a_commit_fails_if_a_topic_of_the_transaction_is_deleted,
 }
 
@@ -297,4 +299,52 @@ async fn a_transaction_goes_on_when_its_broker_comes_back(host: Host) {
 #[ignore = "needs a Kafka broker: checks/kafka/check.sh"]
 fn s40_a_transaction_outlives_the_broker_s_process() {
     executor::run::<TokioMulti, _>(a_transaction_goes_on_when_its_broker_comes_back);
+}
+
+/// Each answer of the broker may be the one that gets lost, that to a commit for one. Then librdkafka asks again, or what is
+/// left to do is told by the error.
+async fn s40_what_is_committed_while_answers_get_lost_is_there_once(host: Host) {
+    const LOSSES: usize = 10;
+    let kafka = Kafka::shared();
+    let (topic, id) = (kafka.topic("unheard", 1), kafka.fresh("unheard"));
+    let mut config = config_for(kafka.proxied_servers());
+    config.set("transactional.id", &id);
+    let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
+    producer.init_transactions().await.expect("it is done");
+    let losses = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&losses);
+    // Sooner and later, so that answers of all kinds are among them; and not so soon that none comes through.
+    let trouble = smol::unblock(move || {
+        while counter.load(Ordering::SeqCst) < LOSSES {
+            kafka.proxy().lose_answers(1_000 + 300 * (counter.load(Ordering::SeqCst) % 5));
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut rounds = 0;
+    while losses.load(Ordering::SeqCst) < LOSSES {
+        rounds += usize::from(whole(&producer, &topic, rounds).await);
+    }
+    trouble.await;
+    assert!(producer.close(LONG).await.is_complete());
+    let found = shown(kafka, &topic, 1, Isolation::Committed);
+    assert_eq!(found.get(&0).map_or(0, Vec::len), rounds * 20);
+    assert!(found.values().all(|numbers| numbers.iter().copied().eq(0..rounds * 20)), "{found:?}");
+}
+
+/// Commits a round's records, and whether it did; if not, none of them is committed.
+async fn whole(producer: &AioProducer, topic: &str, round: usize) -> bool {
+    let transaction = producer.begin().await.expect("it begins");
+    let records = (round * 20..(round + 1) * 20).map(|n| Record::to(topic).payload(n.to_string()));
+    // A commit fails if one of them does.
+    drop(transaction.produce_all(records).await);
+    let mut ended = transaction.commit().await;
+    loop {
+        let Err(error) = ended else { return true };
+        match error.remedy() {
+            Remedy::Resolve => ended = error.into_transaction().expect("to be resolved").commit().await,
+            // It is aborted when it is dropped.
+            Remedy::Abort => return false,
+            remedy => panic!("{remedy:?}: {error:?}"),
+        }
+    }
 }
