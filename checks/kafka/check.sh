@@ -10,7 +10,8 @@ skip() {
 
 missing() {
     need=()
-    command -v java >/dev/null || need+=(openjdk-17-jre-headless)
+    version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
+    [ "${version:-0}" -ge 17 ] || need+=(openjdk-17-jre-headless)
     command -v mvn >/dev/null || need+=(maven)
     [ ${#need[@]} -gt 0 ]
 }
@@ -27,11 +28,11 @@ mkdir -p "$jars"
 mark=$jars/$(cksum <checks/kafka/pom.xml | tr ' ' -)
 if [ ! -e "$mark" ]; then
     rm -f "$jars"/*
-    if ! said=$(mvn -q -B -f checks/kafka/pom.xml dependency:copy-dependencies \
+    if ! said=$(mvn -q -B -Dstyle.color=never -f checks/kafka/pom.xml dependency:copy-dependencies \
         -DoutputDirectory="$jars" -DincludeScope=runtime 2>&1); then
         skip "no jars: $(printf '%s' "$said" | head -n 1)"
     fi
     touch "$mark"
 fi
 
-AIOPRODUCER_KAFKA_JARS=$jars cargo test -p aioproducer-tests --test real_broker -- --ignored --test-threads=3
+AIOPRODUCER_KAFKA_JARS=$jars cargo test -p aioproducer-tests --test real_broker -- --ignored --test-threads=5
