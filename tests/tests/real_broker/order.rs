@@ -8,7 +8,7 @@ use std::time::Duration;
 use aioproducer_driver::{AioProducer, Delivery, Record};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::broker::{Isolation, assert_no_gaps, config_for, read_log};
-use aioproducer_tests::executor::{self, Host, SmolGlobal, TokioMulti};
+use aioproducer_tests::executor::{self, Host, SmolGlobal, TokioMulti, still_waiting};
 use aioproducer_tests::kafka::Kafka;
 use aioproducer_tests::promises_on_kafka;
 
@@ -150,12 +150,15 @@ async fn s18_answers_that_get_lost_double_nothing(host: Host) {
 /// The broker starts again when the pool is full of records that nobody has acknowledged.
 async fn a_broker_goes_and_comes_back(host: Host, down: fn(&Kafka)) {
     let kafka = Arc::new(smol::unblock(Kafka::start).await);
+    still_waiting();
     streams_survive(&host, &kafka, kafka.bootstrap_servers(), async |producer| {
         let of_task = Arc::clone(&kafka);
         smol::unblock(move || down(&of_task)).await;
+        still_waiting();
         host.until(|| producer.statistics().waiters == 2).await;
         let of_task = Arc::clone(&kafka);
         smol::unblock(move || of_task.start_again()).await;
+        still_waiting();
     })
     .await;
 }

@@ -265,6 +265,7 @@ async fn s37_a_commit_fails_if_the_broker_refused_a_record(host: Host) {
 /// What the coordinator knows of a transaction, and the partitions of its records, outlives the broker's process.
 async fn a_transaction_goes_on_when_its_broker_comes_back(host: Host) {
     let kafka = Arc::new(smol::unblock(Kafka::start).await);
+    still_waiting();
     let topic = kafka.topic("lasting", 1);
     let producer = producer(&host, &kafka, "lasting");
     let mut n = 0;
