@@ -155,13 +155,24 @@ impl Kafka {
         self.wait_for_partitions(name, partitions);
     }
 
-    /// Deletes a topic, and waits until the broker knows nothing of it.
+    /// Deletes a topic, and waits until the broker knows nothing of it and writes nothing to it.
     ///
     /// # Panics
     /// When that cannot be.
     pub fn delete_topic(&self, name: &str) {
         done(block_on(self.admin.delete_topics(&[name], &options())).expect("an answer"));
         self.wait_for_partitions(name, 0);
+        // It may be written for a moment longer.
+        self.wait(&format!("the log of {name} to go"), || !self.has_log(name));
+    }
+
+    fn has_log(&self, topic: &str) -> bool {
+        let is_partition = |name: &str| {
+            let partition = name.strip_prefix(topic).and_then(|rest| rest.strip_prefix('-'));
+            partition.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let mut logs = fs::read_dir(self.folder.join("data")).expect("the broker's folder").flatten();
+        logs.any(|log| log.file_name().to_str().is_some_and(is_partition))
     }
 
     /// Adds partitions to a topic until there are `count`, and waits until they have a leader.
