@@ -206,7 +206,6 @@ async fn fenced(host: &Host, next: &str, transaction: Transaction, record: Recor
 async fn stand_behind(host: &Host, kafka: &Kafka, topic: &str) {
     let plain = host.start(AioProducer::builder(Librdkafka::new(kafka.config())));
     plain.send(Record::to(topic).payload("1000")).await.expect("delivered");
-    assert_eq!(shown(kafka, topic, 1, Isolation::Committed), BTreeMap::new(), "the transaction is open");
 }
 
 async fn s40_a_producer_that_ends_leaves_nothing_open(host: Host) {
@@ -217,6 +216,7 @@ async fn s40_a_producer_that_ends_leaves_nothing_open(host: Host) {
         let transaction = left.begin().await.expect("it begins");
         transaction.send(Record::to(&topic).payload("1")).await.expect("delivered");
         stand_behind(&host, kafka, &topic).await;
+        assert_eq!(shown(kafka, &topic, 1, Isolation::Committed), BTreeMap::new(), "the transaction is open");
         if ends == "close" {
             assert!(left.close(LONG).await.is_complete());
         } else {
@@ -233,7 +233,8 @@ async fn s40_a_transaction_that_takes_too_long_is_aborted_by_its_coordinator(hos
     let kafka = Kafka::shared();
     let (topic, id) = (kafka.topic("slow", 1), kafka.fresh("slow"));
     let mut config = config(kafka, &id);
-    config.set("transaction.timeout.ms", "2000");
+    // Whether it is still open when somebody looks is for the machine's speed to say.
+    config.set("transaction.timeout.ms", "5000");
     let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(Record::to(&topic).payload("1")).await.expect("delivered");
