@@ -35,4 +35,4 @@ if [ ! -e "$mark" ]; then
     touch "$mark"
 fi
 
-AIOPRODUCER_KAFKA_JARS=$jars cargo test -p aioproducer-tests --test real_broker -- --ignored --test-threads=5
+AIOPRODUCER_KAFKA_JARS=$jars cargo test -p aioproducer-tests --test real_broker -- --ignored --test-threads=3
