@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
+use aioproducer_driver::{AioProducer, StartError};
+use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
+
+use crate::executor::Host;
 
 /// Far more than a log takes to be read.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -79,6 +82,23 @@ pub fn config_for(servers: &str) -> ClientConfig {
 #[must_use]
 pub fn backend(broker: &EmbeddedBroker) -> Librdkafka {
     Librdkafka::new(config(broker))
+}
+
+/// Starts a producer that compresses with `codec`; `None` if that was not compiled in, which is said by name.
+///
+/// # Panics
+/// When it does not start for another reason.
+#[must_use]
+pub fn with_codec(host: &Host, mut config: ClientConfig, codec: &str) -> Option<AioProducer> {
+    config.set("compression.type", codec).set("linger.ms", "20");
+    match AioProducer::builder(Librdkafka::new(config)).start(host.runtime()) {
+        Ok(producer) => Some(producer),
+        Err(StartError::Backend(ConfigError::InvalidValue { key, reason })) => {
+            assert!(key.starts_with("compression."), "{key}: {reason}");
+            None
+        }
+        Err(error) => panic!("{codec}: {error}"),
+    }
 }
 
 /// A backend whose broker refuses every connection.

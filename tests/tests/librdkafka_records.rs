@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, ProduceError, Record, SendError, StartError};
-use aioproducer_rdkafka::{ConfigError, EmbeddedBroker, Librdkafka};
+use aioproducer_driver::{AioProducer, ProduceError, Record, SendError};
+use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};
 
@@ -97,16 +97,7 @@ async fn s08_every_codec_that_is_compiled_in_keeps_records_whole(host: Host) {
     let mut worked = BTreeSet::new();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         broker.create_topic(codec, 1, 1).expect("a topic");
-        let mut config = broker::config(&broker);
-        config.set("compression.type", codec).set("linger.ms", "20");
-        let producer = match AioProducer::builder(Librdkafka::new(config)).start(host.runtime()) {
-            Ok(producer) => producer,
-            Err(StartError::Backend(ConfigError::InvalidValue { key, reason })) => {
-                assert!(key.starts_with("compression."), "{key}: {reason}");
-                continue;
-            }
-            Err(error) => panic!("{codec}: {error}"),
-        };
+        let Some(producer) = broker::with_codec(&host, broker::config(&broker), codec) else { continue };
         let payload = |n: usize| format!("{n}: {}", "much of the same, ".repeat(n % 50));
         let records = (0..200).map(|n| Record::to(codec).key(n.to_string()).payload(payload(n)).header("n", "1"));
         for outcome in producer.produce_all(records).await {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aioproducer_driver::{AioProducer, FailureKind, Record, SendError, StartError, Status};
-use aioproducer_rdkafka::{ClientConfig, ConfigError, ErrorCode, Librdkafka};
-use aioproducer_tests::broker::{Isolation, Logged, read_log};
+use aioproducer_driver::{AioProducer, FailureKind, Record, SendError, Status};
+use aioproducer_rdkafka::{ClientConfig, ErrorCode, Librdkafka};
+use aioproducer_tests::broker::{Isolation, Logged, read_log, with_codec};
 use aioproducer_tests::executor::{self, Host, TokioMulti};
 use aioproducer_tests::kafka::Kafka;
 use aioproducer_tests::promises_on_kafka;
@@ -34,16 +34,7 @@ async fn s08_every_part_of_a_record_arrives_with_every_codec(host: Host) {
     let mut worked = Vec::new();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let topic = kafka.topic(codec, 3);
-        let mut config = kafka.config();
-        config.set("compression.type", codec).set("linger.ms", "20");
-        let producer = match AioProducer::builder(Librdkafka::new(config)).start(host.runtime()) {
-            Ok(producer) => producer,
-            Err(StartError::Backend(ConfigError::InvalidValue { key, reason })) => {
-                assert!(key.starts_with("compression."), "{key}: {reason}");
-                continue;
-            }
-            Err(error) => panic!("{codec}: {error}"),
-        };
+        let Some(producer) = with_codec(&host, kafka.config(), codec) else { continue };
         let records = every_part(&topic);
         let outcomes = producer.produce_all(records.iter().cloned()).await;
         assert_arrived(&records, outcomes, &log(&topic, 3));
