@@ -21,11 +21,14 @@ pub struct Limits {
     pub linger: Duration,
     /// How long after produce a record that was not handed off expires, `None` for never.
     pub delivery_timeout: Option<Duration>,
+    /// How long after produce the report of a record that was handed off is overdue, at least `delivery_timeout`; `None`
+    /// for never. See [`Producer::poll_overdue`](crate::Producer::poll_overdue).
+    pub report_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
     /// 32 MiB in the pool, records of up to 1,000,000 bytes, batches of 1,024 records or 1 MiB, no linger, expiry
-    /// after two minutes (the default of KIP-91).
+    /// after two minutes (the default of KIP-91). Reports are waited for as long as it takes.
     fn default() -> Self {
         Self {
             pool_bytes: 32 << 20,
@@ -34,6 +37,7 @@ impl Default for Limits {
             batch_bytes: 1 << 20,
             linger: Duration::ZERO,
             delivery_timeout: Some(Duration::from_secs(120)),
+            report_timeout: None,
         }
     }
 }
@@ -69,6 +73,8 @@ impl Limits {
             Err(LimitsError::BatchBytesAbovePool { batch: self.batch_bytes, pool: self.pool_bytes })
         } else if self.record_bytes > self.pool_bytes {
             Err(LimitsError::RecordAbovePool { record: self.record_bytes, pool: self.pool_bytes })
+        } else if self.report_timeout.is_some_and(|report| self.delivery_timeout.is_none_or(|delivery| report < delivery)) {
+            Err(LimitsError::ReportBeforeDelivery)
         } else {
             Ok(())
         }
@@ -112,6 +118,8 @@ pub enum LimitsError {
         /// `pool_bytes`.
         pool: usize,
     },
+    /// `report_timeout` is less than `delivery_timeout`, or there is none of the latter.
+    ReportBeforeDelivery,
 }
 
 impl fmt::Display for LimitsError {
@@ -132,6 +140,7 @@ impl fmt::Display for LimitsError {
             Self::RecordAbovePool { record, pool } => {
                 write!(f, "pool_bytes: {pool} is less than one record may have, {record} bytes")
             }
+            Self::ReportBeforeDelivery => f.write_str("report_timeout: less than delivery_timeout"),
         }
     }
 }

@@ -87,7 +87,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn in_lane_mut(&mut self, index: u32) -> Option<&mut Links> {
         match &mut self.get_mut(index)?.state {
             State::Buffered(links) => Some(links),
-            State::Vacant | State::HandedOff { .. } => None,
+            State::Vacant | State::HandedOff { .. } | State::Overdue => None,
         }
     }
 
@@ -198,6 +198,15 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         slot.state = State::Vacant;
         slot.generation = slot.generation.wrapping_add(1);
         self.vacate(index);
+        self.leave_age(age);
+        self.in_use -= 1;
+        self.bytes -= size;
+        Some(released)
+    }
+
+    /// Takes a record out of the list of all by age.
+    #[inline(always)]
+    fn leave_age(&mut self, age: Links) {
         match self.get_mut(age.previous) {
             Some(previous) => previous.in_age.next = age.next,
             None => self.by_age.head = age.next,
@@ -206,9 +215,28 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             Some(next) => next.in_age.previous = age.previous,
             None => self.by_age.tail = age.previous,
         }
+    }
+
+    /// Ends a record whose slot stays in use; returns its ticket.
+    pub(crate) fn give_up(&mut self, index: u32) -> Option<T> {
+        let slot = self.get_mut(index)?;
+        let (age, ticket) = (slot.in_age, slot.ticket.take()?);
+        slot.state = State::Overdue;
+        self.leave_age(age);
+        Some(ticket)
+    }
+
+    /// Ends the use of a slot whose record was given up; returns its lane.
+    pub(crate) fn release_overdue(&mut self, id: SlotId) -> Option<u32> {
+        let (index, slot) = self.named(id)?;
+        let (State::Overdue, size, lane) = (slot.state, slot.size, slot.lane) else { return None };
+        let slot = self.get_mut(index)?;
+        slot.state = State::Vacant;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.vacate(index);
         self.in_use -= 1;
         self.bytes -= size;
-        Some(released)
+        Some(lane)
     }
 
     /// The oldest outstanding record's index, to walk on from by `in_age`.

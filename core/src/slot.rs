@@ -84,6 +84,8 @@ pub(crate) enum State {
     Buffered(Links),
     /// At the backend; the lower half of the number of its batch.
     HandedOff { batch: u32 },
+    /// At the backend, though its outcome was told: its report is overdue.
+    Overdue,
 }
 
 /// One place of the pool. It keeps a record's account from produce to its one outcome; the record itself is inside
@@ -141,7 +143,7 @@ impl<R, T> Slot<R, T> {
     pub(crate) const fn in_lane(&self) -> Option<Links> {
         match self.state {
             State::Buffered(links) => Some(links),
-            State::Vacant | State::HandedOff { .. } => None,
+            State::Vacant | State::HandedOff { .. } | State::Overdue => None,
         }
     }
 

@@ -107,6 +107,58 @@ fn s29_under_paused_time_delivery_times_out_to_the_millisecond() {
 }
 
 #[test]
+fn s17_under_paused_time_a_record_of_which_the_backend_says_nothing_ends() {
+    paused(|tokio| async {
+        let script = Script::new();
+        let timeout = Duration::from_secs(120);
+        let builder = AioProducer::builder(script.backend()).slots(2).delivery_timeout(timeout);
+        let producer = builder.start(tokio).expect("started");
+        let mut lost = Observed::new(accepted(&producer, "lost"));
+        let taken = script.accept().await;
+        let kept = Observed::new(accepted(&producer, "kept"));
+        script.deliver(&script.accept().await);
+        assert!(kept.ready().is_ok());
+        settle().await;
+        advance(Duration::from_millis(179_999)).await;
+        assert!(lost.is_pending());
+        advance(Duration::from_millis(1)).await;
+        let error = lost.ready().expect_err("nobody told");
+        assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::PossiblyPersisted));
+        assert_eq!(error.into_record(), None, "the backend has it");
+        assert!(producer.is_empty() && producer.flush().within(Duration::ZERO).await.is_ok());
+        let statistics = producer.statistics();
+        assert_eq!((statistics.in_use, statistics.overdue, statistics.handed_off), (1, 1, 0));
+
+        // The other slot works, and this one does again when the backend has let go of it.
+        let other = Observed::new(accepted(&producer, "other"));
+        script.deliver(&script.accept().await);
+        assert!(other.ready().is_ok());
+        script.deliver(&taken);
+        let statistics = producer.statistics();
+        assert_eq!((statistics.in_use, statistics.overdue, statistics.stale_reports), (0, 0, 0));
+        assert!(producer.close(Duration::from_secs(9)).await.is_complete());
+    });
+}
+
+#[test]
+fn s17_under_paused_time_what_the_backend_keeps_does_not_hold_up_close_or_lose_a_copy() {
+    paused(|tokio| async {
+        let script = Script::new();
+        let timeout = Duration::from_secs(20);
+        let producer = AioProducer::builder(script.backend()).delivery_timeout(timeout).start(tokio).expect("started");
+        // The record's own timeout is longer than its producer's, and so never over first.
+        let record = Record::to("t").payload("copied").timeout(Duration::from_secs(3600));
+        let delivery = producer.try_produce(record.clone()).expect("room");
+        drop(script.accept().await);
+        let start = time::Instant::now();
+        let report = producer.close(Duration::from_secs(3600)).await;
+        assert_eq!((report.is_complete(), start.elapsed()), (true, Duration::from_secs(30)));
+        let error = delivery.await.expect_err("nobody told");
+        assert_eq!((error.status(), error.into_record()), (Status::PossiblyPersisted, Some(record)));
+    });
+}
+
+#[test]
 fn s29_under_paused_time_flush_and_close_keep_their_limits() {
     paused(|tokio| async {
         let script = Script::new();

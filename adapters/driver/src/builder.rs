@@ -110,6 +110,10 @@ impl<B> Builder<B> {
     }
 
     /// How long after `produce` a record that was not delivered fails, with `FailureKind::TimedOut`.
+    ///
+    /// If the backend has it and says nothing for half as long again, at least 5 seconds and at most a minute, it fails
+    /// without the backend's word: it may be in the log, and does not come back. Its slot stays taken until the backend lets
+    /// go of it, see [`Statistics::overdue`](crate::Statistics::overdue).
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = Some(timeout);
@@ -165,6 +169,7 @@ impl<B: Connect<Stored>> Builder<B> {
             batch_bytes: self.batch_bytes.unwrap_or((1 << 20).min(pool_bytes)),
             linger: self.linger,
             delivery_timeout: found.delivery_timeout,
+            report_timeout: found.delivery_timeout.map(|timeout| timeout.saturating_add(grace(timeout))),
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
         let settings = Settings {
@@ -181,6 +186,11 @@ impl<B: Connect<Stored>> Builder<B> {
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected, background))
     }
+}
+
+/// How much later than the delivery timeout a backend may tell of a record's end.
+fn grace(delivery_timeout: Duration) -> Duration {
+    (delivery_timeout / 2).clamp(Duration::from_secs(5), Duration::from_secs(60))
 }
 
 /// Why a producer could not start.

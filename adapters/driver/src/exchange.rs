@@ -3,7 +3,7 @@
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
 };
-use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
+use aioproducer_core::{Instant, MessageBatch, Overdue, SlotId, TopicId};
 
 use crate::callbacks::Ended;
 use crate::effects::{Discard, Effects};
@@ -25,6 +25,13 @@ pub(crate) const TIMED_OUT: Failure = Failure {
     status: Status::NotPersisted,
     code: 0,
     reason: "the delivery timeout passed before the record was handed off",
+};
+
+const OVERDUE: Failure = Failure {
+    kind: FailureKind::TimedOut,
+    status: Status::PossiblyPersisted,
+    code: 0,
+    reason: "the delivery timeout passed, and the backend did not tell what became of the record",
 };
 
 const QUEUE_FULL: Failure = Failure {
@@ -244,6 +251,16 @@ impl State {
         for _ in 0..BUDGET {
             let Some(expired) = self.machine.poll_expired(now) else { return true };
             self.fail(shared, expired.ticket, TIMED_OUT, Some(expired.record), effects);
+        }
+        false
+    }
+
+    /// Fails the records of which the backend says nothing; false if there may be more of them.
+    pub(crate) fn give_up_overdue(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
+        for _ in 0..BUDGET {
+            let Some(Overdue { slot, ticket }) = self.machine.poll_overdue(now) else { return true };
+            let copy = self.timeouts.remove(slot);
+            self.fail(shared, ticket, OVERDUE, copy, effects);
         }
         false
     }

@@ -229,6 +229,7 @@ impl AioProducer {
             bytes: machine.bytes,
             buffered: machine.buffered,
             handed_off: machine.handed_off,
+            overdue: machine.overdue,
             acquired: machine.acquired,
             batches: machine.batches,
             stale_reports: machine.stale_reports,
@@ -256,7 +257,7 @@ impl fmt::Debug for AioProducer {
 pub struct Statistics {
     /// Slots of the pool.
     pub capacity: usize,
-    /// Slots in use: records without an outcome.
+    /// Slots in use: records without an outcome, and overdue ones.
     pub in_use: usize,
     /// The most slots that were in use at once.
     pub high_water: usize,
@@ -266,6 +267,9 @@ pub struct Statistics {
     pub buffered: usize,
     /// Records handed to the backend and not yet reported.
     pub handed_off: usize,
+    /// Records that failed because the backend did not tell of them in time, and that it has not let go of. It should be
+    /// none; each keeps its slot.
+    pub overdue: usize,
     /// Records accepted since the start.
     pub acquired: u64,
     /// Batches handed off since the start.

@@ -56,6 +56,9 @@ impl Driver {
             if !state.expire(shared, now, effects) || !state.expire_own(shared, now, effects) {
                 return Next::Again;
             }
+            if !state.give_up_overdue(shared, now, effects) {
+                return Next::Again;
+            }
             let mut at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
             at = at.min(state.timeouts.first().unwrap_or(Instant::MAX)).min(shared.callbacks.watch(now));
             if let Phase::Closing(deadline) = state.phase {

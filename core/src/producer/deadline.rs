@@ -13,6 +13,8 @@ pub enum TimeoutReason {
     Linger,
     /// A record that was not handed off expires.
     Delivery,
+    /// The report of a record that was handed off is overdue.
+    Report,
 }
 
 /// The next deadline.
@@ -38,6 +40,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// records never postpone it.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Timeout> {
+        let report = self.report_due().map(|(_, at)| Timeout { at, reason: TimeoutReason::Report });
+        let lane = self.lane_timeout();
+        if report.is_some_and(|report| lane.is_none_or(|lane| report.at < lane.at)) { report } else { lane }
+    }
+
+    fn lane_timeout(&mut self) -> Option<Timeout> {
         while let Some((noted, lane)) = self.lanes.earliest() {
             match self.timeout_of(lane) {
                 Some(timeout) if timeout.at <= noted => return Some(timeout),

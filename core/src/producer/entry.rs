@@ -188,7 +188,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let (index, lane) = match self.pool.named(id).map(|(index, slot)| (index, slot.lane, slot.state)) {
             Some((index, lane, State::Buffered(_))) => (index, lane),
             Some((_, _, State::HandedOff { .. })) => return Err(RetractError::HandedOff),
-            Some((_, _, State::Vacant)) | None => return Err(RetractError::Ended),
+            Some((_, _, State::Vacant | State::Overdue)) | None => return Err(RetractError::Ended),
         };
         let ended = self.end_buffered(index);
         self.place(lane);

@@ -106,7 +106,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 
     /// Whether a record is in a batch that is not settled.
-    fn is_out(&self, slot: &Slot<R, T>) -> bool {
+    pub(super) fn is_out(&self, slot: &Slot<R, T>) -> bool {
         let State::HandedOff { batch } = slot.state else { return false };
         self.lanes.get(slot.lane).is_some_and(|row| row.place == Place::Out && row.batch as u32 == batch)
     }

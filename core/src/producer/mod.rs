@@ -15,7 +15,7 @@ use crate::{CutReason, Instant, Limits, LimitsError, Record};
 
 pub use deadline::{Expired, Timeout, TimeoutReason};
 pub use entry::{FlushPoint, Refusal, Refused, RetractError, Room};
-pub use outcome::Completed;
+pub use outcome::{Completed, Overdue};
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
 /// no I/O, reads no clock, starts no thread and draws no randomness.
@@ -31,12 +31,12 @@ pub use outcome::Completed;
 /// | --- | --- | --- |
 /// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`drain`], [`poll_drained`](Producer::poll_drained), [`abandon`](Producer::abandon) | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
-/// | outputs | [`poll_expired`], [`poll_batch`], [`poll_timeout`] | what to do next |
+/// | outputs | [`poll_expired`], [`poll_overdue`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
 ///
 /// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
 ///
-/// 1. [`poll_expired`] until `None`: each record it returns has ended.
+/// 1. [`poll_expired`] until `None`, and [`poll_overdue`]: each record they return has ended.
 /// 2. For each free executor, [`poll_batch`]: hand the records to the backend. `None` sends the executor to sleep
 ///    until [`has_batch`] says true again.
 /// 3. [`poll_timeout`] last: sleep until then, or until somebody calls.
@@ -46,8 +46,8 @@ pub use outcome::Completed;
 ///
 /// # What holds
 ///
-/// - A slot is a record's from [`produce`] to its one outcome. Each accepted record's ticket comes back exactly once:
-///   from [`retract`], [`poll_expired`], [`handle_report`], [`handle_settled`] or [`drain`].
+/// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted record's ticket comes back exactly once:
+///   from [`retract`], [`poll_expired`], [`poll_overdue`], [`handle_report`], [`handle_settled`] or [`drain`].
 /// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
 /// - The same calls with the same arguments give the same answers.
 /// - A report that names no handed-off record is counted as stale and has no other effect.
@@ -55,7 +55,7 @@ pub use outcome::Completed;
 ///
 /// # Bounds
 ///
-/// [`produce`] and [`handle_report`] do a constant amount of work, and so do [`retract`], [`handle_refused`] and
+/// [`produce`], [`poll_overdue`] and [`handle_report`] do a constant amount of work, and so do [`retract`], [`handle_refused`] and
 /// [`handle_settled`] but for a heap operation, logarithmic in the lanes that hold records, when a lane's deadline moves.
 /// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`drain`] in the outstanding
 /// records. None of them allocates, and none panics.
@@ -69,6 +69,7 @@ pub use outcome::Completed;
 /// [`handle_settled`]: Producer::handle_settled
 /// [`handle_report`]: Producer::handle_report
 /// [`poll_expired`]: Producer::poll_expired
+/// [`poll_overdue`]: Producer::poll_overdue
 /// [`poll_batch`]: Producer::poll_batch
 /// [`poll_timeout`]: Producer::poll_timeout
 /// [`has_room`]: Producer::has_room
@@ -117,6 +118,8 @@ pub struct Producer<R, T, S: Storage<R, T>> {
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
     buffered: usize,
+    /// Slots of records that ended without a report.
+    overdue: usize,
     stale: u64,
     batches: u64,
 }
@@ -136,6 +139,8 @@ pub struct Stats {
     pub buffered: usize,
     /// Records handed off and not yet reported.
     pub handed_off: usize,
+    /// Slots of records that ended because their report was overdue, and that the backend has not let go of.
+    pub overdue: usize,
     /// Records accepted.
     pub acquired: u64,
     /// Batches cut.
@@ -163,6 +168,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             closed: false,
             blocked: false,
             buffered: 0,
+            overdue: 0,
             stale: 0,
             batches: 0,
         })
@@ -171,13 +177,13 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Records accepted and not ended: buffered, handed off and in the backend.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.pool.in_use
+        self.pool.in_use - self.overdue
     }
 
-    /// Whether no record is held.
+    /// Whether every record has ended.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.pool.in_use == 0
+        self.len() == 0
     }
 
     /// The settings.
@@ -208,6 +214,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             bytes: self.pool.bytes,
             buffered: self.buffered,
             handed_off: self.handed_off(),
+            overdue: self.overdue,
             acquired: self.next_sequence,
             batches: self.batches,
             stale_reports: self.stale,
@@ -289,7 +296,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
 impl<R, T, S: Storage<R, T>> Producer<R, T, S> {
     const fn handed_off(&self) -> usize {
-        self.pool.in_use - self.buffered
+        self.pool.in_use - self.buffered - self.overdue
     }
 }
 

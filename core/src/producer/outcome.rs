@@ -1,6 +1,7 @@
-//! Reports: a record's end.
+//! Reports: a record's end, also if there is none.
 
 use super::Producer;
+use crate::lanes::Place;
 use crate::storage::Storage;
 use crate::{Instant, Lane, Record, SlotId};
 
@@ -17,17 +18,63 @@ pub struct Completed<T> {
     pub sequence: u64,
 }
 
+/// A record that has ended without a report. Whether it is in the log is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue<T> {
+    /// Its slot, which stays in use.
+    pub slot: SlotId,
+    /// What its caller left with it.
+    pub ticket: T,
+}
+
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// The outcome of a handed-off record is known: its slot returns to the pool.
     ///
     /// `None` for a report that is stale: of a record that has ended, was never handed off, or never was. It is
-    /// counted, and changes nothing.
+    /// counted, and changes nothing. And `None` for one that was [overdue](Producer::poll_overdue): the slot returns.
     pub fn handle_report(&mut self, id: SlotId) -> Option<Completed<T>> {
         let index = u32::try_from(id.index()).ok();
         let completed = index.and_then(|index| self.complete(index, |slot| slot.generation == id.generation()));
-        if completed.is_none() {
+        if completed.is_none() && !self.end_overdue(id) {
             self.stale += 1;
         }
         completed
+    }
+
+    /// Moves time on: ends the oldest record, if it was handed off and its report is overdue. Its slot stays in use until
+    /// the report comes after all, since the backend may use what it was given until then; [`Producer::len`] and flushes do
+    /// not count it any more.
+    pub fn poll_overdue(&mut self, now: Instant) -> Option<Overdue<T>> {
+        self.advance(now);
+        let (slot, at) = self.report_due()?;
+        if at > self.now {
+            return None;
+        }
+        let ticket = self.pool.give_up(u32::try_from(slot.index()).ok()?)?;
+        self.overdue += 1;
+        Some(Overdue { slot, ticket })
+    }
+
+    /// The oldest record, if it is handed off, and when its report is overdue. A batch that is out is not waited for yet.
+    pub(super) fn report_due(&self) -> Option<(SlotId, Instant)> {
+        let timeout = self.limits.report_timeout?;
+        let index = self.pool.eldest();
+        let oldest = self.pool.get(index).filter(|slot| slot.is_handed_off() && !self.is_out(slot))?;
+        Some((SlotId::new(index, oldest.generation), oldest.accepted_at + timeout))
+    }
+
+    /// The report of an overdue record came; false if `id` names none.
+    #[cold]
+    fn end_overdue(&mut self, id: SlotId) -> bool {
+        let Some(at) = self.pool.release_overdue(id) else { return false };
+        self.overdue -= 1;
+        self.blocked = false;
+        if let Some(row) = self.lanes.get_mut(at) {
+            row.handed_off -= 1;
+            if row.handed_off == 0 && row.place == Place::Quiet {
+                self.lanes.move_to(at, Place::Idle);
+            }
+        }
+        true
     }
 }

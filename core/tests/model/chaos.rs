@@ -18,6 +18,7 @@ enum Call {
     },
     PollBatch(u64),
     PollExpired(u64),
+    PollOverdue(u64),
     PollTimeout,
     /// Any record at all, in any order, whether its batch is out or not.
     Refuse(usize),
@@ -37,6 +38,7 @@ fn call() -> impl Strategy<Value = Call> {
         24 => (0_usize..7, 0_usize..60, at()).prop_map(|(lane, size, at)| Call::Produce { lane, size, at }),
         12 => at().prop_map(Call::PollBatch),
         6 => at().prop_map(Call::PollExpired),
+        4 => at().prop_map(Call::PollOverdue),
         4 => Just(Call::PollTimeout),
         12 => any::<usize>().prop_map(Call::Refuse),
         10 => any::<usize>().prop_map(Call::Settle),
@@ -79,6 +81,11 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                     self.end(item.number);
                 }
             }
+            Call::PollOverdue(at) => {
+                if let Some(overdue) = self.twin.poll_overdue(Instant::from_nanos(at)) {
+                    self.end(overdue.ticket);
+                }
+            }
             Call::PollTimeout => drop(self.twin.poll_timeout()),
             Call::Refuse(which) if !self.lent.is_empty() => {
                 let (id, item) = self.lent.swap_remove(which % self.lent.len());
@@ -100,8 +107,8 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             _ => {}
         }
         let stats = self.twin.stats();
-        assert_eq!(stats.in_use as u64, self.accepted - self.ended.len() as u64);
-        assert_eq!(stats.in_use, stats.buffered + stats.handed_off);
+        assert_eq!((stats.in_use - stats.overdue) as u64, self.accepted - self.ended.len() as u64);
+        assert_eq!(stats.in_use, stats.buffered + stats.handed_off + stats.overdue);
     }
 
     fn take(&mut self, now: Instant) {

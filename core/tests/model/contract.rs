@@ -26,6 +26,8 @@ enum Step {
     Settle(usize),
     SettleTwice(usize),
     Report(usize),
+    /// The report of a record that was given up.
+    ReportOverdue(usize),
     ReportStale(usize),
     RefuseStale(usize),
     Retract(usize),
@@ -45,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => any::<usize>().prop_map(Step::Settle),
         1 => any::<usize>().prop_map(Step::SettleTwice),
         14 => any::<usize>().prop_map(Step::Report),
+        6 => any::<usize>().prop_map(Step::ReportOverdue),
         3 => any::<usize>().prop_map(Step::ReportStale),
         2 => any::<usize>().prop_map(Step::RefuseStale),
         7 => any::<usize>().prop_map(Step::Retract),
@@ -95,6 +98,11 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                 let entries = self.model.live.iter().filter(|entry| entry.batch.is_some());
                 let id = entries.map(|entry| entry.id).nth(which % self.model.handed_off()).expect("handed off");
                 self.report(id);
+            }
+            Step::ReportOverdue(which) if !self.model.overdue.is_empty() => {
+                let entry = self.model.overdue.remove(which % self.model.overdue.len());
+                assert_eq!(self.twin.handle_report(entry.id), None);
+                self.model.blocked = false;
             }
             Step::ReportStale(which) => {
                 let id = self.other_id(which, |entry| entry.batch.is_some());
@@ -192,7 +200,8 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
 
     /// An id that was given before, or never, but is none of those excepted.
     fn other_id(&self, which: usize, except: impl Fn(&crate::reference::Entry) -> bool) -> SlotId {
-        let excepted = |id: SlotId| self.model.live.iter().any(|entry| entry.id == id && except(entry));
+        let held = || self.model.live.iter().chain(&self.model.overdue);
+        let excepted = |id: SlotId| held().any(|entry| entry.id == id && except(entry));
         let given = self.ids.get(which % (self.ids.len() + 1)).copied().filter(|id| !excepted(*id));
         given.unwrap_or(SlotId::new(which as u32, u32::MAX))
     }
@@ -209,6 +218,12 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         }
         assert_eq!(expected, [], "did not expire");
         assert_eq!(self.twin.poll_expired(Instant::ZERO), None, "time ran backwards");
+        while let Some(overdue) = self.twin.poll_overdue(self.model.now) {
+            assert!(self.model.report_due().is_some_and(|at| at <= self.model.now), "given up too early");
+            let entry = self.model.give_up();
+            assert_eq!((overdue.slot, overdue.ticket), (entry.id, entry.item.number));
+        }
+        assert!(self.model.report_due().is_none_or(|at| at > self.model.now), "was not given up");
         self.model.note_ready(step);
     }
 
@@ -236,7 +251,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         self.model.closed = true;
         self.check(first);
         for step in first + 1.. {
-            if self.model.live.is_empty() && self.model.out.is_empty() {
+            if self.model.live.is_empty() && self.model.out.is_empty() && self.model.overdue.is_empty() {
                 break;
             }
             assert!(step < first + 500, "does not come to an end");
@@ -245,6 +260,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             self.step(step, Step::Settle(0));
             self.check(step);
             self.step(step, Step::Report(0));
+            self.step(step, Step::ReportOverdue(0));
             self.check(step);
         }
         for index in 0..crate::LANES {

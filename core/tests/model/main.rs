@@ -71,14 +71,16 @@ pub(crate) use with_shape;
 pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let linger = prop_oneof![1 => Just(0_u64), 2 => 1_u64..60];
     let timeout = prop_oneof![1 => Just(None), 2 => (0_u64..120).prop_map(Some)];
-    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, timeout).prop_map(
-        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, timeout)| Limits {
+    let grace = prop_oneof![1 => Just(None), 1 => (0_u64..60).prop_map(Some)];
+    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, (timeout, grace)).prop_map(
+        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, (timeout, grace))| Limits {
             pool_bytes,
             record_bytes: record_bytes.min(pool_bytes),
             batch_records,
             batch_bytes: batch_bytes.min(pool_bytes),
             linger: Duration::from_nanos(linger),
             delivery_timeout: timeout.map(Duration::from_nanos),
+            report_timeout: timeout.zip(grace).map(|(timeout, grace)| Duration::from_nanos(timeout + grace)),
         },
     )
 }

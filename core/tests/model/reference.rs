@@ -30,6 +30,8 @@ pub(crate) struct Model {
     rows: usize,
     pub(crate) now: Instant,
     pub(crate) live: Vec<Entry>,
+    /// Records that ended without a report, and whose slots wait for one.
+    pub(crate) overdue: Vec<Entry>,
     pub(crate) out: Vec<Out>,
     /// Since which step a lane's batch could have been cut.
     ready_since: Vec<(Lane, usize)>,
@@ -50,6 +52,7 @@ impl Model {
             rows,
             now: Instant::ZERO,
             live: Vec::new(),
+            overdue: Vec::new(),
             out: Vec::new(),
             ready_since: Vec::new(),
             flush_below: 0,
@@ -66,8 +69,12 @@ impl Model {
         self.now = self.now + Duration::from_nanos(nanos);
     }
 
+    fn held(&self) -> impl Iterator<Item = &Entry> {
+        self.live.iter().chain(&self.overdue)
+    }
+
     fn bytes(&self) -> usize {
-        self.live.iter().map(|entry| entry.item.size).sum()
+        self.held().map(|entry| entry.item.size).sum()
     }
 
     pub(crate) fn handed_off(&self) -> usize {
@@ -82,9 +89,9 @@ impl Model {
         self.out.iter().any(|out| out.batch.lane() == lane)
     }
 
-    /// Lanes that hold a record or whose batch is out.
+    /// Lanes that hold a slot or whose batch is out.
     fn lanes(&self) -> Vec<Lane> {
-        let mut lanes: Vec<Lane> = self.live.iter().map(|entry| entry.item.lane).collect();
+        let mut lanes: Vec<Lane> = self.held().map(|entry| entry.item.lane).collect();
         lanes.extend(self.out.iter().map(|out| out.batch.lane()));
         lanes.sort();
         lanes.dedup();
@@ -93,7 +100,7 @@ impl Model {
 
     pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
         let lanes = self.lanes();
-        self.live.len() < self.slots
+        self.held().count() < self.slots
             && self.bytes() + size <= self.limits.pool_bytes
             && (lanes.contains(&lane) || lanes.len() < self.rows)
     }
@@ -111,10 +118,10 @@ impl Model {
 
     pub(crate) fn accept(&mut self, id: SlotId, item: Item) {
         assert!(id.index() < self.slots);
-        assert!(self.live.iter().all(|entry| entry.id.index() != id.index()), "a slot given twice");
+        assert!(self.held().all(|entry| entry.id.index() != id.index()), "a slot given twice");
         self.live.push(Entry { item, id, accepted_at: self.now, batch: None });
         self.acquired += 1;
-        self.high_water = self.high_water.max(self.live.len());
+        self.high_water = self.high_water.max(self.held().count());
     }
 
     pub(crate) fn flush(&mut self) -> u64 {
@@ -134,6 +141,22 @@ impl Model {
             self.blocked = false;
         }
         entry
+    }
+
+    /// When the oldest record's report is overdue, if it is with the backend.
+    pub(crate) fn report_due(&self) -> Option<Instant> {
+        let after = self.limits.report_timeout?;
+        let oldest = self.live.first()?;
+        let number = oldest.batch?;
+        let out = self.out.iter().any(|out| out.number == number);
+        (!out).then(|| oldest.accepted_at + after)
+    }
+
+    /// Gives up the oldest record.
+    pub(crate) fn give_up(&mut self) -> &Entry {
+        let entry = self.live.remove(0);
+        self.overdue.push(entry);
+        &self.overdue[self.overdue.len() - 1]
     }
 
     fn due(&self, lane: Lane) -> Option<CutReason> {
@@ -225,7 +248,8 @@ impl Model {
             let expiry = self.limits.delivery_timeout.map(|after| (oldest + after, TimeoutReason::Delivery));
             linger.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
         };
-        let timeouts: Vec<_> = self.lanes().into_iter().filter_map(of_lane).collect();
+        let report = self.report_due().map(|at| (at, TimeoutReason::Report));
+        let timeouts: Vec<_> = self.lanes().into_iter().filter_map(of_lane).chain(report).collect();
         let earliest = timeouts.iter().map(|(at, _)| *at).min()?;
         Some((earliest, timeouts.into_iter().filter(|(at, _)| *at == earliest).map(|(_, reason)| reason).collect()))
     }
@@ -240,11 +264,12 @@ impl Model {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             capacity: self.slots,
-            in_use: self.live.len(),
+            in_use: self.held().count(),
             high_water: self.high_water,
             bytes: self.bytes(),
             buffered: self.live.len() - self.handed_off(),
             handed_off: self.handed_off(),
+            overdue: self.overdue.len(),
             acquired: self.acquired,
             batches: self.batches,
             stale_reports: self.stale,

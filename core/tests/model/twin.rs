@@ -3,8 +3,8 @@
 use core::fmt::Debug;
 
 use aioproducer_core::{
-    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Producer, Refusal, RetractError, SlotId,
-    Stats, Storage, Timeout,
+    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Overdue, Producer, Refusal, RetractError,
+    SlotId, Stats, Storage, Timeout,
 };
 
 use crate::Item;
@@ -132,13 +132,18 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(inline, self.heap.poll_expired(now).map(|expired| pair((expired.record, expired.ticket))))
     }
 
+    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Overdue<u64>> {
+        same(self.inline.poll_overdue(now), self.heap.poll_overdue(now))
+    }
+
     pub(crate) fn poll_timeout(&mut self) -> Option<Timeout> {
         same(self.inline.poll_timeout(), self.heap.poll_timeout())
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        assert_eq!(self.inline.len(), self.inline.stats().in_use);
-        assert_eq!(self.inline.is_empty(), self.inline.stats().in_use == 0);
-        same(self.inline.stats(), self.heap.stats())
+        let stats = same(self.inline.stats(), self.heap.stats());
+        assert_eq!(self.inline.len(), stats.in_use - stats.overdue);
+        assert_eq!(self.inline.is_empty(), self.inline.len() == 0);
+        stats
     }
 }

@@ -1,6 +1,6 @@
 //! Records that fail, and the others that must not notice.
 
-use aioproducer_core::{Limits, Timeout, TimeoutReason};
+use aioproducer_core::{Limits, LimitsError, RetractError, Timeout, TimeoutReason};
 
 use super::*;
 
@@ -109,4 +109,59 @@ fn s17_expiry_leaves_the_rest_of_a_full_lane_to_wait() {
     assert!(!machine.has_batch(), "one record is no full batch");
     assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(70), reason: TimeoutReason::Linger }));
     assert_eq!(take(&mut machine, at(70)).expect("linger is over").names(), [1]);
+}
+
+const PATIENCE: Limits = Limits { report_timeout: Some(Duration::from_millis(80)), ..EXPIRY };
+
+fn overdue(machine: &mut Machine, now: Instant) -> Option<(SlotId, u64)> {
+    machine.poll_overdue(now).map(|overdue| (overdue.slot, overdue.ticket))
+}
+
+#[test]
+fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
+    let mut machine = machine(PATIENCE);
+    let lost = give(&mut machine, at(0), A, 0);
+    let off = take(&mut machine, at(0)).expect("ready");
+    assert_eq!(machine.poll_timeout(), None, "the batch is out");
+    settle(&mut machine, &off, usize::MAX);
+    give(&mut machine, at(10), A, 1);
+    let point = machine.flush();
+    let off = take(&mut machine, at(10)).expect("ready");
+    settle(&mut machine, &off, usize::MAX);
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(80), reason: TimeoutReason::Report }));
+    assert_eq!(overdue(&mut machine, at(79)), None);
+    assert_eq!(overdue(&mut machine, at(80)), Some((lost, 0)));
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(90), reason: TimeoutReason::Report }));
+    assert_eq!(report(&mut machine, off.records[0].0), Some(1));
+    assert!(machine.is_flushed(point) && machine.is_empty() && machine.len_before(point) == 0);
+    assert_eq!((machine.retract(lost).err(), machine.poll_timeout()), (Some(RetractError::Ended), None));
+
+    let stats = machine.stats();
+    assert_eq!((stats.in_use, stats.overdue, stats.bytes, stats.handed_off), (1, 1, 10, 0), "the backend has it");
+    assert_eq!(report(&mut machine, lost), None);
+    let stats = machine.stats();
+    assert_eq!((stats.in_use, stats.overdue, stats.bytes, stats.stale_reports), (0, 0, 0, 0));
+    assert_eq!(report(&mut machine, lost), None);
+    assert_eq!(machine.stats().stale_reports, 1);
+}
+
+#[test]
+fn s17_slots_of_overdue_records_are_not_used_again() {
+    let mut machine = Producer::new(PATIENCE, Heap { slots: 8, lanes: 2 }).expect("limits");
+    let lost = give_all(&mut machine, A, 0..8);
+    let off = take(&mut machine, at(0)).expect("ready");
+    settle(&mut machine, &off, usize::MAX);
+    let ended: Vec<_> = core::iter::from_fn(|| overdue(&mut machine, at(80))).collect();
+    assert_eq!(ended, lost.iter().copied().zip(0..8).collect::<Vec<_>>(), "the oldest first");
+    assert_eq!(offer(&mut machine, at(80), B, 10, 8), Err(Refusal::Full));
+    assert_eq!(report(&mut machine, lost[3]), None);
+    assert_eq!(give(&mut machine, at(80), B, 8).index(), lost[3].index());
+}
+
+#[test]
+fn reports_may_not_be_overdue_before_deliveries_expire() {
+    for delivery_timeout in [None, Some(Duration::from_millis(81))] {
+        let made = Machine::new(Limits { delivery_timeout, ..PATIENCE }, Heap { slots: 16, lanes: 4 });
+        assert_eq!(made.err(), Some(LimitsError::ReportBeforeDelivery));
+    }
 }

@@ -55,6 +55,7 @@ pub(crate) const PLAIN: Limits = Limits {
     batch_bytes: 2_000,
     linger: Duration::ZERO,
     delivery_timeout: None,
+    report_timeout: None,
 };
 
 pub(crate) const LINGER: Limits = Limits { linger: Duration::from_millis(100), ..PLAIN };

@@ -219,6 +219,7 @@ fn s22_statistics() {
         bytes: 30,
         buffered: 2,
         handed_off: 1,
+        overdue: 0,
         acquired: 4,
         batches: 1,
         stale_reports: 1,

@@ -88,7 +88,8 @@ impl DeliveryError {
         &self.inner().failure
     }
 
-    /// The record as it was accepted. `None` only from a backend that ended without giving it back.
+    /// The record as it was accepted. `None` only from a backend that did not give it back: it ended, or did not tell of the
+    /// record in time.
     #[must_use]
     pub fn record(&self) -> Option<&Record<'static>> {
         self.inner().record.as_ref()
