@@ -73,7 +73,10 @@ impl Limits {
             Err(LimitsError::BatchBytesAbovePool { batch: self.batch_bytes, pool: self.pool_bytes })
         } else if self.record_bytes > self.pool_bytes {
             Err(LimitsError::RecordAbovePool { record: self.record_bytes, pool: self.pool_bytes })
-        } else if self.report_timeout.is_some_and(|report| self.delivery_timeout.is_none_or(|delivery| report < delivery)) {
+        } else if self
+            .report_timeout
+            .is_some_and(|report| self.delivery_timeout.is_none_or(|delivery| report < delivery))
+        {
             Err(LimitsError::ReportBeforeDelivery)
         } else {
             Ok(())

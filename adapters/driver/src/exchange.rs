@@ -201,17 +201,11 @@ impl Exchange<Stored> for Shared {
 
     fn fatal(&self, failure: Failure) {
         self.observer.spans.fatal(&failure);
-        self.with(|state, effects| {
-            state.fatal.get_or_insert(failure);
-            if let Some(session) = &mut state.session {
-                session.machine.handle_fatal();
-            }
-            state.end(self, effects);
-        });
+        self.with(|state, effects| state.handle_fatal(self, failure, effects));
     }
 
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        self.with(|state, effects| state.handle_answered(id, outcome, effects));
+        self.with(|state, effects| state.handle_answered(self, id, outcome, effects));
     }
 
     fn ended(&self) {

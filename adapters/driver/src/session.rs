@@ -23,6 +23,15 @@ const ABORTED: Failure = Failure {
     reason: "the transaction was aborted before the record was sent",
 };
 
+/// What an abort comes to that fails while the backend keeps a record of which it says nothing: there is none without that
+/// record's end.
+const STUCK: Failure = Failure {
+    kind: FailureKind::Fatal,
+    status: Status::PossiblyPersisted,
+    code: 0,
+    reason: "the transaction cannot be aborted: the backend keeps one of its records and does not tell what becomes of it",
+};
+
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) machine: Transaction,
@@ -131,12 +140,23 @@ impl State {
         false
     }
 
-    pub(crate) fn handle_answered(&mut self, id: CallId, outcome: Result<Answer, CallError>, effects: &mut Effects) {
+    pub(crate) fn handle_answered(
+        &mut self,
+        shared: &Shared,
+        id: CallId,
+        outcome: Result<Answer, CallError>,
+        effects: &mut Effects,
+    ) {
         let Some(out) = self.calls.returned(id) else { return };
         if let Some(session) = &mut self.session
             && session.out.take_if(|out| *out == id).is_some()
         {
-            return session.handle_answer(outcome);
+            let stuck = session.machine.is_aborting() && outcome.is_err() && self.machine.stats().overdue > 0;
+            session.handle_answer(outcome);
+            if stuck {
+                self.handle_fatal(shared, STUCK, effects);
+            }
+            return;
         }
         let meant = verdict(&outcome);
         let error = out.part_of.and(outcome.as_ref().err().cloned());
@@ -147,6 +167,15 @@ impl State {
             session.machine.handle_error(transaction, if lacks { Verdict::Abort } else { meant });
             session.error = Some(error);
         }
+    }
+
+    /// The producer met an error that it cannot recover from.
+    pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
+        self.fatal.get_or_insert(failure);
+        if let Some(session) = &mut self.session {
+            session.machine.handle_fatal();
+        }
+        self.end(shared, effects);
     }
 
     /// The backend is gone.
@@ -161,12 +190,12 @@ impl State {
     }
 
     /// The backend did not take a call on.
-    pub(crate) fn handle_refused(&mut self, id: CallId, effects: &mut Effects) {
+    pub(crate) fn handle_refused(&mut self, shared: &Shared, id: CallId, effects: &mut Effects) {
         // Of a commit that says nothing: an earlier call may have come through.
         let retriable = self.session.as_ref().is_some_and(|session| session.out == Some(id));
         let reason = String::from("the backend has ended, or makes no such calls");
         let error = CallError { code: 0, reason, retriable, txn_requires_abort: false, fatal: false };
-        self.handle_answered(id, Err(error), effects);
+        self.handle_answered(shared, id, Err(error), effects);
     }
 }
 
@@ -177,7 +206,7 @@ impl Shared {
         {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
-            state.handle_refused(id, &mut effects);
+            state.handle_refused(self, id, &mut effects);
             state.follow_up(self, &mut effects);
         }
         let next = effects.call.take();

@@ -143,7 +143,7 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
     pub(crate) fn stats(&self) -> Stats {
         let stats = same(self.inline.stats(), self.heap.stats());
         assert_eq!(self.inline.len(), stats.in_use - stats.overdue);
-        assert_eq!(self.inline.is_empty(), self.inline.len() == 0);
+        assert_eq!(self.inline.is_empty(), stats.in_use == stats.overdue);
         stats
     }
 }

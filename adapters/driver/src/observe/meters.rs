@@ -40,18 +40,23 @@ const PLAIN: usize = 8;
 
 const FAILED: &str = "aioproducer_records_failed_total";
 
-const GAUGES: [Meaning; 8] = [
+const GAUGES: [Meaning; 9] = [
     ("aioproducer_pool_slots", Unit::Count, "slots of the pool"),
-    ("aioproducer_pool_slots_in_use", Unit::Count, "records without an outcome"),
+    ("aioproducer_pool_slots_in_use", Unit::Count, "records without an outcome, and overdue ones"),
     ("aioproducer_pool_slots_high_water", Unit::Count, "the most slots that were in use at once"),
     ("aioproducer_pool_bytes", Unit::Bytes, "bytes of the records in use"),
     ("aioproducer_records_buffered", Unit::Count, "records that wait to be handed to the backend"),
     ("aioproducer_records_handed_off", Unit::Count, "records in the backend's hands"),
+    (
+        "aioproducer_records_overdue",
+        Unit::Count,
+        "records that failed because the backend did not tell of them, and keeps them",
+    ),
     ("aioproducer_pool_waiters", Unit::Count, "tasks that wait for room"),
     ("aioproducer_callbacks_waiting", Unit::Count, "callbacks that wait for their turn, or run"),
 ];
 
-const CALLBACKS: usize = 7;
+const CALLBACKS: usize = 8;
 
 const HISTOGRAMS: [Meaning; 5] = [
     ("aioproducer_queue_seconds", Unit::Seconds, "from acceptance to hand-off, for each record"),
@@ -212,6 +217,7 @@ impl Meters {
             machine.bytes,
             machine.buffered,
             machine.handed_off,
+            machine.overdue,
             state.waiters.len(),
         ];
         for (at, gauge) in gauges.into_iter().enumerate() {
