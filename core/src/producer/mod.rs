@@ -46,8 +46,9 @@ pub use outcome::{Completed, Overdue};
 ///
 /// # What holds
 ///
-/// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted record's ticket comes back exactly once:
-///   from [`retract`], [`poll_expired`], [`poll_overdue`], [`handle_report`], [`handle_settled`] or [`drain`].
+/// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted
+///   record's ticket comes back exactly once: from [`retract`], [`poll_expired`], [`poll_overdue`], [`handle_report`],
+///   [`handle_settled`] or [`drain`].
 /// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
 /// - The same calls with the same arguments give the same answers.
 /// - A report that names no handed-off record is counted as stale and has no other effect.
@@ -55,8 +56,9 @@ pub use outcome::{Completed, Overdue};
 ///
 /// # Bounds
 ///
-/// [`produce`], [`poll_overdue`] and [`handle_report`] do a constant amount of work, and so do [`retract`], [`handle_refused`] and
-/// [`handle_settled`] but for a heap operation, logarithmic in the lanes that hold records, when a lane's deadline moves.
+/// [`produce`], [`poll_overdue`] and [`handle_report`] do a constant amount of work, and so do [`retract`],
+/// [`handle_refused`] and [`handle_settled`] but for a heap operation, logarithmic in the lanes that hold records, when a
+/// lane's deadline moves.
 /// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`drain`] in the outstanding
 /// records. None of them allocates, and none panics.
 ///

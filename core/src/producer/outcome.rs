@@ -52,6 +52,8 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         }
         let ticket = self.pool.give_up(u32::try_from(slot.index()).ok()?)?;
         self.overdue += 1;
+        // No report is on its way that would clear it.
+        self.blocked &= self.handed_off() > 0;
         Some(Overdue { slot, ticket })
     }
 

@@ -156,6 +156,7 @@ impl Model {
     pub(crate) fn give_up(&mut self) -> &Entry {
         let entry = self.live.remove(0);
         self.overdue.push(entry);
+        self.blocked &= self.handed_off() > 0;
         &self.overdue[self.overdue.len() - 1]
     }
 

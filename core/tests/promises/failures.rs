@@ -159,6 +159,18 @@ fn s17_slots_of_overdue_records_are_not_used_again() {
 }
 
 #[test]
+fn s17_a_full_queue_is_tried_again_when_nothing_will_be_reported() {
+    let mut machine = machine(PATIENCE);
+    give(&mut machine, at(0), A, 0);
+    give(&mut machine, at(40), A, 1);
+    let off = take(&mut machine, at(40)).expect("ready");
+    settle(&mut machine, &off, 1);
+    assert!(!machine.has_batch(), "the queue is full until a report");
+    assert_eq!(overdue(&mut machine, at(80)).map(|(_, name)| name), Some(0));
+    assert_eq!(take(&mut machine, at(80)).expect("worth a try").names(), [1]);
+}
+
+#[test]
 fn reports_may_not_be_overdue_before_deliveries_expire() {
     for delivery_timeout in [None, Some(Duration::from_millis(81))] {
         let made = Machine::new(Limits { delivery_timeout, ..PATIENCE }, Heap { slots: 16, lanes: 4 });
