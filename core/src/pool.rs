@@ -195,13 +195,18 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let (age, size) = (slot.in_age, slot.size);
         let Slot { lane, accepted_at, sequence, .. } = *slot;
         let released = Released { ticket, lane, accepted_at, sequence };
-        slot.state = State::Vacant;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.vacate(index);
+        slot.end_use();
         self.leave_age(age);
+        self.get_back(index, size);
+        Some(released)
+    }
+
+    /// Counts a slot whose use has ended as vacant again.
+    #[inline(always)]
+    fn get_back(&mut self, index: u32, size: usize) {
+        self.vacate(index);
         self.in_use -= 1;
         self.bytes -= size;
-        Some(released)
     }
 
     /// Takes a record out of the list of all by age.
@@ -230,12 +235,8 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn release_overdue(&mut self, id: SlotId) -> Option<u32> {
         let (index, slot) = self.named(id)?;
         let (State::Overdue, size, lane) = (slot.state, slot.size, slot.lane) else { return None };
-        let slot = self.get_mut(index)?;
-        slot.state = State::Vacant;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.vacate(index);
-        self.in_use -= 1;
-        self.bytes -= size;
+        self.get_mut(index)?.end_use();
+        self.get_back(index, size);
         Some(lane)
     }
 

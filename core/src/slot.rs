@@ -147,6 +147,13 @@ impl<R, T> Slot<R, T> {
         }
     }
 
+    /// Makes the slot ready for its next use, which gets another generation.
+    #[inline(always)]
+    pub(crate) fn end_use(&mut self) {
+        self.state = State::Vacant;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
     pub(crate) const fn is_handed_off(&self) -> bool {
         matches!(self.state, State::HandedOff { .. })
     }

@@ -169,15 +169,6 @@ impl State {
         }
     }
 
-    /// The producer met an error that it cannot recover from.
-    pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
-        self.fatal.get_or_insert(failure);
-        if let Some(session) = &mut self.session {
-            session.machine.handle_fatal();
-        }
-        self.end(shared, effects);
-    }
-
     /// The backend is gone.
     pub(crate) fn end_calls(&mut self, effects: &mut Effects) {
         self.calls.end(effects);

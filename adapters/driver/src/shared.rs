@@ -424,6 +424,15 @@ impl State {
         self.fail_buffered(shared, CLOSED, effects);
     }
 
+    /// The producer met an error that it cannot recover from.
+    pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
+        self.fatal.get_or_insert(failure);
+        if let Some(session) = &mut self.session {
+            session.machine.handle_fatal();
+        }
+        self.end(shared, effects);
+    }
+
     /// Fails every record that is not in the backend's hands.
     pub(crate) fn fail_buffered(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
         let mut drained = Vec::new();

@@ -11,7 +11,7 @@ use crate::lanes::{LaneRow, Lanes, Place};
 use crate::pool::{Pool, Released};
 use crate::slot::Slot;
 use crate::storage::{Storage, Table};
-use crate::{CutReason, Instant, Limits, LimitsError, Record};
+use crate::{CutReason, Instant, Lane, Limits, LimitsError, Record};
 
 pub use deadline::{Expired, Timeout, TimeoutReason};
 pub use entry::{FlushPoint, Refusal, Refused, RetractError, Room};
@@ -285,6 +285,13 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
         let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
         let Released { ticket, lane: at, accepted_at, sequence } = released?;
+        let lane = self.let_go(at)?;
+        Some(Completed { ticket, lane, accepted_at, sequence })
+    }
+
+    /// The backend has let go of a record of the lane at `at`; returns the lane.
+    #[inline(always)]
+    fn let_go(&mut self, at: u32) -> Option<Lane> {
         self.blocked = false;
         let row = self.lanes.get_mut(at)?;
         let lane = row.lane;
@@ -292,7 +299,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if row.handed_off == 0 && row.place == Place::Quiet {
             self.lanes.move_to(at, Place::Idle);
         }
-        Some(Completed { ticket, lane, accepted_at, sequence })
+        Some(lane)
     }
 }
 

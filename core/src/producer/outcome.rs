@@ -1,7 +1,6 @@
 //! Reports: a record's end, also if there is none.
 
 use super::Producer;
-use crate::lanes::Place;
 use crate::storage::Storage;
 use crate::{Instant, Lane, Record, SlotId};
 
@@ -70,13 +69,6 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     fn end_overdue(&mut self, id: SlotId) -> bool {
         let Some(at) = self.pool.release_overdue(id) else { return false };
         self.overdue -= 1;
-        self.blocked = false;
-        if let Some(row) = self.lanes.get_mut(at) {
-            row.handed_off -= 1;
-            if row.handed_off == 0 && row.place == Place::Quiet {
-                self.lanes.move_to(at, Place::Idle);
-            }
-        }
-        true
+        self.let_go(at).is_some()
     }
 }
