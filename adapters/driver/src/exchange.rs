@@ -205,7 +205,8 @@ impl Exchange<Stored> for Shared {
     }
 
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        self.with(|state, effects| state.handle_answered(self, id, outcome, effects));
+        let fatal = self.with(|state, effects| state.handle_answered(self, id, outcome, effects));
+        self.tell_fatal(fatal);
     }
 
     fn ended(&self) {

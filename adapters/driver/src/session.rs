@@ -140,14 +140,16 @@ impl State {
         false
     }
 
+    /// Returns the failure that ended the producer, if it did, to be told when nothing is locked.
+    #[must_use]
     pub(crate) fn handle_answered(
         &mut self,
         shared: &Shared,
         id: CallId,
         outcome: Result<Answer, CallError>,
         effects: &mut Effects,
-    ) {
-        let Some(out) = self.calls.returned(id) else { return };
+    ) -> Option<Failure> {
+        let out = self.calls.returned(id)?;
         if let Some(session) = &mut self.session
             && session.out.take_if(|out| *out == id).is_some()
         {
@@ -156,7 +158,7 @@ impl State {
             if stuck {
                 self.handle_fatal(shared, STUCK, effects);
             }
-            return;
+            return stuck.then_some(STUCK);
         }
         let meant = verdict(&outcome);
         let error = out.part_of.and(outcome.as_ref().err().cloned());
@@ -167,6 +169,7 @@ impl State {
             session.machine.handle_error(transaction, if lacks { Verdict::Abort } else { meant });
             session.error = Some(error);
         }
+        None
     }
 
     /// The backend is gone.
@@ -180,13 +183,14 @@ impl State {
         }
     }
 
-    /// The backend did not take a call on.
-    pub(crate) fn handle_refused(&mut self, shared: &Shared, id: CallId, effects: &mut Effects) {
+    /// The backend did not take a call on. Returns what [`State::handle_answered`] does.
+    #[must_use]
+    pub(crate) fn handle_refused(&mut self, shared: &Shared, id: CallId, effects: &mut Effects) -> Option<Failure> {
         // Of a commit that says nothing: an earlier call may have come through.
         let retriable = self.session.as_ref().is_some_and(|session| session.out == Some(id));
         let reason = String::from("the backend has ended, or makes no such calls");
         let error = CallError { code: 0, reason, retriable, txn_requires_abort: false, fatal: false };
-        self.handle_answered(shared, id, Err(error), effects);
+        self.handle_answered(shared, id, Err(error), effects)
     }
 }
 
@@ -194,15 +198,24 @@ impl Shared {
     /// The backend did not take a call on; the next one, if there is one.
     pub(crate) fn refused(&self, id: CallId) -> Option<Box<Request>> {
         let mut effects = Effects::default();
-        {
+        let fatal = {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
-            state.handle_refused(self, id, &mut effects);
+            let fatal = state.handle_refused(self, id, &mut effects);
             state.follow_up(self, &mut effects);
-        }
+            fatal
+        };
         let next = effects.call.take();
         self.act(&mut effects);
+        self.tell_fatal(fatal);
         next
+    }
+
+    /// Tells subscribers what ended the producer, if something did.
+    pub(crate) fn tell_fatal(&self, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.observer.spans.fatal(&failure);
+        }
     }
 }
 
