@@ -1,5 +1,6 @@
 //! Delivery reports and events, from librdkafka to the driver, in bulk.
 
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aioproducer_core::backend::{Exchange, Message, Outcome, Report};
@@ -8,8 +9,9 @@ use crate::failure;
 use crate::ffi::{Client, Polled, RawReport};
 use crate::signals::Signals;
 
-/// Reports that the driver gets in one call: who waits for one of them hears of it when it knows all.
-const CHUNK: usize = 256;
+/// Reports that the driver gets in one call: who waits for one of them hears of it when it knows all. Of a few, that is to
+/// be soon; of many, not so often that it disturbs the work.
+const CHUNK: RangeInclusive<usize> = 256..=4096;
 
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {
@@ -94,7 +96,8 @@ impl<R: Message> State<R> {
         // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
         let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);
-        for chunk in self.reports[..count].chunks_mut(CHUNK) {
+        let size = (count / 4).clamp(*CHUNK.start(), *CHUNK.end());
+        for chunk in self.reports[..count].chunks_mut(size) {
             report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.drain(..count);

@@ -1,5 +1,7 @@
 //! The backend's side of the shared state: batches out, outcomes in.
 
+use std::ops::RangeInclusive;
+
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
 };
@@ -17,8 +19,9 @@ use crate::ticket::Target;
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
 
-/// Reports that the machine is told under one lock.
-const CHUNK: usize = 64;
+/// Reports that the machine is told under one lock: more when there are many, as each time the lock is taken the other
+/// threads' memory has to come over.
+const CHUNK: RangeInclusive<usize> = 64..=512;
 
 pub(crate) const TIMED_OUT: Failure = Failure {
     kind: FailureKind::TimedOut,
@@ -125,11 +128,12 @@ impl Exchange<Stored> for Shared {
         let mut effects = Effects::reusing(wakers, callbacks);
         let now = self.observer.now();
         let mut reports = reports.peekable();
+        let chunk = (reports.size_hint().1.unwrap_or(0) / 4).clamp(*CHUNK.start(), *CHUNK.end());
         self.lock().completing += 1;
         while reports.peek().is_some() {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
-            for Report { slot, outcome } in reports.by_ref().take(CHUNK) {
+            for Report { slot, outcome } in reports.by_ref().take(chunk) {
                 if !state.timeouts.is_empty() {
                     effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
                 }
