@@ -224,7 +224,8 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// The name of a topic that a lane of this exchange mentioned.
     fn topic_name(&self, topic: TopicId) -> Option<&str>;
 
-    /// The backend met a fatal error: pending records fail with it, new ones are refused.
+    /// The backend met a fatal error: pending records fail with it, new ones are refused. To be called before the answer of a
+    /// call that failed with it; said again, it changes nothing.
     fn fatal(&self, failure: Failure);
 
     /// What a call came to that [`Backend::call`] took on; once for each. After the driver was told to expect nothing more,

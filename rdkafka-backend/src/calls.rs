@@ -24,7 +24,8 @@ const FIRST: Duration = Duration::from_millis(500);
 /// The most that it grows to.
 const LAST: Duration = Duration::from_secs(4);
 
-/// Makes calls until the backend is shut down. A fatal error is told by an event, too, which a worker reads.
+/// Makes calls until the backend is shut down. What a call finds to be fatal is told before its answer; librdkafka's event of
+/// it may come later.
 pub(crate) fn run<R: Message>(
     client: &Client<R>,
     partitioning: &Partitioning,
@@ -37,6 +38,11 @@ pub(crate) fn run<R: Message>(
         let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: PhantomData };
         if !signals.is_shut_down() {
             answering.outcome = caller.make(call, limit);
+            if answering.outcome.as_ref().is_err_and(|error| error.fatal)
+                && let Some(failure) = client.fatal()
+            {
+                exchange.fatal(failure);
+            }
         }
     }
 }

@@ -47,7 +47,8 @@ fn s39_librdkafkas_flags_are_passed_on() {
     let error = rig.answers(1).pop().unwrap().1.unwrap_err();
     assert!(!(error.retriable || error.txn_requires_abort || error.fatal), "{error:?}");
     assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR__STATE as i32);
-    // A refused producer id is fatal, and told as the whole producer's failure, too.
+    // A refused producer id is fatal, and told as the whole producer's failure, too: by the call, whose event nobody reads.
+    rig.hold_worker();
     broker
         .request_errors(ApiKey::InitProducerId, &[ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED])
         .unwrap();
@@ -55,6 +56,8 @@ fn s39_librdkafkas_flags_are_passed_on() {
     let error = rig.answers(2).pop().unwrap().1.unwrap_err();
     assert!(error.fatal, "{error:?}");
     assert_eq!(rig.fatal().code, ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED as i32);
+    rig.let_worker_go();
+    rig.end();
 }
 
 #[test]

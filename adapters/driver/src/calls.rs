@@ -261,7 +261,8 @@ impl AioProducer {
         Calling::new(self.shared(), call, None).await.map(drop)
     }
 
-    /// The error that the producer cannot recover from, if it met one: from then on it refuses all records.
+    /// The error that the producer cannot recover from, if it met one: from then on it refuses all records. When a call has
+    /// failed with it, it is known here, too.
     #[must_use]
     pub fn fatal_error(&self) -> Option<FatalError> {
         self.shared().lock().fatal.map(|failure| FatalError { code: failure.code, reason: failure.reason })

@@ -204,7 +204,9 @@ impl Exchange<Stored> for Shared {
     }
 
     fn fatal(&self, failure: Failure) {
-        self.observer.spans.fatal(&failure);
+        let first = self.lock().note_fatal(failure);
+        // Before the records that fail with it are told.
+        self.tell_fatal(first.then_some(failure));
         self.with(|state, effects| state.handle_fatal(self, failure, effects));
     }
 

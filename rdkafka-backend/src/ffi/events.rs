@@ -64,7 +64,8 @@ impl<R> Client<R> {
             sys::RD_KAFKA_EVENT_ERROR => {
                 // SAFETY: as above, and it is of that kind.
                 listeners.audience.tell(|| unsafe { error(event) });
-                self.fatal()
+                // It may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
+                self.fatal().map_or(Polled::Other, Polled::Fatal)
             }
             sys::RD_KAFKA_EVENT_LOG => {
                 // SAFETY: as above.
@@ -90,14 +91,11 @@ impl<R> Client<R> {
         polled
     }
 
-    /// An error event may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
-    fn fatal(&self) -> Polled {
+    /// What the client cannot recover from, if that has happened.
+    pub(crate) fn fatal(&self) -> Option<Failure> {
         // SAFETY: the client is alive, and no text is asked for.
         let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
-        match cause as i32 {
-            0 => Polled::Other,
-            cause => Polled::Fatal(failure::fatal(cause)),
-        }
+        (cause as i32 != 0).then(|| failure::fatal(cause as i32))
     }
 }
 

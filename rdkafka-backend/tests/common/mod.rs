@@ -127,6 +127,9 @@ struct State {
     fatal: Option<Failure>,
     answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
+    /// Who asks for a batch waits, and whether somebody does.
+    held: bool,
+    holds: bool,
     violations: Vec<String>,
 }
 
@@ -172,6 +175,9 @@ impl Ledger {
 impl Exchange<Rec> for Ledger {
     fn take(&self, records: &mut Vec<(SlotId, Rec)>) -> Option<MessageBatch> {
         let mut state = self.lock();
+        state.holds = state.held;
+        self.changed.notify_all();
+        state = self.changed.wait_while(state, |state| state.held).unwrap();
         if state.waiting_for_reports && !state.out.is_empty() {
             return None;
         }
@@ -247,6 +253,9 @@ impl Exchange<Rec> for Ledger {
         let mut state = self.lock();
         if state.ended {
             state.violations.push(format!("{id:?} was answered after the end"));
+        }
+        if outcome.as_ref().is_err_and(|error| error.fatal) && state.fatal.is_none() {
+            state.violations.push(format!("{id:?} was answered before the fatal error was told"));
         }
         state.answers.push((id, outcome));
         self.changed.notify_all();
@@ -342,6 +351,18 @@ impl Rig {
     /// Waits for `count` answers.
     pub(crate) fn answers(&self, count: usize) -> Vec<(CallId, Result<Answer, CallError>)> {
         self.ledger.wait("an answer", |state| state.answers.len() >= count).answers.clone()
+    }
+
+    /// Keeps the only worker from reading what librdkafka tells.
+    pub(crate) fn hold_worker(&self) {
+        self.ledger.lock().held = true;
+        self.backend.wake();
+        drop(self.ledger.wait("the worker", |state| state.holds));
+    }
+
+    pub(crate) fn let_worker_go(&self) {
+        self.ledger.lock().held = false;
+        self.ledger.changed.notify_all();
     }
 
     pub(crate) fn flush(&self) {

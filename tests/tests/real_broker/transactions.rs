@@ -145,9 +145,8 @@ async fn s40_a_fenced_producer_is_fatal_whatever_it_does_next(host: Host) {
             new.init_transactions().await.expect("it takes over");
         }
 
-        let error = fenced(&host, next, transaction, record(8).into_owned()).await;
+        let error = fenced(next, transaction, record(8).into_owned()).await;
         assert_eq!(error.remedy(), Remedy::GiveUp, "{next}: {error:?}");
-        host.until(|| old.fatal_error().is_some()).await;
         let fatal = old.fatal_error().expect("it has one");
         assert_eq!(fatal.code, ErrorCode::RD_KAFKA_RESP_ERR__FENCED as i32, "{next}: {fatal:?}");
         let refused = old.begin().await.expect_err("nothing goes on");
@@ -166,15 +165,13 @@ async fn s40_a_fenced_producer_is_fatal_whatever_it_does_next(host: Host) {
 }
 
 /// What a fenced producer is told by its transaction.
-async fn fenced(host: &Host, next: &str, transaction: Transaction, record: Record<'static>) -> TransactionError {
+async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -> TransactionError {
     let ended = match next {
         "commit" => transaction.commit().await,
         "abort" => transaction.abort().await,
         "send_offsets" => {
             let offset = GroupOffset::new("any", 0, 1);
             let error = transaction.send_offsets([offset], Group::new("fenced")).await.expect_err("fenced");
-            // The backend tells of it by and by.
-            host.until(|| transaction.producer().fatal_error().is_some()).await;
             match transaction.produce(record.clone()).await {
                 Err(ProduceError::Fatal { record: back, .. }) => assert_eq!(back, record),
                 other => panic!("{other:?}"),
