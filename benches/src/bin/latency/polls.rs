@@ -9,6 +9,7 @@ use aioproducer_benches::broker::Failure;
 use aioproducer_tokio::{Runtime, Task, Tokio};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,8 @@ pub(crate) struct Polls {
 
 struct Times {
     cpu: Histogram<u64>,
+    /// Of polls in which the kernel had no page to provide.
+    resident: Histogram<u64>,
     wall: Histogram<u64>,
 }
 
@@ -55,6 +58,9 @@ pub(crate) struct Polled {
     pub(crate) p99: f64,
     pub(crate) p9999: f64,
     pub(crate) max: f64,
+    /// The 99.99th percentile of those polls in which the kernel had no page to provide: where a host backs the memory of a
+    /// virtual machine, providing one may take longer than everything else.
+    pub(crate) p9999_resident: f64,
     /// The longest on the wall's clock, the times among them when the thread did not run.
     pub(crate) max_wall: f64,
 }
@@ -63,7 +69,7 @@ impl Polls {
     pub(crate) fn new() -> Result<Self, Failure> {
         // From 1 ns to 10 s.
         let histogram = || Histogram::new_with_bounds(1, 10_000_000_000, 3);
-        let times = |_| Ok(Mutex::new(Times { cpu: histogram()?, wall: histogram()? }));
+        let times = |_| Ok(Mutex::new(Times { cpu: histogram()?, resident: histogram()?, wall: histogram()? }));
         let kinds = (0..Kind::value_variants().len()).map(times).collect::<Result<_, Failure>>()?;
         let apart = || {
             let first = thread_time();
@@ -76,19 +82,24 @@ impl Polls {
     pub(crate) async fn watch<F: Future>(&self, kind: Kind, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|cx| {
+            let faults = faults();
             let wall = Instant::now();
             let cpu = thread_time();
             let polled = future.as_mut().poll(cx);
             let cpu = thread_time().saturating_sub(cpu).saturating_sub(self.reading);
-            self.record(kind, cpu, wall.elapsed());
+            let wall = wall.elapsed();
+            self.record(kind, cpu, faults == self::faults(), wall);
             polled
         })
         .await
     }
 
-    fn record(&self, kind: Kind, cpu: Duration, wall: Duration) {
+    fn record(&self, kind: Kind, cpu: Duration, resident: bool, wall: Duration) {
         let mut times = self.kinds[kind as usize].lock().unwrap_or_else(PoisonError::into_inner);
         times.cpu.saturating_record(cpu.as_nanos() as u64);
+        if resident {
+            times.resident.saturating_record(cpu.as_nanos() as u64);
+        }
         times.wall.saturating_record(wall.as_nanos() as u64);
     }
 
@@ -104,11 +115,17 @@ impl Polls {
                 p99: at(0.99),
                 p9999: at(0.9999),
                 max: at(1.0),
+                p9999_resident: times.resident.value_at_quantile(0.9999) as f64 / 1e3,
                 max_wall: times.wall.max() as f64 / 1e3,
             }
         };
         Kind::value_variants().iter().zip(&self.kinds).map(summary).collect()
     }
+}
+
+/// Pages that the kernel had to provide for this thread.
+fn faults() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.minor_page_faults())
 }
 
 /// How long this thread has run.
