@@ -204,9 +204,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn fatal(&self, failure: Failure) {
-        let first = self.lock().note_fatal(failure);
-        // Before the records that fail with it are told.
-        self.tell_fatal(first.then_some(failure));
+        self.observer.spans.fatal(&failure);
         self.with(|state, effects| state.handle_fatal(self, failure, effects));
     }
 

@@ -155,11 +155,10 @@ impl State {
         {
             let stuck = session.machine.is_aborting() && outcome.is_err() && self.machine.stats().overdue > 0;
             session.handle_answer(outcome);
-            let first = stuck && self.note_fatal(STUCK);
             if stuck {
                 self.handle_fatal(shared, STUCK, effects);
             }
-            return first.then_some(STUCK);
+            return stuck.then_some(STUCK);
         }
         let meant = verdict(&outcome);
         let error = out.part_of.and(outcome.as_ref().err().cloned());

@@ -424,16 +424,9 @@ impl State {
         self.fail_buffered(shared, CLOSED, effects);
     }
 
-    /// Keeps the first error that the producer cannot recover from; whether this is it.
-    pub(crate) fn note_fatal(&mut self, failure: Failure) -> bool {
-        let first = self.fatal.is_none();
-        self.fatal.get_or_insert(failure);
-        first
-    }
-
     /// The producer met an error that it cannot recover from.
     pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
-        self.note_fatal(failure);
+        self.fatal.get_or_insert(failure);
         if let Some(session) = &mut self.session {
             session.machine.handle_fatal();
         }

@@ -16,7 +16,7 @@ use crate::TraceContext;
 use crate::callbacks::{Key, NO_PARTITION};
 use crate::delivery::DeliveryError;
 use crate::record::Record;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::topics::Topics;
 
 #[derive(Clone, Debug, Default)]
@@ -174,11 +174,13 @@ pub(crate) struct Spans {
     options: SpanOptions,
     /// Taken last, for a moment, and with nothing called meanwhile.
     slab: Mutex<Slab>,
+    /// Subscribers know of a fatal error.
+    fatal: AtomicBool,
 }
 
 impl Spans {
     pub(crate) fn new(options: SpanOptions) -> Self {
-        Self { options, slab: Mutex::new(Slab::default()) }
+        Self { options, slab: Mutex::new(Slab::default()), fatal: AtomicBool::new(false) }
     }
 
     /// Makes a record's span, unless it has one: from an attempt before, or that of its `produce_all`.
@@ -274,8 +276,11 @@ impl Spans {
         }
     }
 
+    /// Tells of the first fatal error.
     pub(crate) fn fatal(&self, failure: &Failure) {
-        error!(target: "aioproducer", code = failure.code, reason = failure.reason, "the producer met a fatal error");
+        if !self.fatal.swap(true, Ordering::Relaxed) {
+            error!(target: "aioproducer", code = failure.code, reason = failure.reason, "the producer met a fatal error");
+        }
     }
 }
 
