@@ -10,7 +10,7 @@ use crate::ffi::{Client, Polled, RawReport};
 use crate::signals::Signals;
 
 /// Reports that the driver gets in one call: who waits for one of them hears of it when it knows all. Of a few, that is to
-/// be soon; of many, not so often that it disturbs the work.
+/// be soon; of many, not so often that it disturbs the work: a quarter of what there is.
 const CHUNK: RangeInclusive<usize> = 256..=4096;
 
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.

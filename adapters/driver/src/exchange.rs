@@ -19,8 +19,8 @@ use crate::ticket::Target;
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
 
-/// Reports that the machine is told under one lock: more when there are many, as each time the lock is taken the other
-/// threads' memory has to come over.
+/// Reports that the machine is told under one lock, a quarter of a call's: each time the lock is taken the other threads'
+/// memory has to come over.
 const CHUNK: RangeInclusive<usize> = 64..=512;
 
 pub(crate) const TIMED_OUT: Failure = Failure {

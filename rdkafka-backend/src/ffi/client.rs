@@ -5,6 +5,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aioproducer_core::SlotId;
+use aioproducer_core::backend::Failure;
 use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
@@ -17,6 +18,7 @@ use super::events::{Listeners, on_event, on_throttle};
 use super::reports::{AtOnce, RawReport, Reports};
 use super::topic::Topic;
 use crate::config;
+use crate::failure;
 use crate::topics::TopicState;
 
 /// A producer client with the records that it borrows.
@@ -122,6 +124,16 @@ impl<R> Client<R> {
         }
         // SAFETY: the client is alive; the flags are valid, so there is no error to answer to.
         unsafe { sys::rd_kafka_purge(self.ptr(), flags) };
+    }
+
+    /// What the client cannot recover from, if that has happened.
+    pub(crate) fn fatal(&self) -> Option<Failure> {
+        // SAFETY: the client is alive, and no text is asked for.
+        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
+        match cause as i32 {
+            0 => None,
+            cause => Some(failure::fatal(cause)),
+        }
     }
 
     /// Moves the unread delivery reports to the end of `into`. Those of one partition are in order, and each message that

@@ -12,7 +12,6 @@ use rdkafka_sys as sys;
 use super::Client;
 use crate::contain::contain;
 use crate::events::{Audience, ClientError, Event, LogLevel, LogLine, Throttle, Told};
-use crate::failure;
 use crate::signals::Signals;
 use crate::tokens::Counter;
 
@@ -89,13 +88,6 @@ impl<R> Client<R> {
         // SAFETY: once.
         unsafe { sys::rd_kafka_event_destroy(event) };
         polled
-    }
-
-    /// What the client cannot recover from, if that has happened.
-    pub(crate) fn fatal(&self) -> Option<Failure> {
-        // SAFETY: the client is alive, and no text is asked for.
-        let cause = unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr::null_mut(), 0) };
-        (cause as i32 != 0).then(|| failure::fatal(cause as i32))
     }
 }
 
