@@ -37,6 +37,8 @@ pub struct LaneRow {
     pub(crate) records: List,
     pub(crate) buffered: u32,
     pub(crate) handed_off: u32,
+    /// Of those, the ones that have ended without a report.
+    pub(crate) overdue: u32,
     pub(crate) buffered_bytes: usize,
     /// Records of the batch that is out which the backend could not queue.
     pub(crate) refused: u32,
@@ -60,6 +62,7 @@ impl LaneRow {
         records: List::EMPTY,
         buffered: 0,
         handed_off: 0,
+        overdue: 0,
         buffered_bytes: 0,
         refused: 0,
         last_refused: NIL,
@@ -73,6 +76,11 @@ impl LaneRow {
 }
 
 impl LaneRow {
+    /// Its records that have not ended.
+    pub(crate) fn len(&self) -> usize {
+        (self.buffered + self.handed_off - self.overdue) as usize
+    }
+
     /// Whether its records fill a batch.
     pub(crate) const fn full(&self, limits: &Limits) -> Option<CutReason> {
         if self.buffered >= limits.batch_records {
@@ -101,6 +109,8 @@ pub(crate) struct Lanes<L> {
     idle: List,
     lingering: List,
     ready: List,
+    /// As many as there are batches out.
+    out: List,
     idle_len: u32,
     /// Lanes whose deadline was not corrected yet, earliest first.
     fresh: List,
@@ -118,6 +128,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             idle: List::EMPTY,
             lingering: List::EMPTY,
             ready: List::EMPTY,
+            out: List::EMPTY,
             fresh: List::EMPTY,
             idle_len: 0,
             heap_len: 0,
@@ -162,12 +173,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// Whether [`Lanes::find_or_add`] would succeed.
     pub(crate) fn has_room_for(&self, lane: Lane) -> bool {
-        self.has_spare() || self.find(lane).is_some()
-    }
-
-    /// Whether there is a row for one more lane.
-    pub(crate) fn has_spare(&self) -> bool {
-        self.spare() > 0
+        self.spare() > 0 || self.find(lane).is_some()
     }
 
     /// How many more lanes there are rows for.
@@ -230,7 +236,8 @@ impl<L: Table<LaneRow>> Lanes<L> {
             Place::Idle => Some(&mut self.idle),
             Place::Lingering => Some(&mut self.lingering),
             Place::Ready => Some(&mut self.ready),
-            Place::Vacant | Place::Quiet | Place::Out => None,
+            Place::Out => Some(&mut self.out),
+            Place::Vacant | Place::Quiet => None,
         }
     }
 
@@ -278,5 +285,17 @@ impl<L: Table<LaneRow>> Lanes<L> {
     /// The lane that has been lingering for longest.
     pub(crate) fn first_lingering(&self) -> Option<u32> {
         (self.lingering.head != NIL).then_some(self.lingering.head)
+    }
+
+    /// A lane with buffered records whose batch is out.
+    pub(crate) fn first_out_with_records(&self) -> Option<u32> {
+        let mut at = self.out.head;
+        while let Some(row) = self.get(at) {
+            if row.buffered > 0 {
+                return Some(at);
+            }
+            at = row.links.next;
+        }
+        None
     }
 }

@@ -49,8 +49,7 @@ pub use batch::{BatchError, BatchLimits, CutReason, MessageBatch};
 pub use lanes::LaneRow;
 pub use limits::{Limits, LimitsError};
 pub use producer::{
-    Completed, Expired, FlushPoint, Overdue, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout,
-    TimeoutReason,
+    Completed, Expired, FlushPoint, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason,
 };
 pub use record::{Lane, Record, TopicId};
 pub use slot::{Slot, SlotId};

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use crate::slot::{Block, Links, List, NIL, Slot, State};
 use crate::storage::Table;
-use crate::{Instant, SlotId};
+use crate::{Completed, Instant, Lane, SlotId};
 
 /// A fresh slot is only taken when all others are in use, so a large pool costs no more cache than the records in flight
 /// need.
@@ -36,10 +36,19 @@ pub(crate) struct Entry {
 
 /// What is left of a record whose slot was released.
 pub(crate) struct Released<T> {
+    slot: SlotId,
     pub(crate) ticket: T,
     pub(crate) lane: u32,
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
+}
+
+impl<T> Released<T> {
+    /// The same, with the name of its lane.
+    pub(crate) fn completed(self, lane: Lane) -> Completed<T> {
+        let Self { slot, ticket, accepted_at, sequence, .. } = self;
+        Completed { slot, ticket, lane, accepted_at, sequence }
+    }
 }
 
 impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
@@ -193,8 +202,9 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let slot = self.slots.values_mut().get_mut(index as usize).filter(|slot| expected(slot))?;
         let ticket = slot.ticket.take()?;
         let (age, size) = (slot.in_age, slot.size);
-        let Slot { lane, accepted_at, sequence, .. } = *slot;
-        let released = Released { ticket, lane, accepted_at, sequence };
+        let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
+        let slot_id = SlotId::new(index, generation);
+        let released = Released { slot: slot_id, ticket, lane, accepted_at, sequence };
         slot.end_use();
         self.leave_age(age);
         self.get_back(index, size);
@@ -222,13 +232,14 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// Ends a record whose slot stays in use; returns its ticket.
-    pub(crate) fn give_up(&mut self, index: u32) -> Option<T> {
+    /// Ends a record whose slot stays in use.
+    pub(crate) fn give_up(&mut self, index: u32) -> Option<Released<T>> {
         let slot = self.get_mut(index)?;
         let (age, ticket) = (slot.in_age, slot.ticket.take()?);
+        let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
         slot.state = State::Overdue;
         self.leave_age(age);
-        Some(ticket)
+        Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence })
     }
 
     /// Ends the use of a slot whose record was given up; returns its lane.

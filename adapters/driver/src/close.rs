@@ -41,6 +41,7 @@ impl Future for Close<'_> {
         let begin = !std::mem::replace(&mut self.begun, true);
         let now = shared.runtime.now();
         let deadline = now + self.within;
+        let mut waker = Some(cx.waker().clone());
         let report = shared.with(|state, effects| {
             let unsent = state.machine.len().min(FORESEEN);
             state.unsent.get_or_insert_with(|| Vec::with_capacity(unsent));
@@ -69,7 +70,7 @@ impl Future for Close<'_> {
                 _ => {}
             }
             if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.close_wakers.push(cx.waker().clone());
+                state.close_wakers.extend(waker.take());
             }
             Poll::Pending
         });

@@ -8,7 +8,7 @@ use crate::callbacks::{Call, Ended};
 use crate::delivery::DeliveryError;
 use crate::groups::Members;
 use crate::observe::Notes;
-use crate::record::Stored;
+use crate::record::{Record, Stored};
 use crate::shared::Shared;
 use crate::wake::wake_all;
 
@@ -45,6 +45,7 @@ pub(crate) enum Discard {
     Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
     Members(#[expect(dead_code, reason = "kept to be dropped")] Members),
     Record(#[expect(dead_code, reason = "kept to be dropped")] Stored),
+    Returned(#[expect(dead_code, reason = "kept to be dropped")] Record<'static>),
     Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
 }
 

@@ -13,7 +13,7 @@ use crate::overflow::{DROPPED, Overflow};
 use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Shared, State};
 use crate::ticket::Ticket;
-use crate::waiters::WaiterId;
+use crate::waiters::{Ask, WaiterId};
 
 /// Bytes in one part of a record that are too many to be copied while somebody may wait for a lock.
 const LONG: usize = 64 << 10;
@@ -23,6 +23,8 @@ pub(crate) struct Entry<'r, 'a> {
     record: &'r mut Record<'a>,
     topic: TopicId,
     size: usize,
+    /// Since when it waits, if that is before now.
+    since: Option<Instant>,
 }
 
 /// What became of an attempt to enter; `T` is what the caller keeps of an accepted record.
@@ -65,9 +67,14 @@ impl<'r, 'a> Entry<'r, 'a> {
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
         match fit(shared, record, transaction) {
-            Some((topic, size)) => Ok(Self { record, topic, size }),
+            Some((topic, size)) => Ok(Self { record, topic, size, since: None }),
             None => Err(refusal(shared, record, transaction)),
         }
+    }
+
+    /// The record waits since then: its own timeout runs from there.
+    pub(crate) fn since(self, since: Option<Instant>) -> Self {
+        Self { since, ..self }
     }
 
     fn lane(&self) -> Lane {
@@ -132,6 +139,8 @@ impl<'r, 'a> Entry<'r, 'a> {
         let place = *place;
         self.copy_ahead(shared, place);
         let now = shared.runtime.now();
+        // Cloning or dropping a waker may run anybody's code, so neither is done under the lock.
+        let mut waker = Some(waker.clone());
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
@@ -152,13 +161,14 @@ impl<'r, 'a> Entry<'r, 'a> {
                 Fit::Full => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
                 Fit::Wait => {}
             }
+            let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
             Entered::Waiting(match place {
                 Some(place) => {
-                    let before = state.waiters.update(place, waker);
-                    effects.discard.extend(before.map(Discard::Waker));
+                    let unused = state.waiters.update(place, waker);
+                    effects.discard.extend(unused.map(Discard::Waker));
                     place
                 }
-                None => state.waiters.join(self.size, waker),
+                None => state.waiters.join(Ask { bytes: self.size, lane: Some(self.lane()) }, waker),
             })
         })
     }
@@ -200,7 +210,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         effects: &mut Effects,
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
-        state.admit(shared, Arrival { record, ticket, at }, effects);
+        state.admit(shared, Arrival { record, ticket, at }, self.since, effects);
         state.arm(at, effects);
         kept
     }
@@ -215,7 +225,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
         state.dropped += 1;
-        state.fail(shared, ticket, DROPPED, Some(record), effects);
+        state.tell_failure(shared, ticket, DROPPED, Some(record), effects);
         kept
     }
 
@@ -309,18 +319,18 @@ fn admitted<'s>(
 }
 
 impl State {
-    /// Tells the machine of a record that it has room for. The timer is to be armed for it.
+    /// Tells the machine of a record that it has room for, and that may have waited for it. The timer is to be armed for it.
     #[inline(always)]
-    pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, effects: &mut Effects) {
+    pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
         let own = record.timeout();
         match self.machine.produce(at, record, ticket) {
             Ok(slot) => {
                 if let Some(timeout) = own {
-                    self.note_timeout(slot, at + timeout, effects);
+                    self.note_timeout(slot, since.unwrap_or(at) + timeout, effects);
                 }
             }
-            Err(refused) => self.fail(shared, refused.ticket, CLOSED, Some(refused.record), effects),
+            Err(refused) => self.tell_failure(shared, refused.ticket, CLOSED, Some(refused.record), effects),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aioproducer_core::backend::{Failure, FailureKind};
+use aioproducer_core::backend::{Failure, FailureKind, Status};
 
 use crate::delivery::DeliveryError;
 use crate::record::{Record, RecordError};
@@ -17,6 +17,8 @@ use crate::topics::TopicError;
 pub enum ProduceError<'a> {
     /// The pool is full, or others wait for room in it.
     Full(Record<'a>),
+    /// The record's own [timeout](Record::timeout) passed while it waited for room. It was not sent.
+    TimedOut(Record<'a>),
     /// The producer is closed.
     Closed(Record<'a>),
     /// The producer met an error that it cannot recover from.
@@ -69,6 +71,7 @@ impl<'a> ProduceError<'a> {
     pub fn record(&self) -> &Record<'a> {
         match self {
             Self::Full(record)
+            | Self::TimedOut(record)
             | Self::Closed(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
@@ -84,6 +87,7 @@ impl<'a> ProduceError<'a> {
     pub fn into_record(self) -> Record<'a> {
         match self {
             Self::Full(record)
+            | Self::TimedOut(record)
             | Self::Closed(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
@@ -99,6 +103,7 @@ impl<'a> ProduceError<'a> {
     pub fn into_owned(self) -> ProduceError<'static> {
         match self {
             Self::Full(record) => ProduceError::Full(record.into_owned()),
+            Self::TimedOut(record) => ProduceError::TimedOut(record.into_owned()),
             Self::Closed(record) => ProduceError::Closed(record.into_owned()),
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
@@ -118,6 +123,11 @@ impl fmt::Display for ProduceError<'_> {
             Self::OutsideTransaction(_) => f.write_str("with a transactional id, records go through a transaction"),
             Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
             Self::Full(_) => f.write_str("the producer's pool is full"),
+            Self::TimedOut(record) => write!(
+                f,
+                "the record waited for room in the producer's pool for {:?}, its own timeout; it was not sent",
+                record.get_timeout().unwrap_or_default()
+            ),
             Self::Closed(_) => f.write_str("the producer is closed"),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
             Self::TooLarge { size, limit, .. } => {
@@ -155,6 +165,15 @@ impl SendError {
         match self {
             Self::Produce(_) => None,
             Self::Delivery(error) => Some(error.kind()),
+        }
+    }
+
+    /// Whether the record is in the log. One that was not accepted is [`Status::NotPersisted`].
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Produce(_) => Status::NotPersisted,
+            Self::Delivery(error) => error.status(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
 };
-use aioproducer_core::{Instant, MessageBatch, Overdue, SlotId, TopicId};
+use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
 use crate::effects::{Discard, Effects};
@@ -18,6 +18,9 @@ use crate::ticket::Target;
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
+
+/// The same for the backend's own threads, which have nothing else to do in the end.
+const LAST: usize = 64;
 
 /// Reports that the machine is told under one lock, a quarter of a call's: each time the lock is taken the other threads'
 /// memory has to come over.
@@ -79,13 +82,13 @@ impl Exchange<Stored> for Shared {
     }
 
     fn settle<I: Iterator<Item = Unsent<Stored>>>(&self, batch: MessageBatch, unsent: I) {
-        self.with(|state, effects| {
+        let ending = self.with(|state, effects| {
             let lane = batch.lane();
             let purged = state.purge_after.as_ref().is_some_and(|(lanes, what)| what.queued && lanes.contains(&lane));
             for unsent in unsent {
                 match unsent {
                     Unsent::Refused(slot, record) if purged => match state.machine.handle_report(slot) {
-                        Some(ended) => state.fail(self, ended.ticket, PURGED, Some(record), effects),
+                        Some(ended) => state.fail(self, ended, PURGED, Some(record), effects),
                         None => effects.discard.push(Discard::Record(record)),
                     },
                     Unsent::Refused(slot, record) => {
@@ -93,26 +96,24 @@ impl Exchange<Stored> for Shared {
                         effects.discard.extend(stale.map(Discard::Record));
                     }
                     Unsent::Rejected(slot, failure, record) => match state.machine.handle_report(slot) {
-                        Some(ended) => {
-                            effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
-                            state.fail(self, ended.ticket, failure, Some(record), effects);
-                        }
+                        Some(ended) => state.fail(self, ended, failure, Some(record), effects),
                         None => effects.discard.push(Discard::Record(record)),
                     },
                 }
             }
-            if let Some((record, ticket)) = state.machine.handle_settled(&batch) {
-                state.fail(self, ticket, QUEUE_FULL, Some(record), effects);
+            if let Some((record, ended)) = state.machine.handle_settled(&batch) {
+                state.fail(self, ended, QUEUE_FULL, Some(record), effects);
             }
             state.end_hand_off(lane, effects);
             // Refused records have a deadline again.
             if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
                 effects.wakers.extend(state.driver.take());
             }
-            if state.phase == Phase::Ending {
-                state.fail_buffered(self, CLOSED, effects);
-            }
+            state.phase == Phase::Ending
         });
+        if ending {
+            self.give_up_all();
+        }
     }
 
     fn release(&self, records: &mut Vec<Stored>) {
@@ -134,16 +135,11 @@ impl Exchange<Stored> for Shared {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                if !state.timeouts.is_empty() {
-                    effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
-                }
                 match (state.machine.handle_report(slot), outcome) {
                     (Some(ended), Outcome::Delivered(at)) => {
                         let topic = ended.lane.topic();
+                        state.end_record(&ended, &mut effects);
                         self.observer.delivered(ended.ticket, now, at, &mut effects.notes);
-                        if !state.scoped.is_empty() {
-                            state.count_down(ended.lane, ended.sequence);
-                        }
                         match ended.ticket.target() {
                             Target::Delivery(cell) => delivered.push((cell, topic, at)),
                             Target::Group { group, index } => {
@@ -157,11 +153,11 @@ impl Exchange<Stored> for Shared {
                         }
                     }
                     (Some(ended), Outcome::Failed(failure, record)) => {
-                        state.fail(self, ended.ticket, failure, Some(record), &mut effects);
+                        state.fail(self, ended, failure, Some(record), &mut effects);
                     }
                     (Some(ended), Outcome::FailedCopy(failure, copied)) => {
                         let record = Stored::from_copy(ended.lane, copied);
-                        state.fail(self, ended.ticket, failure, Some(record), &mut effects);
+                        state.fail(self, ended, failure, Some(record), &mut effects);
                     }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
                     (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
@@ -195,8 +191,7 @@ impl Exchange<Stored> for Shared {
     fn flushing(&self) -> bool {
         let state = self.lock();
         let committing = state.session.as_ref().is_some_and(|session| session.machine.is_draining());
-        let flushing = !state.flushes.is_empty() || !state.scoped.is_empty();
-        committing || flushing || matches!(state.phase, Phase::Closing(_))
+        committing || !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {
@@ -206,6 +201,7 @@ impl Exchange<Stored> for Shared {
     fn fatal(&self, failure: Failure) {
         self.observer.spans.fatal(&failure);
         self.with(|state, effects| state.handle_fatal(self, failure, effects));
+        self.give_up_all();
     }
 
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
@@ -214,20 +210,8 @@ impl Exchange<Stored> for Shared {
     }
 
     fn ended(&self) {
-        self.with(|state, effects| {
-            state.end(self, effects);
-            let mut lost = Vec::new();
-            state.machine.abandon(|ticket| lost.push(ticket));
-            let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
-            for ticket in lost {
-                state.fail(self, ticket, failure, None, effects);
-            }
-            state.phase = Phase::Ended;
-            effects.discard.extend(state.timeouts.clear().map(Discard::Record));
-            state.end_calls(effects);
-            effects.wakers.append(&mut state.close_wakers);
-            effects.wakers.extend(state.driver.take());
-        });
+        self.abort();
+        while !self.with(|state, effects| state.end_some(self, effects)) {}
         self.callbacks.end();
     }
 }
@@ -249,7 +233,7 @@ impl State {
     pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         for _ in 0..BUDGET {
             let Some(expired) = self.machine.poll_expired(now) else { return true };
-            self.fail(shared, expired.ticket, TIMED_OUT, Some(expired.record), effects);
+            self.fail(shared, expired.ended, TIMED_OUT, Some(expired.record), effects);
         }
         false
     }
@@ -257,9 +241,9 @@ impl State {
     /// Fails the records of which the backend says nothing; false if there may be more of them.
     pub(crate) fn give_up_overdue(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         for _ in 0..BUDGET {
-            let Some(Overdue { slot, ticket }) = self.machine.poll_overdue(now) else { return true };
-            let copy = self.timeouts.remove(slot);
-            self.fail(shared, ticket, OVERDUE, copy, effects);
+            let Some(overdue) = self.machine.poll_overdue(now) else { return true };
+            let copy = self.timeouts.remove(overdue.slot);
+            self.fail(shared, overdue, OVERDUE, copy, effects);
         }
         false
     }
@@ -267,8 +251,28 @@ impl State {
     /// Fails the records that the backend was never given, for an end that is under way; false if there may be more.
     pub(crate) fn give_up(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
         for _ in 0..BUDGET {
-            let Some((record, ticket)) = self.machine.poll_drained() else { return true };
-            self.fail(shared, ticket, CLOSED, Some(record), effects);
+            let Some((record, ended)) = self.machine.poll_drained() else { return true };
+            self.fail(shared, ended, CLOSED, Some(record), effects);
+        }
+        false
+    }
+
+    /// Fails the records that are left when the backend is gone, and then ends; false if there may be more of them.
+    fn end_some(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
+        for _ in 0..LAST {
+            if let Some((record, ended)) = self.machine.poll_buffered() {
+                self.fail(shared, ended, CLOSED, Some(record), effects);
+            } else if let Some(ended) = self.machine.poll_abandoned() {
+                let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
+                self.fail(shared, ended, failure, None, effects);
+            } else {
+                self.phase = Phase::Ended;
+                effects.discard.extend(self.timeouts.clear().map(Discard::Record));
+                self.end_calls(effects);
+                effects.wakers.append(&mut self.close_wakers);
+                effects.wakers.extend(self.driver.take());
+                return true;
+            }
         }
         false
     }

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aioproducer_core::{FlushPoint, Instant};
+use aioproducer_core::{Instant, Lane};
 
 use crate::effects::{Discard, Effects};
+use crate::flushes::{Group, Pending, Scope};
 use crate::observe::Call;
 use crate::runtime::Task;
-use crate::scope::{Scope, ScopedFlush};
-use crate::shared::{FlushWaiter, Phase, Shared, State};
+use crate::shared::{Phase, Shared, State};
 use crate::topics::TopicRef;
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush).
@@ -27,9 +27,7 @@ pub struct Flush<'a> {
 }
 
 struct Waiting {
-    id: u64,
-    point: FlushPoint,
-    scope: Option<Scope>,
+    flush: Pending,
     deadline: Option<(Instant, Task)>,
 }
 
@@ -66,37 +64,28 @@ impl Future for Flush<'_> {
         this.trace.flush();
         let Some(waiting) = &mut this.waiting else {
             let scope = match &this.of {
-                None => None,
-                Some((topic, partition)) => match shared.topics.known(topic) {
-                    Some(topic) => Some(Scope { topic, partition: *partition }),
+                None => Scope::All,
+                Some((topic, partition)) => match (shared.topics.known(topic), partition) {
+                    (Some(topic), Some(partition)) => Scope::Partition(topic, *partition),
+                    (Some(topic), None) => Scope::Topic(topic),
                     // Nothing was ever produced to it.
-                    None => return Poll::Ready(Ok(())),
+                    (None, _) => return Poll::Ready(Ok(())),
                 },
             };
-            let begun = shared.with(|state, effects| state.begin_flush(scope, cx.waker(), effects));
-            let Some((id, point)) = begun else { return Poll::Ready(Ok(())) };
+            let wakers = two(cx.waker());
+            let begun = shared.with(|state, effects| state.begin_flush(scope, wakers, effects));
+            let Some(flush) = begun else { return Poll::Ready(Ok(())) };
             let deadline = this.within.filter(|_| shared.lock().is_timed()).map(|limit| {
                 let at = shared.runtime.now() + limit;
                 (at, shared.runtime.sleep_until(at))
             });
-            this.waiting = Some(Waiting { id, point, scope, deadline });
+            this.waiting = Some(Waiting { flush, deadline });
             return self.poll(cx);
         };
+        let wakers = two(cx.waker());
         let (flushed, timed) = shared.with(|state, effects| {
-            state.recount_scopes();
-            // Whoever was woken is done, even if the outcomes of later records are being told just now.
-            let told = state.flush_waker(waiting.id).is_some_and(|waker| waker.is_none());
-            let flushed = match waiting.scope {
-                _ if told => true,
-                None => state.is_flushed(waiting.point),
-                Some(_) => state.is_scope_flushed(waiting.id),
-            };
-            if flushed {
-                state.end_flush(waiting.id, effects);
-            } else if let Some(waker) = state.flush_waker(waiting.id) {
-                let before = waker.replace(cx.waker().clone());
-                effects.discard.extend(before.map(Discard::Waker));
-            }
+            let (flushed, unused) = state.flushes.poll(&mut waiting.flush, wakers);
+            effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
             (flushed, state.is_timed())
         });
         if flushed {
@@ -107,9 +96,7 @@ impl Future for Flush<'_> {
             && timed
             && timer.as_mut().poll(cx).is_ready()
         {
-            let (point, scope) = (waiting.point, waiting.scope);
-            let is_meant = |lane| scope.is_none_or(|scope| scope.has(lane));
-            let remaining = shared.with(|state, _| state.machine.len_before_in(point, is_meant));
+            let remaining = shared.with(|state, _| state.flushes.left(&waiting.flush));
             if remaining == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -120,82 +107,50 @@ impl Future for Flush<'_> {
     }
 }
 
+/// A flush may wait in two places. Cloning a waker may run anybody's code, so it is done before a lock is taken.
+fn two(waker: &Waker) -> [Waker; 2] {
+    [waker.clone(), waker.clone()]
+}
+
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            self.shared.with(|state, effects| state.end_flush(waiting.id, effects));
+            self.shared.with(|state, effects| {
+                let unused = state.flushes.leave(&waiting.flush);
+                effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+            });
         }
     }
 }
 
 impl State {
     /// Begins a flush, unless there is nothing to wait for.
-    fn begin_flush(&mut self, scope: Option<Scope>, waker: &Waker, effects: &mut Effects) -> Option<(u64, FlushPoint)> {
-        let id = self.next_flush;
-        let waker = Some(waker.clone());
+    fn begin_flush(&mut self, scope: Scope, wakers: [Waker; 2], effects: &mut Effects) -> Option<Pending> {
+        let machine = &mut self.machine;
         let point = match scope {
-            None => {
-                let point = self.machine.flush();
-                if self.is_flushed(point) {
-                    return None;
-                }
-                self.flushes.push_back(FlushWaiter { id, point, waker });
-                point
-            }
-            Some(scope) => {
-                let point = self.machine.flush_lanes(|lane| scope.has(lane));
-                let left = self.machine.len_before_in(point, |lane| scope.has(lane));
-                if left == 0 && self.completing == 0 {
-                    return None;
-                }
-                self.scoped.push(ScopedFlush { id, scope, point, left, waker });
-                point
+            Scope::All => machine.flush(),
+            Scope::Topic(topic) => machine.flush_lanes(|lane| lane.topic() == topic),
+            Scope::Partition(topic, partition) => {
+                machine.flush_lane(Lane::new(topic, Some(partition)));
+                machine.flush_lane(Lane::new(topic, None))
             }
         };
-        self.next_flush += 1;
-        effects.flush_backend();
-        Some((id, point))
-    }
-
-    fn flush_position(&self, id: u64) -> Option<usize> {
-        self.flushes.binary_search_by_key(&id, |flush| flush.id).ok()
-    }
-
-    fn scoped_position(&self, id: u64) -> Option<usize> {
-        self.scoped.iter().position(|flush| flush.id == id)
-    }
-
-    fn flush_waker(&mut self, id: u64) -> Option<&mut Option<Waker>> {
-        match self.flush_position(id) {
-            Some(at) => Some(&mut self.flushes[at].waker),
-            None => self.scoped_position(id).map(|at| &mut self.scoped[at].waker),
+        let outstanding = |group| match group {
+            Group::All => machine.len(),
+            Group::Topic(topic) => machine.len_in(|lane| lane.topic() == topic),
+            Group::Lane(lane) => machine.len_of(lane),
+        };
+        let (begun, unused) = self.flushes.begin(scope.groups(), point, outstanding, self.completing > 0, wakers);
+        effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+        if begun.is_some() {
+            effects.flush_backend();
         }
-    }
-
-    fn is_scope_flushed(&self, id: u64) -> bool {
-        let left = self.scoped_position(id).map_or(0, |at| self.scoped[at].left);
-        left == 0 && self.completing == 0
-    }
-
-    /// Wakes flushes of a scope that wait for nothing any more.
-    pub(crate) fn wake_scoped(&mut self, effects: &mut Effects) {
-        self.recount_scopes();
-        if self.completing == 0 {
-            let done = self.scoped.iter_mut().filter(|flush| flush.left == 0);
-            effects.wakers.extend(done.filter_map(|flush| flush.waker.take()));
-        }
+        begun
     }
 
     /// Whether timers may be used. A producer that is ending may have lost its runtime, and ends soon by itself.
     fn is_timed(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Closing(_))
-    }
-
-    fn end_flush(&mut self, id: u64, effects: &mut Effects) {
-        let flush = self.flush_position(id).and_then(|at| self.flushes.remove(at));
-        let scoped = self.scoped_position(id).map(|at| self.scoped.swap_remove(at));
-        let waker = flush.and_then(|flush| flush.waker).or_else(|| scoped.and_then(|flush| flush.waker));
-        effects.discard.extend(waker.map(Discard::Waker));
     }
 }
 

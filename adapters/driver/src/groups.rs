@@ -113,15 +113,16 @@ impl Groups {
     }
 
     /// The outcomes of all `accepted` records, once the last is known; the group is gone then. Until then `waker` is
-    /// kept, and the one before it comes back.
-    pub(crate) fn poll(&mut self, number: u32, accepted: usize, waker: &Waker) -> Result<Members, Option<Waker>> {
+    /// kept, and the one before it comes back in its place.
+    pub(crate) fn poll(&mut self, number: u32, accepted: usize, waker: &mut Option<Waker>) -> Option<Members> {
         if let Some(group) = &mut self.groups[number as usize] {
             group.accepted = Some(accepted);
             if !group.is_complete() {
-                return Err(group.waker.replace(waker.clone()));
+                std::mem::swap(&mut group.waker, waker);
+                return None;
             }
         }
-        Ok(self.forget(number))
+        Some(self.forget(number))
     }
 
     /// The future was dropped; its `accepted` records go their way. What it would have read comes back.
@@ -153,13 +154,13 @@ mod tests {
             let (mut groups, mut wakers) = (Groups::default(), Vec::new());
             let number = groups.open();
             for at in (0..count).map(|at| at * step % count) {
-                assert!(groups.poll(number, count, Waker::noop()).is_err(), "not all are known");
+                assert!(groups.poll(number, count, &mut Some(Waker::noop().clone())).is_none(), "not all are known");
                 let at = Delivered { partition: 0, offset: at as i64, timestamp: 0 };
                 let unwanted = groups.settle(number, at.offset as u32, Member::Delivered(TopicId(0), at), &mut wakers);
                 assert!(unwanted.is_empty());
             }
             assert_eq!(wakers.len(), 1);
-            let Ok(members) = groups.poll(number, count, Waker::noop()) else { panic!("all are known") };
+            let Some(members) = groups.poll(number, count, &mut None) else { panic!("all are known") };
             let offsets = members.into_iter().map(|member| match member {
                 Member::Delivered(_, at) => at.offset,
                 Member::Pending | Member::Failed(_) => panic!("delivered"),

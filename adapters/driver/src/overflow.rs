@@ -4,10 +4,12 @@ use std::fmt;
 use std::task::Context;
 use std::time::Duration;
 
-use aioproducer_core::Lane;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::{Instant, Lane};
 
 use crate::effects::Effects;
+use crate::error::ProduceError;
+use crate::record::Record;
 use crate::runtime::Task;
 use crate::shared::{Shared, State};
 
@@ -57,31 +59,77 @@ impl State {
             if self.machine.has_room(lane, size) {
                 return true;
             }
-            let Some((record, ticket)) = self.machine.poll_drained() else { return false };
+            let Some((record, ended)) = self.machine.poll_drained() else { return false };
             self.dropped += 1;
-            self.fail(shared, ticket, DROPPED, Some(record), effects);
+            self.fail(shared, ended, DROPPED, Some(record), effects);
         }
         self.machine.has_room(lane, size)
     }
 }
 
-/// How long a record may still wait for room.
+impl Overflow {
+    /// How long a record may wait for room, if there is a limit.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        if let Self::WaitFor(limit) = self { Some(limit) } else { None }
+    }
+}
+
+/// How long a record may still wait for room: as long as the overflow policy says, and no longer than its own timeout.
 #[derive(Default)]
 pub(crate) struct Patience {
-    timer: Option<Task>,
+    /// Since when it waits; `None` while nobody asks.
+    since: Option<Instant>,
+    timer: Option<(Instant, Task)>,
+}
+
+/// Why a record waits no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It was long enough for the overflow policy.
+    Policy,
+    /// The record's own timeout has passed.
+    Own,
+}
+
+impl Over {
+    pub(crate) fn error(self, record: Record<'_>) -> ProduceError<'_> {
+        match self {
+            Self::Policy => ProduceError::Full(record),
+            Self::Own => ProduceError::TimedOut(record),
+        }
+    }
 }
 
 impl Patience {
-    /// Whether a record that waits has waited for long enough. To be asked each time that it waits on.
-    pub(crate) fn is_over(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
-        let Overflow::WaitFor(limit) = shared.overflow else { return false };
-        let timer = self.timer.get_or_insert_with(|| shared.runtime.sleep_until(shared.runtime.now() + limit));
-        timer.as_mut().poll(cx).is_ready()
+    /// Whether a record that waits has waited for long enough: as long as the policy says, or as its own timeout. To be asked
+    /// each time that it waits on.
+    pub(crate) fn is_over(
+        &mut self,
+        shared: &Shared,
+        policy: Option<Duration>,
+        own: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Option<Over> {
+        let (limit, over) = match (policy, own) {
+            (Some(policy), Some(own)) if policy < own => (policy, Over::Policy),
+            (_, Some(own)) => (own, Over::Own),
+            (Some(policy), None) => (policy, Over::Policy),
+            (None, None) => return None,
+        };
+        let at = *self.since.get_or_insert_with(|| shared.runtime.now()) + limit;
+        let armed = self.timer.take().filter(|(armed, _)| *armed == at);
+        let (_, timer) = self.timer.insert(armed.unwrap_or_else(|| (at, shared.runtime.sleep_until(at))));
+        timer.as_mut().poll(cx).is_ready().then_some(over)
+    }
+
+    /// Since when the record waits, if it has to be known: its own timeout runs from there.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// The record waits no more.
     pub(crate) fn reset(&mut self) {
-        self.timer = None;
+        *self = Self::default();
     }
 }
 

@@ -49,17 +49,16 @@ impl Future for Produce<'_> {
         let this = &mut *self;
         assert!(!this.resolved, "`Produce` polled after it was ready");
         let entered = match Entry::check_in(this.shared, &mut this.record, this.transaction) {
-            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, cx.waker()),
+            Ok(entry) => entry.since(this.patience.since()).enter(this.shared, to_delivery, &this.place, cx.waker()),
             Err(error) => Entered::Failed(error),
         };
         let outcome = match entered {
             Entered::Waiting(place) => {
                 this.place = Some(place);
-                if !this.patience.is_over(this.shared, cx) {
-                    return Poll::Pending;
-                }
+                let (policy, own) = (this.shared.overflow.limit(), this.record.get_timeout());
+                let Some(over) = this.patience.is_over(this.shared, policy, own, cx) else { return Poll::Pending };
                 this.shared.with(|state, effects| state.leave(Some(place), effects));
-                Err(ProduceError::Full(this.record.take()).into_owned())
+                Err(over.error(this.record.take()).into_owned())
             }
             Entered::Accepted(delivery) => Ok(delivery),
             Entered::Failed(error) => Err(error.into_owned()),

@@ -11,7 +11,7 @@ use aioproducer_core::TopicId;
 use crate::delivery::DeliveryReport;
 use crate::effects::Discard;
 use crate::entry::{self, Entered, Entry};
-use crate::error::{ProduceError, SendError};
+use crate::error::SendError;
 use crate::groups::{Member, Members, PIECE};
 use crate::inbox::Inbox;
 use crate::observe::Bulk;
@@ -155,20 +155,20 @@ where
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
             let entered = match Entry::check_in(shared, record, self.transaction) {
-                Ok(entry) => entry.enter(shared, sink, &self.place.take(), cx.waker()),
+                Ok(entry) => entry.since(self.patience.since()).enter(shared, sink, &self.place.take(), cx.waker()),
                 Err(error) => Entered::Failed(error),
             };
             match entered {
                 Entered::Accepted(()) => self.accepted += 1,
                 Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
-                Entered::Waiting(place) if self.patience.is_over(shared, cx) => {
-                    shared.with(|state, effects| state.leave(Some(place), effects));
-                    let error = ProduceError::Full(record.take()).into_owned();
-                    self.refused.push_back((self.tried, error.into()));
-                }
                 Entered::Waiting(place) => {
-                    self.place = Some(place);
-                    return Poll::Pending;
+                    let (policy, own) = (shared.overflow.limit(), record.get_timeout());
+                    let Some(over) = self.patience.is_over(shared, policy, own, cx) else {
+                        self.place = Some(place);
+                        return Poll::Pending;
+                    };
+                    shared.with(|state, effects| state.leave(Some(place), effects));
+                    self.refused.push_back((self.tried, over.error(record.take()).into_owned().into()));
                 }
             }
             self.patience.reset();
@@ -242,13 +242,8 @@ where
         this.trace.counted(this.tried);
         if let Some(group) = this.group {
             let accepted = this.accepted as usize;
-            let polled = this.shared.with(|state, effects| match state.groups.poll(group, accepted, cx.waker()) {
-                Ok(members) => Some(members),
-                Err(before) => {
-                    effects.discard.extend(before.map(Discard::Waker));
-                    None
-                }
-            });
+            let mut waker = Some(cx.waker().clone());
+            let polled = this.shared.with(|state, _| state.groups.poll(group, accepted, &mut waker));
             let Some(members) = polled else { return Poll::Pending };
             this.group = None;
             this.settled = Some(members.into_iter());

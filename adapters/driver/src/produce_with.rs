@@ -46,6 +46,12 @@ impl<'a, C> ProduceWith<'a, C> {
         self.transaction = true;
         self
     }
+
+    /// The record has waited for something else before.
+    pub(crate) fn having_waited(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
 }
 
 impl<C: Callback> Step<C> {
@@ -89,7 +95,7 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
         };
         let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait_for_place(cx) };
         let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
-        match entry.enter(shared, sink, &waiting, cx.waker()) {
+        match entry.since(this.patience.since()).enter(shared, sink, &waiting, cx.waker()) {
             Entered::Accepted(()) => {
                 this.step = Step::Resolved;
                 Poll::Ready(Ok(()))
@@ -125,13 +131,12 @@ impl<C> ProduceWith<'_, C> {
         Poll::Ready(Err(refused.into_owned()))
     }
 
-    /// Waits on, unless the overflow policy says that it was long enough.
+    /// Waits on, unless it was long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
-        if !self.patience.is_over(self.shared, cx) {
-            return Poll::Pending;
-        }
+        let (policy, own) = (self.shared.overflow.limit(), self.record.get_timeout());
+        let Some(over) = self.patience.is_over(self.shared, policy, own, cx) else { return Poll::Pending };
         self.give_up();
-        Poll::Ready(Err(ProduceError::Full(self.record.take()).into_owned()))
+        Poll::Ready(Err(over.error(self.record.take()).into_owned()))
     }
 
     /// Gives up what a record that is not accepted has taken. Its callback is dropped and never called.

@@ -9,9 +9,7 @@ use aioproducer_core::Lane;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
 use crate::effects::{Effects, Purged};
-use crate::record::Stored;
 use crate::shared::{Phase, Shared, State};
-use crate::ticket::Ticket;
 
 /// Records that one poll fails at most.
 const BUDGET: usize = 32;
@@ -51,12 +49,12 @@ impl Future for Purge<'_> {
             }
             let left = this.left.get_or_insert_with(|| if this.queued { state.machine.stats().buffered } else { 0 });
             for _ in 0..BUDGET.min(*left) {
-                let Some((record, ticket)) = state.take_buffered() else {
+                let Some((record, ended)) = state.machine.poll_buffered() else {
                     *left = 0;
                     break;
                 };
                 *left -= 1;
-                state.fail(shared, ticket, PURGED, Some(record), effects);
+                state.fail(shared, ended, PURGED, Some(record), effects);
             }
             if *left > 0 {
                 return false;
@@ -94,14 +92,6 @@ impl State {
         if let Some((_, purged)) = self.purge_after.take_if(|(lanes, _)| lanes.is_empty()) {
             effects.purge_backend(purged);
         }
-    }
-
-    /// Takes a record that was not handed off, also from a lane whose batch is out.
-    fn take_buffered(&mut self) -> Option<(Stored, Ticket)> {
-        self.machine.poll_drained().or_else(|| {
-            let slot = self.machine.find_buffered(|_| true)?;
-            self.machine.retract(slot).ok()
-        })
     }
 }
 

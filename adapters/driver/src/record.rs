@@ -107,6 +107,9 @@ impl<'a> Record<'a> {
     /// Sets how long after produce this record fails if it was not delivered, in place of the producer's delivery timeout
     /// if that is longer. Rounded up to milliseconds, at least 1, at most 49 days.
     ///
+    /// The time begins with the call, so it covers the wait for room in a full pool: a record that finds none in its time is
+    /// [`ProduceError::TimedOut`](crate::ProduceError::TimedOut). In `produce_all` it begins when it is the record's turn.
+    ///
     /// A record that expires in the producer's own buffer is `NotPersisted`. One that the backend has by then is
     /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it.
     #[must_use]

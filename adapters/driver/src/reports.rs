@@ -6,15 +6,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
 
 use crate::AioProducer;
-use crate::callbacks::Outcome;
+use crate::callbacks::{Outcome, Synchronous};
 use crate::error::ProduceError;
+use crate::overflow::{Over, Patience};
+use crate::produce_with::ProduceWith;
 use crate::record::Record;
+use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
-use crate::waiters::{WaiterId, Waiters};
+use crate::waiters::{Ask, Places, WaiterId, Waiters};
 use crate::wake::wake_all;
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
@@ -46,13 +50,19 @@ impl<T: Send + 'static> Reporter<T> {
     }
 
     /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
-    /// under way or unread.
+    /// under way or unread. A record's own timeout covers both.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
     pub async fn produce<'a>(&'a self, record: impl Into<Record<'a>>, tag: T) -> Result<(), ProduceError<'static>> {
-        let place = Acquire { channel: &self.channel, waiting: None }.await;
-        self.producer.produce_with(record, move |outcome| place.fill(tag, outcome)).await
+        let (record, shared) = (record.into(), self.producer.shared());
+        let (own, patience) = (record.get_timeout(), Patience::default());
+        let (place, patience) = match (Acquire { channel: &self.channel, waiting: None, shared, own, patience }).await {
+            Ok(acquired) => acquired,
+            Err(over) => return Err(over.error(record).into_owned()),
+        };
+        let callback = Synchronous(move |outcome| place.fill(tag, outcome));
+        ProduceWith::new(shared, record, callback).having_waited(patience).await
     }
 }
 
@@ -73,16 +83,25 @@ impl<T> Stream for Reports<T> {
     type Item = (T, Outcome);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let (polled, before) = self.channel.change(|state, wakers| match state.reports.pop_front() {
-            Some(report) => {
-                state.give_back(wakers);
-                (Poll::Ready(Some(report)), None)
+        let mut kept: Option<Waker> = None;
+        loop {
+            let (polled, before) = self.channel.change(|state, wakers| match state.reports.pop_front() {
+                Some(report) => {
+                    state.give_back(wakers);
+                    (Some(Poll::Ready(Some(report))), None)
+                }
+                None if state.is_over() => (Some(Poll::Ready(None)), None),
+                None => match kept.take() {
+                    Some(waker) => (Some(Poll::Pending), state.reader.replace(waker)),
+                    None => (None, None),
+                },
+            });
+            drop(before);
+            match polled {
+                Some(polled) => return polled,
+                None => kept = Some(cx.waker().clone()),
             }
-            None if state.is_over() => (Poll::Ready(None), None),
-            None => (Poll::Pending, state.reader.replace(cx.waker().clone())),
-        });
-        drop(before);
-        polled
+        }
     }
 }
 
@@ -121,8 +140,7 @@ impl<T> State<T> {
     /// There is room for one more.
     fn give_back(&mut self, wakers: &mut Vec<Waker>) {
         self.free += 1;
-        let free = self.free;
-        self.waiters.grant(|count, _| count <= free, wakers);
+        self.waiters.grant(&Places(self.free), wakers);
     }
 }
 
@@ -147,33 +165,50 @@ impl<T> Channel<T> {
 struct Acquire<'a, T> {
     channel: &'a Arc<Channel<T>>,
     waiting: Option<WaiterId>,
+    shared: &'a Shared,
+    /// The record's own timeout.
+    own: Option<Duration>,
+    patience: Patience,
 }
 
 impl<T> Future for Acquire<'_, T> {
-    type Output = Place<T>;
+    type Output = Result<(Place<T>, Patience), Over>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Place<T>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waiting = self.waiting;
-        let (acquired, unused) = self.channel.change(|state, wakers| {
-            let first = waiting.map_or(state.waiters.is_empty(), |waiting| state.waiters.is_head(waiting));
-            if first && state.free > 0 {
-                state.free -= 1;
-                state.outstanding += 1;
-                let unused = waiting.and_then(|waiting| state.waiters.leave(waiting));
-                let free = state.free;
-                state.waiters.grant(|count, _| count <= free, wakers);
-                return (Ok(()), unused);
+        let mut kept: Option<Waker> = None;
+        let (acquired, unused) = loop {
+            let asked = self.channel.change(|state, wakers| {
+                let first = waiting.map_or(state.waiters.is_empty(), |waiting| state.waiters.is_head(waiting));
+                if first && state.free > 0 {
+                    state.free -= 1;
+                    state.outstanding += 1;
+                    let unused = waiting.and_then(|waiting| state.waiters.leave(waiting));
+                    state.waiters.grant(&Places(state.free), wakers);
+                    return Some((Ok(()), unused));
+                }
+                let waker = kept.take()?;
+                Some(match waiting {
+                    Some(waiting) => (Err(waiting), state.waiters.update(waiting, waker)),
+                    None => (Err(state.waiters.join(Ask::default(), waker)), None),
+                })
+            });
+            match asked {
+                Some(answer) => break answer,
+                // A waker is cloned without the lock: that may run anybody's code. Then the question is asked again.
+                None => kept = Some(cx.waker().clone()),
             }
-            match waiting {
-                Some(waiting) => (Err(waiting), state.waiters.update(waiting, cx.waker())),
-                None => (Err(state.waiters.join(0, cx.waker())), None),
-            }
-        });
+        };
         drop(unused);
         self.waiting = acquired.err();
-        match self.waiting {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(Place(Some(Arc::clone(self.channel)))),
+        if self.waiting.is_none() {
+            let place = Place(Some(Arc::clone(self.channel)));
+            return Poll::Ready(Ok((place, std::mem::take(&mut self.patience))));
+        }
+        let this = &mut *self;
+        match this.patience.is_over(this.shared, None, this.own, cx) {
+            Some(over) => Poll::Ready(Err(over)),
+            None => Poll::Pending,
         }
     }
 }
@@ -183,8 +218,7 @@ impl<T> Drop for Acquire<'_, T> {
         let Some(waiting) = self.waiting else { return };
         let unused = self.channel.change(|state, wakers| {
             let unused = state.waiters.leave(waiting);
-            let free = state.free;
-            state.waiters.grant(|count, _| count <= free, wakers);
+            state.waiters.grant(&Places(state.free), wakers);
             unused
         });
         drop(unused);

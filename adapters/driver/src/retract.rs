@@ -18,11 +18,11 @@ impl Delivery {
         };
         let Some(cell) = self.cell.name(&shared.completions) else { return Err(TooLate(self)) };
         let wanted = Target::Delivery(cell);
-        let retracted = shared.with(|state, _| {
+        let retracted = shared.with(|state, effects| {
             let slot = state.machine.find_buffered(|ticket| ticket.target() == wanted)?;
-            let (record, ticket) = state.machine.retract(slot).ok()?;
-            state.recount = true;
-            Some((record, ticket))
+            let (record, ended) = state.machine.retract(slot).ok()?;
+            state.end_record(&ended, effects);
+            Some((record, ended.ticket))
         });
         let Some((record, ticket)) = retracted else { return Err(TooLate(self)) };
         shared.observer.retracted(ticket);

@@ -134,8 +134,8 @@ impl State {
             return true;
         }
         for _ in 0..BUDGET {
-            let Some((record, ticket)) = self.machine.poll_drained() else { return true };
-            self.fail(shared, ticket, ABORTED, Some(record), effects);
+            let Some((record, ended)) = self.machine.poll_drained() else { return true };
+            self.fail(shared, ended, ABORTED, Some(record), effects);
         }
         false
     }
@@ -237,14 +237,17 @@ impl<T, F: FnMut(&mut Session, Option<&Failure>) -> Poll<T> + Unpin> Future for 
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
+        let mut waker = Some(cx.waker().clone());
         this.shared.with(|state, effects| {
             let Some(session) = &mut state.session else { return Poll::Ready(None) };
             effects.discard.extend(session.leave(this.place.take()).map(Discard::Waker));
             let looked = (this.look)(session, state.fatal.as_ref());
-            if looked.is_pending() {
+            if looked.is_pending()
+                && let Some(waker) = waker.take()
+            {
                 let place = session.next_watcher;
                 session.next_watcher += 1;
-                session.watchers.push((place, cx.waker().clone()));
+                session.watchers.push((place, waker));
                 this.place = Some(place);
             }
             looked.map(Some)

@@ -3,13 +3,12 @@
 //! The rule of this file: under the lock, decide; after it, act. Wake-ups and calls to the backend are gathered in
 //! [`Effects`] and carried out when the lock is free.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
-use aioproducer_core::{FlushPoint, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
+use aioproducer_core::{Completed, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
 use crate::callbacks::{Call, Callbacks, Ended, NO_PARTITION};
@@ -18,17 +17,17 @@ use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError, Spent};
 use crate::effects::{Discard, Effects, Purged};
+use crate::flushes::Flushes;
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
 use crate::record::{Record, Stored};
-use crate::scope::ScopedFlush;
 use crate::session::Session;
 use crate::ticket::{Target, Ticket};
 use crate::timeouts::Timeouts;
 use crate::topics::{Topic, Topics};
-use crate::waiters::Waiters;
+use crate::waiters::{Need, Vacancy, Waiters};
 use crate::{AioProducer, Runtime, task};
 
 /// How far the producer has come in its life.
@@ -43,21 +42,11 @@ pub(crate) enum Phase {
     Ended,
 }
 
-pub(crate) struct FlushWaiter {
-    pub(crate) id: u64,
-    pub(crate) point: FlushPoint,
-    pub(crate) waker: Option<Waker>,
-}
-
 pub(crate) struct State {
     pub(crate) machine: Producer<Stored, Ticket, Heap>,
     pub(crate) groups: Groups,
     pub(crate) waiters: Waiters,
-    pub(crate) flushes: VecDeque<FlushWaiter>,
-    pub(crate) scoped: Vec<ScopedFlush>,
-    /// Records have ended of which flushes of a scope do not know.
-    pub(crate) recount: bool,
-    pub(crate) next_flush: u64,
+    pub(crate) flushes: Flushes,
     pub(crate) timeouts: Timeouts,
     /// Records that the overflow policy dropped.
     pub(crate) dropped: u64,
@@ -150,10 +139,7 @@ impl Shared {
             machine,
             groups: Groups::default(),
             waiters: Waiters::new(),
-            flushes: VecDeque::new(),
-            scoped: Vec::new(),
-            recount: false,
-            next_flush: 0,
+            flushes: Flushes::default(),
             timeouts: Timeouts::default(),
             dropped: 0,
             handing_off: Vec::new(),
@@ -246,9 +232,23 @@ impl Shared {
         record
     }
 
-    /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
+    /// Ends the producer without waiting. The driver task sees to what is left.
     pub(crate) fn abort(&self) {
-        self.with(|state, effects| state.end(self, effects));
+        self.with(|state, effects| {
+            state.begin_ending(self, effects);
+            state.give_up(self, effects)
+        });
+    }
+
+    /// The same for a runtime that is gone, and its driver task with it.
+    pub(crate) fn abort_here(&self) {
+        self.abort();
+        self.give_up_all();
+    }
+
+    /// Fails what a producer that ends did not hand off, some records at a time: others want the lock, too.
+    pub(crate) fn give_up_all(&self) {
+        while !self.with(|state, effects| state.give_up(self, effects)) {}
     }
 }
 
@@ -261,8 +261,35 @@ pub(crate) const CLOSED: Failure = Failure {
 };
 
 impl State {
-    /// Gives a failed record back to whoever waits for it, and to a close that is under way.
+    /// A record has ended: flushes count it, and its own timeout is over.
+    pub(crate) fn end_record(&mut self, ended: &Completed<Ticket>, effects: &mut Effects) {
+        if !self.flushes.is_empty() {
+            self.flushes.end_record(ended.lane, ended.sequence);
+        }
+        if !self.timeouts.is_empty() {
+            effects.discard.extend(self.timeouts.remove(ended.slot).map(Discard::Record));
+        }
+    }
+
+    /// Ends a record that failed. Whose outcome was told before, nobody hears of again.
     pub(crate) fn fail(
+        &mut self,
+        shared: &Shared,
+        ended: Completed<Ticket>,
+        failure: Failure,
+        record: Option<Stored>,
+        effects: &mut Effects,
+    ) {
+        self.end_record(&ended, effects);
+        if ended.ticket.target() == Target::Nobody {
+            effects.discard.extend(record.map(|record| Discard::Returned(shared.hand_back(record))));
+        } else {
+            self.tell_failure(shared, ended.ticket, failure, record, effects);
+        }
+    }
+
+    /// Gives a failed record back to whoever waits for it, and to a close that is under way.
+    pub(crate) fn tell_failure(
         &mut self,
         shared: &Shared,
         ticket: Ticket,
@@ -277,7 +304,6 @@ impl State {
             (None, FailureKind::Purged) if self.phase == Phase::Ending => Failure { status: failure.status, ..CLOSED },
             _ => failure,
         };
-        self.recount = true;
         let key = record.as_ref().map(|record| {
             let lane = aioproducer_core::Record::lane(record);
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
@@ -317,7 +343,7 @@ impl State {
         shared.inbox().collect(&mut arrivals);
         let first = arrivals.first().map(|arrival| arrival.at);
         for arrival in arrivals.drain(..) {
-            self.admit(shared, arrival, effects);
+            self.admit(shared, arrival, None, effects);
         }
         if let Some(first) = first {
             self.arm(first, effects);
@@ -362,18 +388,12 @@ impl State {
             if self.machine.is_closed() || !self.admits() {
                 self.waiters.wake_all(&mut effects.wakers);
             } else {
-                let machine = &self.machine;
-                self.waiters.grant(|count, bytes| machine.has_room_for(count, bytes), &mut effects.wakers);
+                self.waiters.grant(&self.machine, &mut effects.wakers);
             }
         }
-        for at in 0..self.flushes.len() {
-            if !self.is_flushed(self.flushes[at].point) {
-                break;
-            }
-            effects.wakers.extend(self.flushes[at].waker.take());
-        }
-        if !self.scoped.is_empty() {
-            self.wake_scoped(effects);
+        // Whoever awaited a flush finds the deliveries before it ready.
+        if self.completing == 0 {
+            self.flushes.settle(&mut effects.wakers);
         }
         if self.is_aborting() && self.machine.can_drain() {
             effects.wakers.extend(self.driver.take());
@@ -387,11 +407,6 @@ impl State {
         } else {
             shared.inbox().shut();
         }
-    }
-
-    /// Whether every record accepted before `point` has its outcome, and whoever waits for it knows.
-    pub(crate) fn is_flushed(&self, point: FlushPoint) -> bool {
-        self.completing == 0 && self.machine.is_flushed(point)
     }
 
     /// Arms the driver's timer for records accepted from `now` on, if it goes off later than one of them may need.
@@ -418,27 +433,22 @@ impl State {
         effects.wakers.extend(self.driver.take());
     }
 
-    /// The same, with the rest at once.
-    pub(crate) fn end(&mut self, shared: &Shared, effects: &mut Effects) {
-        self.begin_ending(shared, effects);
-        self.fail_buffered(shared, CLOSED, effects);
-    }
-
-    /// The producer met an error that it cannot recover from.
+    /// The producer met an error that it cannot recover from. [`Shared::give_up_all`] is to follow.
     pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
         self.fatal.get_or_insert(failure);
         if let Some(session) = &mut self.session {
             session.machine.handle_fatal();
         }
-        self.end(shared, effects);
+        self.begin_ending(shared, effects);
+    }
+}
+
+impl Vacancy for Producer<Stored, Ticket, Heap> {
+    fn has(&self, need: Need) -> bool {
+        self.has_room_for(need.count, need.bytes, need.lanes)
     }
 
-    /// Fails every record that is not in the backend's hands.
-    pub(crate) fn fail_buffered(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
-        let mut drained = Vec::new();
-        self.machine.drain(|record, ticket| drained.push((record, ticket)));
-        for (record, ticket) in drained {
-            self.fail(shared, ticket, failure, Some(record), effects);
-        }
+    fn needs_lane(&self, lane: Lane) -> bool {
+        Self::needs_lane(self, lane)
     }
 }

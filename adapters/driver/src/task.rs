@@ -33,6 +33,7 @@ impl Driver {
     fn tick(&self, cx: &Context<'_>) -> Next {
         let shared = &self.shared;
         let now = shared.runtime.now();
+        let mut waker = Some(cx.waker().clone());
         shared.with(|state, effects| {
             if state.phase == Phase::Ended {
                 // A close that waits for callbacks does so until its deadline, and it may come after the end.
@@ -43,7 +44,7 @@ impl Driver {
                 if idle {
                     return Next::Ended;
                 }
-                let before = state.driver.replace(cx.waker().clone());
+                let before = std::mem::replace(&mut state.driver, waker.take());
                 effects.discard.extend(before.map(Discard::Waker));
                 return Next::At(if state.close_by <= now { Instant::MAX } else { state.close_by });
             }
@@ -69,7 +70,7 @@ impl Driver {
                 at = at.min(deadline);
             }
             state.armed = at;
-            let before = state.driver.replace(cx.waker().clone());
+            let before = std::mem::replace(&mut state.driver, waker.take());
             effects.discard.extend(before.map(Discard::Waker));
             Next::At(at)
         })
@@ -109,6 +110,6 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.shared.abort();
+        self.shared.abort_here();
     }
 }

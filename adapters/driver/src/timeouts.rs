@@ -68,12 +68,6 @@ impl Timeouts {
         self.copies.insert((at, slot), None);
     }
 
-    /// Forgets the records that are not in use any more.
-    fn retain(&mut self, mut lives: impl FnMut(SlotId) -> bool) -> Vec<Stored> {
-        let gone: Vec<SlotId> = self.times.keys().copied().filter(|slot| !lives(*slot)).collect();
-        gone.into_iter().filter_map(|slot| self.remove(slot)).collect()
-    }
-
     fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Option<Stored>)> {
         let ((_, slot), copy) = self.copies.first_entry().filter(|entry| entry.key().0 <= now)?.remove_entry();
         self.times.remove(&slot);
@@ -84,12 +78,6 @@ impl Timeouts {
 impl State {
     /// Looks after a record's own timeout, which is over at `at`.
     pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, effects: &mut Effects) {
-        // Records that failed are forgotten late: there may be as many of them as of living ones.
-        if self.timeouts.times.len() >= 2 * self.machine.stats().capacity {
-            let machine = &mut self.machine;
-            let gone = self.timeouts.retain(|slot| machine.ticket_mut(slot).is_some());
-            effects.discard.extend(gone.into_iter().map(Discard::Record));
-        }
         self.timeouts.insert(slot, at);
         if at < self.armed {
             effects.wakers.extend(self.driver.take());
@@ -101,14 +89,14 @@ impl State {
         for _ in 0..BUDGET {
             let Some((slot, copy)) = self.timeouts.pop_due(now) else { return true };
             match self.machine.retract(slot) {
-                Ok((record, ticket)) => {
+                Ok((record, ended)) => {
                     effects.discard.extend(copy.map(Discard::Record));
-                    self.fail(shared, ticket, TIMED_OUT, Some(record), effects);
+                    self.fail(shared, ended, TIMED_OUT, Some(record), effects);
                 }
                 Err(RetractError::HandedOff) => {
                     if let Some(ticket) = self.machine.ticket_mut(slot) {
                         let ticket = std::mem::replace(ticket, Ticket::NOBODY);
-                        self.fail(shared, ticket, LATE, copy, effects);
+                        self.tell_failure(shared, ticket, LATE, copy, effects);
                     }
                 }
                 Err(_) => effects.discard.extend(copy.map(Discard::Record)),

@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use aioproducer_core::Lane;
+
 /// No place: the end of a list.
 const NIL: u32 = u32::MAX;
 
@@ -12,8 +14,66 @@ pub(crate) struct WaiterId {
     generation: u32,
 }
 
+/// What one waiter waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) bytes: usize,
+    /// `None` where there are no lanes.
+    pub(crate) lane: Option<Lane>,
+}
+
+/// What some waiters need together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+    /// Lanes that are not in use yet.
+    pub(crate) lanes: usize,
+}
+
+impl Need {
+    fn and(self, bytes: usize, has_no_lane: bool) -> Self {
+        Self {
+            count: self.count + 1,
+            bytes: self.bytes.saturating_add(bytes),
+            lanes: self.lanes + usize::from(has_no_lane),
+        }
+    }
+
+    fn without(self, waiter: &Waiter) -> Self {
+        Self {
+            count: self.count - 1,
+            bytes: self.bytes.saturating_sub(waiter.ask.bytes),
+            lanes: self.lanes - usize::from(waiter.takes_lane),
+        }
+    }
+}
+
+/// What there is room for.
+pub(crate) trait Vacancy {
+    fn has(&self, need: Need) -> bool;
+
+    /// Whether the first record of `lane` takes up a lane that is not in use yet.
+    fn needs_lane(&self, lane: Lane) -> bool;
+}
+
+/// So many places, whatever they are for.
+pub(crate) struct Places(pub(crate) usize);
+
+impl Vacancy for Places {
+    fn has(&self, need: Need) -> bool {
+        need.count <= self.0
+    }
+
+    fn needs_lane(&self, _lane: Lane) -> bool {
+        false
+    }
+}
+
 struct Waiter {
-    bytes: usize,
+    ask: Ask,
+    /// A lane that is not in use yet was promised to it, too.
+    takes_lane: bool,
     /// `None` once woken, until the task asks again.
     waker: Option<Waker>,
     /// The number of its arrival.
@@ -41,10 +101,8 @@ pub(crate) struct Waiters {
     frontier: u32,
     /// Who arrived before this number is before the frontier.
     promised_before: u64,
-    /// How many those are.
-    promised: usize,
-    /// The room they take, in bytes.
-    promised_bytes: usize,
+    /// What those take up.
+    promised: Need,
     arrivals: u64,
 }
 
@@ -59,8 +117,7 @@ impl Waiters {
             asleep: 0,
             frontier: NIL,
             promised_before: 0,
-            promised: 0,
-            promised_bytes: 0,
+            promised: Need::default(),
             arrivals: 0,
         }
     }
@@ -73,19 +130,20 @@ impl Waiters {
         self.len == 0
     }
 
-    /// Takes the last place, for a record of `bytes`.
-    pub(crate) fn join(&mut self, bytes: usize, waker: &Waker) -> WaiterId {
-        let waker = Some(waker.clone());
+    /// Takes the last place.
+    pub(crate) fn join(&mut self, ask: Ask, waker: Waker) -> WaiterId {
+        let (waker, takes_lane) = (Some(waker), false);
         let (arrival, previous, next) = (self.arrivals, self.tail, NIL);
         let index = self.vacant;
         let (index, generation) = match self.places.get_mut(index as usize) {
             Some(place) => {
                 self.vacant = place.next;
-                *place = Waiter { bytes, waker, arrival, previous, next, generation: place.generation };
+                let generation = place.generation;
+                *place = Waiter { ask, takes_lane, waker, arrival, previous, next, generation };
                 (index, place.generation)
             }
             None => {
-                self.places.push(Waiter { bytes, waker, arrival, previous, next, generation: 0 });
+                self.places.push(Waiter { ask, takes_lane, waker, arrival, previous, next, generation: 0 });
                 (self.places.len() as u32 - 1, 0)
             }
         };
@@ -104,15 +162,17 @@ impl Waiters {
         id.index == self.head && self.get(id).is_some()
     }
 
-    /// Names whom to wake from now on: the task asked and may not enter. Returns who was named before; dropping a waker
-    /// may run anybody's code, so that is for when no lock is held.
-    pub(crate) fn update(&mut self, id: WaiterId, waker: &Waker) -> Option<Waker> {
-        self.get(id)?;
-        let known = &mut self.places[id.index as usize].waker;
-        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return None;
+    /// Names whom to wake from now on: the task asked and may not enter. Returns a waker that is not needed (any more);
+    /// dropping one may run anybody's code, so that is for when no lock is held.
+    pub(crate) fn update(&mut self, id: WaiterId, waker: Waker) -> Option<Waker> {
+        if self.get(id).is_none() {
+            return Some(waker);
         }
-        let before = known.replace(waker.clone());
+        let known = &mut self.places[id.index as usize].waker;
+        if known.as_ref().is_some_and(|known| known.will_wake(&waker)) {
+            return Some(waker);
+        }
+        let before = known.replace(waker);
         self.asleep += usize::from(before.is_none());
         before
     }
@@ -128,8 +188,7 @@ impl Waiters {
         let waker = place.waker.take();
         self.asleep -= usize::from(waker.is_some());
         if place.arrival < self.promised_before {
-            self.promised -= 1;
-            self.promised_bytes -= place.bytes;
+            self.promised = self.promised.without(place);
         }
         if self.frontier == id.index {
             self.frontier = next;
@@ -143,29 +202,30 @@ impl Waiters {
         waker
     }
 
-    /// Wakes those at the front who fit into the pool together, each once until it asks again; `fits` is asked with a
-    /// count of records and the sum of their bytes.
-    pub(crate) fn grant(&mut self, mut fits: impl FnMut(usize, usize) -> bool, wakers: &mut Vec<Waker>) {
+    /// Wakes those at the front for whom there is room together, each once until it asks again.
+    pub(crate) fn grant(&mut self, vacancy: &impl Vacancy, wakers: &mut Vec<Waker>) {
+        let takes_lane = |ask: Ask| ask.lane.is_some_and(|lane| vacancy.needs_lane(lane));
         // A head with a waker asked when it was not yet the head, or when the room was not there after all.
         if let Some(head) = self.places.get_mut(self.head as usize)
             && head.arrival < self.promised_before
             && head.waker.is_some()
-            && fits(1, head.bytes)
+            && vacancy.has(Need::default().and(head.ask.bytes, takes_lane(head.ask)))
         {
             wakers.extend(head.waker.take());
             self.asleep -= 1;
         }
         while let Some(next) = self.places.get_mut(self.frontier as usize) {
-            let bytes = self.promised_bytes.saturating_add(next.bytes);
-            if !fits(self.promised + 1, bytes) {
+            let takes_lane = takes_lane(next.ask);
+            let promised = self.promised.and(next.ask.bytes, takes_lane);
+            if !vacancy.has(promised) {
                 return;
             }
+            next.takes_lane = takes_lane;
             if let Some(waker) = next.waker.take() {
                 wakers.push(waker);
                 self.asleep -= 1;
             }
-            self.promised += 1;
-            self.promised_bytes = bytes;
+            self.promised = promised;
             self.promised_before = next.arrival + 1;
             self.frontier = next.next;
         }
@@ -199,6 +259,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
+    use aioproducer_core::TopicId;
     use proptest::prelude::*;
 
     use super::*;
@@ -223,10 +284,56 @@ mod tests {
         (Arc::clone(&count), Waker::from(count))
     }
 
-    fn grant(waiters: &mut Waiters, slots: usize, room: usize) {
+    /// Room for so many records, bytes and new lanes; the lanes that are in use.
+    struct Pool<'a>(usize, usize, usize, &'a [Lane]);
+
+    impl Vacancy for Pool<'_> {
+        fn has(&self, need: Need) -> bool {
+            need.count <= self.0 && need.bytes <= self.1 && need.lanes <= self.2
+        }
+
+        fn needs_lane(&self, lane: Lane) -> bool {
+            !self.3.contains(&lane)
+        }
+    }
+
+    fn grant_in(waiters: &mut Waiters, pool: &Pool<'_>) {
         let mut wakers = Vec::new();
-        waiters.grant(|count, bytes| count <= slots && bytes <= room, &mut wakers);
+        waiters.grant(pool, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn grant(waiters: &mut Waiters, slots: usize, room: usize) {
+        grant_in(waiters, &Pool(slots, room, usize::MAX, &[]));
+    }
+
+    fn ask(bytes: usize) -> Ask {
+        Ask { bytes, lane: None }
+    }
+
+    fn lane(partition: i32) -> Lane {
+        Lane::new(TopicId(0), Some(partition))
+    }
+
+    #[test]
+    fn s01_who_waits_for_a_lane_in_use_needs_no_other() {
+        let mut waiters = Waiters::new();
+        let tasks: Vec<_> = (0..3).map(|_| task()).collect();
+        let woken = |tasks: &[(Arc<Count>, Waker)]| tasks.iter().map(|(count, _)| count.get()).collect::<Vec<_>>();
+        let mut ids = Vec::new();
+        for ((_, waker), partition) in tasks.iter().zip([0, 1, 0]) {
+            ids.push(waiters.join(Ask { bytes: 1, lane: Some(lane(partition)) }, waker.clone()));
+        }
+        grant_in(&mut waiters, &Pool(3, 100, 0, &[lane(0)]));
+        assert_eq!(woken(&tasks), [1, 0, 0], "the second needs a lane, the third is behind it");
+        grant_in(&mut waiters, &Pool(3, 100, 1, &[lane(0)]));
+        assert_eq!(woken(&tasks), [1, 1, 1]);
+        // The lanes were promised together; who leaves gives its lane back.
+        waiters.leave(ids[1]);
+        let (count, waker) = task();
+        waiters.join(Ask { bytes: 1, lane: Some(lane(2)) }, waker);
+        grant_in(&mut waiters, &Pool(3, 100, 1, &[lane(0)]));
+        assert_eq!(count.get(), 1);
     }
 
     #[test]
@@ -234,7 +341,7 @@ mod tests {
         let mut waiters = Waiters::new();
         let tasks: Vec<_> = (0..4).map(|_| task()).collect();
         for (_, waker) in &tasks {
-            waiters.join(10, waker);
+            waiters.join(ask(10), waker.clone());
         }
         grant(&mut waiters, 2, 100);
         grant(&mut waiters, 2, 100);
@@ -246,8 +353,8 @@ mod tests {
     fn s01_a_large_record_is_not_overtaken() {
         let mut waiters = Waiters::new();
         let ((large, large_waker), (small, small_waker)) = (task(), task());
-        waiters.join(50, &large_waker);
-        waiters.join(1, &small_waker);
+        waiters.join(ask(50), large_waker.clone());
+        waiters.join(ask(1), small_waker.clone());
         grant(&mut waiters, 10, 49);
         assert_eq!((large.get(), small.get()), (0, 0));
         grant(&mut waiters, 10, 51);
@@ -258,8 +365,8 @@ mod tests {
     fn s05_who_leaves_after_being_woken_passes_the_room_on() {
         let mut waiters = Waiters::new();
         let ((_, first_waker), (second, second_waker)) = (task(), task());
-        let first = waiters.join(1, &first_waker);
-        let place = waiters.join(1, &second_waker);
+        let first = waiters.join(ask(1), first_waker.clone());
+        let place = waiters.join(ask(1), second_waker.clone());
         grant(&mut waiters, 1, 1);
         assert_eq!(second.get(), 0);
         waiters.leave(first);
@@ -275,10 +382,10 @@ mod tests {
     fn who_asks_before_it_is_the_head_is_woken_again() {
         let mut waiters = Waiters::new();
         let ((_, first_waker), (second, second_waker)) = (task(), task());
-        let first = waiters.join(1, &first_waker);
-        let place = waiters.join(1, &second_waker);
+        let first = waiters.join(ask(1), first_waker.clone());
+        let place = waiters.join(ask(1), second_waker.clone());
         grant(&mut waiters, 2, 2);
-        waiters.update(place, &second_waker);
+        waiters.update(place, second_waker.clone());
         grant(&mut waiters, 2, 2);
         assert_eq!(second.get(), 1);
         waiters.leave(first);
@@ -290,9 +397,9 @@ mod tests {
     fn those_who_come_and_go_behind_a_waiting_head_take_no_memory() {
         let mut waiters = Waiters::new();
         let (_, waker) = task();
-        let head = waiters.join(100, &waker);
+        let head = waiters.join(ask(100), waker.clone());
         for _ in 0..10_000 {
-            let ids = [1, 2, 3].map(|bytes| waiters.join(bytes, &waker));
+            let ids = [1, 2, 3].map(|bytes| waiters.join(ask(bytes), waker.clone()));
             [1, 0, 2].into_iter().for_each(|at| drop(waiters.leave(ids[at])));
         }
         assert!(waiters.is_head(head));
@@ -303,7 +410,7 @@ mod tests {
     fn s10_everybody_is_woken_once() {
         let mut waiters = Waiters::new();
         let tasks: Vec<_> = (0..3).map(|_| task()).collect();
-        let ids: Vec<_> = tasks.iter().map(|(_, waker)| waiters.join(1, waker)).collect();
+        let ids: Vec<_> = tasks.iter().map(|(_, waker)| waiters.join(ask(1), waker.clone())).collect();
         waiters.leave(ids[1]);
         let mut wakers = Vec::new();
         waiters.wake_all(&mut wakers);
@@ -341,7 +448,7 @@ mod tests {
                 self.pool.push(bytes);
             } else {
                 let (count, waker) = task();
-                let id = self.waiters.join(bytes, &waker);
+                let id = self.waiters.join(ask(bytes), waker.clone());
                 self.waiting.push_back(Task { id, bytes, count, seen: 0 });
                 self.most = self.most.max(self.waiting.len());
             }
@@ -358,7 +465,7 @@ mod tests {
                 self.waiters.leave(id);
             } else {
                 let waker = Waker::from(Arc::clone(&self.waiting[at].count));
-                self.waiters.update(id, &waker);
+                self.waiters.update(id, waker.clone());
             }
         }
 

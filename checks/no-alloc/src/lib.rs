@@ -48,13 +48,13 @@ pub extern "C" fn records_ended(topic: u32, nanos: u64) -> u32 {
     ended += u32::from(machine.retract(refused).is_ok() && machine.is_flushed(point));
 
     if machine.produce(now, Reading(topic), 3).is_ok() && machine.poll_timeout().is_some() {
-        ended += u32::from(machine.poll_expired(Instant::MAX).is_some_and(|expired| expired.ticket == 3));
+        ended += u32::from(machine.poll_expired(Instant::MAX).is_some_and(|expired| expired.ended.ticket == 3));
     }
     if machine.produce(now, Reading(topic), 4).is_ok() {
-        machine.drain(|_, ticket| ended += u32::from(ticket == 4));
+        ended += u32::from(machine.poll_buffered().is_some_and(|(_, taken)| taken.ticket == 4));
     }
     if machine.produce(now, Reading(topic), 5).is_ok() && machine.poll_batch(now, |_, _| ()).is_some() {
-        machine.abandon(|ticket| ended += u32::from(ticket == 5));
+        ended += u32::from(machine.poll_abandoned().is_some_and(|given_up| given_up.ticket == 5));
     }
     machine.close();
     ended + u32::from(machine.is_empty())

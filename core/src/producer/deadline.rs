@@ -3,7 +3,7 @@
 use super::Producer;
 use crate::lanes::Place;
 use crate::storage::Storage;
-use crate::{Instant, Record};
+use crate::{Completed, Instant, Record};
 
 /// Why there is a deadline.
 #[non_exhaustive]
@@ -31,8 +31,8 @@ pub struct Timeout {
 pub struct Expired<R, T> {
     /// The record.
     pub record: R,
-    /// Its ticket.
-    pub ticket: T,
+    /// Its account.
+    pub ended: Completed<T>,
 }
 
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
@@ -69,9 +69,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
                 Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
                 Some(_) => {
                     let first = self.lanes.get(lane)?.records.head;
-                    let (record, ticket) = self.end_buffered(first)?;
+                    let (record, ended) = self.end_buffered(first)?;
                     self.place(lane);
-                    return Some(Expired { record, ticket });
+                    return Some(Expired { record, ended });
                 }
             }
         }

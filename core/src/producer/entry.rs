@@ -3,11 +3,11 @@
 use core::fmt;
 
 use super::Producer;
-use crate::lanes::Place;
+use crate::lanes::{LaneRow, Place};
 use crate::pool::Entry;
 use crate::slot::State;
 use crate::storage::Storage;
-use crate::{Instant, Record, SlotId};
+use crate::{Completed, Instant, Lane, Record, SlotId};
 
 /// Why a record was not accepted.
 #[non_exhaustive]
@@ -82,7 +82,7 @@ impl Room {
 pub struct FlushPoint(u64);
 
 impl FlushPoint {
-    /// Whether it comes after the record of this [`Completed::sequence`](crate::Completed::sequence).
+    /// Whether it comes after the record of this [`Completed::sequence`].
     #[must_use]
     pub const fn covers(self, sequence: u64) -> bool {
         sequence < self.0
@@ -157,14 +157,23 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     /// Whether a record of `size` bytes for `lane` would be accepted now, apart from its own limits.
     #[must_use]
-    pub fn has_room(&self, lane: crate::Lane, size: usize) -> bool {
+    pub fn has_room(&self, lane: Lane, size: usize) -> bool {
         self.pool.has_free() && self.fits(size) && self.lanes.has_room_for(lane)
     }
 
-    /// Whether `count` more records of `bytes` in all fit the pool now, and one of a new lane finds room for it.
+    /// Whether `count` more records of `bytes` in all fit the pool now, `lanes` of which [need a lane](Producer::needs_lane).
     #[must_use]
-    pub fn has_room_for(&self, count: usize, bytes: usize) -> bool {
-        self.pool.in_use.saturating_add(count) <= self.pool.capacity() && self.fits(bytes) && self.lanes.has_spare()
+    pub fn has_room_for(&self, count: usize, bytes: usize, lanes: usize) -> bool {
+        self.pool.in_use.saturating_add(count) <= self.pool.capacity()
+            && self.fits(bytes)
+            && self.lanes.spare() >= lanes
+    }
+
+    /// Whether a record for `lane` takes up one of the lanes that [`Room::lanes`] counts: no outstanding record has it.
+    #[must_use]
+    pub fn needs_lane(&self, lane: Lane) -> bool {
+        let row = self.lanes.find(lane).and_then(|at| self.lanes.get(at));
+        row.is_none_or(|row| matches!(row.place, Place::Vacant | Place::Idle))
     }
 
     /// What is left of slots, bytes and lanes: records within all three will be accepted, whatever their lanes are.
@@ -184,7 +193,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     ///
     /// # Errors
     /// [`RetractError`] when it is too late; the record goes its way.
-    pub fn retract(&mut self, id: SlotId) -> Result<(R, T), RetractError> {
+    pub fn retract(&mut self, id: SlotId) -> Result<(R, Completed<T>), RetractError> {
         let (index, lane) = match self.pool.named(id).map(|(index, slot)| (index, slot.lane, slot.state)) {
             Some((index, lane, State::Buffered(_))) => (index, lane),
             Some((_, _, State::HandedOff { .. })) => return Err(RetractError::HandedOff),
@@ -205,11 +214,19 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 
     /// Cuts the linger of everything accepted so far in the lanes that `matches` names.
-    pub fn flush_lanes(&mut self, matches: impl Fn(crate::Lane) -> bool) -> FlushPoint {
+    pub fn flush_lanes(&mut self, matches: impl Fn(Lane) -> bool) -> FlushPoint {
         for at in 0..self.lanes.used() {
             if self.lanes.get(at).is_some_and(|row| row.place != Place::Vacant && matches(row.lane)) {
                 self.hurry(at);
             }
+        }
+        FlushPoint(self.next_sequence)
+    }
+
+    /// Cuts the linger of everything accepted so far in one lane.
+    pub fn flush_lane(&mut self, lane: Lane) -> FlushPoint {
+        if let Some(at) = self.lanes.find(lane) {
+            self.hurry(at);
         }
         FlushPoint(self.next_sequence)
     }
@@ -220,22 +237,17 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.pool.get(self.pool.eldest()).is_none_or(|oldest| oldest.sequence >= point.0)
     }
 
-    /// How many records accepted before `point` have not ended. Linear in that number.
+    /// How many records of `lane` have not ended.
     #[must_use]
-    pub fn len_before(&self, point: FlushPoint) -> usize {
-        self.len_before_in(point, |_| true)
+    pub fn len_of(&self, lane: Lane) -> usize {
+        self.lanes.find(lane).and_then(|at| self.lanes.get(at)).map_or(0, LaneRow::len)
     }
 
-    /// The same, of those whose lane `matches` names.
+    /// How many records of the lanes that `matches` names have not ended. Linear in the lanes.
     #[must_use]
-    pub fn len_before_in(&self, point: FlushPoint, matches: impl Fn(crate::Lane) -> bool) -> usize {
-        let mut index = self.pool.eldest();
-        let mut count = 0;
-        while let Some(slot) = self.pool.get(index).filter(|slot| slot.sequence < point.0) {
-            count += usize::from(self.lanes.get(slot.lane).is_some_and(|row| matches(row.lane)));
-            index = slot.in_age.next;
-        }
-        count
+    pub fn len_in(&self, matches: impl Fn(Lane) -> bool) -> usize {
+        let rows = (0..self.lanes.used()).filter_map(|at| self.lanes.get(at));
+        rows.filter(|row| row.place != Place::Vacant && matches(row.lane)).map(LaneRow::len).sum()
     }
 
     /// The record that was not handed off and whose ticket `matches`, for [`Producer::retract`]. Linear in the lanes and
@@ -272,37 +284,27 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.lanes.first_ready().or_else(|| self.lanes.first_lingering()).is_some()
     }
 
-    /// Takes back one record that was not handed off, the oldest of some lane; `None` when only lanes whose batch is out
-    /// may have more. For whoever has to stop in between; [`Producer::drain`] takes all.
-    pub fn poll_drained(&mut self) -> Option<(R, T)> {
+    /// Takes back one record that was not handed off, the oldest of some lane. `None` when only lanes whose batch is out may
+    /// have more: some of that batch may come back, and they are older.
+    pub fn poll_drained(&mut self) -> Option<(R, Completed<T>)> {
         let lane = self.lanes.first_ready().or_else(|| self.lanes.first_lingering())?;
-        let drained = self.end_buffered(self.lanes.get(lane)?.records.head);
+        self.take_first(lane)
+    }
+
+    /// The same, also from a lane whose batch is out. `None` when nothing is buffered.
+    pub fn poll_buffered(&mut self) -> Option<(R, Completed<T>)> {
+        self.poll_drained().or_else(|| self.take_first(self.lanes.first_out_with_records()?))
+    }
+
+    fn take_first(&mut self, lane: u32) -> Option<(R, Completed<T>)> {
+        let taken = self.end_buffered(self.lanes.get(lane)?.records.head);
         self.place(lane);
-        drained
+        taken
     }
 
-    /// Takes back every record that was not handed off, oldest first.
-    pub fn drain(&mut self, mut each: impl FnMut(R, T)) {
-        let mut index = self.pool.eldest();
-        while let Some(slot) = self.pool.get(index) {
-            let (lane, younger) = (slot.lane, slot.in_age.next);
-            if let Some((record, ticket)) = self.end_buffered(index) {
-                self.place(lane);
-                each(record, ticket);
-            }
-            index = younger;
-        }
-    }
-
-    /// Gives up every record that is handed off, as if it had been reported: for a backend that is gone.
-    pub fn abandon(&mut self, mut each: impl FnMut(T)) {
-        let mut index = self.pool.eldest();
-        while let Some(slot) = self.pool.get(index) {
-            let younger = slot.in_age.next;
-            if let Some(completed) = self.complete(index, |_| true) {
-                each(completed.ticket);
-            }
-            index = younger;
-        }
+    /// Gives up one record that is handed off, as if it had been reported, for a backend that is gone. `None` when none is
+    /// left among the oldest records: nothing is buffered any more then.
+    pub fn poll_abandoned(&mut self) -> Option<Completed<T>> {
+        self.complete(self.pool.eldest(), |_| true)
     }
 }

@@ -5,7 +5,7 @@ use crate::batch::Origin;
 use crate::lanes::{LaneRow, Place};
 use crate::slot::{Links, NIL, Slot, State};
 use crate::storage::Storage;
-use crate::{CutReason, Instant, MessageBatch, Record, SlotId};
+use crate::{Completed, CutReason, Instant, MessageBatch, Record, SlotId};
 
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Whether [`Producer::poll_batch`] has something to give.
@@ -116,15 +116,15 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// Returns the batch's first record when waiting is in vain: the backend refused the whole batch though nothing
     /// else was handed off in the meantime either, so that record alone is more than it can ever queue. A batch that is
     /// not out is counted as stale.
-    pub fn handle_settled(&mut self, batch: &MessageBatch) -> Option<(R, T)> {
+    pub fn handle_settled(&mut self, batch: &MessageBatch) -> Option<(R, Completed<T>)> {
         let Origin { number, row: lane, alone, first } = batch.origin();
         let is_out = |row: &&mut LaneRow| row.place == Place::Out && row.batch == number && row.lane == batch.lane();
         let Some(row) = self.lanes.get_mut(lane).filter(is_out) else {
             self.stale += 1;
             return None;
         };
-        row.place = Place::Quiet;
         let (refused, head) = (row.refused, row.records.head);
+        self.lanes.move_to(lane, Place::Quiet);
         let in_flight = self.handed_off() > 0;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
         let undisturbed = alone && number == self.batches && !in_flight;

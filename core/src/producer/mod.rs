@@ -8,14 +8,14 @@ mod outcome;
 use core::time::Duration;
 
 use crate::lanes::{LaneRow, Lanes, Place};
-use crate::pool::{Pool, Released};
+use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::storage::{Storage, Table};
 use crate::{CutReason, Instant, Lane, Limits, LimitsError, Record};
 
 pub use deadline::{Expired, Timeout, TimeoutReason};
 pub use entry::{FlushPoint, Refusal, Refused, RetractError, Room};
-pub use outcome::{Completed, Overdue};
+pub use outcome::Completed;
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
 /// no I/O, reads no clock, starts no thread and draws no randomness.
@@ -29,10 +29,10 @@ pub use outcome::{Completed, Overdue};
 ///
 /// | kind | methods | |
 /// | --- | --- | --- |
-/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`drain`], [`poll_drained`](Producer::poll_drained), [`abandon`](Producer::abandon) | what the application wants |
+/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`poll_drained`], [`poll_buffered`], [`poll_abandoned`] | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
 /// | outputs | [`poll_expired`], [`poll_overdue`], [`poll_batch`], [`poll_timeout`] | what to do next |
-/// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
+/// | getters | [`has_room`], [`has_batch`], [`len_of`](Producer::len_of), [`len_in`](Producer::len_in), [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
 ///
 /// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
 ///
@@ -47,8 +47,8 @@ pub use outcome::{Completed, Overdue};
 /// # What holds
 ///
 /// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted
-///   record's ticket comes back exactly once: from [`retract`], [`poll_expired`], [`poll_overdue`], [`handle_report`],
-///   [`handle_settled`] or [`drain`].
+///   record's ticket comes back exactly once, in a [`Completed`]: from [`retract`], [`poll_expired`], [`poll_overdue`],
+///   [`handle_report`], [`handle_settled`], [`poll_drained`], [`poll_buffered`] or [`poll_abandoned`].
 /// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
 /// - The same calls with the same arguments give the same answers.
 /// - A report that names no handed-off record is counted as stale and has no other effect.
@@ -56,17 +56,19 @@ pub use outcome::{Completed, Overdue};
 ///
 /// # Bounds
 ///
-/// [`produce`], [`poll_overdue`] and [`handle_report`] do a constant amount of work, and so do [`retract`],
-/// [`handle_refused`] and [`handle_settled`] but for a heap operation, logarithmic in the lanes that hold records, when a
-/// lane's deadline moves.
-/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`drain`] in the outstanding
-/// records. None of them allocates, and none panics.
+/// [`produce`], [`poll_overdue`], [`poll_abandoned`] and [`handle_report`] do a constant amount of work, and so do
+/// [`retract`], [`poll_drained`], [`handle_refused`] and [`handle_settled`] but for a heap operation, logarithmic in the
+/// lanes that hold records, when a lane's deadline moves.
+/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`poll_buffered`] in the batches
+/// that are out. None of them allocates, and none panics.
 ///
 /// [`produce`]: Producer::produce
 /// [`retract`]: Producer::retract
 /// [`flush`]: Producer::flush
 /// [`close`]: Producer::close
-/// [`drain`]: Producer::drain
+/// [`poll_drained`]: Producer::poll_drained
+/// [`poll_buffered`]: Producer::poll_buffered
+/// [`poll_abandoned`]: Producer::poll_abandoned
 /// [`handle_refused`]: Producer::handle_refused
 /// [`handle_settled`]: Producer::handle_settled
 /// [`handle_report`]: Producer::handle_report
@@ -263,11 +265,12 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 
     /// Ends a buffered record: takes it out of its lane and out of the pool. `None` if it is not buffered.
-    fn end_buffered(&mut self, index: u32) -> Option<(R, T)> {
+    fn end_buffered(&mut self, index: u32) -> Option<(R, Completed<T>)> {
         let slot = self.pool.get_mut(index)?;
         let links = slot.in_lane()?;
         let (lane, size, record) = (slot.lane, slot.size, slot.record.take()?);
         let row = self.lanes.get_mut(lane)?;
+        let at = row.lane;
         self.pool.unlink(&mut row.records, links);
         if row.last_refused == index {
             row.last_refused = links.previous;
@@ -278,15 +281,15 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if row.buffered == 0 {
             self.lanes.forget(lane);
         }
-        Some((record, self.pool.release(index, |_| true)?.ticket))
+        Some((record, self.pool.release(index, |_| true)?.completed(at)))
     }
 
     /// Ends a record that is handed off, if its slot is as expected.
     fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
         let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
-        let Released { ticket, lane: at, accepted_at, sequence } = released?;
-        let lane = self.let_go(at)?;
-        Some(Completed { ticket, lane, accepted_at, sequence })
+        let released = released?;
+        let lane = self.let_go(released.lane)?;
+        Some(released.completed(lane))
     }
 
     /// The backend has let go of a record of the lane at `at`; returns the lane.

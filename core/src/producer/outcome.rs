@@ -7,6 +7,8 @@ use crate::{Instant, Lane, Record, SlotId};
 /// A record that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completed<T> {
+    /// The slot that it had.
+    pub slot: SlotId,
     /// What its caller left with it.
     pub ticket: T,
     /// Where it went.
@@ -15,15 +17,6 @@ pub struct Completed<T> {
     pub accepted_at: Instant,
     /// How many records were accepted before it; see [`FlushPoint::covers`](crate::FlushPoint::covers).
     pub sequence: u64,
-}
-
-/// A record that has ended without a report. Whether it is in the log is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue<T> {
-    /// Its slot, which stays in use.
-    pub slot: SlotId,
-    /// What its caller left with it.
-    pub ticket: T,
 }
 
 impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
@@ -42,18 +35,21 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
 
     /// Moves time on: ends the oldest record, if it was handed off and its report is overdue. Its slot stays in use until
     /// the report comes after all, since the backend may use what it was given until then; [`Producer::len`] and flushes do
-    /// not count it any more.
-    pub fn poll_overdue(&mut self, now: Instant) -> Option<Overdue<T>> {
+    /// not count it any more. Whether the record is in the log is not known.
+    pub fn poll_overdue(&mut self, now: Instant) -> Option<Completed<T>> {
         self.advance(now);
         let (slot, at) = self.report_due()?;
         if at > self.now {
             return None;
         }
-        let ticket = self.pool.give_up(u32::try_from(slot.index()).ok()?)?;
+        let given_up = self.pool.give_up(u32::try_from(slot.index()).ok()?)?;
         self.overdue += 1;
         // No report is on its way that would clear it.
         self.blocked &= self.handed_off() > 0;
-        Some(Overdue { slot, ticket })
+        let row = self.lanes.get_mut(given_up.lane)?;
+        row.overdue += 1;
+        let lane = row.lane;
+        Some(given_up.completed(lane))
     }
 
     /// The oldest record, if it is handed off, and when its report is overdue. A batch that is out is not waited for yet.
@@ -69,6 +65,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     fn end_overdue(&mut self, id: SlotId) -> bool {
         let Some(at) = self.pool.release_overdue(id) else { return false };
         self.overdue -= 1;
+        if let Some(row) = self.lanes.get_mut(at) {
+            row.overdue -= 1;
+        }
         self.let_go(at).is_some()
     }
 }

@@ -1,6 +1,6 @@
 //! Callers that keep the contract: every answer is what the model says.
 
-use aioproducer_core::{FlushPoint, Instant, Limits, RetractError, SlotId};
+use aioproducer_core::{FlushPoint, Instant, Limits, RetractError, SlotId, TopicId};
 use proptest::prelude::*;
 
 use crate::reference::Model;
@@ -120,12 +120,15 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             Step::Flush => self.points.push((self.twin.flush(), self.model.flush())),
             Step::Drain => {
                 let drained = self.twin.drain();
-                let numbers: Vec<u64> = drained.iter().map(|item| item.number).collect();
-                assert!(numbers.is_sorted());
+                for (at, item) in drained.iter().enumerate() {
+                    let before = drained[..at].iter().rev().find(|before| before.lane == item.lane);
+                    assert!(before.is_none_or(|before| before.number < item.number), "a lane's are in order");
+                }
                 drained.iter().for_each(|item| assert!(self.model.end(item.number).batch.is_none()));
                 assert_eq!(self.model.live.len(), self.model.handed_off());
             }
             Step::Abandon => {
+                self.step(index, Step::Drain);
                 let abandoned = self.twin.abandon();
                 abandoned.iter().for_each(|number| assert!(self.model.end(*number).batch.is_some()));
                 assert_eq!(self.model.handed_off(), 0);
@@ -183,7 +186,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         let completed = self.twin.handle_report(id).expect("handed off");
         let entry = self.model.end(completed.ticket);
         assert_eq!((entry.id, entry.item.lane), (id, completed.lane));
-        assert_eq!(entry.accepted_at, completed.accepted_at);
+        assert_eq!((entry.accepted_at, entry.item.number), (completed.accepted_at, completed.sequence));
     }
 
     fn retract(&mut self, id: SlotId) {
@@ -221,7 +224,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         while let Some(overdue) = self.twin.poll_overdue(self.model.now) {
             assert!(self.model.report_due().is_some_and(|at| at <= self.model.now), "given up too early");
             let entry = self.model.give_up();
-            assert_eq!((overdue.slot, overdue.ticket), (entry.id, entry.item.number));
+            assert_eq!((overdue.slot, overdue.ticket, overdue.lane), (entry.id, entry.item.number, entry.item.lane));
         }
         assert!(self.model.report_due().is_none_or(|at| at > self.model.now), "was not given up");
         self.model.note_ready(step);
@@ -234,8 +237,14 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         assert_eq!(self.twin.now(), self.model.now);
         assert_eq!(self.twin.has_batch(), self.model.has_batch());
         for (point, below) in &self.points {
-            assert_eq!(self.twin.len_before(*point), self.model.len_before(*below));
             assert_eq!(self.twin.is_flushed(*point), self.model.len_before(*below) == 0);
+        }
+        for lane in (0..crate::LANES).map(lane) {
+            assert_eq!(self.twin.len_of(lane), self.model.len_in(|other| other == lane));
+            assert_eq!(self.twin.needs_lane(lane), !self.model.lanes().contains(&lane));
+        }
+        for topic in [0, 1].map(TopicId) {
+            assert_eq!(self.twin.len_in(topic), self.model.len_in(|lane| lane.topic() == topic));
         }
         let timeout = self.twin.poll_timeout();
         let expected = self.model.timeout();

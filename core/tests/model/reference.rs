@@ -90,7 +90,7 @@ impl Model {
     }
 
     /// Lanes that hold a slot or whose batch is out.
-    fn lanes(&self) -> Vec<Lane> {
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
         let mut lanes: Vec<Lane> = self.held().map(|entry| entry.item.lane).collect();
         lanes.extend(self.out.iter().map(|out| out.batch.lane()));
         lanes.sort();
@@ -131,6 +131,10 @@ impl Model {
 
     pub(crate) fn len_before(&self, below: u64) -> usize {
         self.live.iter().filter(|entry| entry.item.number < below).count()
+    }
+
+    pub(crate) fn len_in(&self, is_meant: impl Fn(Lane) -> bool) -> usize {
+        self.live.iter().filter(|entry| is_meant(entry.item.lane)).count()
     }
 
     /// Ends a record. Panics if it is not held: an outcome that came twice, or to a record never accepted.

@@ -3,8 +3,8 @@
 use core::fmt::Debug;
 
 use aioproducer_core::{
-    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Overdue, Producer, Refusal, RetractError,
-    SlotId, Stats, Storage, Timeout,
+    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Producer, Refusal, RetractError, SlotId,
+    Stats, Storage, Timeout, TopicId,
 };
 
 use crate::Item;
@@ -22,9 +22,9 @@ fn same<A: PartialEq + Debug>(inline: A, heap: A) -> A {
     inline
 }
 
-/// Record and ticket belong together.
-fn pair((item, ticket): (Item, u64)) -> Item {
-    assert_eq!(item.number, ticket);
+/// Record and account belong together.
+fn pair((item, ended): (Item, Completed<u64>)) -> Item {
+    assert_eq!((item.number, item.number, item.lane), (ended.ticket, ended.sequence, ended.lane));
     item
 }
 
@@ -47,15 +47,11 @@ fn poll_batch<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>, now: 
 }
 
 fn drain<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<Item> {
-    let mut items = Vec::new();
-    machine.drain(|item, ticket| items.push(pair((item, ticket))));
-    items
+    core::iter::from_fn(|| machine.poll_buffered()).map(pair).collect()
 }
 
 fn abandon<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<u64> {
-    let mut tickets = Vec::new();
-    machine.abandon(|ticket| tickets.push(ticket));
-    tickets
+    core::iter::from_fn(|| machine.poll_abandoned()).map(|ended| ended.ticket).collect()
 }
 
 impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
@@ -90,8 +86,16 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.is_flushed(point), self.heap.is_flushed(point))
     }
 
-    pub(crate) fn len_before(&self, point: FlushPoint) -> usize {
-        same(self.inline.len_before(point), self.heap.len_before(point))
+    pub(crate) fn len_of(&self, lane: Lane) -> usize {
+        same(self.inline.len_of(lane), self.heap.len_of(lane))
+    }
+
+    pub(crate) fn len_in(&self, topic: TopicId) -> usize {
+        same(self.inline.len_in(|lane| lane.topic() == topic), self.heap.len_in(|lane| lane.topic() == topic))
+    }
+
+    pub(crate) fn needs_lane(&self, lane: Lane) -> bool {
+        same(self.inline.needs_lane(lane), self.heap.needs_lane(lane))
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -128,11 +132,11 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
     }
 
     pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<Item> {
-        let inline = self.inline.poll_expired(now).map(|expired| pair((expired.record, expired.ticket)));
-        same(inline, self.heap.poll_expired(now).map(|expired| pair((expired.record, expired.ticket))))
+        let inline = self.inline.poll_expired(now).map(|expired| pair((expired.record, expired.ended)));
+        same(inline, self.heap.poll_expired(now).map(|expired| pair((expired.record, expired.ended))))
     }
 
-    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Overdue<u64>> {
+    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Completed<u64>> {
         same(self.inline.poll_overdue(now), self.heap.poll_overdue(now))
     }
 

@@ -133,7 +133,7 @@ fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
     assert_eq!(overdue(&mut machine, at(80)), Some((lost, 0)));
     assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(90), reason: TimeoutReason::Report }));
     assert_eq!(report(&mut machine, off.records[0].0), Some(1));
-    assert!(machine.is_flushed(point) && machine.is_empty() && machine.len_before(point) == 0);
+    assert!(machine.is_flushed(point) && machine.is_empty() && machine.len_of(A) == 0);
     assert_eq!((machine.retract(lost).err(), machine.poll_timeout()), (Some(RetractError::Ended), None));
 
     let stats = machine.stats();

@@ -108,7 +108,7 @@ pub(crate) fn take(machine: &mut Machine, now: Instant) -> Option<HandOff> {
 }
 
 pub(crate) fn expire(machine: &mut Machine, now: Instant) -> Vec<u64> {
-    core::iter::from_fn(|| machine.poll_expired(now)).map(|expired| expired.ticket).collect()
+    core::iter::from_fn(|| machine.poll_expired(now)).map(|expired| expired.ended.ticket).collect()
 }
 
 /// Ends a hand-off of which the backend's queue took the first `kept` records.
@@ -116,10 +116,20 @@ pub(crate) fn settle(machine: &mut Machine, off: &HandOff, kept: usize) -> Optio
     for (id, item) in off.records.iter().skip(kept) {
         machine.handle_refused(*id, item.clone()).expect("out");
     }
-    machine.handle_settled(&off.batch).map(|(item, ticket)| {
-        assert_eq!(item.name, ticket);
-        ticket
+    machine.handle_settled(&off.batch).map(|(item, ended)| {
+        assert_eq!(item.name, ended.ticket);
+        ended.ticket
     })
+}
+
+/// Takes back all that is buffered.
+pub(crate) fn drain(machine: &mut Machine) -> Vec<u64> {
+    core::iter::from_fn(|| machine.poll_buffered()).map(|(item, _)| item.name).collect()
+}
+
+/// Gives up all that is handed off.
+pub(crate) fn abandon(machine: &mut Machine) -> Vec<u64> {
+    core::iter::from_fn(|| machine.poll_abandoned()).map(|ended| ended.ticket).collect()
 }
 
 pub(crate) fn report(machine: &mut Machine, id: SlotId) -> Option<u64> {

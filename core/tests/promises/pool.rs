@@ -1,6 +1,6 @@
 //! Slots: who gets one, how each comes back, and what is counted.
 
-use aioproducer_core::{Limits, RetractError, SlotId, Stats};
+use aioproducer_core::{Completed, Limits, RetractError, SlotId, Stats};
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn s02_sizes_that_overflow_are_full() {
     let limits = Limits { pool_bytes: usize::MAX, record_bytes: usize::MAX, ..PLAIN };
     let mut machine = machine(limits);
     assert!(offer(&mut machine, at(0), A, usize::MAX, 0).is_ok());
-    assert!(!machine.has_room(A, 1) && !machine.has_room_for(1, 1));
+    assert!(!machine.has_room(A, 1) && !machine.has_room_for(1, 1, 0));
     assert_eq!(offer(&mut machine, at(0), A, 1, 1), Err(Refusal::Full));
 }
 
@@ -84,7 +84,7 @@ fn s06_retract_is_exact() {
     let mut machine = machine(PLAIN);
     let ids = give_all(&mut machine, A, 0..5);
     for name in [0, 2, 4] {
-        let (item, ticket) = machine.retract(ids[name]).expect("buffered");
+        let (item, Completed { ticket, .. }) = machine.retract(ids[name]).expect("buffered");
         assert_eq!((item.name, ticket), (name as u64, name as u64));
         assert_eq!(machine.retract(ids[name]), Err(RetractError::Ended));
     }
@@ -128,7 +128,7 @@ fn s06_a_refused_record_can_be_taken_back() {
     let ids = give_all(&mut machine, A, 0..3);
     let off = take(&mut machine, at(0)).expect("ready");
     settle(&mut machine, &off, 1);
-    assert_eq!(machine.retract(ids[1]).expect("it waits").1, 1);
+    assert_eq!(machine.retract(ids[1]).expect("it waits").1.ticket, 1);
     assert_eq!(report(&mut machine, ids[0]), Some(0));
     assert_eq!(take(&mut machine, at(0)).expect("unblocked").names(), [2]);
 }
@@ -148,12 +148,10 @@ fn s21_slots_return_on_every_path() {
         settle(&mut machine, &off, 4);
         assert_eq!(report(&mut machine, ids[2]), Some(2), "delivered or failed");
         assert_eq!(expire(&mut machine, start + Duration::from_millis(50)).len(), 8 + 3);
-        let mut abandoned = Vec::new();
-        machine.abandon(|ticket| abandoned.push(ticket));
-        assert_eq!(abandoned, [3, 4]);
+        assert_eq!(abandon(&mut machine), [3, 4]);
 
         give(&mut machine, start, C, 17);
-        machine.drain(|item, _| assert_eq!(item.name, 17));
+        assert_eq!(drain(&mut machine), [17]);
         assert_eq!((machine.len(), machine.stats().bytes, machine.poll_timeout()), (0, 0, None), "round {round}");
     }
 }

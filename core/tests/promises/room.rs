@@ -26,8 +26,39 @@ fn s25_records_are_taken_back_one_at_a_time_a_lane_s_in_order() {
     let mut machine = machine(PLAIN);
     give_all(&mut machine, A, 0..3);
     give_all(&mut machine, B, 10..12);
-    let mut back: Vec<_> = std::iter::from_fn(|| machine.poll_drained()).map(|(_, ticket)| ticket).collect();
+    let mut back: Vec<_> = std::iter::from_fn(|| machine.poll_drained()).map(|(_, ended)| ended.ticket).collect();
     assert!(machine.is_empty());
     back.sort_by_key(|ticket| ticket / 10);
     assert_eq!(back, [0, 1, 2, 10, 11]);
+}
+
+#[test]
+fn s24_records_behind_a_batch_that_is_out_are_taken_back_too() {
+    let mut machine = machine(PLAIN);
+    let lane = |index: u64| Lane::new(TopicId(9), Some(index as i32));
+    let mut out = Vec::new();
+    for index in 0..4 {
+        give(&mut machine, at(0), lane(index), index);
+        out.push(take(&mut machine, at(0)).expect("ready"));
+    }
+    give(&mut machine, at(0), lane(3), 30);
+    give(&mut machine, at(0), lane(1), 10);
+    assert!(machine.poll_drained().is_none());
+    let mut back = drain(&mut machine);
+    back.sort_unstable();
+    assert_eq!(back, [10, 30]);
+    out.iter().for_each(|off| assert_eq!(settle(&mut machine, off, 0), None));
+    assert_eq!(machine.stats().buffered, 4, "refused");
+    assert_eq!(std::iter::from_fn(|| machine.poll_drained()).count(), 4);
+    assert!(machine.is_empty());
+}
+
+#[test]
+fn s01_only_lanes_without_records_are_needed() {
+    let mut machine = machine(PLAIN);
+    assert!(machine.needs_lane(A) && machine.has_room_for(1, 1, 4) && !machine.has_room_for(1, 1, 5));
+    let id = give(&mut machine, at(0), A, 0);
+    assert!(!machine.needs_lane(A) && machine.needs_lane(B) && !machine.has_room_for(1, 1, 4));
+    assert!(machine.retract(id).is_ok());
+    assert!(machine.needs_lane(A), "another lane may have its row");
 }

@@ -13,7 +13,7 @@ use std::task::Waker;
 use crate::callbacks::{Outcome, is_calling};
 use crate::runtime::Task;
 use crate::sync::{Mutex, lock};
-use crate::waiters::{WaiterId, Waiters};
+use crate::waiters::{Ask, Places, WaiterId, Waiters};
 use crate::wake::wake_all;
 
 /// Names a callback in the pool.
@@ -135,8 +135,10 @@ impl Pool {
     ) -> Option<Acquired> {
         // Wakers that are not needed any more are dropped without the lock.
         let mut wakers = Vec::new();
-        let (shelf, unused) = {
-            let desk = &mut *lock(&self.desk);
+        let mut kept: Option<Waker> = None;
+        let (shelf, unused) = loop {
+            let mut guard = lock(&self.desk);
+            let desk = &mut *guard;
             let first = match waiting {
                 Some(waiting) => desk.waiters.is_head(waiting),
                 None => desk.waiters.is_empty(),
@@ -146,14 +148,17 @@ impl Pool {
                 let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
                 desk.grant(&mut wakers);
                 let shelf = desk.shelf::<C>(&self.shelves);
-                (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(VecDeque::pop_front))), unused)
-            } else {
-                let waker = waker?;
-                match waiting {
-                    Some(waiting) => (Err(waiting), desk.waiters.update(waiting, waker)),
-                    None => (Err(desk.waiters.join(0, waker)), None),
-                }
+                break (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(VecDeque::pop_front))), unused);
             }
+            if let Some(waker) = kept.take() {
+                break match waiting {
+                    Some(waiting) => (Err(waiting), desk.waiters.update(waiting, waker)),
+                    None => (Err(desk.waiters.join(Ask::default(), waker)), None),
+                };
+            }
+            // A waker is cloned without the lock: that may run anybody's code. Then the question is asked again.
+            drop(guard);
+            kept = Some(waker?.clone());
         };
         drop(unused);
         wake_all(wakers);
@@ -238,6 +243,6 @@ impl Desk {
 
     fn grant(&mut self, wakers: &mut Vec<Waker>) {
         let free = usize::try_from(self.free).unwrap_or(0);
-        self.waiters.grant(|count, _| count <= free, wakers);
+        self.waiters.grant(&Places(free), wakers);
     }
 }
