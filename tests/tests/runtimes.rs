@@ -58,6 +58,28 @@ async fn advance(by: Duration) {
 }
 
 #[test]
+fn s17_the_wait_for_room_is_part_of_a_record_s_own_time() {
+    paused(|tokio| async {
+        let script = Script::new();
+        let producer = AioProducer::builder(script.backend()).slots(1).start(tokio).expect("started");
+        let held = accepted(&producer, "held");
+        let own = Duration::from_secs(20);
+        let mut waiting = Observed::new(producer.produce(Record::to("t").payload("late").timeout(own)));
+        assert!(waiting.is_pending());
+        advance(Duration::from_secs(15)).await;
+        script.deliver(&script.accept().await);
+        assert!(held.await.is_ok());
+        let mut late = Observed::new(waiting.ready().expect("there is room now"));
+        settle().await;
+        advance(Duration::from_millis(4_998)).await;
+        assert!(late.is_pending(), "two milliseconds are left");
+        advance(Duration::from_millis(3)).await;
+        let error = late.ready().expect_err("15 of its 20 seconds were over when it found room");
+        assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::NotPersisted));
+    });
+}
+
+#[test]
 fn s29_under_paused_time_linger_ends_to_the_millisecond() {
     paused(|tokio| async {
         let script = Script::new();

@@ -61,10 +61,9 @@ struct Points {
     list: VecDeque<Point>,
     /// Records that they count together.
     counted: usize,
-    /// Flushes that wait at them.
-    waiting: usize,
 }
 
+/// Where at least one flush waits.
 struct Point {
     at: FlushPoint,
     left: usize,
@@ -171,12 +170,8 @@ impl Flushes {
 
     /// Forgets a group at whose points nobody waits.
     fn tidy(&mut self, group: Group) {
-        if self.points(group).waiting > 0 {
-            return;
-        }
-        match group {
-            Group::All => self.all = Points::default(),
-            Group::Topic(_) | Group::Lane(_) => drop(self.groups.remove(&group)),
+        if group != Group::All && self.points(group).list.is_empty() {
+            self.groups.remove(&group);
         }
     }
 }
@@ -199,13 +194,22 @@ impl Points {
     fn join(&mut self, at: FlushPoint, id: u64, waker: Option<Waker>) {
         if let Some(point) = self.find(at) {
             point.wakers.insert(id, waker);
-            self.waiting += 1;
         }
     }
 
     fn leave(&mut self, at: FlushPoint, id: u64) -> Option<Waker> {
-        let waker = self.find(at)?.wakers.remove(&id)?;
-        self.waiting -= 1;
+        let found = self.list.binary_search_by_key(&at, |point| point.at).ok()?;
+        let point = self.list.get_mut(found)?;
+        let waker = point.wakers.remove(&id)?;
+        if point.wakers.is_empty() {
+            let left = point.left;
+            self.list.remove(found);
+            // There are no more points than flushes: the next one counts for this one, too.
+            match self.list.get_mut(found) {
+                Some(next) => next.left += left,
+                None => self.counted -= left,
+            }
+        }
         waker
     }
 
@@ -222,7 +226,6 @@ impl Points {
         while self.list.front().is_some_and(|point| point.left == 0)
             && let Some(point) = self.list.pop_front()
         {
-            self.waiting -= point.wakers.len();
             wakers.extend(point.wakers.into_values().flatten());
         }
     }
@@ -230,5 +233,148 @@ impl Points {
     fn find(&mut self, at: FlushPoint) -> Option<&mut Point> {
         let found = self.list.binary_search_by_key(&at, |point| point.at).ok()?;
         self.list.get_mut(found)
+    }
+}
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Accept(usize),
+        End(usize),
+        Flush(usize),
+        GiveUp(usize),
+        /// Outcomes are being told, or have been.
+        Tell(bool),
+    }
+
+    fn lanes() -> [Lane; 5] {
+        let lane = |topic, partition| Lane::new(TopicId(topic), partition);
+        [lane(0, None), lane(0, Some(0)), lane(0, Some(1)), lane(1, None), lane(1, Some(0))]
+    }
+
+    fn scopes() -> [Scope; 6] {
+        let topics = [TopicId(0), TopicId(1)];
+        let [first, second] = topics;
+        let partition = Scope::Partition;
+        [
+            Scope::All,
+            Scope::Topic(first),
+            Scope::Topic(second),
+            partition(first, 0),
+            partition(first, 1),
+            partition(second, 0),
+        ]
+    }
+
+    fn has(scope: Scope, lane: Lane) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Topic(topic) => lane.topic() == topic,
+            Scope::Partition(topic, partition) => {
+                lane.topic() == topic && lane.partition().is_none_or(|named| named == partition)
+            }
+        }
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..5_usize).prop_map(Step::Accept),
+            6 => any::<usize>().prop_map(Step::End),
+            4 => (0..6_usize).prop_map(Step::Flush),
+            1 => any::<usize>().prop_map(Step::GiveUp),
+            1 => any::<bool>().prop_map(Step::Tell),
+        ]
+    }
+
+    /// A machine that hands out points, since nothing else can.
+    fn machine() -> aioproducer_core::Producer<Item, (), aioproducer_core::Heap> {
+        let limits = aioproducer_core::Limits::default();
+        aioproducer_core::Producer::new(limits, aioproducer_core::Heap { slots: 2048, lanes: 8 }).expect("limits")
+    }
+
+    struct Item(Lane);
+
+    impl aioproducer_core::Record for Item {
+        fn lane(&self) -> Lane {
+            self.0
+        }
+
+        fn size(&self) -> usize {
+            1
+        }
+    }
+
+    struct Waiting {
+        flush: Pending,
+        scope: Scope,
+        below: u64,
+    }
+
+    proptest! {
+        #[test]
+        fn s23_a_flush_ends_with_the_last_of_its_records(steps in prop::collection::vec(step(), 1..200)) {
+            let (mut machine, mut flushes) = (machine(), Flushes::default());
+            let mut live: Vec<(u64, Lane)> = Vec::new();
+            let mut waiting: Vec<Waiting> = Vec::new();
+            let (mut accepted, mut telling) = (0, false);
+            for step in steps {
+                match step {
+                    Step::Accept(lane) => {
+                        let lane = lanes()[lane];
+                        prop_assert!(machine.produce(aioproducer_core::Instant::ZERO, Item(lane), ()).is_ok());
+                        live.push((accepted, lane));
+                        accepted += 1;
+                    }
+                    Step::End(which) if !live.is_empty() => {
+                        let (sequence, lane) = live.swap_remove(which % live.len());
+                        flushes.end_record(lane, sequence);
+                    }
+                    Step::Flush(which) => {
+                        let scope = scopes()[which];
+                        let outstanding = |group| {
+                            let counts = |lane: Lane| match group {
+                                Group::All => true,
+                                Group::Topic(topic) => lane.topic() == topic,
+                                Group::Lane(own) => lane == own,
+                            };
+                            live.iter().filter(|(_, lane)| counts(*lane)).count()
+                        };
+                        let wakers = [Waker::noop().clone(), Waker::noop().clone()];
+                        let (begun, _) = flushes.begin(scope.groups(), machine.flush(), outstanding, telling, wakers);
+                        let any = live.iter().any(|(_, lane)| has(scope, *lane));
+                        prop_assert_eq!(begun.is_some(), any || telling);
+                        waiting.extend(begun.map(|flush| Waiting { flush, scope, below: accepted }));
+                    }
+                    Step::GiveUp(which) if !waiting.is_empty() => {
+                        flushes.leave(&waiting.swap_remove(which % waiting.len()).flush);
+                    }
+                    Step::Tell(now) => telling = now,
+                    Step::End(_) | Step::GiveUp(_) => {}
+                }
+                if !telling {
+                    flushes.settle(&mut Vec::new());
+                }
+                let mut still = Vec::new();
+                for mut one in waiting {
+                    let meant = |(sequence, lane): &&(u64, Lane)| *sequence < one.below && has(one.scope, *lane);
+                    let left = live.iter().filter(meant).count();
+                    prop_assert_eq!(flushes.left(&one.flush), left);
+                    let (over, _) = flushes.poll(&mut one.flush, [Waker::noop().clone(), Waker::noop().clone()]);
+                    prop_assert!(left > 0 || over || telling, "nothing is left, and it waits");
+                    prop_assert!(!over || left == 0, "it ended early");
+                    if !over {
+                        still.push(one);
+                    }
+                }
+                waiting = still;
+                let points = flushes.groups.values().chain([&flushes.all]).map(|points| points.list.len());
+                prop_assert!(points.sum::<usize>() <= 2 * waiting.len(), "more points than flushes");
+            }
+        }
     }
 }
