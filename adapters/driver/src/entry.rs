@@ -9,7 +9,7 @@ use crate::delivery::Delivery;
 use crate::effects::{Discard, Effects};
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
-use crate::overflow::{DROPPED, Overflow};
+use crate::overflow::{DROPPED, Overflow, Patience};
 use crate::record::{Record, Stored};
 use crate::shared::{CLOSED, Shared, State};
 use crate::ticket::Ticket;
@@ -23,8 +23,6 @@ pub(crate) struct Entry<'r, 'a> {
     record: &'r mut Record<'a>,
     topic: TopicId,
     size: usize,
-    /// Since when it waits, if that is before now.
-    since: Option<Instant>,
 }
 
 /// What became of an attempt to enter; `T` is what the caller keeps of an accepted record.
@@ -67,14 +65,9 @@ impl<'r, 'a> Entry<'r, 'a> {
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
         match fit(shared, record, transaction) {
-            Some((topic, size)) => Ok(Self { record, topic, size, since: None }),
+            Some((topic, size)) => Ok(Self { record, topic, size }),
             None => Err(refusal(shared, record, transaction)),
         }
-    }
-
-    /// The record waits since then: its own timeout runs from there.
-    pub(crate) fn since(self, since: Option<Instant>) -> Self {
-        Self { since, ..self }
     }
 
     fn lane(&self) -> Lane {
@@ -102,7 +95,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             }
             let first = state.waiters.is_empty();
             match self.fit(shared, state, first, effects) {
-                Fit::Room => Ok(self.accept(shared, state, sink, now, effects)),
+                Fit::Room => Ok(self.accept(shared, state, sink, now, None, effects)),
                 Fit::Dropped => Ok(self.drop_newest(shared, state, sink, effects)),
                 Fit::Wait | Fit::Full => Err(Box::new(ProduceError::Full(self.record.take()))),
             }
@@ -129,6 +122,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
         place: &Option<WaiterId>,
+        patience: &Patience,
         waker: &Waker,
     ) -> Entered<'a, T> {
         if place.is_none()
@@ -155,7 +149,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             match self.fit(shared, state, state.is_first(place), effects) {
                 Fit::Room => {
                     state.leave(place, effects);
-                    return Entered::Accepted(self.accept(shared, state, sink, now, effects));
+                    return Entered::Accepted(self.accept(shared, state, sink, now, patience.since(), effects));
                 }
                 Fit::Dropped => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
                 Fit::Full => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
@@ -200,17 +194,18 @@ impl<'r, 'a> Entry<'r, 'a> {
         Some(kept)
     }
 
-    /// Gives the record to the machine, which has room for it while the inbox is shut.
+    /// Gives the record to the machine, which has room for it while the inbox is shut. It may have waited since a while.
     fn accept<T>(
         &mut self,
         shared: &Shared,
         state: &mut State,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T),
         at: Instant,
+        since: Option<Instant>,
         effects: &mut Effects,
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
-        state.admit(shared, Arrival { record, ticket, at }, self.since, effects);
+        state.admit(shared, Arrival { record, ticket, at }, since, effects);
         state.arm(at, effects);
         kept
     }

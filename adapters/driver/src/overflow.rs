@@ -76,9 +76,13 @@ impl Overflow {
 
 /// How long a record may still wait for room: as long as the overflow policy says, and no longer than its own timeout.
 #[derive(Default)]
-pub(crate) struct Patience {
-    /// Since when it waits; `None` while nobody asks.
-    since: Option<Instant>,
+pub(crate) struct Patience(
+    /// Most records do not wait, and are small.
+    Option<Box<Wait>>,
+);
+
+struct Wait {
+    since: Instant,
     timer: Option<(Instant, Task)>,
 }
 
@@ -116,15 +120,16 @@ impl Patience {
             (Some(policy), None) => (policy, Over::Policy),
             (None, None) => return None,
         };
-        let at = *self.since.get_or_insert_with(|| shared.runtime.now()) + limit;
-        let armed = self.timer.take().filter(|(armed, _)| *armed == at);
-        let (_, timer) = self.timer.insert(armed.unwrap_or_else(|| (at, shared.runtime.sleep_until(at))));
+        let wait = self.0.get_or_insert_with(|| Box::new(Wait { since: shared.runtime.now(), timer: None }));
+        let at = wait.since + limit;
+        let armed = wait.timer.take().filter(|(armed, _)| *armed == at);
+        let (_, timer) = wait.timer.insert(armed.unwrap_or_else(|| (at, shared.runtime.sleep_until(at))));
         timer.as_mut().poll(cx).is_ready().then_some(over)
     }
 
     /// Since when the record waits, if it has to be known: its own timeout runs from there.
     pub(crate) fn since(&self) -> Option<Instant> {
-        self.since
+        self.0.as_ref().map(|wait| wait.since)
     }
 
     /// The record waits no more.
@@ -135,6 +140,6 @@ impl Patience {
 
 impl fmt::Debug for Patience {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Patience").field("armed", &self.timer.is_some()).finish()
+        f.debug_struct("Patience").field("waits", &self.0.is_some()).finish()
     }
 }

@@ -49,7 +49,7 @@ impl Future for Produce<'_> {
         let this = &mut *self;
         assert!(!this.resolved, "`Produce` polled after it was ready");
         let entered = match Entry::check_in(this.shared, &mut this.record, this.transaction) {
-            Ok(entry) => entry.since(this.patience.since()).enter(this.shared, to_delivery, &this.place, cx.waker()),
+            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.patience, cx.waker()),
             Err(error) => Entered::Failed(error),
         };
         let outcome = match entered {

@@ -155,7 +155,7 @@ where
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
             let entered = match Entry::check_in(shared, record, self.transaction) {
-                Ok(entry) => entry.since(self.patience.since()).enter(shared, sink, &self.place.take(), cx.waker()),
+                Ok(entry) => entry.enter(shared, sink, &self.place.take(), &self.patience, cx.waker()),
                 Err(error) => Entered::Failed(error),
             };
             match entered {

@@ -95,7 +95,7 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
         };
         let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait_for_place(cx) };
         let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
-        match entry.since(this.patience.since()).enter(shared, sink, &waiting, cx.waker()) {
+        match entry.enter(shared, sink, &waiting, &this.patience, cx.waker()) {
             Entered::Accepted(()) => {
                 this.step = Step::Resolved;
                 Poll::Ready(Ok(()))

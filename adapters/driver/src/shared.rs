@@ -262,7 +262,14 @@ pub(crate) const CLOSED: Failure = Failure {
 
 impl State {
     /// A record has ended: flushes count it, and its own timeout is over.
+    #[inline(always)]
     pub(crate) fn end_record(&mut self, ended: &Completed<Ticket>, effects: &mut Effects) {
+        if !self.flushes.is_empty() || !self.timeouts.is_empty() {
+            self.tell_end(ended, effects);
+        }
+    }
+
+    fn tell_end(&mut self, ended: &Completed<Ticket>, effects: &mut Effects) {
         if !self.flushes.is_empty() {
             self.flushes.end_record(ended.lane, ended.sequence);
         }
