@@ -109,8 +109,6 @@ pub(crate) struct Lanes<L> {
     idle: List,
     lingering: List,
     ready: List,
-    /// As many as there are batches out.
-    out: List,
     idle_len: u32,
     /// Lanes whose deadline was not corrected yet, earliest first.
     fresh: List,
@@ -128,7 +126,6 @@ impl<L: Table<LaneRow>> Lanes<L> {
             idle: List::EMPTY,
             lingering: List::EMPTY,
             ready: List::EMPTY,
-            out: List::EMPTY,
             fresh: List::EMPTY,
             idle_len: 0,
             heap_len: 0,
@@ -236,8 +233,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             Place::Idle => Some(&mut self.idle),
             Place::Lingering => Some(&mut self.lingering),
             Place::Ready => Some(&mut self.ready),
-            Place::Out => Some(&mut self.out),
-            Place::Vacant | Place::Quiet => None,
+            Place::Vacant | Place::Quiet | Place::Out => None,
         }
     }
 
@@ -285,17 +281,5 @@ impl<L: Table<LaneRow>> Lanes<L> {
     /// The lane that has been lingering for longest.
     pub(crate) fn first_lingering(&self) -> Option<u32> {
         (self.lingering.head != NIL).then_some(self.lingering.head)
-    }
-
-    /// A lane with buffered records whose batch is out.
-    pub(crate) fn first_out_with_records(&self) -> Option<u32> {
-        let mut at = self.out.head;
-        while let Some(row) = self.get(at) {
-            if row.buffered > 0 {
-                return Some(at);
-            }
-            at = row.links.next;
-        }
-        None
     }
 }

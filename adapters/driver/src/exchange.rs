@@ -260,7 +260,7 @@ impl State {
     /// Fails the records that are left when the backend is gone, and then ends; false if there may be more of them.
     fn end_some(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
         for _ in 0..LAST {
-            if let Some((record, ended)) = self.machine.poll_buffered() {
+            if let Some((record, ended)) = self.take_buffered() {
                 self.fail(shared, ended, CLOSED, Some(record), effects);
             } else if let Some(ended) = self.machine.poll_abandoned() {
                 let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };

@@ -5,11 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use aioproducer_core::Lane;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::{Completed, Lane};
 
 use crate::effects::{Effects, Purged};
+use crate::record::Stored;
 use crate::shared::{Phase, Shared, State};
+use crate::ticket::Ticket;
 
 /// Records that one poll fails at most.
 const BUDGET: usize = 32;
@@ -49,7 +51,7 @@ impl Future for Purge<'_> {
             }
             let left = this.left.get_or_insert_with(|| if this.queued { state.machine.stats().buffered } else { 0 });
             for _ in 0..BUDGET.min(*left) {
-                let Some((record, ended)) = state.machine.poll_buffered() else {
+                let Some((record, ended)) = state.take_buffered() else {
                     *left = 0;
                     break;
                 };
@@ -72,6 +74,12 @@ impl Future for Purge<'_> {
 }
 
 impl State {
+    /// Takes back a record that was not handed off, also of a lane whose batch is out: there are few of those.
+    pub(crate) fn take_buffered(&mut self) -> Option<(Stored, Completed<Ticket>)> {
+        let Self { machine, handing_off, .. } = self;
+        machine.poll_drained().or_else(|| handing_off.iter().find_map(|lane| machine.poll_lane(*lane)))
+    }
+
     /// Has the backend purge, when it has what is on its way to it now, which is to be purged, too.
     fn purge_backend(&mut self, what: Purged, effects: &mut Effects) {
         if self.handing_off.is_empty() {

@@ -51,7 +51,7 @@ pub extern "C" fn records_ended(topic: u32, nanos: u64) -> u32 {
         ended += u32::from(machine.poll_expired(Instant::MAX).is_some_and(|expired| expired.ended.ticket == 3));
     }
     if machine.produce(now, Reading(topic), 4).is_ok() {
-        ended += u32::from(machine.poll_buffered().is_some_and(|(_, taken)| taken.ticket == 4));
+        ended += u32::from(machine.poll_drained().is_some_and(|(_, taken)| taken.ticket == 4));
     }
     if machine.produce(now, Reading(topic), 5).is_ok() && machine.poll_batch(now, |_, _| ()).is_some() {
         ended += u32::from(machine.poll_abandoned().is_some_and(|given_up| given_up.ticket == 5));

@@ -291,9 +291,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.take_first(lane)
     }
 
-    /// The same, also from a lane whose batch is out. `None` when nothing is buffered.
-    pub fn poll_buffered(&mut self) -> Option<(R, Completed<T>)> {
-        self.poll_drained().or_else(|| self.take_first(self.lanes.first_out_with_records()?))
+    /// Takes back the oldest record of `lane` that was not handed off, also while the lane's batch is out.
+    pub fn poll_lane(&mut self, lane: Lane) -> Option<(R, Completed<T>)> {
+        self.take_first(self.lanes.find(lane)?)
     }
 
     fn take_first(&mut self, lane: u32) -> Option<(R, Completed<T>)> {

@@ -29,7 +29,7 @@ pub use outcome::Completed;
 ///
 /// | kind | methods | |
 /// | --- | --- | --- |
-/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`poll_drained`], [`poll_buffered`], [`poll_abandoned`] | what the application wants |
+/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`poll_drained`], [`poll_lane`], [`poll_abandoned`] | what the application wants |
 /// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
 /// | outputs | [`poll_expired`], [`poll_overdue`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`len_of`](Producer::len_of), [`len_in`](Producer::len_in), [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
@@ -48,7 +48,7 @@ pub use outcome::Completed;
 ///
 /// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted
 ///   record's ticket comes back exactly once, in a [`Completed`]: from [`retract`], [`poll_expired`], [`poll_overdue`],
-///   [`handle_report`], [`handle_settled`], [`poll_drained`], [`poll_buffered`] or [`poll_abandoned`].
+///   [`handle_report`], [`handle_settled`], [`poll_drained`], [`poll_lane`] or [`poll_abandoned`].
 /// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
 /// - The same calls with the same arguments give the same answers.
 /// - A report that names no handed-off record is counted as stale and has no other effect.
@@ -57,17 +57,17 @@ pub use outcome::Completed;
 /// # Bounds
 ///
 /// [`produce`], [`poll_overdue`], [`poll_abandoned`] and [`handle_report`] do a constant amount of work, and so do
-/// [`retract`], [`poll_drained`], [`handle_refused`] and [`handle_settled`] but for a heap operation, logarithmic in the
-/// lanes that hold records, when a lane's deadline moves.
-/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger, [`poll_buffered`] in the batches
-/// that are out. None of them allocates, and none panics.
+/// [`retract`], [`poll_drained`], [`poll_lane`], [`handle_refused`] and [`handle_settled`] but for a heap operation,
+/// logarithmic in the lanes that hold records, when a lane's deadline moves.
+/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger. None of them allocates, and none
+/// panics.
 ///
 /// [`produce`]: Producer::produce
 /// [`retract`]: Producer::retract
 /// [`flush`]: Producer::flush
 /// [`close`]: Producer::close
 /// [`poll_drained`]: Producer::poll_drained
-/// [`poll_buffered`]: Producer::poll_buffered
+/// [`poll_lane`]: Producer::poll_lane
 /// [`poll_abandoned`]: Producer::poll_abandoned
 /// [`handle_refused`]: Producer::handle_refused
 /// [`handle_settled`]: Producer::handle_settled

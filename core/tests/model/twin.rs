@@ -47,7 +47,20 @@ fn poll_batch<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>, now: 
 }
 
 fn drain<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<Item> {
-    core::iter::from_fn(|| machine.poll_buffered()).map(pair).collect()
+    let mut lanes = (0..crate::LANES).map(crate::lane).peekable();
+    core::iter::from_fn(|| {
+        machine.poll_drained().or_else(|| {
+            while let Some(lane) = lanes.peek() {
+                if let Some(taken) = machine.poll_lane(*lane) {
+                    return Some(taken);
+                }
+                lanes.next();
+            }
+            None
+        })
+    })
+    .map(pair)
+    .collect()
 }
 
 fn abandon<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<u64> {

@@ -122,9 +122,10 @@ pub(crate) fn settle(machine: &mut Machine, off: &HandOff, kept: usize) -> Optio
     })
 }
 
-/// Takes back all that is buffered.
-pub(crate) fn drain(machine: &mut Machine) -> Vec<u64> {
-    core::iter::from_fn(|| machine.poll_buffered()).map(|(item, _)| item.name).collect()
+/// Takes back all that is buffered, also in these lanes, whose batches may be out.
+pub(crate) fn drain(machine: &mut Machine, lanes: &[Lane]) -> Vec<u64> {
+    let of_lanes = |machine: &mut Machine| lanes.iter().find_map(|lane| machine.poll_lane(*lane));
+    core::iter::from_fn(|| machine.poll_drained().or_else(|| of_lanes(machine))).map(|(item, _)| item.name).collect()
 }
 
 /// Gives up all that is handed off.

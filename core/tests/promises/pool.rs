@@ -151,7 +151,7 @@ fn s21_slots_return_on_every_path() {
         assert_eq!(abandon(&mut machine), [3, 4]);
 
         give(&mut machine, start, C, 17);
-        assert_eq!(drain(&mut machine), [17]);
+        assert_eq!(drain(&mut machine, &[]), [17]);
         assert_eq!((machine.len(), machine.stats().bytes, machine.poll_timeout()), (0, 0, None), "round {round}");
     }
 }
