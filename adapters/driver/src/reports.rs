@@ -12,10 +12,10 @@ use futures_core::Stream;
 use crate::AioProducer;
 use crate::callbacks::Outcome;
 use crate::error::ProduceError;
+use crate::panics::Panics;
 use crate::record::Record;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{WaiterId, Waiters};
-use crate::wake::wake_all;
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -41,7 +41,7 @@ impl<T: Send + 'static> Reporter<T> {
             reader: None,
             abandoned: false,
         };
-        let channel = Arc::new(Channel(Mutex::new(state)));
+        let channel = Arc::new(Channel(Mutex::new(state), Arc::clone(&producer.shared().panics)));
         (Self { producer: producer.clone(), channel: Arc::clone(&channel) }, Reports { channel })
     }
 
@@ -98,7 +98,7 @@ impl<T> Drop for Reports<T> {
     }
 }
 
-struct Channel<T>(Mutex<State<T>>);
+struct Channel<T>(Mutex<State<T>>, Arc<Panics>);
 
 struct State<T> {
     reports: VecDeque<(T, Outcome)>,
@@ -138,7 +138,7 @@ impl<T> Channel<T> {
             }
             answer
         };
-        wake_all(wakers);
+        self.1.wake_all(wakers);
         answer
     }
 }
