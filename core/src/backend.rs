@@ -15,7 +15,7 @@
 //!   Backend::call ──────────────────▶ a thread that may wait makes the call
 //!   Exchange::answered ◀─────────────── what it came to
 //!   Backend::shut_down ──────────────▶ purge, end the threads
-//!   Exchange::ended ◀────────────────── the last word; nothing is lent any more
+//!   Exchange::ended ◀────────────────── the last word
 //! ```
 
 mod calls;
@@ -38,7 +38,7 @@ pub use calls::{
 ///
 /// `None` and empty are different, for keys and for payloads. Slices borrow from the record: they stay valid while the
 /// record is not moved.
-pub trait Message: Record + Send + 'static {
+pub trait Message: Record + Send + Sync + 'static {
     /// The value, `None` for a tombstone.
     fn payload(&self) -> Option<&[u8]>;
 
@@ -53,6 +53,15 @@ pub trait Message: Record + Send + 'static {
 
     /// Header number `index` in order, duplicates kept: its name (no NUL byte) and its value, which may be null.
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
+
+    /// The same record once more, sharing what it can: for its caller, when the end cannot wait for a library that still reads
+    /// this one. `None` if there is no such thing.
+    fn duplicate(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 
     /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it
     /// when it goes alone, [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy
@@ -234,7 +243,8 @@ pub trait Exchange<R>: Send + Sync + 'static {
         let _ = (id, outcome);
     }
 
-    /// The last call: every lent record was reported or is dropped, all threads but the calling one have ended.
+    /// The last word: every record has been reported that is to be. What a thread says later, one that could not be ended in
+    /// time, changes nothing.
     fn ended(&self);
 }
 
@@ -256,8 +266,9 @@ pub trait Backend: Send + Sync + 'static {
     /// acknowledged, or both.
     fn purge(&self, queued: bool, in_flight: bool);
 
-    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`], not before this returns. The
-    /// next request comes after the answer to this one.
+    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`], not before this returns. After
+    /// one that is [transactional](Call::is_transactional) the next such comes when it is answered, and so it is with the
+    /// others; one of each kind may be under way at once.
     ///
     /// # Errors
     /// The request itself, which is not answered then: the backend is shut down, or has no such calls.
@@ -265,8 +276,15 @@ pub trait Backend: Send + Sync + 'static {
         Err(request)
     }
 
-    /// Ends the backend: everything still held is purged, the threads end, then comes [`Exchange::ended`].
+    /// Ends the backend: everything still held is purged, the threads end, then comes [`Exchange::ended`]. It comes soon, also
+    /// if something that cannot be ended goes on.
     fn shut_down(&self);
+
+    /// Code of the application, `code` by name, panicked where its panic was contained: for whoever is told of the backend's
+    /// events.
+    fn contained(&self, code: &'static str) {
+        let _ = code;
+    }
 }
 
 /// What a backend's configuration came to.

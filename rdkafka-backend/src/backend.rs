@@ -8,12 +8,14 @@ use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect,
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
+use crate::contain::contain;
 use crate::desk::Desk;
+use crate::end::End;
 use crate::events::{Audience, Outlet};
 use crate::ffi::{self, AtOnce, Client, Listeners};
 use crate::signals::Signals;
 use crate::tokens::Counter;
-use crate::{ConfigError, EventHandler, Events, Partitioner, TokenProvider, control, events, tokens};
+use crate::{ConfigError, EventHandler, Events, Partition, Partitioner, TokenProvider, control, events, tokens};
 
 /// librdkafka as a backend, yet to be connected.
 ///
@@ -182,21 +184,27 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, partitioning, has_spare_room, .. } = self.effective()?;
-        let audience = Audience::new(self.outlets, config::secrets(&config).map(str::to_owned).collect());
+        let Effective { mut config, mut partitioning, has_spare_room, .. } = self.effective()?;
+        let secrets = config::secrets(&config).map(str::to_owned).collect();
+        let audience = Arc::new(Audience::new(self.outlets, secrets));
+        if let Partitioner::Custom(rule) = partitioning.partitioner {
+            let audience = Arc::clone(&audience);
+            partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, audience }));
+        }
         if audience.is_empty() {
             config.set("statistics.interval.ms", "0");
         }
         let native = config::native(&config)?;
         let signals = Arc::new(Signals::new(self.workers));
-        let listeners = Listeners { audience, tokens: self.counter, signals: Arc::clone(&signals) };
+        let listeners =
+            Listeners { audience: Arc::clone(&audience), tokens: self.counter, signals: Arc::clone(&signals) };
         let served = Arc::downgrade(&exchange);
         let at_once = has_spare_room.then(|| at_once(served.clone()));
         let client = Client::new(&config, native, capacity, listeners, at_once)
             .map_err(|error| config::refused(&config, &error))?;
-        let desk = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
+        let (desk, end) = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle { signals, desk, exchange: served }))
+        Ok(Arc::new(Handle { signals, desk, end, exchange: served, audience }))
     }
 }
 
@@ -205,11 +213,28 @@ fn at_once<R, E: Exchange<R>>(exchange: Weak<E>) -> AtOnce {
     Box::new(move |slot, delivered| exchange.upgrade().is_some_and(|exchange| exchange.report_at_once(slot, delivered)))
 }
 
+/// The application's partitioner. A record whose partitioner panics has no partition, and its caller is told.
+struct Contained {
+    rule: Arc<dyn Partition>,
+    audience: Arc<Audience>,
+}
+
+impl Partition for Contained {
+    fn partition(&self, key: &[u8], count: i32) -> i32 {
+        contain(|| self.rule.partition(key, count)).unwrap_or_else(|| {
+            self.audience.contained("the partitioner");
+            -1
+        })
+    }
+}
+
 /// The driver's hold on the threads: they end with it, if it was not done before.
-struct Handle<R, E> {
+struct Handle<R: Message, E: Exchange<R>> {
     signals: Arc<Signals>,
     desk: Arc<Desk<R>>,
+    end: Arc<End<R, E>>,
     exchange: Weak<E>,
+    audience: Arc<Audience>,
 }
 
 impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
@@ -239,12 +264,17 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
     }
 
     fn shut_down(&self) {
+        self.end.begin();
         self.signals.shut_down();
+    }
+
+    fn contained(&self, code: &'static str) {
+        self.audience.contained(code);
     }
 }
 
-impl<R, E> Drop for Handle<R, E> {
+impl<R: Message, E: Exchange<R>> Drop for Handle<R, E> {
     fn drop(&mut self) {
-        self.signals.shut_down();
+        self.shut_down();
     }
 }

@@ -1,141 +1,199 @@
-//! The caller: a thread that makes the calls which wait for a broker, one after another.
+//! The callers: threads that make the calls which wait for a broker, each line's one after another.
 //!
-//! A transaction's call that timed out is taken up again by the next one. So each is made in short pieces, and between two
-//! of them the end of the backend is heard.
+//! Most of these calls librdkafka does not cut short. So nobody waits for a caller at the end: it goes on, and what it says
+//! then finds a gate that is shut.
 
 use std::hash::{BuildHasher, RandomState};
-use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Exchange, Message, Request};
 
 use crate::failure;
 use crate::ffi::Client;
+use crate::gate::Gate;
+use crate::lines::{Line, Next, Outcome, is_lasting};
 use crate::signals::Signals;
 use crate::topics::{Partitioning, TopicState};
 
-/// The length of a piece of a call that takes up where it was.
-const PIECE: Duration = Duration::from_millis(100);
+/// How long librdkafka is asked to wait in a lasting call. Its first step cannot be taken up again: an answer that comes after
+/// that is taken for the next call's. The step takes no time, unless librdkafka's main thread is held up for longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The length of the first piece of a call that starts from the beginning each time; each is twice as long as the one
-/// before.
-const FIRST: Duration = Duration::from_millis(500);
+/// How soon a lasting call is made again that has come to nothing.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most that it grows to.
-const LAST: Duration = Duration::from_secs(4);
-
-/// Makes calls until the backend is shut down. What a call finds to be fatal is told before its answer; librdkafka's event of
-/// it may come later.
-pub(crate) fn run<R: Message>(
+/// Makes the calls of `line` until the backend is shut down. What a call finds to be fatal is told before its answer;
+/// librdkafka's event of it may come later.
+pub(crate) fn run<R: Message, E: Exchange<R>>(
+    line: Line,
     client: &Client<R>,
     partitioning: &Partitioning,
-    exchange: &impl Exchange<R>,
+    gate: &Gate<E>,
     signals: &Signals,
 ) {
-    let caller = Caller { client, partitioning, signals };
-    while let Some(request) = signals.next_call() {
-        let Request { id, call, limit } = *request;
-        let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: PhantomData };
-        if !signals.is_shut_down() {
-            answering.outcome = caller.make(call, limit);
-            if answering.outcome.as_ref().is_err_and(|error| error.fatal)
-                && let Some(failure) = client.fatal()
-            {
-                exchange.fatal(failure);
+    while let Some(next) = signals.next_call(line) {
+        match next {
+            Next::Tell(id, outcome) => answer(gate, Some((id, outcome))),
+            Next::Make(request) => {
+                let kind = std::mem::discriminant(&request.call);
+                let lasts = is_lasting(&request.call);
+                let outcome = if signals.is_shut_down() {
+                    Err(closed(&request.call))
+                } else {
+                    make(client, partitioning, signals, *request)
+                };
+                if outcome.as_ref().is_err_and(|error| error.fatal)
+                    && let (Some(failure), Some(exchange)) = (client.fatal(), gate.open())
+                {
+                    exchange.fatal(failure);
+                }
+                answer(gate, signals.end_call(line, kind, lasts, outcome));
             }
         }
     }
 }
 
-/// Answers a call that is not made any more, if there is one.
-pub(crate) fn refuse<R>(exchange: &impl Exchange<R>, signals: &Signals) {
-    if let Some(request) = signals.take_call() {
-        exchange.answered(request.id, Err(closed(&request.call)));
+/// Answers the calls whose time is over, though they may go on.
+pub(crate) fn give_up_overdue<R, E: Exchange<R>>(gate: &Gate<E>, signals: &Signals) {
+    while let Some(id) = signals.overdue_call(Instant::now()) {
+        let reason = "timed out; what was called may go on, and the same call again waits for it";
+        let timed_out = CallError { retriable: true, ..failure::call(failure::TIMED_OUT, reason) };
+        answer(gate, Some((id, Err(timed_out))));
     }
 }
 
-/// Answers whatever happens.
-struct Answering<'a, R, E: Exchange<R>> {
-    exchange: &'a E,
-    id: CallId,
-    outcome: Result<Answer, CallError>,
-    of: PhantomData<fn() -> R>,
+/// Answers the calls that are not made any more.
+pub(crate) fn refuse<R, E: Exchange<R>>(gate: &Gate<E>, signals: &Signals) {
+    for line in Line::ALL {
+        if let Some(request) = signals.take_call(line) {
+            answer(gate, Some((request.id, Err(closed(&request.call)))));
+        }
+    }
 }
 
-impl<R, E: Exchange<R>> Drop for Answering<'_, R, E> {
-    fn drop(&mut self) {
-        self.exchange.answered(self.id, std::mem::replace(&mut self.outcome, Ok(Answer::Done)));
+fn answer<R, E: Exchange<R>>(gate: &Gate<E>, answer: Option<(CallId, Outcome)>) {
+    if let (Some((id, outcome)), Some(exchange)) = (answer, gate.open()) {
+        exchange.answered(id, outcome);
     }
 }
 
 fn closed(call: &Call) -> CallError {
-    // What an earlier piece of a commit came to is not known.
+    // What an earlier call of a commit came to is not known.
     let retriable = matches!(call, Call::Commit);
-    let reason = String::from("the producer was closed before the call was answered");
-    CallError { code: failure::DESTROY, reason, retriable, txn_requires_abort: false, fatal: false }
+    let reason = "the producer was closed before the call was answered";
+    CallError { retriable, ..failure::call(failure::DESTROY, reason) }
 }
 
-struct Caller<'a, R> {
-    client: &'a Client<R>,
-    partitioning: &'a Partitioning,
-    signals: &'a Signals,
-}
-
-impl<R: Message> Caller<'_, R> {
-    fn make(&self, call: Call, limit: Duration) -> Result<Answer, CallError> {
-        let client = self.client;
-        let done = match call {
-            Call::InitTransactions => self.resume(limit, |timeout| client.init_transactions(timeout)),
-            Call::Begin => client.begin_transaction(),
-            Call::SendOffsets { offsets, group } => {
-                self.restart(limit, |timeout| client.send_offsets(&offsets, &group, timeout))
-            }
-            Call::Commit => self.resume(limit, |timeout| client.commit_transaction(timeout)),
-            Call::Abort => self.resume(limit, |timeout| client.abort_transaction(timeout)),
-            Call::Metadata { topic: None } => {
-                return self.restart(limit, |timeout| client.metadata(None, timeout)).map(Answer::Metadata);
-            }
-            Call::Metadata { topic: Some(name) } => {
-                let seed = RandomState::new().hash_one(&name);
-                let state = || TopicState::new(self.partitioning.clone(), seed);
-                let Some(topic) = client.topic(&name, state) else {
-                    return Err(failure::call(failure::UNKNOWN_TOPIC, "the topic's name is none"));
-                };
-                return self.restart(limit, |timeout| client.metadata(Some(&topic), timeout)).map(Answer::Metadata);
-            }
-            Call::SetSaslCredentials(credentials) => client.set_sasl_credentials(&credentials),
-            _ => Err(failure::call(failure::NOT_IMPLEMENTED, "this backend makes no such calls")),
-        };
-        done.map(|()| Answer::Done)
-    }
-
-    fn resume<T>(&self, limit: Duration, call: impl FnMut(i32) -> Result<T, CallError>) -> Result<T, CallError> {
-        self.in_pieces(limit, |_| PIECE, call)
-    }
-
-    fn restart<T>(&self, limit: Duration, call: impl FnMut(i32) -> Result<T, CallError>) -> Result<T, CallError> {
-        self.in_pieces(limit, |count| FIRST.saturating_mul(1 << count.min(8)).min(LAST), call)
-    }
-
-    /// Calls until the outcome is not just that the time of a piece was up.
-    fn in_pieces<T>(
-        &self,
-        limit: Duration,
-        piece: impl Fn(u32) -> Duration,
-        mut call: impl FnMut(i32) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let start = Instant::now();
-        for count in 0.. {
-            let begun = Instant::now();
-            let left = limit.saturating_sub(begun - start);
-            let piece = piece(count).min(left).max(Duration::from_millis(1));
-            let outcome = call(piece.as_millis() as i32);
-            // An error that came sooner is about something else, and the caller's to judge.
-            let timed_out = outcome.as_ref().is_err_and(|error| error.retriable) && begun.elapsed() >= piece;
-            if !timed_out || left <= piece || self.signals.is_shut_down() {
-                return outcome;
-            }
+fn make<R: Message>(client: &Client<R>, partitioning: &Partitioning, signals: &Signals, request: Request) -> Outcome {
+    let Request { call, limit, .. } = request;
+    let timeout = millis(limit);
+    let lasting = |call: fn(&Client<R>, i32) -> Result<(), CallError>| {
+        last(|| call(client, millis(PATIENCE)), || signals.pause(Line::Transactions, PAUSE), || signals.is_shut_down())
+    };
+    let done = match call {
+        Call::InitTransactions => client.init_transactions(timeout),
+        Call::Begin => client.begin_transaction(),
+        Call::SendOffsets { offsets, group } => client.send_offsets(&offsets, &group, timeout),
+        Call::Commit => lasting(Client::commit_transaction),
+        Call::Abort => lasting(Client::abort_transaction),
+        Call::Metadata { topic: None } => return client.metadata(None, timeout).map(Answer::Metadata),
+        Call::Metadata { topic: Some(name) } => {
+            let seed = RandomState::new().hash_one(&name);
+            let state = || TopicState::new(partitioning.clone(), seed);
+            let Some(topic) = client.topic(&name, state) else {
+                return Err(failure::call(failure::UNKNOWN_TOPIC, "the topic's name is none"));
+            };
+            return client.metadata(Some(&topic), timeout).map(Answer::Metadata);
         }
-        Err(failure::call(failure::TIMED_OUT, "timed out"))
+        Call::SetSaslCredentials(credentials) => client.set_sasl_credentials(&credentials),
+        _ => Err(failure::call(failure::NOT_IMPLEMENTED, "this backend makes no such calls")),
+    };
+    done.map(|()| Answer::Done)
+}
+
+/// librdkafka's timeout: at least a millisecond, so that it looks whether there is an answer.
+fn millis(limit: Duration) -> i32 {
+    i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1)
+}
+
+/// A call that librdkafka takes up where it was, until it has come to something.
+///
+/// After one that has timed out, an answer may be that of its first step. An error that neither ends the transaction nor the
+/// producer says nothing then, least of all that nothing happened: `_STATE` is what comes of a commit that is on its way.
+fn last(
+    mut call: impl FnMut() -> Result<(), CallError>,
+    pause: impl Fn(),
+    is_over: impl Fn() -> bool,
+) -> Result<(), CallError> {
+    let mut in_doubt = false;
+    loop {
+        let outcome = call();
+        let Err(error) = &outcome else { return outcome };
+        let timed_out = error.retriable && error.code == failure::TIMED_OUT;
+        in_doubt |= timed_out;
+        if !in_doubt || error.fatal || error.txn_requires_abort {
+            return outcome;
+        }
+        if is_over() {
+            return outcome.map_err(|error| CallError { retriable: true, ..error });
+        }
+        if !timed_out {
+            pause();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const STATE: i32 = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE as i32;
+
+    fn timed_out() -> CallError {
+        CallError { retriable: true, ..failure::call(failure::TIMED_OUT, "") }
+    }
+
+    /// What a call comes to whose attempts come to `outcomes`, and after which the producer ends; how many were left.
+    fn outcome(outcomes: &[Result<(), CallError>]) -> (Result<(), CallError>, usize) {
+        let next = Cell::new(0);
+        let call = || {
+            next.set(next.get() + 1);
+            outcomes[next.get() - 1].clone()
+        };
+        let outcome = last(call, || (), || next.get() == outcomes.len());
+        (outcome, outcomes.len() - next.get())
+    }
+
+    #[test]
+    fn s39_after_a_timeout_a_wrong_state_is_an_answer_that_is_not_known_yet() {
+        let state = || Err(failure::call(STATE, "not valid in state CommittingTransaction"));
+        // The answer of the first call's first step came late and was taken for the second call's.
+        assert_eq!(outcome(&[Err(timed_out()), state(), state(), Ok(())]), (Ok(()), 0));
+        let (error, _) = outcome(&[Err(timed_out()), state()]);
+        assert!(error.is_err_and(|error| error.retriable), "the producer ends, and nobody knows");
+        // Without a timeout it is one.
+        let (error, left) = outcome(&[state(), Ok(())]);
+        assert!(error.is_err_and(|error| !error.retriable) && left == 1);
+    }
+
+    #[test]
+    fn s39_what_ends_a_transaction_or_the_producer_is_an_answer_at_any_time() {
+        let to_abort = CallError { txn_requires_abort: true, ..failure::call(1, "") };
+        let fatal = CallError { fatal: true, ..failure::call(2, "") };
+        let elsewhere = CallError { retriable: true, ..failure::call(failure::TRANSPORT, "") };
+        for error in [to_abort, fatal] {
+            assert_eq!(outcome(&[Err(timed_out()), Err(error.clone()), Ok(())]), (Err(error.clone()), 1));
+            assert_eq!(outcome(&[Err(error.clone()), Ok(())]), (Err(error), 1));
+        }
+        assert_eq!(outcome(&[Err(elsewhere.clone()), Ok(())]), (Err(elsewhere), 1), "the caller's to judge");
+    }
+
+    #[test]
+    fn a_limit_is_a_timeout_of_librdkafkas() {
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_millis(300)), 300);
+        assert_eq!(millis(Duration::MAX), i32::MAX);
     }
 }

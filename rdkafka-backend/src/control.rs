@@ -3,15 +3,19 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::{self, Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, Exchange, Message, Outcome, Report};
+use aioproducer_core::SlotId;
+use aioproducer_core::backend::{Backend, Exchange, Message};
 
 use crate::calls;
+use crate::contain::contain;
 use crate::desk::Desk;
-use crate::failure;
-use crate::ffi::Client;
+use crate::end::{self, End, dropped};
+use crate::ffi::{Cells, Client, LastReports};
+use crate::gate::Gate;
+use crate::lines::Line;
 use crate::reports::{self, Reader};
 use crate::signals::Signals;
 use crate::topics::Partitioning;
@@ -26,6 +30,9 @@ const FAREWELL_ROUNDS: usize = 15;
 /// How soon a flush looks again when librdkafka has nothing (more) to send.
 const FLUSH_PAUSE: Duration = Duration::from_millis(10);
 
+/// What the driver's hold on the threads needs of them.
+pub(crate) type Started<R, E> = (Arc<Desk<R>>, Arc<End<R, E>>);
+
 /// Starts all threads, or none, and opens a desk.
 pub(crate) fn start<R: Message, E: Exchange<R>>(
     client: Client<R>,
@@ -33,109 +40,105 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     signals: Arc<Signals>,
     workers: usize,
     partitioning: &Partitioning,
-) -> io::Result<Arc<Desk<R>>> {
+) -> io::Result<Started<R, E>> {
     let (started, outcome) = mpsc::channel();
     let client = Arc::new(client);
     let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
     let desk = Arc::new(Desk::new(Worker::prompt(Arc::clone(&client), partitioning.clone())));
-    let partitioning = partitioning.clone();
     let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
-    let at_desk = Arc::clone(&desk);
+    let gate = Arc::new(Gate::new(exchange));
+    let end = Arc::new(End::new(Arc::clone(&gate), client.cells(), Arc::clone(client.listeners())));
+    let crew = Crew {
+        client,
+        gate,
+        signals,
+        reader: Arc::new(Reader::default()),
+        desk: Arc::clone(&desk),
+        partitioning: partitioning.clone(),
+        end: Arc::clone(&end),
+    };
     let control = move || {
-        let complete = {
-            let crew = Crew {
-                client: &client,
-                exchange: &*exchange,
-                signals: &signals,
-                reader: &Reader::default(),
-                partitioning: &partitioning,
-            };
-            thread::scope(|scope| match crew.start(scope, staff) {
-                Ok(workers) => {
-                    let _ = started.send(Ok(()));
-                    let caller = crew.serve(scope);
-                    at_desk.close();
-                    crew.dismiss(workers.into_iter().chain(caller));
-                    true
-                }
-                Err(error) => {
-                    signals.shut_down();
-                    at_desk.close();
-                    let _ = started.send(Err(error));
-                    false
-                }
-            })
-        };
-        // Workers and desk are gone, so this is the last reference.
-        if let Some(client) = Arc::into_inner(client)
-            && complete
-        {
-            end(client, &*exchange);
+        let (hired, refused) = crew.hire(staff);
+        if let Some(error) = refused {
+            crew.signals.shut_down();
+            hired.into_iter().for_each(join);
+            crew.desk.close();
+            drop(crew.end.finish());
+            drop(crew);
+            let _ = started.send(Err(error));
+            return;
         }
+        let _ = started.send(Ok(()));
+        let callers = crew.serve();
+        crew.end(hired, callers);
     };
     let thread = Builder::new().name("aioproducer-control".into()).spawn(control)?;
     let started = outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread ended")));
     if let Err(error) = started {
-        // Its panic, if that is what ended it, has been told already.
-        let _ = thread.join();
+        join(thread);
         return Err(error);
     }
-    Ok(desk)
+    Ok((desk, end))
 }
 
-/// Ends the client. What it reported to the last and the lent records that it dropped without a report are reported, then
-/// comes the last word.
-fn end<R: Message>(client: Client<R>, exchange: &impl Exchange<R>) {
-    let (last, dropped) = client.close();
-    exchange.report(last.into_iter().filter_map(reports::last));
-    exchange
-        .report(dropped.map(|(slot, record)| Report { slot, outcome: Outcome::Failed(failure::dropped(), record) }));
-    exchange.ended();
+/// Waits for a thread's end. If it panicked, that has been told.
+fn join(thread: JoinHandle<()>) {
+    let _ = thread.join();
 }
 
 /// What the threads share.
-struct Crew<'a, R, E> {
-    client: &'a Client<R>,
-    exchange: &'a E,
-    signals: &'a Signals,
-    reader: &'a Reader<R>,
-    partitioning: &'a Partitioning,
+struct Crew<R: Message, E> {
+    client: Arc<Client<R>>,
+    gate: Arc<Gate<E>>,
+    signals: Arc<Signals>,
+    reader: Arc<Reader<R>>,
+    desk: Arc<Desk<R>>,
+    partitioning: Partitioning,
+    end: Arc<End<R, E>>,
 }
 
-impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
-    fn start<'scope>(
-        &self,
-        scope: &'scope Scope<'scope, 'a>,
-        workers: Vec<Worker<R>>,
-    ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
-        let Self { exchange, signals, reader, .. } = *self;
-        let start = |(number, worker)| {
-            Builder::new()
-                .name(format!("aioproducer-worker-{number}"))
-                .spawn_scoped(scope, move || worker::run(worker, exchange, signals, reader))
-        };
-        workers.into_iter().enumerate().map(start).collect()
+impl<R: Message, E: Exchange<R>> Crew<R, E> {
+    /// Starts the workers; those that were, and why no more.
+    fn hire(&self, workers: Vec<Worker<R>>) -> (Vec<JoinHandle<()>>, Option<io::Error>) {
+        let mut hired = Vec::new();
+        for (number, worker) in workers.into_iter().enumerate() {
+            let Some(exchange) = self.gate.open() else { break };
+            let (signals, reader) = (Arc::clone(&self.signals), Arc::clone(&self.reader));
+            let work = move || worker::run(worker, &*exchange, &signals, &reader);
+            match Builder::new().name(format!("aioproducer-worker-{number}")).spawn(work) {
+                Ok(thread) => hired.push(thread),
+                Err(error) => return (hired, Some(error)),
+            }
+        }
+        (hired, None)
     }
 
-    /// Sees to requests until the backend is shut down. The caller is started for the first call.
-    fn serve<'scope>(&self, scope: &'scope Scope<'scope, 'a>) -> Option<ScopedJoinHandle<'scope, ()>> {
+    /// Sees to requests until the backend is shut down. Each caller is started for its line's first call.
+    fn serve(&self) -> Vec<JoinHandle<()>> {
         let mut patience = None;
-        let mut caller = None;
+        let mut callers = [None, None];
         loop {
             let requests = self.signals.requests(patience);
             if requests.shut_down {
-                return caller;
+                return callers.into_iter().flatten().collect();
             }
-            if requests.call && caller.is_none() {
-                caller = self.start_caller(scope);
+            if requests.call {
+                for line in Line::ALL {
+                    let caller = &mut callers[line as usize];
+                    if caller.is_none() && self.signals.has_call(line) {
+                        *caller = self.start_caller(line);
+                    }
+                }
             }
+            calls::give_up_overdue(&self.gate, &self.signals);
             if requests.token {
                 self.client.deliver_token();
             }
             if requests.purge_queued || requests.purge_in_flight {
                 self.client.purge(requests.purge_queued, requests.purge_in_flight);
             }
-            let flushing = (requests.flush || patience.is_some()) && self.exchange.flushing();
+            let is_asked = requests.flush || patience.is_some();
+            let flushing = is_asked && self.gate.open().is_some_and(|exchange| exchange.flushing());
             patience = flushing.then_some(FLUSH_PAUSE);
             if flushing {
                 self.client.flush(ROUND_MS);
@@ -143,30 +146,75 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         }
     }
 
-    fn start_caller<'scope>(&self, scope: &'scope Scope<'scope, 'a>) -> Option<ScopedJoinHandle<'scope, ()>> {
-        let Self { client, exchange, signals, partitioning, .. } = *self;
-        let make_calls = move || calls::run(client, partitioning, exchange, signals);
-        let started = Builder::new().name("aioproducer-caller".into()).spawn_scoped(scope, make_calls);
+    fn start_caller(&self, line: Line) -> Option<JoinHandle<()>> {
+        let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
+        let partitioning = self.partitioning.clone();
+        let name = match line {
+            Line::Transactions => "aioproducer-caller",
+            Line::Others => "aioproducer-metadata",
+        };
+        let make_calls = move || calls::run(line, &client, &partitioning, &gate, &signals);
+        let started = Builder::new().name(name.into()).spawn(make_calls);
         if started.is_err() {
-            calls::refuse(exchange, signals);
+            calls::refuse(&self.gate, &self.signals);
         }
         started.ok()
     }
 
-    /// Ends all other threads, and has librdkafka report what it still holds.
-    fn dismiss<'scope>(&self, threads: impl Iterator<Item = ScopedJoinHandle<'scope, ()>>) {
-        for thread in threads {
-            // One that panicked has nothing more to say; a worker's records are reported at the end.
-            let _ = thread.join();
-        }
-        calls::refuse(self.exchange, self.signals);
-        for _ in 0..FAREWELL_ROUNDS {
-            self.client.purge(true, true);
-            let empty = self.client.flush(ROUND_MS);
-            self.reader.finish(self.client, self.exchange);
-            if empty {
-                break;
+    /// Ends all other threads and the client, and has reported what they still hold. If anything of that takes too long, the
+    /// last word is said by another thread, and this one goes on until it is done.
+    fn end(self, workers: Vec<JoinHandle<()>>, callers: Vec<JoinHandle<()>>) {
+        workers.into_iter().for_each(join);
+        self.desk.close();
+        calls::refuse(&self.gate, &self.signals);
+        self.say_farewell();
+        callers.into_iter().for_each(join);
+        let Self { client, gate, end, .. } = self;
+        // All others who had it are gone.
+        let Some(client) = Arc::into_inner(client) else { return };
+        let (last, cells) = client.close();
+        let exchange = gate.shut();
+        end.finish().into_iter().for_each(join);
+        let lent = Arc::into_inner(cells).into_iter().flat_map(Cells::into_records);
+        match exchange {
+            Some(exchange) => tell_last(&*exchange, last, lent),
+            None => {
+                // Their callers have had copies, whose owners may panic when the last one goes.
+                for thing in lent.map(|(_, record)| record).chain(last.into_iter().filter_map(|(_, record)| record)) {
+                    contain(|| drop(thing));
+                }
+                end::caught_up();
             }
         }
     }
+
+    /// Has librdkafka report what it still holds.
+    fn say_farewell(&self) {
+        for _ in 0..FAREWELL_ROUNDS {
+            self.client.purge(true, true);
+            let empty = self.client.flush(ROUND_MS);
+            let Some(exchange) = self.gate.open() else { return };
+            self.reader.finish(&self.client, &*exchange);
+            if empty {
+                return;
+            }
+        }
+    }
+}
+
+/// What the client reported to the last, then the lent records that it dropped without a report, then the last word.
+fn tell_last<R: Message>(exchange: &impl Exchange<R>, last: LastReports<R>, lent: impl Iterator<Item = (SlotId, R)>) {
+    let mut delivered = Vec::new();
+    let reports: Vec<_> = last
+        .into_iter()
+        .filter_map(|(report, mut record)| {
+            let report = reports::last(report, &mut record);
+            delivered.extend(record);
+            report
+        })
+        .collect();
+    exchange.release(&mut delivered);
+    exchange.report(reports.into_iter());
+    exchange.report(lent.map(dropped));
+    exchange.ended();
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +35,13 @@ pub enum Event {
     Throttle(Throttle),
     /// A line of librdkafka's log.
     Log(LogLine),
+    /// Code of the application's panicked on a thread of the producer's, which goes on; nobody's outcome is lost.
+    Panicked {
+        /// What it was, in words: a waker, the owner of a payload, the partitioner, …
+        code: &'static str,
+        /// How often that has happened to the producer, with this.
+        total: u64,
+    },
     /// The reader was slow, and events before the next one were dropped.
     Lost {
         /// How many.
@@ -213,12 +221,13 @@ pub(crate) struct Audience {
     outlets: Vec<Outlet>,
     /// Values that must not be shown.
     secrets: Vec<String>,
+    panics: AtomicU64,
 }
 
 impl Audience {
     pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Vec<String>) -> Self {
         outlets.retain(Outlet::has_reader);
-        Self { outlets, secrets }
+        Self { outlets, secrets, panics: AtomicU64::new(0) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -232,6 +241,17 @@ impl Audience {
             others.iter().for_each(|outlet| outlet.push(told.clone()));
             last.push(told);
         }
+    }
+
+    /// Tells that `code` of the application's panicked and was contained.
+    pub(crate) fn contained(&self, code: &'static str) {
+        let total = 1 + self.panics.fetch_add(1, Ordering::Relaxed);
+        self.tell(|| Told::Event(Event::Panicked { code, total }));
+    }
+
+    /// Tells nothing more, so that readers hear of the end.
+    pub(crate) fn close(&self) {
+        self.outlets.iter().for_each(Outlet::close);
     }
 
     fn redact(&self, mut told: Told) -> Told {

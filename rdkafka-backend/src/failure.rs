@@ -35,6 +35,12 @@ pub(crate) fn dropped() -> Failure {
     of(PURGED_IN_FLIGHT, Status::PossiblyPersisted)
 }
 
+/// The failure of everything, after a panic that should not have been.
+pub(crate) fn broken() -> Failure {
+    let reason = "a worker panicked; this is a fault of aioproducer's, please report it";
+    Failure { kind: FailureKind::Fatal, status: Status::PossiblyPersisted, code: 0, reason }
+}
+
 /// The failure of a record whose slot is in use by another.
 pub(crate) fn slot_in_use() -> Failure {
     let reason = "the slot of the record is in use by another";

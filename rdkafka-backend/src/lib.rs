@@ -14,10 +14,19 @@
 //! | --- | --- |
 //! | `aioproducer-worker-N` | takes a batch, chooses partitions, enqueues, settles; reads delivery reports and errors |
 //! | `aioproducer-control` | flush, purge, tokens, shutdown: the calls that block |
-//! | `aioproducer-caller` | transactions, metadata, credentials: the calls that wait for a broker; from the first one on |
+//! | `aioproducer-caller` | transactions: calls that wait for a broker; from the first one on |
+//! | `aioproducer-metadata` | the other calls that wait for a broker, metadata and credentials; from the first one on |
+//! | `aioproducer-end` | sees to it at the end that nobody waits for what librdkafka cannot end: see [`clients_left_behind`] |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for
 //! examples and tests.
+
+// Unit tests share the rig of those in `tests/`, which know this crate by its name.
+#[cfg(test)]
+extern crate self as aioproducer_rdkafka;
+#[cfg(all(test, feature = "embedded-broker"))]
+#[path = "../tests/common/mod.rs"]
+mod common;
 
 mod backend;
 mod calls;
@@ -27,10 +36,13 @@ mod control;
 mod desk;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod end;
 mod error;
 mod events;
 mod failure;
 mod ffi;
+mod gate;
+mod lines;
 mod oauth;
 mod partitioner;
 mod reports;
@@ -43,6 +55,7 @@ mod worker;
 pub use backend::Librdkafka;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
+pub use end::clients_left_behind;
 pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
 pub use ffi::consumer_group;

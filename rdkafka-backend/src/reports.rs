@@ -13,6 +13,9 @@ use crate::signals::Signals;
 /// be soon; of many, not so often that it disturbs the work: a quarter of what there is.
 const CHUNK: RangeInclusive<usize> = 256..=4096;
 
+/// Events that are read before reports are passed on: log lines that come faster than they are read keep no report waiting.
+const EVENTS: usize = 1024;
+
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {
     /// Away while a thread reads: what it calls, it calls without a lock.
@@ -51,16 +54,18 @@ impl<R> Reader<R> {
 impl<R: Message> Reader<R> {
     /// Passes on what there is to report, unless another thread is at it, which then does this, too.
     pub(crate) fn serve(&self, client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
-        while signals.begin_reading() {
+        if signals.begin_reading() {
             let mut turn = Turn { reader: self, signals, state: self.lock().take().unwrap_or_default() };
-            turn.state.pass_on(client, exchange, false);
+            if !turn.state.pass_on(client, exchange, false) {
+                signals.report();
+            }
         }
     }
 
     /// Passes on what is left, for the thread that is the last.
     pub(crate) fn finish(&self, client: &Client<R>, exchange: &impl Exchange<R>) {
         let mut state = self.lock().take().unwrap_or_default();
-        state.pass_on(client, exchange, true);
+        while !state.pass_on(client, exchange, true) {}
         *self.lock() = Some(state);
     }
 }
@@ -80,10 +85,15 @@ impl<R> Drop for Turn<'_, R> {
 }
 
 impl<R: Message> State<R> {
-    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) {
-        loop {
+    /// False if there may be more to read.
+    fn pass_on(&mut self, client: &Client<R>, exchange: &impl Exchange<R>, all: bool) -> bool {
+        let mut polls = 0..EVENTS;
+        let drained = loop {
+            if polls.next().is_none() {
+                break false;
+            }
             match client.poll() {
-                Polled::Nothing => break,
+                Polled::Nothing => break true,
                 Polled::Freed(count) => self.freed += count - client.settle_early(count),
                 Polled::Fatal(failure) if !self.fatal => {
                     self.fatal = true;
@@ -91,7 +101,7 @@ impl<R: Message> State<R> {
                 }
                 Polled::Fatal(_) | Polled::Other => {}
             }
-        }
+        };
         client.read_reports(&mut self.reports);
         // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
         let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
@@ -101,6 +111,7 @@ impl<R: Message> State<R> {
             report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.drain(..count);
+        drained
     }
 }
 
@@ -143,8 +154,48 @@ fn outcome<R>(report: &mut RawReport) -> Option<Outcome<R>> {
     Some(Outcome::FailedCopy(failure::of(report.code, report.status), *copy))
 }
 
-/// The outcome of a copied record that was reported while the client came to its end.
-pub(crate) fn last<R>(mut report: RawReport) -> Option<Report<R>> {
-    let outcome = if report.copied { outcome(&mut report)? } else { return None };
+/// The outcome of a record that was reported while the client came to its end, with the record if it was lent and is there;
+/// a delivered one is left behind.
+pub(crate) fn last<R>(mut report: RawReport, lent: &mut Option<R>) -> Option<Report<R>> {
+    let is_known = report.copied || lent.is_some();
+    let outcome = match is_known.then(|| outcome(&mut report))? {
+        Some(outcome) => outcome,
+        None => Outcome::Failed(failure::of(report.code, report.status), lent.take()?),
+    };
     Some(Report { slot: report.slot, outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use aioproducer_core::SlotId;
+    use aioproducer_core::backend::{Copied, Delivered, Status};
+
+    use super::*;
+
+    #[test]
+    fn s25_what_is_reported_in_the_last_moment_is_told_as_it_is() {
+        let slot = SlotId::new(3, 7);
+        let report = |code: i32, copied: bool| RawReport {
+            slot,
+            offset: 5,
+            timestamp: 9,
+            code,
+            partition: 1,
+            status: if code == 0 { Status::Persisted } else { Status::NotPersisted },
+            copied,
+            copy: (copied && code != 0).then(|| Box::new(Copied { key: None, payload: None })),
+        };
+        let at = Delivered { partition: 1, offset: 5, timestamp: 9 };
+        let told = |report, lent: Option<u8>| {
+            let mut lent = lent;
+            last(report, &mut lent).map(|report| (report.outcome, lent))
+        };
+        assert_eq!(told(report(0, false), Some(8)), Some((Outcome::Delivered(at), Some(8))), "it was delivered");
+        assert_eq!(told(report(0, true), None), Some((Outcome::Delivered(at), None)));
+        let failed = failure::of(-192, Status::NotPersisted);
+        assert_eq!(told(report(-192, false), Some(8)), Some((Outcome::Failed(failed, 8), None)));
+        let copy = Copied { key: None, payload: None };
+        assert_eq!(told(report(-192, true), None), Some((Outcome::FailedCopy(failed, copy), None)));
+        assert_eq!(told(report(0, false), None), None, "the record is not there: its outcome was told");
+    }
 }

@@ -1,9 +1,12 @@
 //! What the driver and librdkafka ask of the backend's threads. Asking never waits.
 
+use std::mem::Discriminant;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aioproducer_core::backend::{Backend, Request};
+use aioproducer_core::backend::{Backend, Call, CallId, Request};
+
+use crate::lines::{Calls, Line, Next, Outcome};
 
 /// Requests to the control thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +36,12 @@ pub(crate) struct Signals {
     state: Mutex<State>,
     worker: Condvar,
     control: Condvar,
-    caller: Condvar,
+    callers: [Condvar; Line::ALL.len()],
 }
 
 struct State {
-    /// What the caller is to call next; the driver asks for one thing at a time.
-    call: Option<Box<Request>>,
+    /// What the callers are to call next, by line.
+    calls: [Calls; Line::ALL.len()],
     /// There are reports or events to read.
     reports: bool,
     /// A thread is reading.
@@ -59,9 +62,16 @@ impl State {
 impl Signals {
     pub(crate) fn new(workers: usize) -> Self {
         // The queue may have events from before its callback was set, and until it is empty there is no call for more.
-        let state =
-            State { call: None, reports: true, reading: false, permits: 0, workers, requests: Requests::default() };
-        Self { state: Mutex::new(state), worker: Condvar::new(), control: Condvar::new(), caller: Condvar::new() }
+        let state = State {
+            calls: Default::default(),
+            reports: true,
+            reading: false,
+            permits: 0,
+            workers,
+            requests: Requests::default(),
+        };
+        let (worker, control, callers) = (Condvar::new(), Condvar::new(), Default::default());
+        Self { state: Mutex::new(state), worker, control, callers }
     }
 
     /// Waits until there is something to do.
@@ -108,11 +118,13 @@ impl Signals {
         self.lock().requests.shut_down
     }
 
-    /// The requests since the last call; waits for one, at most as long as `patience` says.
+    /// The requests since the last call; waits for one, at most as long as `patience` says and until a call is overdue.
     pub(crate) fn requests(&self, patience: Option<Duration>) -> Requests {
         let none = |state: &mut State| state.requests == Requests::default();
         let state = self.lock();
-        let mut state = match patience {
+        let due = state.calls.iter().filter_map(Calls::due).min();
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let mut state = match patience.into_iter().chain(due).min() {
             None => self.control.wait_while(state, none).unwrap_or_else(PoisonError::into_inner),
             Some(patience) => {
                 self.control.wait_timeout_while(state, patience, none).unwrap_or_else(PoisonError::into_inner).0
@@ -128,15 +140,44 @@ impl Signals {
         self.request(|requests| requests.token = true);
     }
 
-    /// Waits for a call to make; `None` when the backend is shut down and there is none.
-    pub(crate) fn next_call(&self) -> Option<Box<Request>> {
-        let none = |state: &mut State| state.call.is_none() && !state.requests.shut_down;
-        self.caller.wait_while(self.lock(), none).unwrap_or_else(PoisonError::into_inner).call.take()
+    /// Waits for something to do for the caller of `line`; `None` when the backend is shut down and there is nothing.
+    pub(crate) fn next_call(&self, line: Line) -> Option<Next> {
+        let none = |state: &mut State| !state.calls[line as usize].is_waiting() && !state.requests.shut_down;
+        let caller = &self.callers[line as usize];
+        let mut state = caller.wait_while(self.lock(), none).unwrap_or_else(PoisonError::into_inner);
+        state.calls[line as usize].next()
     }
 
-    /// The call that nobody has begun to make.
-    pub(crate) fn take_call(&self) -> Option<Box<Request>> {
-        self.lock().call.take()
+    /// Waits for the end, at most for `time`.
+    pub(crate) fn pause(&self, line: Line, time: Duration) {
+        let goes_on = |state: &mut State| !state.requests.shut_down;
+        drop(self.callers[line as usize].wait_timeout_while(self.lock(), time, goes_on));
+    }
+
+    /// What [`Calls::end`] does.
+    pub(crate) fn end_call(
+        &self,
+        line: Line,
+        kind: Discriminant<Call>,
+        lasted: bool,
+        outcome: Outcome,
+    ) -> Option<(CallId, Outcome)> {
+        self.lock().calls[line as usize].end(kind, lasted, outcome)
+    }
+
+    /// What [`Calls::overdue`] finds in any line.
+    pub(crate) fn overdue_call(&self, now: Instant) -> Option<CallId> {
+        self.lock().calls.iter_mut().find_map(|calls| calls.overdue(now))
+    }
+
+    /// The call of `line` that nobody has begun to make.
+    pub(crate) fn take_call(&self, line: Line) -> Option<Box<Request>> {
+        self.lock().calls[line as usize].take()
+    }
+
+    /// Whether a call of `line` waits to be made.
+    pub(crate) fn has_call(&self, line: Line) -> bool {
+        self.lock().calls[line as usize].is_waiting()
     }
 
     fn request(&self, change: impl FnOnce(&mut Requests)) {
@@ -169,22 +210,24 @@ impl Backend for Signals {
     }
 
     fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        let line = Line::of(&request.call) as usize;
         let mut state = self.lock();
-        if state.requests.shut_down || state.call.is_some() {
+        if state.requests.shut_down {
             return Err(request);
         }
-        state.call = Some(request);
+        state.calls[line].ask(request, Instant::now())?;
         state.requests.call = true;
         drop(state);
+        // Control starts the caller, and looks when the call is overdue.
         self.control.notify_one();
-        self.caller.notify_one();
+        self.callers[line].notify_one();
         Ok(())
     }
 
     fn shut_down(&self) {
         self.request(|requests| requests.shut_down = true);
         self.worker.notify_all();
-        self.caller.notify_all();
+        self.callers.iter().for_each(Condvar::notify_all);
     }
 }
 
@@ -219,20 +262,32 @@ mod tests {
     }
 
     #[test]
-    fn one_call_at_a_time_and_none_after_the_end() {
-        use aioproducer_core::backend::{Call, CallId};
-
+    fn each_line_has_one_call_at_a_time_and_none_after_the_end() {
         let signals = Signals::new(1);
-        let request = |id| Box::new(Request { id: CallId(id), call: Call::Begin, limit: Duration::ZERO });
-        assert!(signals.call(request(1)).is_ok());
-        assert_eq!(signals.call(request(2)), Err(request(2)));
-        assert!(signals.requests(None).call);
-        assert_eq!(signals.next_call(), Some(request(1)));
-        assert!(signals.call(request(3)).is_ok());
+        let request = |id, call| Box::new(Request { id: CallId(id), call, limit: Duration::from_secs(60) });
+        let begin = |id| request(id, Call::Begin);
+        let metadata = |id| request(id, Call::Metadata { topic: None });
+        assert!(signals.call(begin(1)).is_ok() && signals.call(metadata(2)).is_ok());
+        assert_eq!(signals.call(begin(3)), Err(begin(3)));
+        assert!(signals.requests(None).call && signals.has_call(Line::Transactions));
+        assert_eq!(signals.next_call(Line::Transactions), Some(Next::Make(begin(1))));
+        assert_eq!(signals.next_call(Line::Others), Some(Next::Make(metadata(2))));
+        assert!(signals.call(begin(4)).is_ok());
         signals.shut_down();
-        assert_eq!(signals.call(request(4)), Err(request(4)));
-        assert_eq!(signals.next_call(), Some(request(3)), "what was taken on is answered");
-        assert_eq!(signals.next_call(), None);
+        assert_eq!(signals.call(metadata(5)), Err(metadata(5)));
+        assert_eq!(signals.next_call(Line::Transactions), Some(Next::Make(begin(4))), "what was taken on is answered");
+        assert_eq!((signals.next_call(Line::Transactions), signals.next_call(Line::Others)), (None, None));
+    }
+
+    #[test]
+    fn control_wakes_when_a_call_is_overdue() {
+        let signals = Signals::new(1);
+        let request = Request { id: CallId(1), call: Call::Commit, limit: Duration::from_millis(1) };
+        assert!(signals.call(Box::new(request)).is_ok());
+        assert!(signals.requests(None).call);
+        // Without the call this would never return.
+        assert_eq!(signals.requests(None), Requests::default());
+        assert_eq!(signals.overdue_call(Instant::now()), Some(CallId(1)));
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Counter {
         change(&mut state);
         let waker = state.waker.take();
         drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        if let Some(waker) = waker {
+            contain(|| waker.wake());
+        }
     }
 
     /// What `look` finds; waits for a change if it finds nothing.

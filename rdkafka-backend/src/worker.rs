@@ -8,6 +8,7 @@ use std::time::Instant;
 use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
+use crate::contain::contain;
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
 use crate::reports::Reader;
@@ -19,13 +20,15 @@ use crate::topics::{Partitioning, Plan, TopicState};
 const NOWHERE: i32 = i32::MIN;
 
 /// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
-/// case.
-pub(crate) fn run<R: Message>(
-    mut worker: Worker<R>,
-    exchange: &impl Exchange<R>,
-    signals: &Signals,
-    reader: &Reader<R>,
-) {
+/// case. What the application's code does wrong is contained where it is called, so a panic that comes here is a fault of this
+/// crate, and may have lost a batch: nobody is to wait for that.
+pub(crate) fn run<R: Message>(worker: Worker<R>, exchange: &impl Exchange<R>, signals: &Signals, reader: &Reader<R>) {
+    if contain(|| work(worker, exchange, signals, reader)).is_none() {
+        exchange.fatal(failure::broken());
+    }
+}
+
+fn work<R: Message>(mut worker: Worker<R>, exchange: &impl Exchange<R>, signals: &Signals, reader: &Reader<R>) {
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
     let mut idle = false;

@@ -368,12 +368,47 @@ impl Script {
         self.0.calls.0.close();
     }
 
+    /// The same producer's end, for a thread that goes on after the end.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        Late(self.link().expect("before the end"))
+    }
+
     /// Ends and gives nothing back, as a library that drops messages without a report.
     pub fn vanish(&self) {
         let Some(link) = lock(&self.0.link).take() else { return };
         link.ended();
         self.0.woken.0.close();
         self.0.calls.0.close();
+    }
+}
+
+/// A thread of the backend that outlives its end.
+pub struct Late(Arc<dyn Link>);
+
+impl Late {
+    /// Meets a fatal error.
+    pub fn fatal(&self, failure: Failure) {
+        self.0.fatal(failure);
+    }
+
+    /// Reports a record as failed.
+    pub fn fail(&self, record: &Seen, failure: Failure) {
+        self.0.report(vec![(record.slot, Err(failure))]);
+    }
+
+    /// Says the last word once more.
+    pub fn end(&self) {
+        self.0.ended();
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").finish_non_exhaustive()
     }
 }
 

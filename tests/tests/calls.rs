@@ -8,13 +8,15 @@ use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
-use aioproducer_tests::scripted::{Script, retriable};
+use aioproducer_tests::scripted::{Script, begun, retriable};
 use aioproducer_tests::{broker, promises};
 
 promises! {
     s35_the_brokers_topics_and_partitions,
     s35_metadata_of_a_topic_does_not_disturb_its_records,
     s35_no_broker_is_an_error_after_the_limit,
+    s35_metadata_may_take_as_long_as_its_limit,
+    s35_a_slow_list_topics_holds_up_no_transaction,
     s35_calls_are_made_one_after_another_and_dropped_ones_never,
     s35_calls_end_with_the_producer,
     s35_credentials_are_taken_and_never_shown,
@@ -76,6 +78,43 @@ async fn s35_no_broker_is_an_error_after_the_limit(host: Host) {
     }
     let nul = producer.list_topics(Some("a\0b")).await.expect_err("no name");
     assert!(!nul.retriable, "{nul:?}");
+}
+
+async fn s35_metadata_may_take_as_long_as_its_limit(host: Host) {
+    let broker = broker::start_with_topic("t", 2);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)).call_timeout(Duration::from_secs(30)));
+    producer.list_topics(None).await.expect("an answer");
+    broker.round_trip_time(-1, Duration::from_secs(6)).expect("a delay");
+    let found = producer.list_topics(None).await.expect("an answer");
+    assert_eq!(found.topic("t").map(|topic| topic.partitions.len()), Some(2));
+}
+
+async fn s35_a_slow_list_topics_holds_up_no_transaction(host: Host) {
+    let script = Script::transactional();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let mut metadata = Observed::new(producer.list_topics(None));
+    let mut next = Observed::new(producer.list_topics(Some("t")));
+    assert!(metadata.is_pending() && next.is_pending());
+    let slow = script.asked().await;
+    assert_eq!(*slow.call(), Call::Metadata { topic: None });
+    let transaction = begun(&script, &producer).await;
+    let mut commit = Observed::new(transaction.commit());
+    assert!(commit.is_pending());
+    assert_eq!(script.asked().await.done(), Call::Commit);
+    commit.ready().expect("committed");
+    assert!(metadata.is_pending() && script.asked_already().is_none(), "the second waits for the first");
+
+    // Nor does a slow transaction hold up metadata.
+    let mut begin = Observed::new(producer.begin());
+    assert!(begin.is_pending());
+    let begins = script.asked().await;
+    slow.answer(Ok(Answer::Metadata(Metadata::default())));
+    metadata.ready().expect("an answer");
+    script.asked().await.answer(Ok(Answer::Metadata(Metadata::default())));
+    next.ready().expect("an answer");
+    assert!(begin.is_pending());
+    drop(begins.done());
+    begin.ready().expect("it begins");
 }
 
 async fn s35_calls_are_made_one_after_another_and_dropped_ones_never(host: Host) {

@@ -292,16 +292,18 @@ async fn s36_offsets_that_nobody_waits_for_are_not_committed_without(host: Host)
         let script = Script::transactional();
         let producer = host.start(AioProducer::builder(script.backend()));
         let transaction = begun(&script, &producer).await;
-        let mut before = Observed::new(producer.list_topics(None));
+        let sending = || transaction.send_offsets([GroupOffset::new("in", 0, 1)], Group::new("g"));
+        let mut before = Observed::new(sending());
         if !answered {
             assert!(before.is_pending(), "another call is out");
         }
-        let mut sent = Observed::new(transaction.send_offsets([GroupOffset::new("in", 0, 1)], Group::new("g")));
+        let mut sent = Observed::new(sending());
         assert!(sent.is_pending());
         if answered {
             script.asked().await.answer(Err(retriable(-7)));
         }
         drop(sent);
+        drop(before);
         let error = transaction.commit().await.expect_err("it lacks the offsets");
         assert_eq!(error.remedy(), Remedy::Abort);
     }

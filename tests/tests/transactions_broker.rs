@@ -1,6 +1,8 @@
 //! S36–S39 on librdkafka and its mock cluster, after librdkafka's own test 0105: which errors are retried, which leave the
 //! abort, and which are fatal.
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
@@ -23,6 +25,7 @@ promises! {
     s39_a_fenced_producer_is_fatal,
     s39_what_leaves_the_abort_is_aborted_and_goes_on,
     s39_a_commit_that_timed_out_is_resolved,
+    s39_calls_with_hardly_any_time_are_in_doubt_and_never_refused,
     s39_init_that_timed_out_is_resumed,
     s25_close_aborts_on_the_broker,
     s25_close_is_not_held_up_by_a_call,
@@ -340,6 +343,37 @@ async fn s39_a_commit_that_timed_out_is_resolved(host: Host) {
     }
     whole(&producer, "third").await.expect("committed");
     assert_eq!(broker::read_back(&broker, "t", 1).len(), 3);
+}
+
+/// librdkafka's own calls cannot all be taken up again after a timeout: an answer may be taken for the next one's.
+async fn s39_calls_with_hardly_any_time_are_in_doubt_and_never_refused(host: Host) {
+    const ROUNDS: usize = 200;
+    let broker = broker::start_with_topic("t", 1);
+    let producer = host.start(builder(&broker).call_timeout(Duration::from_micros(1)));
+    // librdkafka's thread has its turn late.
+    let busy = Arc::new(());
+    for _ in 0..3 {
+        let busy = Arc::downgrade(&busy);
+        thread::spawn(move || while busy.strong_count() > 0 {});
+    }
+    for round in 0..ROUNDS {
+        let transaction = loop {
+            match producer.begin().await {
+                Ok(transaction) => break transaction,
+                Err(error) => assert_eq!(error.remedy(), Remedy::Retry, "{round}: {error:?}"),
+            }
+        };
+        transaction.send(record("x")).await.expect("delivered");
+        let mut ended = if round % 3 == 2 { transaction.abort().await } else { transaction.commit().await };
+        while let Err(error) = ended {
+            let again = if round % 3 == 2 { Remedy::Abort } else { Remedy::Resolve };
+            assert_eq!(error.remedy(), again, "{round}: {error:?}");
+            let transaction = error.into_transaction().expect("to be ended");
+            ended = if round % 3 == 2 { transaction.abort().await } else { transaction.commit().await };
+        }
+    }
+    drop(busy);
+    assert_eq!(producer.fatal_error(), None);
 }
 
 async fn s39_init_that_timed_out_is_resumed(host: Host) {

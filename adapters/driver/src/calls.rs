@@ -1,7 +1,8 @@
 //! Calls of the backend that wait for a broker: who waits for which answer.
 //!
-//! One call at a time is with the backend, and the others wait here for their turn, each as long as its future lives. So
-//! nothing queues up that nobody waits for.
+//! Transactions' calls stand in one line, the others in another. Of each line one call at a time is with the backend, and the
+//! others wait here for their turn, each as long as its future lives. So nothing queues up that nobody waits for, and no
+//! transaction waits for anything else.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,13 +19,32 @@ use crate::shared::{Phase, Shared, State};
 /// How long a call may take unless the builder says otherwise.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Calls of live futures, and the one that is with the backend.
+/// Whose turn is counted by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Transactions,
+    Others,
+}
+
+impl Line {
+    const ALL: [Self; 2] = [Self::Transactions, Self::Others];
+
+    fn of(call: &Call) -> Self {
+        if call.is_transactional() { Self::Transactions } else { Self::Others }
+    }
+}
+
+/// Requests that are to be passed on, by line.
+pub(crate) type Requests = [Option<Box<Request>>; Line::ALL.len()];
+
+/// Calls of live futures, and those that are with the backend.
 #[derive(Default)]
 pub(crate) struct Calls {
     next: u64,
     /// In the order of asking.
     entries: Vec<Entry>,
-    out: Option<Out>,
+    /// By line.
+    out: [Option<Out>; Line::ALL.len()],
 }
 
 struct Entry {
@@ -66,27 +86,28 @@ impl Calls {
         self.entries.is_empty()
     }
 
-    /// Sends a call that no future asked for; the line is idle.
+    /// Sends a call that no future asked for; its line is idle.
     pub(crate) fn send(&mut self, call: Call, limit: Duration) -> Request {
         let id = self.new_id();
-        self.out = Some(Out { id, part_of: None });
+        self.out[Line::of(&call) as usize] = Some(Out { id, part_of: None });
         Request { id, call, limit }
     }
 
-    /// The first call that waits, to be sent; the line is idle.
-    pub(crate) fn send_first(&mut self, limit: Duration) -> Option<Request> {
-        let waits = |entry: &&mut Entry| matches!(entry.state, EntryState::Waiting { .. });
+    /// The first call that waits in `line`, to be sent; the line is idle.
+    fn send_first(&mut self, line: Line, limit: Duration) -> Option<Request> {
+        let waits =
+            |entry: &&mut Entry| matches!(&entry.state, EntryState::Waiting { call, .. } if Line::of(call) == line);
         let entry = self.entries.iter_mut().find(waits)?;
         let taken = std::mem::replace(&mut entry.state, EntryState::Answered(Ok(Answer::Done)));
         let EntryState::Waiting { call, part_of, waker } = taken else { return None };
         entry.state = EntryState::Out { waker };
-        self.out = Some(Out { id: entry.id, part_of });
+        self.out[line as usize] = Some(Out { id: entry.id, part_of });
         Some(Request { id: entry.id, call, limit })
     }
 
-    /// Whether the answer is to the call that is out, which it is not any more then.
+    /// Whether the answer is to a call that is out, which it is not any more then.
     pub(crate) fn returned(&mut self, id: CallId) -> Option<Out> {
-        self.out.take_if(|out| out.id == id)
+        self.out.iter_mut().find_map(|out| out.take_if(|out| out.id == id))
     }
 
     /// Gives an answer to the future that waits for it, or back if there is none.
@@ -106,7 +127,7 @@ impl Calls {
 
     /// Answers all that have none, when the backend is gone.
     pub(crate) fn end(&mut self, effects: &mut Effects) {
-        self.out = None;
+        self.out = Default::default();
         for entry in &mut self.entries {
             if !matches!(entry.state, EntryState::Answered(_)) {
                 let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(closed())));
@@ -205,20 +226,30 @@ impl Drop for Calling<'_> {
 }
 
 impl State {
-    /// Passes the next call on, if it is its turn.
-    pub(crate) fn next_call(&mut self, shared: &Shared, effects: &mut Effects) {
+    /// Passes on the calls whose turn it is.
+    pub(crate) fn next_calls(&mut self, shared: &Shared, effects: &mut Effects) {
         let alive = matches!(self.phase, Phase::Open | Phase::Closing(_));
         if let Some(session) = &mut self.session {
             // A part of the transaction whose call has no answer is like a record without its outcome.
-            let parts = usize::from(self.calls.out.is_some_and(|out| out.part_of.is_some()));
+            let out = self.calls.out[Line::Transactions as usize];
+            let parts = usize::from(out.is_some_and(|out| out.part_of.is_some()));
             session.follow(self.machine.len() + self.completing + parts, &mut effects.wakers);
         }
-        if !alive || self.calls.out.is_some() {
+        if !alive {
             return;
         }
         let limit = shared.call_limit;
-        let of_session = self.session.as_mut().and_then(|session| session.send(&mut self.calls, limit));
-        effects.call = of_session.or_else(|| self.calls.send_first(limit)).map(Box::new);
+        for line in Line::ALL {
+            if self.calls.out[line as usize].is_some() {
+                continue;
+            }
+            let of_session = match &mut self.session {
+                Some(session) if line == Line::Transactions => session.send(&mut self.calls, limit),
+                _ => None,
+            };
+            let next = of_session.or_else(|| self.calls.send_first(line, limit));
+            effects.calls[line as usize] = next.map(Box::new);
+        }
     }
 }
 
@@ -228,7 +259,8 @@ impl AioProducer {
     /// create it (`allow.auto.create.topics`).
     ///
     /// The source is librdkafka's `rd_kafka_metadata`. It takes as long as the broker, and at most
-    /// [`Builder::call_timeout`](crate::Builder::call_timeout). Dropped early, nobody hears the answer.
+    /// [`Builder::call_timeout`](crate::Builder::call_timeout); other such calls wait for it, transactions do not. Dropped early,
+    /// nobody hears the answer.
     ///
     /// # Errors
     /// [`CallError`]: no broker answered in time, or the producer was closed.

@@ -2,15 +2,13 @@
 
 use std::task::Waker;
 
-use aioproducer_core::backend::Request;
-
 use crate::callbacks::{Call, Ended};
+use crate::calls::Requests;
 use crate::delivery::DeliveryError;
 use crate::groups::Members;
 use crate::observe::Notes;
 use crate::record::{Record, Stored};
 use crate::shared::Shared;
-use crate::wake::wake_all;
 
 /// What a purge is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub(crate) struct Effects {
     pub(crate) alone: bool,
     flush: bool,
     purge: Purged,
-    pub(crate) call: Option<Box<Request>>,
+    pub(crate) calls: Requests,
     pub(crate) shut_down: bool,
     /// New records are refused from now on.
     pub(crate) closed: bool,
@@ -57,7 +55,7 @@ impl Effects {
             || self.closed
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
-            || self.call.is_some()
+            || self.calls.iter().any(Option::is_some)
             || !self.callbacks.is_empty()
             || !matches!(self.runner, Call::Nobody)
     }
@@ -80,10 +78,16 @@ impl Effects {
 impl Shared {
     /// Carries the effects out. The lock is free.
     pub(crate) fn act(&self, effects: &mut Effects) {
-        self.observer.tell(&self.topics, &mut effects.notes);
-        if !effects.has_any() {
-            return;
+        self.observer.tell(&self.topics, &mut effects.notes, &self.panics);
+        if effects.has_any() {
+            self.ask_and_wake(effects);
         }
+        if !effects.discard.is_empty() {
+            self.panics.drop_all("what a record, an error or a waker holds", effects.discard.drain(..));
+        }
+    }
+
+    fn ask_and_wake(&self, effects: &mut Effects) {
         if let Some(backend) = self.backend() {
             match effects.workers {
                 1 if effects.alone => backend.wake_for_one(),
@@ -95,18 +99,20 @@ impl Shared {
             if effects.purge != Purged::default() {
                 backend.purge(effects.purge.queued, effects.purge.in_flight);
             }
-            let mut call = effects.call.take();
-            while let Some(request) = call.take() {
+            let mut calls = std::mem::take(&mut effects.calls);
+            while let Some(request) = calls.iter_mut().find_map(Option::take) {
                 let id = request.id;
                 if backend.call(request).is_err() {
-                    call = self.refused(id);
+                    for (call, next) in calls.iter_mut().zip(self.refused(id)) {
+                        *call = call.take().or(next);
+                    }
                 }
             }
             if effects.shut_down {
                 backend.shut_down();
             }
         }
-        wake_all(effects.wakers.drain(..));
+        self.panics.wake_all(effects.wakers.drain(..));
         if effects.closed {
             self.callbacks.pool.wake_all();
         }

@@ -117,8 +117,16 @@ impl Exchange<Stored> for Shared {
     }
 
     fn release(&self, records: &mut Vec<Stored>) {
-        // A payload's owner may be anybody's, so no lock is held here.
-        records.iter_mut().for_each(Stored::clear);
+        // A payload's owner may be anybody's, so no lock is held here, and one that panics keeps no record from its end.
+        let mut cleared = 0;
+        while cleared < records.len() {
+            self.panics.contain("a payload's owner", || {
+                while let Some(record) = records.get_mut(cleared) {
+                    record.clear();
+                    cleared += 1;
+                }
+            });
+        }
         self.inbox().memory.recycle(records.drain(..));
     }
 
@@ -165,7 +173,7 @@ impl Exchange<Stored> for Shared {
             }
             state.follow_up(self, &mut effects);
         }
-        self.observer.tell(&self.topics, &mut effects.notes);
+        self.observer.tell(&self.topics, &mut effects.notes, &self.panics);
         for (cell, topic, at) in delivered.drain(..) {
             self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
         }
@@ -199,7 +207,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn fatal(&self, failure: Failure) {
-        self.observer.spans.fatal(&failure);
+        self.tell_fatal(Some(failure));
         self.with(|state, effects| state.handle_fatal(self, failure, effects));
         self.give_up_all();
     }

@@ -27,6 +27,7 @@ mod groups;
 mod inbox;
 mod observe;
 mod overflow;
+mod panics;
 mod produce;
 mod produce_all;
 mod produce_with;
@@ -46,7 +47,6 @@ mod topics;
 mod trace_context;
 mod transaction;
 mod waiters;
-mod wake;
 
 pub use aioproducer_core::backend::{
     Broker, CallError, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata, Status,

@@ -193,6 +193,10 @@ impl AioProducer {
     /// Ends the producer in order: new records are refused, the others have until `within` to arrive; what did not is
     /// returned with its status, and fails. Threads have ended when this resolves, and callbacks have run, as far as they
     /// came to their end by then; a close inside a callback does not wait for callbacks. A second close is fine.
+    ///
+    /// It is over within `within` and 200 ms, as long as the runtime runs its tasks. What the backend cannot end by then goes on
+    /// by itself and tells nobody anything, such as a call that waits for a broker, or a name that is being resolved; its records
+    /// may be in the log.
     pub fn close(&self, within: Duration) -> Close<'_> {
         Close::new(&self.shared, within)
     }
@@ -238,6 +242,7 @@ impl AioProducer {
             callbacks_waiting: counts.waiting,
             callbacks_panicked: counts.panicked,
             callbacks_stalled: counts.stalled,
+            panics_contained: self.shared.panics.count(),
         }
     }
 }
@@ -286,4 +291,7 @@ pub struct Statistics {
     pub callbacks_panicked: u64,
     /// How often callbacks took longer than [`callback_stall`](crate::Builder::callback_stall), since the start.
     pub callbacks_stalled: u64,
+    /// How often other code of the application's panicked where nobody may be lost by it, since the start: a waker, the owner
+    /// of a payload, a callback that was dropped, a subscriber or a recorder, the runtime's `spawn`. The producer goes on.
+    pub panics_contained: u64,
 }

@@ -14,12 +14,12 @@ use crate::AioProducer;
 use crate::callbacks::{Outcome, Synchronous};
 use crate::error::ProduceError;
 use crate::overflow::{Over, Patience};
+use crate::panics::Panics;
 use crate::produce_with::ProduceWith;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{Ask, Places, WaiterId, Waiters};
-use crate::wake::wake_all;
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -45,7 +45,7 @@ impl<T: Send + 'static> Reporter<T> {
             reader: None,
             abandoned: false,
         };
-        let channel = Arc::new(Channel(Mutex::new(state)));
+        let channel = Arc::new(Channel(Mutex::new(state), Arc::clone(&producer.shared().panics)));
         (Self { producer: producer.clone(), channel: Arc::clone(&channel) }, Reports { channel })
     }
 
@@ -117,7 +117,7 @@ impl<T> Drop for Reports<T> {
     }
 }
 
-struct Channel<T>(Mutex<State<T>>);
+struct Channel<T>(Mutex<State<T>>, Arc<Panics>);
 
 struct State<T> {
     reports: VecDeque<(T, Outcome)>,
@@ -156,7 +156,7 @@ impl<T> Channel<T> {
             }
             answer
         };
-        wake_all(wakers);
+        self.1.wake_all(wakers);
         answer
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Failure, FailureKind, Request, Status};
 use aioproducer_core::{Step, Transaction, Verdict};
 
-use crate::calls::{Calls, closed};
+use crate::calls::{Calls, Requests, closed};
 use crate::effects::{Discard, Effects};
+use crate::observe::SUBSCRIBER;
 use crate::shared::{Shared, State};
 
 /// Records that the driver task takes back at a time.
@@ -195,8 +196,8 @@ impl State {
 }
 
 impl Shared {
-    /// The backend did not take a call on; the next one, if there is one.
-    pub(crate) fn refused(&self, id: CallId) -> Option<Box<Request>> {
+    /// The backend did not take a call on; those that are next, if there are any.
+    pub(crate) fn refused(&self, id: CallId) -> Requests {
         let mut effects = Effects::default();
         let fatal = {
             let state = &mut *self.lock();
@@ -205,7 +206,7 @@ impl Shared {
             state.follow_up(self, &mut effects);
             fatal
         };
-        let next = effects.call.take();
+        let next = std::mem::take(&mut effects.calls);
         self.act(&mut effects);
         self.tell_fatal(fatal);
         next
@@ -214,7 +215,7 @@ impl Shared {
     /// Tells subscribers what ended the producer, if something did.
     pub(crate) fn tell_fatal(&self, failure: Option<Failure>) {
         if let Some(failure) = failure {
-            self.observer.spans.fatal(&failure);
+            self.panics.contain(SUBSCRIBER, || self.observer.spans.fatal(&failure));
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
+use crate::panics::Panics;
 use crate::record::{Record, Stored};
 use crate::session::Session;
 use crate::ticket::{Target, Ticket};
@@ -97,6 +98,7 @@ pub(crate) struct Shared {
     /// How long a call of the backend may take.
     pub(crate) call_limit: Duration,
     backend: OnceLock<Arc<dyn Backend>>,
+    pub(crate) panics: Arc<Panics>,
     /// Used again and again, so that bulk reports need no allocation.
     spare: Mutex<Spare>,
 }
@@ -135,6 +137,7 @@ impl Shared {
         let topics = Arc::new(Topics::new());
         let context = Context { topics: Arc::clone(&topics), shared: OnceLock::new(), errors: Spent::new(slots) };
         let context = Arc::new(context);
+        let panics = Arc::new(Panics::default());
         let state = State {
             machine,
             groups: Groups::default(),
@@ -165,7 +168,7 @@ impl Shared {
             topics,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.
-            callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall),
+            callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall, Arc::clone(&panics)),
             overflow,
             observer: Observer::new(options, slots),
             context,
@@ -173,13 +176,20 @@ impl Shared {
             transactional,
             call_limit,
             backend: OnceLock::new(),
+            panics,
             spare: Mutex::new(Spare::default()),
         })
     }
 
     /// Takes the running backend and starts the driver task, and those of the backend.
     pub(crate) fn start(self: Arc<Self>, backend: Arc<dyn Backend>, background: Vec<BackgroundTask>) -> AioProducer {
-        self.backend.get_or_init(|| backend);
+        self.panics.tell(self.backend.get_or_init(|| backend));
+        // What ended the producer before this asked nobody to shut down.
+        if self.lock().phase == Phase::Ending
+            && let Some(backend) = self.backend()
+        {
+            backend.shut_down();
+        }
         self.context.shared.get_or_init(|| Arc::downgrade(&self));
         self.runtime.spawn(Box::pin(task::Driver::new(Arc::clone(&self))));
         background.into_iter().for_each(|task| self.runtime.spawn(task));
@@ -383,7 +393,7 @@ impl State {
         }
         shared.observer.gather(self, &shared.callbacks, &mut effects.notes);
         if self.session.is_some() || !self.calls.is_empty() {
-            self.next_call(shared, effects);
+            self.next_calls(shared, effects);
         }
         if self.idle_workers > 0 && self.has_batch() {
             self.idle_workers -= 1;
@@ -442,6 +452,9 @@ impl State {
 
     /// The producer met an error that it cannot recover from. [`Shared::give_up_all`] is to follow.
     pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         self.fatal.get_or_insert(failure);
         if let Some(session) = &mut self.session {
             session.machine.handle_fatal();

@@ -4,12 +4,16 @@ mod observed;
 mod still;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 use aioproducer_driver::{AioProducer, Builder, Overflow, Record};
-use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
 use observed::{ByHand, Tasks};
 
 const REFUSED: Failure =
@@ -165,4 +169,88 @@ fn a_producers_name_is_a_label_and_its_gauges_end_with_it() {
             assert_eq!(recorded.gauge("pool_slots producer=one"), 0.0);
         },
     );
+}
+
+/// A recorder that panics at everything it is told, when it is told to.
+#[derive(Clone, Default)]
+struct Touchy(Arc<AtomicBool>);
+
+impl Touchy {
+    fn look(&self) {
+        assert!(!self.0.load(Ordering::SeqCst), "a recorder that panics, as the test has it");
+    }
+}
+
+impl CounterFn for Touchy {
+    fn increment(&self, _: u64) {
+        self.look();
+    }
+
+    fn absolute(&self, _: u64) {
+        self.look();
+    }
+}
+
+impl GaugeFn for Touchy {
+    fn increment(&self, _: f64) {
+        self.look();
+    }
+
+    fn decrement(&self, _: f64) {
+        self.look();
+    }
+
+    fn set(&self, _: f64) {
+        self.look();
+    }
+}
+
+impl HistogramFn for Touchy {
+    fn record(&self, _: f64) {
+        self.look();
+    }
+}
+
+impl Recorder for Touchy {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(self.clone()))
+    }
+}
+
+#[test]
+fn s03_a_recorder_that_panics_costs_nobody_an_outcome() {
+    let touchy = Touchy::default();
+    metrics::with_local_recorder(&touchy, || {
+        let (backend, tasks) = (ByHand::default(), Tasks::default());
+        let producer = AioProducer::builder(backend.clone()).start(tasks.clone()).unwrap();
+        for failure in [None, Some(REFUSED)] {
+            let deliveries: Vec<_> = (0..3).map(|_| producer.try_produce(Record::to("t")).unwrap()).collect();
+            touchy.0.store(true, Ordering::SeqCst);
+            backend.hand_off(failure);
+            tasks.run();
+            touchy.0.store(false, Ordering::SeqCst);
+            for delivery in deliveries {
+                let outcome = pin!(delivery).poll(&mut Context::from_waker(Waker::noop()));
+                let Poll::Ready(outcome) = outcome else { panic!("a delivery has no outcome") };
+                assert_eq!(outcome.is_ok(), failure.is_none());
+            }
+        }
+        assert!(producer.statistics().panics_contained > 0);
+        touchy.0.store(true, Ordering::SeqCst);
+        drop(producer);
+        backend.forget();
+        tasks.run();
+    });
 }

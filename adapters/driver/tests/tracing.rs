@@ -5,6 +5,7 @@ mod still;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -343,4 +344,61 @@ fn flush_and_close_have_spans() {
             assert_eq!(names, [("send", true), ("flush", true), ("close", true)]);
         },
     );
+}
+
+/// A subscriber that panics at everything it is told, when it is told to.
+#[derive(Clone, Default)]
+struct Touchy(Arc<AtomicBool>);
+
+impl Touchy {
+    fn look(&self) {
+        assert!(!self.0.load(Ordering::SeqCst), "a subscriber that panics, as the test has it");
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Touchy {
+    fn on_record(&self, _: &Id, _: &tracing::span::Record<'_>, _: layer::Context<'_, S>) {
+        self.look();
+    }
+
+    fn on_event(&self, _: &Event<'_>, _: layer::Context<'_, S>) {
+        self.look();
+    }
+
+    fn on_close(&self, _: Id, _: layer::Context<'_, S>) {
+        self.look();
+    }
+}
+
+#[test]
+fn s03_a_subscriber_that_panics_costs_nobody_an_outcome() {
+    let touchy = Touchy::default();
+    let subscriber = tracing_subscriber::registry().with(touchy.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let (backend, tasks) = (ByHand::default(), Tasks::default());
+        let producer = AioProducer::builder(backend.clone()).start(tasks.clone()).unwrap();
+        for failure in [None, Some(REFUSED)] {
+            let deliveries: Vec<_> = (0..3).map(|_| producer.try_produce(Record::to("orders")).unwrap()).collect();
+            producer.try_produce_with(Record::to("orders"), |_| ()).unwrap();
+            let mut flush = producer.flush();
+            assert!(poll(&mut flush).is_pending());
+            touchy.0.store(true, Ordering::SeqCst);
+            backend.hand_off(failure);
+            tasks.run();
+            let flushed = poll(&mut flush);
+            touchy.0.store(false, Ordering::SeqCst);
+            assert_eq!(flushed, Poll::Ready(Ok(())), "nobody is waited for");
+            for mut delivery in deliveries {
+                let Poll::Ready(outcome) = poll(&mut delivery) else { panic!("a delivery has no outcome") };
+                assert_eq!(outcome.is_ok(), failure.is_none());
+            }
+        }
+        let statistics = producer.statistics();
+        assert_eq!((statistics.callbacks_waiting, statistics.callbacks_panicked), (0, 0));
+        assert!(statistics.panics_contained >= 8, "{statistics:?}");
+        touchy.0.store(true, Ordering::SeqCst);
+        backend.fatal(REFUSED);
+        touchy.0.store(false, Ordering::SeqCst);
+        assert!(producer.is_closed());
+    });
 }

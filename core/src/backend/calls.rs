@@ -1,7 +1,8 @@
 //! Calls of a backend that wait for a broker: transactions, metadata, credentials.
 //!
 //! The driver asks by [`Backend::call`](super::Backend::call), which returns at once, and hears by
-//! [`Exchange::answered`](super::Exchange::answered). It has at most one call with the backend at any time.
+//! [`Exchange::answered`](super::Exchange::answered). At any time it has at most one call of transactions with the backend,
+//! and one other.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,6 +23,17 @@ pub struct Request {
     /// When the backend gives up and answers with an error that is [`CallError::retriable`]. A call that is under way may
     /// take a little longer.
     pub limit: Duration,
+}
+
+impl Call {
+    /// Whether it is a transaction's. Such calls are made one after another, and no other call holds them up.
+    #[must_use]
+    pub const fn is_transactional(&self) -> bool {
+        match self {
+            Self::InitTransactions | Self::Begin | Self::SendOffsets { .. } | Self::Commit | Self::Abort => true,
+            Self::Metadata { .. } | Self::SetSaslCredentials(_) => false,
+        }
+    }
 }
 
 /// What a backend can be asked to call.

@@ -54,6 +54,11 @@ pub trait EventHandler: Send + Sync + 'static {
         let _ = line;
     }
 
+    /// Code of the application's panicked on a thread of the producer's, which goes on; see [`Event::Panicked`].
+    fn on_contained(&self, code: &'static str, total: u64) {
+        let _ = (code, total);
+    }
+
     /// The handler was slow, and `count` events before the next one were dropped.
     fn on_lost(&self, count: u64) {
         let _ = count;
@@ -96,6 +101,7 @@ fn call(handler: &dyn EventHandler, event: &Event) {
         Event::Statistics(statistics) => handler.on_statistics(statistics),
         Event::Throttle(throttle) => handler.on_throttle(throttle),
         Event::Log(line) => handler.on_log(line),
+        Event::Panicked { code, total } => handler.on_contained(code, *total),
         Event::Lost { count } => handler.on_lost(*count),
     }
 }

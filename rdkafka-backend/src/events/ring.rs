@@ -3,10 +3,12 @@
 //! Whoever writes never waits. When the ring is full, the oldest of what matters least makes room.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Event;
+use crate::contain::contain;
 
 /// Statistics of a large cluster are a megabyte of text, so counting is not enough.
 const BYTES: usize = 8 << 20;
@@ -28,7 +30,7 @@ impl Told {
         match self {
             Self::Statistics(_) | Self::Event(Event::Log(_) | Event::Statistics(_) | Event::Lost { .. }) => 0,
             Self::Event(Event::Error(error)) if error.fatal => 2,
-            Self::Event(Event::Error(_) | Event::Throttle(_)) => 1,
+            Self::Event(Event::Error(_) | Event::Throttle(_) | Event::Panicked { .. }) => 1,
         }
     }
 
@@ -39,7 +41,7 @@ impl Told {
                 Self::Event(Event::Log(line)) => line.facility.len() + line.message.len(),
                 Self::Event(Event::Error(error)) => error.reason.len(),
                 Self::Event(Event::Throttle(throttle)) => throttle.broker.len(),
-                Self::Event(Event::Statistics(_) | Event::Lost { .. }) => 0,
+                Self::Event(Event::Statistics(_) | Event::Lost { .. } | Event::Panicked { .. }) => 0,
             }
     }
 }
@@ -72,7 +74,7 @@ impl Ring {
             has_reader: true,
             waker: None,
         })));
-        (Outlet(Arc::clone(&ring)), ring)
+        (Outlet::new(Arc::clone(&ring)), ring)
     }
 
     /// The oldest event, before it how many were lost; `None` when there will not be another.
@@ -109,7 +111,7 @@ impl Ring {
         state.push(told);
         let waker = state.waker.take();
         drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        wake(waker);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -153,34 +155,59 @@ impl State {
     }
 }
 
+/// Wakes the reader, whose waker is the application's code. Threads come by that go on if it panics.
+fn wake(reader: Option<Waker>) {
+    if let Some(waker) = reader {
+        contain(|| waker.wake());
+    }
+}
+
 /// A writer's end. When the last one is gone, the reader gets what waits, and then the end.
-pub(crate) struct Outlet(Arc<Ring>);
+pub(crate) struct Outlet {
+    ring: Arc<Ring>,
+    is_closed: AtomicBool,
+}
 
 impl Outlet {
+    fn new(ring: Arc<Ring>) -> Self {
+        Self { ring, is_closed: AtomicBool::new(false) }
+    }
+
     pub(super) fn push(&self, told: Told) {
-        self.0.push(told);
+        if !self.is_closed.load(Ordering::Relaxed) {
+            self.ring.push(told);
+        }
     }
 
     /// Whether what is pushed is of any use.
     pub(crate) fn has_reader(&self) -> bool {
-        self.0.lock().has_reader
+        self.ring.lock().has_reader
+    }
+
+    /// Pushes nothing more.
+    pub(super) fn close(&self) {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.ring.lock();
+        state.writers -= 1;
+        let waker = if state.writers == 0 { state.waker.take() } else { None };
+        drop(state);
+        wake(waker);
     }
 }
 
+/// One that is open.
 impl Clone for Outlet {
     fn clone(&self) -> Self {
-        self.0.lock().writers += 1;
-        Self(Arc::clone(&self.0))
+        self.ring.lock().writers += 1;
+        Self::new(Arc::clone(&self.ring))
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.writers -= 1;
-        let waker = if state.writers == 0 { state.waker.take() } else { None };
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        self.close();
     }
 }
 

@@ -10,8 +10,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aioproducer_core::SlotId;
+use aioproducer_core::backend::Message;
 
 use super::reports::ALONE;
+use crate::contain::contain;
 
 /// Cells are made in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
 const CHUNK: usize = 1024;
@@ -33,7 +35,7 @@ pub(crate) struct Cells<R> {
 }
 
 // SAFETY: a record is reached only by the one thread that the tag's protocol entitles to it, so sharing the table means
-// sending records between threads, never sharing one.
+// sending records between threads. Two see one at the same time only in `duplicates`, which asks for records that can be shared.
 unsafe impl<R: Send> Sync for Cells<R> {}
 
 impl<R> Cells<R> {
@@ -84,6 +86,30 @@ impl<R> Cells<R> {
             // SAFETY: the tag bore this slot's bits, so `put` wrote a record that nobody has taken since.
             unsafe { place.assume_init_read() }
         })
+    }
+
+    /// Copies of the records that are in, as far as there can be any, for when the records themselves cannot be had: C may
+    /// read their memory, which is shared and stays where it is.
+    pub(crate) fn duplicates(&self) -> Vec<(SlotId, R)>
+    where
+        R: Message + Sync,
+    {
+        let cells = self.chunks.iter().filter_map(OnceLock::get).flat_map(|chunk| chunk.iter());
+        let duplicate = |cell: &Cell<R>| {
+            let tag = cell.tag.load(Ordering::Acquire);
+            if tag == VACANT || tag == BUSY {
+                return None;
+            }
+            cell.tag.compare_exchange(tag, BUSY, Ordering::Acquire, Ordering::Relaxed).ok()?;
+            // SAFETY: the tag went from a slot's bits to BUSY by our hand, so nobody moves the record or changes it.
+            let place = unsafe { &*cell.record.get() };
+            // SAFETY: as above, and `put` wrote it.
+            let record = unsafe { place.assume_init_ref() };
+            let copy = contain(|| record.duplicate()).flatten();
+            cell.tag.store(tag, Ordering::Release);
+            Some((SlotId::from_bits(tag), copy?))
+        };
+        cells.filter_map(duplicate).collect()
     }
 
     /// The records that are still in, once nobody borrows from them any more.
@@ -145,6 +171,24 @@ mod tests {
         assert_eq!(take(&cells, SlotId::new(1, 7)), None);
         assert_eq!(take(&cells, slot), Some("a"));
         assert_eq!(take(&cells, slot), None);
+    }
+
+    #[cfg(feature = "embedded-broker")]
+    #[test]
+    fn s25_whoever_cannot_have_a_record_gets_a_copy_and_the_record_stays() {
+        use crate::common::Rec;
+
+        let cells = Cells::new(3000);
+        let slots = [SlotId::new(1, 7), SlotId::new(2, 1), SlotId::new(2999, 3)];
+        for (slot, id) in slots.into_iter().zip(0..) {
+            assert!(cells.put(slot, Rec::new(id)).is_ok());
+        }
+        assert_eq!(take(&cells, slots[1]), Some(Rec::new(1)));
+        let copies = || vec![(slots[0], Rec::new(0)), (slots[2], Rec::new(2))];
+        assert_eq!(cells.duplicates(), copies());
+        assert_eq!(cells.duplicates(), copies(), "they are still there");
+        assert_eq!(take(&cells, slots[0]), Some(Rec::new(0)));
+        assert_eq!(cells.into_records().collect::<Vec<_>>(), [(slots[2], Rec::new(2))]);
     }
 
     #[test]

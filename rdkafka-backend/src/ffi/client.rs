@@ -4,7 +4,6 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aioproducer_core::SlotId;
 use aioproducer_core::backend::Failure;
 use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
@@ -29,8 +28,11 @@ pub(crate) struct Client<R> {
     /// librdkafka points to it, so it stays in its box.
     reports: Box<Reports>,
     pub(super) topics: Mutex<Vec<Arc<Topic>>>,
-    pub(super) cells: ManuallyDrop<Cells<R>>,
+    pub(super) cells: ManuallyDrop<Arc<Cells<R>>>,
 }
+
+/// What was reported while the client came to its end, with the records that were lent.
+pub(crate) type LastReports<R> = Vec<(RawReport, Option<R>)>;
 
 /// The main queue: errors, log lines and statistics.
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
@@ -67,6 +69,11 @@ impl<R> Client<R> {
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
         }
+        #[cfg(all(test, feature = "embedded-broker"))]
+        // SAFETY: the configuration is valid and ours.
+        unsafe {
+            super::resolving::plug_in(native.ptr());
+        }
         let native = Handle::new(configured, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, listeners)?;
         // SAFETY: the client is alive.
         unsafe { sys::rd_kafka_set_log_level(native.native_ptr(), log_level) };
@@ -90,7 +97,7 @@ impl<R> Client<R> {
             queue: Queue(queue),
             reports,
             topics: Mutex::new(Vec::new()),
-            cells: ManuallyDrop::new(Cells::new(capacity)),
+            cells: ManuallyDrop::new(Arc::new(Cells::new(capacity))),
         })
     }
 
@@ -153,13 +160,21 @@ impl<R> Client<R> {
         unsafe { self.cells.take(report.slot) }
     }
 
-    /// Ends the native client, which blocks. Gives back the reports that came until then, and the lent records that are
-    /// left.
-    pub(crate) fn close(self) -> (Vec<RawReport>, impl Iterator<Item = (SlotId, R)>) {
+    /// Where lent records are, for somebody who looks at them without the client.
+    pub(crate) fn cells(&self) -> Arc<Cells<R>> {
+        Arc::clone(&self.cells)
+    }
+
+    /// Ends the native client, which blocks. Gives back the reports that came until then, with their records if those were
+    /// lent, and where the lent records are that are left.
+    pub(crate) fn close(self) -> (LastReports<R>, Arc<Cells<R>>) {
         let mut client = ManuallyDrop::new(self);
         client.destroy();
         let mut last = Vec::new();
         client.read_reports(&mut last);
+        let lent = |report: &RawReport| if report.copied { None } else { client.reclaim(report) };
+        let last =
+            last.into_iter().map(|report| (lent(&report), report)).map(|(record, report)| (report, record)).collect();
         // SAFETY: the wrapper forbids a second drop and is not used any more.
         let topics = unsafe { ptr::read(&client.topics) };
         drop(topics);
@@ -167,10 +182,10 @@ impl<R> Client<R> {
         drop(unsafe { ptr::read(&client.reports) });
         // SAFETY: as above; nothing borrows from the cells since the native client is gone.
         let cells = unsafe { ManuallyDrop::take(&mut client.cells) };
-        (last, cells.into_records())
+        (last, cells)
     }
 
-    pub(super) fn listeners(&self) -> &Listeners {
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
         self.native.context()
     }
 

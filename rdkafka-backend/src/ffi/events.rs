@@ -17,7 +17,7 @@ use crate::tokens::Counter;
 
 /// Whom a client's callbacks and events are for.
 pub(crate) struct Listeners {
-    pub(crate) audience: Audience,
+    pub(crate) audience: Arc<Audience>,
     /// Who gets tokens, if somebody does.
     pub(crate) tokens: Option<Arc<Counter>>,
     pub(crate) signals: Arc<Signals>,
@@ -25,12 +25,20 @@ pub(crate) struct Listeners {
 
 impl ClientContext for Listeners {}
 
-/// The client is gone, so there will be no more requests.
-impl Drop for Listeners {
-    fn drop(&mut self) {
+impl Listeners {
+    /// Nobody is told anything more, or asked.
+    pub(crate) fn close(&self) {
+        self.audience.close();
         if let Some(tokens) = &self.tokens {
             tokens.close();
         }
+    }
+}
+
+/// The client is gone.
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -202,7 +210,7 @@ mod tests {
         config.set("test.mock.num.brokers", "1").set("debug", "topic");
         let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
-        let audience = Audience::new(outlets, Vec::new());
+        let audience = Arc::new(Audience::new(outlets, Vec::new()));
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
         let client = Client::<()>::new(&config, native, 1, listeners, None).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
@@ -223,7 +231,7 @@ mod tests {
     #[test]
     fn s34_a_throttled_producer_is_told() {
         let (outlet, mut events) = Events::new(8);
-        let audience = Audience::new(vec![outlet], Vec::new());
+        let audience = Arc::new(Audience::new(vec![outlet], Vec::new()));
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
         let opaque = ptr::from_ref(&listeners).cast_mut().cast();
         for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]

@@ -4,6 +4,8 @@
 //! - Memory that librdkafka borrows (payloads of records, the state of topics) outlives its use: records stay in their
 //!   [`cells`] until they were reported, after which librdkafka only frees its own part of a message; topic states,
 //!   unread reports and the cells themselves stay until `rd_kafka_destroy` has returned ([`Client`]'s drop order).
+//! - When the end cannot wait for it, the caller gets copies that share that memory, and the records stay with the thread that
+//!   waits for it, see [`Cells::duplicates`].
 //! - Records that it copies during a call are held by [`Outgoing`], whose entries point to them; it forgets the entries when
 //!   it gives the records away.
 //! - No Rust panic unwinds into C: [`topic`]'s partitioner contains it, so does [`events`] where the application may be woken. The other
@@ -21,10 +23,13 @@ mod message;
 mod metadata;
 mod produce;
 mod reports;
+#[cfg(all(test, feature = "embedded-broker"))]
+mod resolving;
 mod tokens;
 mod topic;
 
-pub(crate) use client::Client;
+pub(crate) use cells::Cells;
+pub(crate) use client::{Client, LastReports};
 pub use group::consumer_group;
 
 pub(crate) use events::{Listeners, Polled, error_text};

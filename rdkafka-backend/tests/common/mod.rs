@@ -101,6 +101,10 @@ impl Message for Rec {
         self.headers.get(index).map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
+    fn duplicate(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     fn is_cheap_to_copy(&self) -> bool {
         self.headers.is_empty() && self.timestamp.is_none() && self.size() <= 100
     }

@@ -15,6 +15,7 @@ mod queue;
 mod runner;
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::{Instant, TopicId};
@@ -24,9 +25,10 @@ use self::queue::Queue;
 pub(crate) use self::queue::{Call, Counts, Ended};
 pub(crate) use self::runner::Runner;
 use crate::delivery::{DeliveryError, DeliveryReport};
+use crate::observe::SUBSCRIBER;
+use crate::panics::Panics;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
-use crate::wake::wake_all;
 
 /// What a callback is called with.
 pub(crate) type Outcome = Result<DeliveryReport, DeliveryError>;
@@ -40,12 +42,14 @@ pub(crate) struct Callbacks {
     queue: Mutex<Queue>,
     /// A runner that is busy for longer has stalled.
     patience: Duration,
+    panics: Arc<Panics>,
 }
 
 impl Callbacks {
     /// `places` callbacks wait for their outcome or their turn, `runners` run at the same time, at most.
-    pub(crate) fn new(places: usize, runners: usize, patience: Duration) -> Self {
-        Self { pool: Pool::new(places), queue: Mutex::new(Queue::new(runners)), patience }
+    pub(crate) fn new(places: usize, runners: usize, patience: Duration, panics: Arc<Panics>) -> Self {
+        let pool = Pool::new(places, Arc::clone(&panics));
+        Self { pool, queue: Mutex::new(Queue::new(runners)), patience, panics }
     }
 
     /// Has the callbacks of records that have ended wait for their turn, under the producer's lock: so nobody takes the
@@ -72,11 +76,15 @@ impl Callbacks {
     pub(crate) fn follow(&self, shared: &Shared, call: Call) {
         match call {
             Call::Nobody => {}
-            Call::Wake(waker) => wake_all([waker]),
+            Call::Wake(waker) => self.panics.wake_all([waker]),
             Call::Spawn(number) => {
-                if let Some(shared) = shared.me() {
-                    let runner = Runner::new(shared.clone(), number);
-                    shared.runtime.spawn(Box::pin(runner));
+                let Some(shared) = shared.me() else { return };
+                // A runtime that panics is asked once more. If that fails, too, it is taken for gone.
+                for is_last in [false, true] {
+                    let runner = Box::pin(Runner::new(shared.clone(), number, is_last));
+                    if self.panics.contain("the runtime's spawn", || shared.runtime.spawn(runner)).is_some() {
+                        return;
+                    }
                 }
             }
         }
@@ -84,13 +92,21 @@ impl Callbacks {
 
     /// Drops callbacks that nobody will call.
     pub(crate) fn forget(&self, ended: impl Iterator<Item = Ended>) {
+        let callbacks = self.discard(ended);
+        self.pool.give_back(callbacks.len(), callbacks);
+    }
+
+    /// The same, but for their places, which it returns.
+    fn discard(&self, ended: impl Iterator<Item = Ended>) -> Vec<CallbackRef> {
         let mut callbacks = Vec::new();
         for Ended { callback, outcome, trace, .. } in ended {
-            trace.outcome(&outcome);
-            self.pool.discard(callback);
+            self.panics.contain(SUBSCRIBER, || trace.outcome(&outcome));
+            self.panics.drop_all(SUBSCRIBER, [trace]);
+            self.panics.drop_all("what a record holds", [outcome]);
+            self.panics.contain("a callback that is dropped", || self.pool.discard(callback));
             callbacks.push(callback);
         }
-        self.pool.give_back(callbacks.len(), callbacks);
+        callbacks
     }
 
     /// The runtime has dropped a runner: it will run no other.
@@ -103,7 +119,7 @@ impl Callbacks {
     pub(crate) fn end(&self) {
         let mut wakers = Vec::new();
         lock(&self.queue).wake_parked(&mut wakers);
-        wake_all(wakers);
+        self.panics.wake_all(wakers);
     }
 }
 

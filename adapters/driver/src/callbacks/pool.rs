@@ -8,13 +8,14 @@
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::callbacks::{Outcome, is_calling};
+use crate::panics::Panics;
 use crate::runtime::Task;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{Ask, Places, WaiterId, Waiters};
-use crate::wake::wake_all;
 
 /// Names a callback in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,7 @@ impl<C: Callback> AnyShelf for Shelf<C> {
 pub(crate) struct Pool {
     shelves: boxcar::Vec<Box<dyn AnyShelf>>,
     desk: Mutex<Desk>,
+    panics: Arc<Panics>,
 }
 
 struct Desk {
@@ -118,11 +120,11 @@ pub(crate) enum Acquired {
 }
 
 impl Pool {
-    pub(crate) fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize, panics: Arc<Panics>) -> Self {
         let free = isize::try_from(places).unwrap_or(isize::MAX);
         let (shelves, vacant) = (HashMap::new(), Vec::new());
         let desk = Desk { shelves, vacant, last: None, free, waiters: Waiters::new() };
-        Self { shelves: boxcar::Vec::new(), desk: Mutex::new(desk) }
+        Self { shelves: boxcar::Vec::new(), desk: Mutex::new(desk), panics }
     }
 
     /// Puts `callback` into the pool, or waits in line. A callback that asks does not wait: the place it waited for might
@@ -161,7 +163,7 @@ impl Pool {
             kept = Some(waker?.clone());
         };
         drop(unused);
-        wake_all(wakers);
+        self.panics.wake_all(wakers);
         match shelf {
             Ok((shelf, vacant)) => {
                 let callback = callback.take()?;
@@ -198,7 +200,7 @@ impl Pool {
             desk.free += count as isize;
             desk.grant(&mut wakers);
         }
-        wake_all(wakers);
+        self.panics.wake_all(wakers);
     }
 
     /// Gives up a place in the line.
@@ -211,14 +213,14 @@ impl Pool {
             unused
         };
         drop(unused);
-        wake_all(wakers);
+        self.panics.wake_all(wakers);
     }
 
     /// Wakes everybody who waits: nothing is accepted any more.
     pub(crate) fn wake_all(&self) {
         let mut wakers = Vec::new();
         lock(&self.desk).waiters.wake_all(&mut wakers);
-        wake_all(wakers);
+        self.panics.wake_all(wakers);
     }
 
     pub(crate) fn waiters(&self) -> usize {

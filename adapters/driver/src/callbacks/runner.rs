@@ -6,14 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
 use super::queue::{Call, Ended, Line};
 use super::{CallbackRef, Calling, lock};
 use crate::delivery::DeliveryReport;
-use crate::observe::Open;
+use crate::observe::{Open, SUBSCRIBER};
+use crate::panics::discard;
 use crate::runtime::Task;
 use crate::shared::{Phase, Shared};
-use crate::wake::{discard, wake_all};
 
 /// Callbacks that one poll runs at most, before others have their turn on the thread.
 const BUDGET: usize = 128;
@@ -35,6 +36,8 @@ pub(crate) struct Runner {
     done: usize,
     panicked: u64,
     ended: bool,
+    /// Another is started if the runtime panics instead of taking it.
+    is_tentative: bool,
 }
 
 /// What a runner has to do.
@@ -47,7 +50,7 @@ enum Turn {
 }
 
 impl Runner {
-    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize, is_last: bool) -> Self {
         Self {
             shared,
             number,
@@ -59,6 +62,8 @@ impl Runner {
             done: 0,
             panicked: 0,
             ended: false,
+            // Who starts it may be unwinding for a reason of its own.
+            is_tentative: !is_last && !thread::panicking(),
         }
     }
 
@@ -79,7 +84,7 @@ impl Runner {
         callbacks.pool.give_back(self.chunk.len(), self.called.drain(..));
         let called = !matches!(call, Call::Nobody);
         callbacks.follow(shared, call);
-        shared.observer.recount(&shared.topics, callbacks);
+        shared.observer.recount(&shared.topics, callbacks, &shared.panics);
         if tells || watched {
             shared.with(|state, effects| {
                 effects.wakers.extend(state.driver.take());
@@ -103,7 +108,7 @@ impl Runner {
         }
         let mut wakers = Vec::new();
         let done = lock(&self.shared.callbacks.queue).leave(self.number, &mut wakers);
-        wake_all(wakers);
+        self.shared.panics.wake_all(wakers);
         done
     }
 
@@ -118,14 +123,14 @@ impl Runner {
             Ok(rest) => rest,
             Err(panic) => {
                 self.panicked += 1;
-                self.trace.panicked();
+                shared.panics.contain(SUBSCRIBER, || self.trace.panicked());
                 discard(panic);
                 None
             }
         };
         if self.current.is_none() {
             self.done += 1;
-            self.trace = Open::default();
+            shared.panics.drop_all(SUBSCRIBER, [std::mem::take(&mut self.trace)]);
         }
     }
 }
@@ -135,6 +140,7 @@ impl Future for Runner {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.is_tentative = false;
         for _ in 0..BUDGET {
             if let Some(mut current) = this.current.take() {
                 this.step(|_| match current.as_mut().poll(cx) {
@@ -148,7 +154,7 @@ impl Future for Runner {
                     return Poll::Pending;
                 }
             } else if let Some(Ended { callback, key, outcome, trace }) = this.chunk.pop_front() {
-                trace.outcome(&outcome);
+                this.shared.panics.contain(SUBSCRIBER, || trace.outcome(&outcome));
                 this.trace = trace;
                 this.called.push(callback);
                 this.step(|shared| {
@@ -173,17 +179,14 @@ impl Future for Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        if self.ended {
+        if self.ended || self.is_tentative && thread::panicking() {
             return;
         }
         // Their places were given back when they were taken from the line.
         let callbacks = &self.shared.callbacks;
-        for Ended { callback, outcome, trace, .. } in std::mem::take(&mut self.chunk) {
-            trace.outcome(&outcome);
-            callbacks.pool.discard(callback);
-            self.called.push(callback);
-        }
+        self.called.extend(callbacks.discard(self.chunk.drain(..)));
         callbacks.pool.give_back(0, self.called.drain(..));
+        self.shared.panics.drop_all("a callback that is dropped", self.current.take());
         self.shared.callbacks.halt();
         self.shared.with(|state, effects| effects.wakers.append(&mut state.close_wakers));
     }

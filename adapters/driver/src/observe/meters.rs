@@ -2,6 +2,7 @@
 //!
 //! Gauges are told as changes, which add up in whatever order threads tell them, and over all producers of a name.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -9,7 +10,9 @@ use aioproducer_core::backend::{Failure, FailureKind, Status};
 use aioproducer_core::{MessageBatch, SlotId};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
+use super::SUBSCRIBER;
 use super::changes::{CallbackChange, kind_name, status_name};
+use crate::panics::{Panics, discard};
 use crate::record::Stored;
 use crate::shared::State;
 use crate::sync::{Mutex, lock};
@@ -226,19 +229,28 @@ impl Meters {
         }
     }
 
-    pub(crate) fn tell(&self, notes: &mut MeterNotes) {
+    /// A recorder that panics misses some of what it was about to be told.
+    pub(crate) fn tell(&self, notes: &mut MeterNotes, panics: &Panics) {
         for (counter, count) in self.counters.iter().zip(&mut notes.counters) {
             if *count > 0 {
-                counter.increment(std::mem::take(count));
+                panics.contain(SUBSCRIBER, || counter.increment(std::mem::take(count)));
             }
         }
-        self.change(&std::mem::take(&mut notes.gauges));
-        notes.queue.drain(..).for_each(|seconds| self.histograms[QUEUE].record(seconds));
-        notes.delivery.drain(..).for_each(|seconds| self.histograms[DELIVERY].record(seconds));
-        for batch in notes.batches.drain(..) {
-            self.histograms[BATCH..].iter().zip(batch).for_each(|(histogram, value)| histogram.record(value));
-        }
-        notes.failed.drain(..).for_each(|(kind, status)| self.failed(kind, status).increment(1));
+        let gauges = std::mem::take(&mut notes.gauges);
+        panics.contain(SUBSCRIBER, || self.change(&gauges));
+        let record = |histogram: &Histogram, values: &mut Vec<f64>| {
+            panics.contain(SUBSCRIBER, || values.drain(..).for_each(|value| histogram.record(value)));
+        };
+        record(&self.histograms[QUEUE], &mut notes.queue);
+        record(&self.histograms[DELIVERY], &mut notes.delivery);
+        panics.contain(SUBSCRIBER, || {
+            for batch in notes.batches.drain(..) {
+                self.histograms[BATCH..].iter().zip(batch).for_each(|(histogram, value)| histogram.record(value));
+            }
+        });
+        panics.contain(SUBSCRIBER, || {
+            notes.failed.drain(..).for_each(|(kind, status)| self.failed(kind, status).increment(1));
+        });
     }
 
     fn change(&self, changes: &[i64; GAUGES.len()]) {
@@ -267,7 +279,9 @@ impl Meters {
 impl Drop for Meters {
     fn drop(&mut self) {
         let held = lock(&self.told).gauges;
-        self.change(&held.map(|gauge| -gauge));
+        // It may be a thread of the backend's that comes by last.
+        let told = catch_unwind(AssertUnwindSafe(|| self.change(&held.map(|gauge| -gauge))));
+        told.unwrap_or_else(discard);
     }
 }
 

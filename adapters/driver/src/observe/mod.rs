@@ -17,13 +17,18 @@ use aioproducer_core::{MessageBatch, SlotId};
 
 pub(crate) use self::meters::Time;
 use self::meters::{MeterNotes, MeterOptions, Meters};
+pub(crate) use self::spans::contained;
 pub(crate) use self::spans::{Bulk, Call, Open};
 use self::spans::{SpanNotes, SpanOptions, SpanRef, Spans};
 use crate::callbacks::{Callbacks, Key};
+use crate::panics::Panics;
 use crate::record::{Record, Stored};
 use crate::shared::State;
 use crate::ticket::{Target, Ticket};
 use crate::topics::Topics;
+
+/// What [`Panics`] calls the code that is told of spans and metrics.
+pub(crate) const SUBSCRIBER: &str = "a subscriber or a recorder";
 
 /// What the builder was told.
 #[derive(Clone, Debug, Default)]
@@ -144,17 +149,17 @@ impl Observer {
 
     /// Tells what has changed about callbacks. Called without a lock.
     #[inline]
-    pub(crate) fn recount(&self, topics: &Topics, callbacks: &Callbacks) {
+    pub(crate) fn recount(&self, topics: &Topics, callbacks: &Callbacks, panics: &Panics) {
         let mut notes = Notes::default();
         self.gather_callbacks(callbacks, &mut notes);
-        self.tell(topics, &mut notes);
+        self.tell(topics, &mut notes, panics);
     }
 
     /// Calls subscribers and recorders.
     #[inline]
-    pub(crate) fn tell(&self, topics: &Topics, notes: &mut Notes) {
-        self.spans.tell(topics, &mut notes.spans);
-        self.meters.tell(&mut notes.meters);
+    pub(crate) fn tell(&self, topics: &Topics, notes: &mut Notes, panics: &Panics) {
+        self.spans.tell(topics, &mut notes.spans, panics);
+        self.meters.tell(&mut notes.meters, panics);
     }
 
     #[cfg(any(feature = "tracing", feature = "metrics"))]

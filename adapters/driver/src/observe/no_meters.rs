@@ -3,6 +3,7 @@
 use aioproducer_core::backend::Failure;
 use aioproducer_core::{MessageBatch, SlotId};
 
+use crate::panics::Panics;
 use crate::record::Stored;
 use crate::shared::State;
 
@@ -62,5 +63,5 @@ impl Meters {
     pub(crate) fn gather(&self, _: &State, _: &mut MeterNotes) {}
 
     #[inline]
-    pub(crate) fn tell(&self, _: &mut MeterNotes) {}
+    pub(crate) fn tell(&self, _: &mut MeterNotes, _: &Panics) {}
 }

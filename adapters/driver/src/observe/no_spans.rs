@@ -4,6 +4,7 @@ use aioproducer_core::backend::{Delivered, Failure};
 
 use crate::callbacks::Key;
 use crate::delivery::DeliveryError;
+use crate::panics::Panics;
 use crate::record::Record;
 use crate::topics::Topics;
 
@@ -74,11 +75,14 @@ impl Spans {
     }
 
     #[inline]
-    pub(crate) fn tell(&self, _: &Topics, _: &mut SpanNotes) {}
+    pub(crate) fn tell(&self, _: &Topics, _: &mut SpanNotes, _: &Panics) {}
 
     #[inline]
     pub(crate) fn fatal(&self, _: &Failure) {}
 }
+
+#[inline]
+pub(crate) fn contained(_: &str) {}
 
 #[derive(Default)]
 pub(crate) struct Bulk(());

@@ -11,10 +11,12 @@ use aioproducer_core::backend::{Delivered, Failure, FailureKind};
 use tracing::field::{Empty, display};
 use tracing::{Span, error, info_span, warn};
 
+use super::SUBSCRIBER;
 use super::changes::{kind_name, status_name};
 use crate::TraceContext;
 use crate::callbacks::{Key, NO_PARTITION};
 use crate::delivery::DeliveryError;
+use crate::panics::Panics;
 use crate::record::Record;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::topics::Topics;
@@ -261,18 +263,23 @@ impl Spans {
         std::mem::take(&mut slab.places[place.0 as usize])
     }
 
-    pub(crate) fn tell(&self, topics: &Topics, notes: &mut SpanNotes) {
+    /// A subscriber that panics hears of the next all the same. To drop a span calls it, too.
+    pub(crate) fn tell(&self, topics: &Topics, notes: &mut SpanNotes, panics: &Panics) {
         for (open, at) in notes.delivered.drain(..) {
-            open.delivered(at.partition, at.offset);
+            panics.contain(SUBSCRIBER, || open.delivered(at.partition, at.offset));
+            panics.drop_all(SUBSCRIBER, [open]);
         }
         for (open, key, failure) in notes.failed.drain(..) {
             let topic = key.and_then(|(topic, _)| topics.name(topic));
             let partition = key.map(|(_, partition)| partition).filter(|partition| *partition != NO_PARTITION);
-            open.failed(topic, partition, &failure);
+            panics.contain(SUBSCRIBER, || open.failed(topic, partition, &failure));
+            panics.drop_all(SUBSCRIBER, [open]);
         }
         let stalled = std::mem::take(&mut notes.stalled);
         if stalled > 0 {
-            warn!(target: "aioproducer", count = stalled, "callbacks have stalled");
+            panics.contain(SUBSCRIBER, || {
+                warn!(target: "aioproducer", count = stalled, "callbacks have stalled");
+            });
         }
     }
 
@@ -282,6 +289,11 @@ impl Spans {
             error!(target: "aioproducer", code = failure.code, reason = failure.reason, "the producer met a fatal error");
         }
     }
+}
+
+/// Code of the application's panicked and was contained.
+pub(crate) fn contained(name: &str) {
+    error!(target: "aioproducer", code = name, "code of the application panicked; the producer goes on");
 }
 
 /// The span of a `produce_all`, which is that of all its records.

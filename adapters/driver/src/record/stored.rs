@@ -217,6 +217,10 @@ impl Message for Stored {
         }
     }
 
+    fn duplicate(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     #[inline]
     fn is_short(&self) -> bool {
         let Body { rare, timestamp, front, size, .. } = &*self.0;
