@@ -4,6 +4,7 @@
 //! then finds a gate that is shut.
 
 use std::hash::{BuildHasher, RandomState};
+use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Exchange, Message, Request};
@@ -38,7 +39,7 @@ pub(crate) fn run<R: Message, E: Exchange<R>>(
                 let kind = std::mem::discriminant(&request.call);
                 let lasts = is_lasting(&request.call);
                 let outcome = if signals.is_shut_down() {
-                    Err(closed(&request.call))
+                    Err(closed(kind))
                 } else {
                     make(client, partitioning, signals, *request)
                 };
@@ -66,7 +67,7 @@ pub(crate) fn give_up_overdue<R, E: Exchange<R>>(gate: &Gate<E>, signals: &Signa
 pub(crate) fn refuse<R, E: Exchange<R>>(gate: &Gate<E>, signals: &Signals) {
     for line in Line::ALL {
         if let Some(request) = signals.take_call(line) {
-            answer(gate, Some((request.id, Err(closed(&request.call)))));
+            answer(gate, Some((request.id, Err(closed(std::mem::discriminant(&request.call))))));
         }
     }
 }
@@ -77,9 +78,16 @@ fn answer<R, E: Exchange<R>>(gate: &Gate<E>, answer: Option<(CallId, Outcome)>) 
     }
 }
 
-fn closed(call: &Call) -> CallError {
+/// The answers of calls that are under way, or wait, when the producer ends.
+pub(crate) fn leave<R, E: Exchange<R>>(exchange: &E, signals: &Signals) {
+    while let Some((id, kind)) = signals.leave_call() {
+        exchange.answered(id, Err(closed(kind)));
+    }
+}
+
+fn closed(kind: Discriminant<Call>) -> CallError {
     // What an earlier call of a commit came to is not known.
-    let retriable = matches!(call, Call::Commit);
+    let retriable = kind == std::mem::discriminant(&Call::Commit);
     let reason = "the producer was closed before the call was answered";
     CallError { retriable, ..failure::call(failure::DESTROY, reason) }
 }

@@ -47,7 +47,8 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let desk = Arc::new(Desk::new(Worker::prompt(Arc::clone(&client), partitioning.clone())));
     let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
     let gate = Arc::new(Gate::new(exchange));
-    let end = Arc::new(End::new(Arc::clone(&gate), client.cells(), Arc::clone(client.listeners())));
+    let (cells, listeners) = (client.cells(), Arc::clone(client.listeners()));
+    let end = Arc::new(End::new(Arc::clone(&gate), cells, listeners, Arc::clone(&signals)));
     let crew = Crew {
         client,
         gate,

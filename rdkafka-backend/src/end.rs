@@ -13,9 +13,10 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::{Exchange, Message, Outcome, Report};
 
 use crate::events::{Event, LogLevel, LogLine, Told};
-use crate::failure;
 use crate::ffi::{Cells, Listeners};
 use crate::gate::Gate;
+use crate::signals::Signals;
+use crate::{calls, failure};
 
 /// How long librdkafka has for its end, from when that was asked for. A close is to be over 200 ms after its time; a full pool,
 /// which comes back then, and a busy machine need some of that.
@@ -64,11 +65,17 @@ struct Watch<R, E> {
     gate: Arc<Gate<E>>,
     cells: Arc<Cells<R>>,
     listeners: Arc<Listeners>,
+    signals: Arc<Signals>,
 }
 
 impl<R: Message, E: Exchange<R>> End<R, E> {
-    pub(crate) fn new(gate: Arc<Gate<E>>, cells: Arc<Cells<R>>, listeners: Arc<Listeners>) -> Self {
-        Self(Mutex::new(Stage::Ahead(Watch { gate, cells, listeners })))
+    pub(crate) fn new(
+        gate: Arc<Gate<E>>,
+        cells: Arc<Cells<R>>,
+        listeners: Arc<Listeners>,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self(Mutex::new(Stage::Ahead(Watch { gate, cells, listeners, signals })))
     }
 
     /// The end is asked for, or is about to be. It does not wait.
@@ -103,6 +110,7 @@ impl<R: Message, E: Exchange<R>> Watch<R, E> {
             Told::Event(Event::Log(LogLine { level, facility, message: MESSAGE.into() }))
         });
         self.listeners.close();
+        calls::leave(&*exchange, &self.signals);
         // librdkafka may read the records, so they stay where they are.
         exchange.report(self.cells.duplicates().into_iter().map(dropped));
         exchange.ended();

@@ -39,6 +39,7 @@ pub(crate) fn is_lasting(call: &Call) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listener {
     id: CallId,
+    kind: Discriminant<Call>,
     due: Instant,
 }
 
@@ -85,7 +86,7 @@ impl Calls {
         match self.unheard.take() {
             Some((heard, outcome)) if heard == kind => Some(Next::Tell(request.id, outcome)),
             _ => {
-                self.listener = Some(Listener { id: request.id, due });
+                self.listener = Some(Listener { id: request.id, kind, due });
                 Some(Next::Make(request))
             }
         }
@@ -111,6 +112,12 @@ impl Calls {
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<CallId> {
         let listener = self.listener.take_if(|listener| listener.due <= now).map(|listener| listener.id);
         listener.or_else(|| self.waiting.take_if(|(_, due)| *due <= now).map(|(request, _)| request.id))
+    }
+
+    /// Who is still to be answered when the producer ends, and what it called.
+    pub(crate) fn leave(&mut self) -> Option<(CallId, Discriminant<Call>)> {
+        let listener = self.listener.take().map(|listener| (listener.id, listener.kind));
+        listener.or_else(|| self.take().map(|request| (request.id, std::mem::discriminant(&request.call))))
     }
 
     /// When to look for that again.

@@ -170,6 +170,11 @@ impl Signals {
         self.lock().calls.iter_mut().find_map(|calls| calls.overdue(now))
     }
 
+    /// What [`Calls::leave`] finds in any line.
+    pub(crate) fn leave_call(&self) -> Option<(CallId, Discriminant<Call>)> {
+        self.lock().calls.iter_mut().find_map(Calls::leave)
+    }
+
     /// The call of `line` that nobody has begun to make.
     pub(crate) fn take_call(&self, line: Line) -> Option<Box<Request>> {
         self.lock().calls[line as usize].take()

@@ -138,18 +138,23 @@ impl Calls {
         }
     }
 
-    fn join(&mut self, call: Call, part_of: Option<TransactionId>, waker: &Waker) -> CallId {
+    fn join(&mut self, call: Call, part_of: Option<TransactionId>, waker: Waker) -> CallId {
         let id = self.new_id();
-        self.entries.push(Entry { id, state: EntryState::Waiting { call, part_of, waker: waker.clone() } });
+        self.entries.push(Entry { id, state: EntryState::Waiting { call, part_of, waker } });
         id
     }
 
     /// The answer, which is gone then.
-    fn poll(&mut self, id: CallId, waker: &Waker, effects: &mut Effects) -> Poll<Option<Result<Answer, CallError>>> {
+    fn poll(
+        &mut self,
+        id: CallId,
+        waker: &mut Option<Waker>,
+        effects: &mut Effects,
+    ) -> Poll<Option<Result<Answer, CallError>>> {
         let Some(at) = self.position(id) else { return Poll::Ready(None) };
         match &mut self.entries[at].state {
             EntryState::Waiting { waker: kept, .. } | EntryState::Out { waker: kept } => {
-                effects.discard.push(Discard::Waker(std::mem::replace(kept, waker.clone())));
+                effects.discard.extend(waker.take().map(|waker| Discard::Waker(std::mem::replace(kept, waker))));
                 Poll::Pending
             }
             EntryState::Answered(_) => match self.entries.remove(at).state {
@@ -196,13 +201,16 @@ impl Future for Calling<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        // Cloning a waker, or dropping one, may run anybody's code: neither is done under the lock.
+        let mut waker = Some(cx.waker().clone());
         let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
             (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => Poll::Ready(Some(Err(closed()))),
             (None, Some(call)) => {
-                this.id = Some(state.calls.join(call, this.part_of, cx.waker()));
+                let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
+                this.id = Some(state.calls.join(call, this.part_of, waker));
                 Poll::Pending
             }
-            (Some(id), _) => state.calls.poll(id, cx.waker(), effects),
+            (Some(id), _) => state.calls.poll(id, &mut waker, effects),
             (None, None) => Poll::Ready(None),
         });
         polled.map(|outcome| {
