@@ -13,6 +13,9 @@ use crate::signals::Signals;
 /// be soon; of many, not so often that it disturbs the work: a quarter of what there is.
 const CHUNK: RangeInclusive<usize> = 256..=4096;
 
+/// Reports that a list has room for when it is empty. A longer one is a burst's, and would be kept for good.
+const KEPT: usize = 2 * *CHUNK.end();
+
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {
     /// Away while a thread reads: what it calls, it calls without a lock.
@@ -101,6 +104,9 @@ impl<R: Message> State<R> {
             report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.drain(..count);
+        if self.reports.capacity() > KEPT {
+            self.reports.shrink_to(KEPT);
+        }
     }
 }
 

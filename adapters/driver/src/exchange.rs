@@ -134,9 +134,7 @@ impl Exchange<Stored> for Shared {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                if !state.timeouts.is_empty() {
-                    effects.discard.extend(state.timeouts.remove(slot).map(Discard::Record));
-                }
+                let mut kept = if state.timeouts.is_empty() { None } else { state.timeouts.remove(slot) };
                 match (state.machine.handle_report(slot), outcome) {
                     (Some(ended), Outcome::Delivered(at)) => {
                         let topic = ended.lane.topic();
@@ -160,11 +158,16 @@ impl Exchange<Stored> for Shared {
                         state.fail(self, ended.ticket, failure, Some(record), &mut effects);
                     }
                     (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        let record = Stored::from_copy(ended.lane, copied);
+                        // The backend's copy lacks a timeout of the record's own.
+                        let copy = || Stored::from_copy(ended.lane, copied, &mut self.inbox().memory);
+                        let record = kept.take().unwrap_or_else(copy);
                         state.fail(self, ended.ticket, failure, Some(record), &mut effects);
                     }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
                     (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
+                }
+                if let Some(kept) = kept {
+                    effects.discard.push(Discard::Record(kept));
                 }
             }
             state.follow_up(self, &mut effects);
