@@ -63,15 +63,9 @@ pub trait Message: Record + Send + Sync + 'static {
         None
     }
 
-    /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it
-    /// when it goes alone, [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy
-    /// ([`Outcome::FailedCopy`]).
+    /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it,
+    /// [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy ([`Outcome::FailedCopy`]).
     fn is_short(&self) -> bool {
-        false
-    }
-
-    /// The same, and the bytes are nobody else's: a backend may copy it wherever it goes.
-    fn is_cheap_to_copy(&self) -> bool {
         false
     }
 }
@@ -149,13 +143,15 @@ pub struct Delivered {
     pub timestamp: i64,
 }
 
-/// A backend's copy of a record that is [cheap to copy](Message::is_cheap_to_copy).
+/// A backend's copy of a record that is [short](Message::is_short).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     /// The key.
     pub key: Option<Vec<u8>>,
     /// The payload.
     pub payload: Option<Vec<u8>>,
+    /// Whether it is [urgent](Record::is_urgent).
+    pub urgent: bool,
 }
 
 /// A record's one outcome.

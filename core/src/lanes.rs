@@ -1,6 +1,8 @@
 //! The lane table: a row for each (topic, partition) with records, found by hash, ordered by deadline.
 //!
-//! Each row also hosts a bucket of the hash and a cell of the deadline heap, so one fixed table is all there is.
+//! Each row also hosts a bucket of the hash and a cell of the deadline heap, so one fixed table is all there is. There are
+//! as many buckets as rows were ever in use (linear hashing: each row that is added splits one bucket), so rows that are
+//! not needed are not touched, and cost no memory where that is given out by the page.
 
 mod deadlines;
 
@@ -105,7 +107,8 @@ impl LaneRow {
 
 pub(crate) struct Lanes<L> {
     rows: L,
-    used: u32,
+    /// One less than a power of two: the rows so far, rounded up.
+    mask: u32,
     idle: List,
     lingering: List,
     ready: List,
@@ -118,11 +121,10 @@ pub(crate) struct Lanes<L> {
 }
 
 impl<L: Table<LaneRow>> Lanes<L> {
-    pub(crate) fn new(mut rows: L) -> Self {
-        while rows.push(LaneRow::VACANT).is_ok() {}
+    pub(crate) fn new(rows: L) -> Self {
         Self {
             rows,
-            used: 0,
+            mask: 0,
             idle: List::EMPTY,
             lingering: List::EMPTY,
             ready: List::EMPTY,
@@ -135,7 +137,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// Rows that were ever in use, by index.
     pub(crate) fn used(&self) -> u32 {
-        self.used
+        self.rows.values().len() as u32
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&LaneRow> {
@@ -148,10 +150,9 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// Partitions of a topic have neighbouring buckets: they tend to be looked for one after the other.
     fn bucket_of(&self, lane: Lane) -> u32 {
-        let capacity = self.rows.capacity() as u64;
-        let (topic, partition) = lane.hash();
-        let home = (u64::from(topic) * capacity) >> 32;
-        (home + u64::from(partition)).checked_rem(capacity).unwrap_or(0) as u32
+        let bucket = lane.hash() & self.mask;
+        // Buckets that are not there yet are still part of those that they will be split from.
+        if bucket < self.used() { bucket } else { bucket & (self.mask >> 1) }
     }
 
     pub(crate) fn find(&self, lane: Lane) -> Option<u32> {
@@ -175,7 +176,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
 
     /// How many more lanes there are rows for.
     pub(crate) fn spare(&self) -> usize {
-        self.rows.capacity() - self.used as usize + self.idle_len as usize
+        self.rows.capacity() - self.rows.values().len() + self.idle_len as usize
     }
 
     pub(crate) fn find_or_add(&mut self, lane: Lane) -> Option<u32> {
@@ -188,9 +189,10 @@ impl<L: Table<LaneRow>> Lanes<L> {
     }
 
     fn add(&mut self, lane: Lane) -> Option<u32> {
-        let at = if (self.used as usize) < self.rows.capacity() {
-            self.used += 1;
-            self.used - 1
+        let at = self.used();
+        let at = if self.rows.push(LaneRow::VACANT).is_ok() {
+            self.split(at);
+            at
         } else {
             let evicted = self.idle.head;
             self.get(evicted)?;
@@ -204,6 +206,26 @@ impl<L: Table<LaneRow>> Lanes<L> {
         row.place = Place::Quiet;
         row.next_in_bucket = next_in_bucket;
         Some(at)
+    }
+
+    /// Fills the bucket `new`, which has just been added, from the one that it was part of.
+    fn split(&mut self, new: u32) {
+        if new > self.mask {
+            self.mask = self.mask * 2 + 1;
+        }
+        let (old, mask) = (new & (self.mask >> 1), self.mask);
+        let Some(row) = self.get_mut(old) else { return };
+        let mut walk = core::mem::replace(&mut row.bucket, NIL);
+        let (mut staying, mut moving) = (NIL, NIL);
+        while let Some(row) = self.get_mut(walk) {
+            let list = if row.lane.hash() & mask == new { &mut moving } else { &mut staying };
+            walk = core::mem::replace(&mut row.next_in_bucket, core::mem::replace(list, walk));
+        }
+        for (bucket, list) in [(old, staying), (new, moving)] {
+            if let Some(row) = self.get_mut(bucket) {
+                row.bucket = list;
+            }
+        }
     }
 
     /// Forgets an idle lane; the one idle for longest is at the head of its list.

@@ -8,7 +8,7 @@ use crate::BatchLimits;
 /// What a [`Producer`](crate::Producer) may hold and how it batches. Capacities in slots and lanes are the storage's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all records in the pool together, at least 1.
+    /// Bytes that all records in the pool count for together (size and [overhead](crate::Record::overhead)), at least 1.
     pub pool_bytes: usize,
     /// Bytes of one record. Larger ones are refused at produce.
     pub record_bytes: usize,
@@ -94,6 +94,13 @@ pub enum LimitsError {
     NoLanes,
     /// More slots or lanes than an index can name: at most 4,294,967,294.
     TooManySlots,
+    /// There is no memory for so many slots or lanes.
+    NoMemory {
+        /// Slots of the pool.
+        slots: usize,
+        /// Lanes.
+        lanes: usize,
+    },
     /// `pool_bytes` is zero.
     NoPoolBytes,
     /// `batch_records` is zero.
@@ -131,6 +138,9 @@ impl fmt::Display for LimitsError {
             Self::NoSlots => f.write_str("slots: a pool needs at least 1"),
             Self::NoLanes => f.write_str("lanes: at least 1 is needed"),
             Self::TooManySlots => f.write_str("slots, lanes: more than 4,294,967,294"),
+            Self::NoMemory { slots, lanes } => {
+                write!(f, "slots, lanes: there is no memory for {slots} slots and {lanes} lanes; set less")
+            }
             Self::NoPoolBytes => f.write_str("pool_bytes: at least 1 is needed"),
             Self::NoBatchRecords => f.write_str("batch_records: at least 1 is needed"),
             Self::NoBatchBytes => f.write_str("batch_bytes: at least 1 is needed"),

@@ -32,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Instant,
     pub(crate) size: usize,
+    pub(crate) overhead: u32,
 }
 
 /// What is left of a record whose slot was released.
@@ -184,13 +185,14 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             None => self.by_age.head = index,
         }
         self.in_use += 1;
-        self.bytes += entry.size;
+        self.bytes += entry.size + entry.overhead as usize;
         let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
         slot.lane = entry.lane;
         slot.in_age = Links { previous: elder, next: NIL };
         slot.state = State::Buffered(Links { previous: before, next: NIL });
         slot.ticket = Some(ticket);
         slot.size = entry.size;
+        slot.overhead = entry.overhead;
         slot.accepted_at = entry.accepted_at;
         slot.sequence = entry.sequence;
         slot.record = Some(record);
@@ -201,22 +203,22 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn release(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Released<T>> {
         let slot = self.slots.values_mut().get_mut(index as usize).filter(|slot| expected(slot))?;
         let ticket = slot.ticket.take()?;
-        let (age, size) = (slot.in_age, slot.size);
+        let (age, cost) = (slot.in_age, slot.cost());
         let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
         let slot_id = SlotId::new(index, generation);
         let released = Released { slot: slot_id, ticket, lane, accepted_at, sequence };
         slot.end_use();
         self.leave_age(age);
-        self.get_back(index, size);
+        self.get_back(index, cost);
         Some(released)
     }
 
     /// Counts a slot whose use has ended as vacant again.
     #[inline(always)]
-    fn get_back(&mut self, index: u32, size: usize) {
+    fn get_back(&mut self, index: u32, cost: usize) {
         self.vacate(index);
         self.in_use -= 1;
-        self.bytes -= size;
+        self.bytes -= cost;
     }
 
     /// Takes a record out of the list of all by age.
@@ -245,9 +247,9 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     /// Ends the use of a slot whose record was given up; returns its lane.
     pub(crate) fn release_overdue(&mut self, id: SlotId) -> Option<u32> {
         let (index, slot) = self.named(id)?;
-        let (State::Overdue, size, lane) = (slot.state, slot.size, slot.lane) else { return None };
+        let (State::Overdue, cost, lane) = (slot.state, slot.cost(), slot.lane) else { return None };
         self.get_mut(index)?.end_use();
-        self.get_back(index, size);
+        self.get_back(index, cost);
         Some(lane)
     }
 

@@ -39,13 +39,14 @@ impl Lane {
         if self.partition < 0 { None } else { Some(self.partition) }
     }
 
-    /// The topic spread over all words (Fibonacci hashing), and the partition.
-    pub(crate) const fn hash(self) -> (u32, u32) {
-        (self.topic.0.wrapping_mul(0x9E37_79B9), self.partition as u32)
+    /// The topic spread over all numbers (Fibonacci hashing), and from there on its partitions, one after the other.
+    pub(crate) const fn hash(self) -> u32 {
+        let topic = (self.topic.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((topic >> 32) as u32).wrapping_add(self.partition as u32)
     }
 }
 
-/// A record as the machine sees it. Both answers must stay the same for as long as the machine owns the record.
+/// A record as the machine sees it. Its answers must stay the same for as long as the machine owns the record.
 ///
 /// ```
 /// use aioproducer_core::{Lane, Record, TopicId};
@@ -66,8 +67,14 @@ pub trait Record {
     /// The lane whose order this record keeps.
     fn lane(&self) -> Lane;
 
-    /// The bytes that this record counts for: key, value and headers.
+    /// Its bytes: key, value and headers. Batches and the largest record are measured by them.
     fn size(&self) -> usize;
+
+    /// The bytes beyond its size that it counts for in the pool, since parts of it are kept twice or in small pieces.
+    #[inline]
+    fn overhead(&self) -> u32 {
+        0
+    }
 
     /// Whether it is not to wait for company: its lane, and so what came before it there, does not linger any more.
     fn is_urgent(&self) -> bool {

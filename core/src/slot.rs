@@ -101,6 +101,8 @@ pub struct Slot<R, T> {
     pub(crate) in_age: Links,
     pub(crate) state: State,
     pub(crate) ticket: Option<T>,
+    /// Counts for the pool, beyond the size.
+    pub(crate) overhead: u32,
     pub(crate) size: usize,
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
@@ -132,6 +134,7 @@ impl<R, T> Slot<R, T> {
         in_age: Links::NONE,
         state: State::Vacant,
         ticket: None,
+        overhead: 0,
         size: 0,
         accepted_at: Instant::ZERO,
         sequence: 0,
@@ -152,6 +155,12 @@ impl<R, T> Slot<R, T> {
     pub(crate) fn end_use(&mut self) {
         self.state = State::Vacant;
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// What the record counts for in the pool.
+    #[inline(always)]
+    pub(crate) const fn cost(&self) -> usize {
+        self.size + self.overhead as usize
     }
 
     pub(crate) const fn is_handed_off(&self) -> bool {

@@ -17,6 +17,11 @@ pub trait Table<T> {
     /// How many values there is room for.
     fn capacity(&self) -> usize;
 
+    /// Whether there is memory for that many.
+    fn has_memory(&self) -> bool {
+        true
+    }
+
     /// Adds a value behind the others.
     ///
     /// # Errors
@@ -108,12 +113,16 @@ mod heap {
     }
 
     impl<T> Boxed<T> {
-        /// Room for `capacity` values.
+        /// Room for `capacity` values, if there is memory for them: [`Table::has_memory`] tells.
         #[must_use]
         pub fn with_capacity(capacity: usize) -> Self {
+            let mut values = Vec::new();
             // More than an index can name is refused by the machine: not worth an allocation that cannot succeed.
-            let nameable = u32::try_from(capacity).is_ok_and(|capacity| capacity != u32::MAX);
-            Self { values: Vec::with_capacity(if nameable { capacity } else { 0 }), capacity }
+            if u32::try_from(capacity).is_ok_and(|capacity| capacity != u32::MAX) {
+                // What fails leaves the list as it is, which is what the table is asked about.
+                let _ = values.try_reserve_exact(capacity);
+            }
+            Self { values, capacity }
         }
     }
 
@@ -128,6 +137,10 @@ mod heap {
 
         fn capacity(&self) -> usize {
             self.capacity
+        }
+
+        fn has_memory(&self) -> bool {
+            self.values.capacity() >= self.capacity
         }
 
         fn push(&mut self, value: T) -> Result<(), T> {

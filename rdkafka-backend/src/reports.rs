@@ -16,6 +16,9 @@ const CHUNK: RangeInclusive<usize> = 256..=4096;
 /// Events that are read before reports are passed on: log lines that come faster than they are read keep no report waiting.
 const EVENTS: usize = 1024;
 
+/// Reports that a list has room for when it is empty. A longer one is a burst's, and would be kept for good.
+const KEPT: usize = 2 * *CHUNK.end();
+
 /// Reads reports and events. Any thread may do it; [`Signals`] see to it that one at a time does.
 pub(crate) struct Reader<R> {
     /// Away while a thread reads: what it calls, it calls without a lock.
@@ -111,6 +114,9 @@ impl<R: Message> State<R> {
             report(client, exchange, chunk, &mut self.delivered);
         }
         self.reports.drain(..count);
+        if self.reports.capacity() > KEPT {
+            self.reports.shrink_to(KEPT);
+        }
         drained
     }
 }
@@ -183,7 +189,7 @@ mod tests {
             partition: 1,
             status: if code == 0 { Status::Persisted } else { Status::NotPersisted },
             copied,
-            copy: (copied && code != 0).then(|| Box::new(Copied { key: None, payload: None })),
+            copy: (copied && code != 0).then(|| Box::new(Copied { key: None, payload: None, urgent: false })),
         };
         let at = Delivered { partition: 1, offset: 5, timestamp: 9 };
         let told = |report, lent: Option<u8>| {
@@ -194,7 +200,7 @@ mod tests {
         assert_eq!(told(report(0, true), None), Some((Outcome::Delivered(at), None)));
         let failed = failure::of(-192, Status::NotPersisted);
         assert_eq!(told(report(-192, false), Some(8)), Some((Outcome::Failed(failed, 8), None)));
-        let copy = Copied { key: None, payload: None };
+        let copy = Copied { key: None, payload: None, urgent: false };
         assert_eq!(told(report(-192, true), None), Some((Outcome::FailedCopy(failed, copy), None)));
         assert_eq!(told(report(0, false), None), None, "the record is not there: its outcome was told");
     }

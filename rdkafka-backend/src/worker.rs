@@ -144,9 +144,7 @@ impl<R: Message> Worker<R> {
         let route =
             |record: &R, count, sticky| record.key().map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
         let alone = self.prompt && records.len() == 1;
-        let can_copy = |(slot, record): &(SlotId, R)| {
-            Outgoing::<R>::can_hold(*slot) && if alone { record.is_short() } else { record.is_cheap_to_copy() }
-        };
+        let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_short();
         if (alone || part_ways(lane, records)) && records.iter().all(can_copy) {
             self.outgoing.hold(records.drain(..), alone);
             if let Route::Each { count, sticky } = plan {

@@ -109,13 +109,13 @@ async fn s22_statistics_count(host: Host) {
     assert!(waiting.is_pending());
     let taken = script.accept().await;
     let found = producer.statistics();
-    assert_eq!((found.capacity, found.in_use, found.high_water, found.bytes), (3, 3, 3, 30));
+    assert_eq!((found.capacity, found.in_use, found.high_water, found.bytes), (3, 3, 3, 39));
     assert_eq!((found.buffered, found.handed_off, found.batches, found.waiters), (1, 2, 1, 1));
     assert_eq!((found.acquired, found.stale_reports), (3, 0));
     script.deliver(&taken);
     script.deliver(&taken[..1]);
     let found = producer.statistics();
-    assert_eq!((found.in_use, found.high_water, found.bytes, found.handed_off), (1, 3, 10, 0));
+    assert_eq!((found.in_use, found.high_water, found.bytes, found.handed_off), (1, 3, 13, 0));
     assert_eq!((found.acquired, found.stale_reports, found.batches), (3, 1, 1));
     drop(waiting);
     assert_eq!(producer.statistics().waiters, 0);

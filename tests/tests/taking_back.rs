@@ -22,6 +22,7 @@ promises! {
     s24_purge_reaches_what_is_on_its_way_to_the_backend,
     s24_purges_add_up_and_take_what_is_refused,
     s24_purge_with_the_broker_down_tells_the_status,
+    s03_short_records_that_part_ways_come_back_as_they_were,
     s24_nothing_is_purged_that_was_not_asked_for,
     s30_a_purge_dropped_at_every_poll_costs_nobody_else,
     s17_a_record_s_own_timeout_in_the_buffer,
@@ -185,6 +186,33 @@ async fn s24_purge_with_the_broker_down_tells_the_status(host: Host) {
         assert_eq!(told(delivery.await), (FailureKind::Purged, Status::NotPersisted, numbered(number)));
     }
     assert!(producer.is_empty());
+    producer.close(LONG).await;
+}
+
+/// The backend copies them, and lets go of them at their hand-off.
+async fn s03_short_records_that_part_ways_come_back_as_they_were(host: Host) {
+    let producer = host.start(AioProducer::builder(broker::unreachable()));
+    let shared = Bytes::from_static(b"shared");
+    let keyed = || Record::to("t").key("key");
+    let forms = [
+        keyed().payload("lent"),
+        keyed().payload(&shared),
+        Record::to("t").key(&shared).payload(String::from("owned")),
+        keyed().payload(vec![7; 100]).urgent(),
+        Record::to("t").key(String::from("owned")).payload("lent").timeout(LONG),
+        Record::to("t").payload(&shared).timeout(LONG).urgent(),
+        keyed(),
+        Record::to("t").key("").payload(""),
+    ];
+    for round in 0..3 {
+        let deliveries: Vec<_> = forms.iter().map(|record| accepted(&producer, record.clone())).collect();
+        host.until(|| producer.statistics().handed_off == forms.len()).await;
+        producer.purge(true, true).await;
+        for (record, delivery) in forms.iter().zip(deliveries) {
+            let told = told(delivery.await);
+            assert_eq!(told, (FailureKind::Purged, Status::NotPersisted, record.clone()), "round {round}");
+        }
+    }
     producer.close(LONG).await;
 }
 

@@ -19,6 +19,7 @@ use crate::{AioProducer, Overflow, Runtime, calls};
 /// | [`slots`](Self::slots) | records | 65,536 |
 /// | [`pool_bytes`](Self::pool_bytes) | bytes | 32 MiB, or 4 records of the largest size |
 /// | [`lanes`](Self::lanes) | (topic, partition) pairs | 16,384 or `slots`, whichever is less |
+/// | [`topics`](Self::topics) | topics | 4,096 |
 /// | [`batch_records`](Self::batch_records) | records | 1,024 or `slots`, whichever is less |
 /// | [`batch_bytes`](Self::batch_bytes) | bytes | 1 MiB or `pool_bytes`, whichever is less |
 /// | [`linger`](Self::linger) | time | zero: a batch goes as soon as the executor is free |
@@ -32,6 +33,7 @@ pub struct Builder<B> {
     backend: B,
     slots: usize,
     lanes: Option<usize>,
+    topics: usize,
     pool_bytes: Option<usize>,
     batch_records: Option<u32>,
     batch_bytes: Option<usize>,
@@ -50,6 +52,7 @@ impl<B> Builder<B> {
             backend,
             slots: 65_536,
             lanes: None,
+            topics: 4096,
             pool_bytes: None,
             batch_records: None,
             batch_bytes: None,
@@ -71,8 +74,16 @@ impl<B> Builder<B> {
         self
     }
 
-    /// How many bytes of records the producer holds at once, from produce to delivery report: keys, values and
-    /// headers.
+    /// How many bytes of records the producer holds at once, from produce to delivery report.
+    ///
+    /// A record counts for its payload once, and for its key and its headers twice, since librdkafka copies them. A list of
+    /// headers counts for 96 bytes more, and each header for 104; if payload, key or a part of a header is owned, each header
+    /// counts for 152, and each of its owned parts for 48. Of `Bytes` it is the bytes in use that count, whatever they keep
+    /// alive.
+    ///
+    /// So all that the producer holds, librdkafka's share included, is at most 1.5 times `pool_bytes`, and 768 bytes for each
+    /// of the [`slots`](Self::slots), 4 KiB for each of the [`topics`](Self::topics) that are used, 2 KiB for each of their
+    /// partitions, and 16 MiB. Deliveries, errors and records that the application keeps are its own.
     #[must_use]
     pub fn pool_bytes(mut self, bytes: usize) -> Self {
         self.pool_bytes = Some(bytes);
@@ -84,6 +95,14 @@ impl<B> Builder<B> {
     #[must_use]
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = Some(lanes);
+        self
+    }
+
+    /// How many topics the producer may write to in its life. It keeps their names, and librdkafka what it knows of them and
+    /// their partitions. Naming one more is refused, with [`TopicError::TooMany`](crate::TopicError::TooMany).
+    #[must_use]
+    pub fn topics(mut self, topics: usize) -> Self {
+        self.topics = topics;
         self
     }
 
@@ -175,6 +194,7 @@ impl<B: Connect<Stored>> Builder<B> {
         let settings = Settings {
             slots: self.slots,
             lanes,
+            topics: self.topics,
             overflow: self.overflow,
             callback_tasks: self.callback_tasks,
             callback_stall: self.callback_stall,

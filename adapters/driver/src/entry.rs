@@ -22,6 +22,7 @@ const LONG: usize = 64 << 10;
 pub(crate) struct Entry<'r, 'a> {
     record: &'r mut Record<'a>,
     topic: TopicId,
+    /// What it counts for in the pool, in bytes.
     size: usize,
 }
 
@@ -236,7 +237,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     }
 }
 
-/// The topic and the size of a record that is fit to be accepted, `None` if it can never be.
+/// The topic of a record that is fit to be accepted, and what it counts for in the pool; `None` if it can never be.
 #[inline(always)]
 pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -> Option<(TopicId, usize)> {
     if transaction != shared.transactional {
@@ -245,22 +246,24 @@ pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -
     let topic = shared.topics.resolve(record.topic_ref()).ok()?;
     record.check().ok()?;
     shared.observer.spans.begin(record);
-    let size = record.size();
-    (size <= shared.record_bytes).then_some((topic, size))
+    let (size, cost) = (record.size(), record.cost());
+    (size <= shared.record_bytes && cost <= shared.pool_bytes).then_some((topic, cost))
 }
 
 /// Why a record is not [`fit`]. Made apart, where it is in nobody's way.
 #[cold]
 fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
-    let (size, limit) = (record.size(), shared.record_bytes);
+    let (size, limit, cost) = (record.size(), shared.record_bytes, record.cost());
     Box::new(if transaction != shared.transactional {
         ProduceError::OutsideTransaction(record.take())
     } else if let Err(error) = shared.topics.resolve(record.topic_ref()) {
         ProduceError::Topic { record: record.take(), error }
     } else if let Err(error) = record.check() {
         ProduceError::Invalid { record: record.take(), error }
-    } else {
+    } else if size > limit {
         ProduceError::TooLarge { record: record.take(), size, limit }
+    } else {
+        ProduceError::AbovePool { record: record.take(), cost, limit: shared.pool_bytes }
     })
 }
 
@@ -283,7 +286,7 @@ pub(crate) fn leave_run(
     checked.len()
 }
 
-/// The inbox, if it admits a record, which has `size` bytes, and the time that the record gets there.
+/// The inbox, if it admits a record, which counts for `size` bytes, and the time that the record gets there.
 #[inline(always)]
 fn admitted<'s>(
     shared: &'s Shared,

@@ -42,6 +42,16 @@ pub enum ProduceError<'a> {
         /// The largest size.
         limit: usize,
     },
+    /// The record counts for more than the whole pool has: keys and headers are kept twice, and a header takes more than its
+    /// bytes, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
+    AbovePool {
+        /// The record.
+        record: Record<'a>,
+        /// What it counts for, in bytes.
+        cost: usize,
+        /// The pool's bytes.
+        limit: usize,
+    },
     /// The topic's name is none.
     Topic {
         /// The record.
@@ -77,6 +87,7 @@ impl<'a> ProduceError<'a> {
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
+            | Self::AbovePool { record, .. }
             | Self::Topic { record, .. }
             | Self::Invalid { record, .. } => record,
         }
@@ -93,6 +104,7 @@ impl<'a> ProduceError<'a> {
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
+            | Self::AbovePool { record, .. }
             | Self::Topic { record, .. }
             | Self::Invalid { record, .. } => record,
         }
@@ -110,6 +122,9 @@ impl<'a> ProduceError<'a> {
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
             Self::TooLarge { record, size, limit } => {
                 ProduceError::TooLarge { record: record.into_owned(), size, limit }
+            }
+            Self::AbovePool { record, cost, limit } => {
+                ProduceError::AbovePool { record: record.into_owned(), cost, limit }
             }
             Self::Topic { record, error } => ProduceError::Topic { record: record.into_owned(), error },
             Self::Invalid { record, error } => ProduceError::Invalid { record: record.into_owned(), error },
@@ -132,6 +147,12 @@ impl fmt::Display for ProduceError<'_> {
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
             Self::TooLarge { size, limit, .. } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")
+            }
+            Self::AbovePool { cost, limit, .. } => {
+                write!(
+                    f,
+                    "the record counts for {cost} bytes, more than the {limit} of the whole pool; raise pool_bytes"
+                )
             }
             Self::Topic { error, .. } => error.fmt(f),
             Self::Invalid { error, .. } => error.fmt(f),

@@ -164,7 +164,9 @@ impl Exchange<Stored> for Shared {
                         state.fail(self, ended, failure, Some(record), &mut effects);
                     }
                     (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        let record = Stored::from_copy(ended.lane, copied);
+                        // The backend's copy lacks a timeout of the record's own.
+                        let copy = || Stored::from_copy(ended.lane, copied, &mut self.inbox().memory);
+                        let record = state.timeouts.remove(slot).unwrap_or_else(copy);
                         state.fail(self, ended, failure, Some(record), &mut effects);
                     }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),

@@ -59,7 +59,7 @@ impl Inbox {
         self.arrivals.is_empty()
     }
 
-    /// Whether one more record of `size` bytes may be left here.
+    /// Whether one more record that counts for `size` bytes may be left here.
     pub(crate) fn admits(&self, size: usize) -> bool {
         let count = self.arrivals.len();
         count < self.room.slots.min(self.room.lanes).min(CAPACITY) && self.bytes + size <= self.room.bytes

@@ -266,7 +266,7 @@ pub struct Statistics {
     pub in_use: usize,
     /// The most slots that were in use at once.
     pub high_water: usize,
-    /// Bytes of the records in use: keys, values and headers.
+    /// Bytes that the records in use count for, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
     pub bytes: usize,
     /// Records that wait to be handed to the backend.
     pub buffered: usize,

@@ -2,14 +2,16 @@
 
 use std::{borrow::Cow, error::Error, fmt, num::NonZeroU32, time::Duration};
 
+mod cost;
 mod data;
+mod memory;
 mod packed;
 mod stored;
 mod traced;
 
 use self::data::Headers;
 pub use self::data::{Data, Header};
-pub(crate) use self::stored::Memory;
+pub(crate) use self::memory::Memory;
 pub use self::stored::Stored;
 
 use crate::observe::Open;
@@ -193,7 +195,8 @@ impl<'a> Record<'a> {
         self.headers.as_slice()
     }
 
-    /// The bytes that count: key, payload, and the headers' names and values.
+    /// Its bytes: key, payload, and the headers' names and values. What it counts for in the pool may be more, see
+    /// [`Builder::pool_bytes`](crate::Builder::pool_bytes).
     #[inline]
     #[must_use]
     pub fn size(&self) -> usize {

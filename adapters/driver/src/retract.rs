@@ -70,6 +70,7 @@ mod tests {
         let settings = Settings {
             slots: 1024,
             lanes: 4,
+            topics: 4,
             overflow: Overflow::Fail,
             callback_tasks: 1,
             callback_stall: Duration::from_secs(1),

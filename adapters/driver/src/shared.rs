@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
+    /// What a record may count for in the pool, in bytes.
+    pub(crate) pool_bytes: usize,
     /// Records are written in transactions only.
     pub(crate) transactional: bool,
     /// How long a call of the backend may take.
@@ -117,6 +119,7 @@ pub(crate) struct Spare {
 pub(crate) struct Settings {
     pub(crate) slots: usize,
     pub(crate) lanes: usize,
+    pub(crate) topics: usize,
     pub(crate) overflow: Overflow,
     pub(crate) callback_tasks: usize,
     pub(crate) callback_stall: Duration,
@@ -131,10 +134,11 @@ impl Shared {
         options: Options,
         runtime: impl Runtime,
     ) -> Result<Self, LimitsError> {
-        let Settings { slots, lanes, overflow, callback_tasks, callback_stall, transactional, call_limit } = settings;
+        let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, transactional, call_limit } =
+            settings;
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
-        let topics = Arc::new(Topics::new());
+        let topics = Arc::new(Topics::new(topics));
         let context = Context { topics: Arc::clone(&topics), shared: OnceLock::new(), errors: Spent::new(slots) };
         let context = Arc::new(context);
         let panics = Arc::new(Panics::default());
@@ -163,7 +167,7 @@ impl Shared {
         };
         Ok(Self {
             state: Mutex::new(state),
-            inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)), slots)),
+            inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes / 2), slots)),
             runtime: Box::new(runtime),
             topics,
             completions: Completions::new(Arc::clone(&context)),
@@ -173,6 +177,7 @@ impl Shared {
             observer: Observer::new(options, slots),
             context,
             record_bytes: limits.record_bytes.min(Stored::LIMIT),
+            pool_bytes: limits.pool_bytes.min(Stored::LIMIT),
             transactional,
             call_limit,
             backend: OnceLock::new(),

@@ -9,9 +9,6 @@ use crate::sync::{Arc, AtomicU32, Ordering, RwLock};
 /// The longest topic name that Kafka takes, in bytes.
 const MAX_NAME: usize = 249;
 
-/// Names are kept for as long as the producer lives, so their number has a limit.
-const MAX_TOPICS: usize = 1 << 20;
-
 /// Places that remember which topic was asked for last; a power of two.
 const HINTS: usize = 64;
 
@@ -159,9 +156,9 @@ pub enum TopicError {
     },
     /// The names `.` and `..` are not allowed.
     Reserved,
-    /// The producer knows as many topics as it can.
+    /// The producer knows as many topics as it may.
     TooMany {
-        /// How many that is.
+        /// How many that is, see [`Builder::topics`](crate::Builder::topics).
         limit: usize,
     },
 }
@@ -175,7 +172,9 @@ impl fmt::Display for TopicError {
                 write!(f, "the topic's name has {character:?} at byte {at}: not one of a-z, A-Z, 0-9, '.', '_', '-'")
             }
             Self::Reserved => write!(f, "a topic cannot be named \".\" or \"..\""),
-            Self::TooMany { limit } => write!(f, "the producer knows {limit} topics and takes no more"),
+            Self::TooMany { limit } => {
+                write!(f, "the producer knows {limit} topics and takes no more; its setting `topics` is the limit")
+            }
         }
     }
 }
@@ -188,11 +187,14 @@ pub(crate) struct Topics {
     ids: RwLock<HashMap<Box<str>, TopicId>>,
     /// By a cheap hash of the name: the topic found there last. Only ever a guess, the name is compared.
     hints: [AtomicU32; HINTS],
+    /// Names are kept for as long as the producer lives, here and by the backend, so their number has a limit.
+    limit: usize,
 }
 
 impl Topics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
+            limit,
             names: boxcar::Vec::new(),
             ids: RwLock::new(HashMap::new()),
             hints: std::array::from_fn(|_| AtomicU32::new(NO_HINT)),
@@ -242,8 +244,8 @@ impl Topics {
         if let Some(&id) = ids.get(name) {
             return Ok(id);
         }
-        if ids.len() >= MAX_TOPICS {
-            return Err(TopicError::TooMany { limit: MAX_TOPICS });
+        if ids.len() >= self.limit {
+            return Err(TopicError::TooMany { limit: self.limit });
         }
         // Only the holder of the write lock pushes, so the index is the count, far below u32::MAX.
         let id = TopicId(self.names.push(name.into()) as u32);
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn numbers_are_stable_and_names_come_back() {
-        let topics = Topics::new();
+        let topics = Topics::new(usize::MAX);
         let names: Vec<String> = (0..1000).map(|n| format!("topic-{n}")).collect();
         for round in 0..3 {
             for (n, name) in names.iter().enumerate() {
@@ -299,8 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn s21_more_topics_than_the_limit_are_refused_and_those_before_go_on() {
+        let topics = Topics::new(2);
+        assert_eq!([topics.intern("a"), topics.intern("b")], [Ok(TopicId(0)), Ok(TopicId(1))]);
+        let error = topics.intern("c").unwrap_err();
+        assert_eq!(error, TopicError::TooMany { limit: 2 });
+        assert!(error.to_string().contains("2 topics") && error.to_string().contains("`topics`"), "{error}");
+        assert_eq!([topics.intern("a"), topics.intern("b")], [Ok(TopicId(0)), Ok(TopicId(1))]);
+        assert_eq!(topics.intern("."), Err(TopicError::Reserved), "a name that is none is told as such");
+    }
+
+    #[test]
     fn names_that_share_a_hint_are_told_apart() {
-        let topics = Topics::new();
+        let topics = Topics::new(usize::MAX);
         // Same length and same last eight bytes.
         let (a, b) = ("aa.suffix-8", "bb.suffix-8");
         assert_eq!(hint_of(a.as_bytes()), hint_of(b.as_bytes()));
@@ -312,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_is_refused_with_its_reason() {
-        let topics = Topics::new();
+        let topics = Topics::new(usize::MAX);
         for _ in 0..2 {
             assert_eq!(topics.intern(""), Err(TopicError::Empty));
             assert_eq!(topics.intern("."), Err(TopicError::Reserved));
@@ -329,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_topic_of_another_producer_goes_by_its_name() {
-        let (ours, theirs) = (Arc::new(Topics::new()), Arc::new(Topics::new()));
+        let (ours, theirs) = (Arc::new(Topics::new(usize::MAX)), Arc::new(Topics::new(usize::MAX)));
         ours.intern("first").unwrap();
         let topic = Topic::new(&theirs, "second").unwrap();
         assert_eq!(theirs.resolve(&TopicRef::from(&topic)), Ok(TopicId(0)));
@@ -338,7 +351,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_numbers() {
-        let topics = Topics::new();
+        let topics = Topics::new(usize::MAX);
         let seen: Vec<Vec<TopicId>> = std::thread::scope(|scope| {
             let ask = || (0..200).map(|n| topics.intern(&format!("t{n}")).unwrap()).collect();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();

@@ -24,6 +24,13 @@ pub enum Refusal {
         /// The largest size.
         limit: usize,
     },
+    /// The record counts for more than the whole pool has.
+    AbovePool {
+        /// What it counts for, in bytes.
+        cost: usize,
+        /// The pool's bytes.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -33,6 +40,9 @@ impl fmt::Display for Refusal {
             Self::Closed => f.write_str("the producer is closed"),
             Self::TooLarge { size, limit } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")
+            }
+            Self::AbovePool { cost, limit } => {
+                write!(f, "the record counts for {cost} bytes, more than the {limit} of the whole pool")
             }
         }
     }
@@ -66,7 +76,7 @@ pub enum RetractError {
 pub struct Room {
     /// Records.
     pub slots: usize,
-    /// Bytes of records.
+    /// Bytes that records count for.
     pub bytes: usize,
     /// Lanes that no outstanding record belongs to.
     pub lanes: usize,
@@ -96,19 +106,20 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// [`Refused`] hands record and ticket back, with the reason; nothing else changed.
     pub fn produce(&mut self, now: Instant, record: R, ticket: T) -> Result<SlotId, Refused<R, T>> {
         let now = self.advance(now);
-        let (lane, size) = (record.lane(), record.size());
+        let (lane, size, overhead) = (record.lane(), record.size(), record.overhead());
+        let cost = size.saturating_add(overhead as usize);
         let reason = if self.closed {
             Refusal::Closed
         } else if size > self.limits.record_bytes {
             Refusal::TooLarge { size, limit: self.limits.record_bytes }
         } else if self.pool.has_free()
-            && self.fits(size)
+            && self.fits(cost)
             && let Some(at) = self.lanes.find_or_add(lane)
             && let Some(index) = self.pool.vacant()
             && let Some(row) = self.lanes.get_mut(at)
         {
             let urgent = record.is_urgent();
-            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: now, size };
+            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: now, size, overhead };
             let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
             self.next_sequence += 1;
             self.buffered += 1;
@@ -122,6 +133,8 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
                 self.hurry(at);
             }
             return Ok(id);
+        } else if cost > self.limits.pool_bytes {
+            Refusal::AbovePool { cost, limit: self.limits.pool_bytes }
         } else {
             Refusal::Full
         };
@@ -151,17 +164,18 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         }
     }
 
-    fn fits(&self, size: usize) -> bool {
-        self.pool.bytes.checked_add(size).is_some_and(|bytes| bytes <= self.limits.pool_bytes)
+    fn fits(&self, cost: usize) -> bool {
+        self.pool.bytes.checked_add(cost).is_some_and(|bytes| bytes <= self.limits.pool_bytes)
     }
 
-    /// Whether a record of `size` bytes for `lane` would be accepted now, apart from its own limits.
+    /// Whether a record that counts for `cost` bytes would be accepted for `lane` now, apart from its own limits.
     #[must_use]
-    pub fn has_room(&self, lane: Lane, size: usize) -> bool {
-        self.pool.has_free() && self.fits(size) && self.lanes.has_room_for(lane)
+    pub fn has_room(&self, lane: Lane, cost: usize) -> bool {
+        self.pool.has_free() && self.fits(cost) && self.lanes.has_room_for(lane)
     }
 
-    /// Whether `count` more records of `bytes` in all fit the pool now, `lanes` of which [need a lane](Producer::needs_lane).
+    /// Whether `count` more records that count for `bytes` in all fit the pool now, `lanes` of which
+    /// [need a lane](Producer::needs_lane).
     #[must_use]
     pub fn has_room_for(&self, count: usize, bytes: usize, lanes: usize) -> bool {
         self.pool.in_use.saturating_add(count) <= self.pool.capacity()

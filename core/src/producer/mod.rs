@@ -161,6 +161,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     pub fn new(limits: Limits, storage: S) -> Result<Self, LimitsError> {
         let (slots, lanes) = storage.into_tables();
         limits.check(slots.capacity(), lanes.capacity())?;
+        if !(slots.has_memory() && lanes.has_memory()) {
+            return Err(LimitsError::NoMemory { slots: slots.capacity(), lanes: lanes.capacity() });
+        }
         Ok(Self {
             limits,
             patience: limits.patience(),

@@ -13,7 +13,7 @@ use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
 use super::message::Entry;
-use super::reports::{ALONE, COPIED, producing};
+use super::reports::{ALONE, COPIED, URGENT, producing};
 use super::{Client, Topic};
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -81,7 +81,7 @@ impl<R: Message> Outgoing<R> {
 
     /// Whether the record of `slot` can be held: such slots can be told from others in a report.
     pub(crate) fn can_hold(slot: SlotId) -> bool {
-        slot.index() < ALONE as usize
+        slot.index() < URGENT as usize
     }
 
     /// Holds the records of a batch, which are all to be copied. They have neither headers nor a timestamp. `alone` has
@@ -99,7 +99,10 @@ impl<R: Message> Outgoing<R> {
         }
         let held = self.slots.iter().zip(self.held.iter().flatten());
         let marks = if alone { COPIED | ALONE } else { COPIED };
-        self.entries.extend(held.map(|(slot, record)| entry(slot.to_bits() | marks, record)));
+        self.entries.extend(held.map(|(slot, record)| {
+            let urgent = if record.is_urgent() { URGENT } else { 0 };
+            entry(slot.to_bits() | marks | urgent, record)
+        }));
         self.fates.resize(self.slots.len(), Fate::Waiting);
     }
 

@@ -41,9 +41,11 @@ impl RawReport {
 /// Marks the slot in a message's opaque whose record librdkafka has copied.
 pub(super) const COPIED: u64 = 1 << 31;
 
-/// Marks the slot of a copied record that went alone: its success is told at once. Slots from this number on are not
-/// handed off.
+/// Marks the slot of a copied record that went alone: its success is told at once.
 pub(super) const ALONE: u64 = 1 << 30;
+
+/// Marks the slot of a copied record that is urgent. Slots from this number on are not handed off.
+pub(super) const URGENT: u64 = 1 << 29;
 
 /// Messages of reports that were told at once, that may wait to be freed.
 const EARLY: usize = 16;
@@ -183,7 +185,7 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
         }
     };
     let opaque = entry.opaque.addr() as u64;
-    let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE)), opaque & COPIED != 0);
+    let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE | URGENT)), opaque & COPIED != 0);
     let copy = (copied && code != 0).then(|| {
         // SAFETY: by this function's contract.
         Box::new(unsafe { copy(entry) })
@@ -198,7 +200,8 @@ unsafe fn copy(entry: &Entry) -> Copied {
         // SAFETY: key and payload are valid for their lengths while the message is.
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
     };
-    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len) }
+    let urgent = entry.opaque.addr() as u64 & URGENT != 0;
+    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len), urgent }
 }
 
 #[cfg(test)]

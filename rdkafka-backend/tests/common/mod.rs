@@ -105,7 +105,7 @@ impl Message for Rec {
         Some(self.clone())
     }
 
-    fn is_cheap_to_copy(&self) -> bool {
+    fn is_short(&self) -> bool {
         self.headers.is_empty() && self.timestamp.is_none() && self.size() <= 100
     }
 }
@@ -226,7 +226,7 @@ impl Exchange<Rec> for Ledger {
             let fate = match outcome {
                 Outcome::Delivered(at) => Ok(at),
                 Outcome::Failed(failure, record) => Err((failure, record)),
-                Outcome::FailedCopy(failure, Copied { key, payload }) => {
+                Outcome::FailedCopy(failure, Copied { key, payload, .. }) => {
                     state.copies += 1;
                     let (id, lane) = state.out[&slot];
                     let (topic, partition, payload) = (lane.topic().0, lane.partition(), payload.map(Payload));

@@ -13,6 +13,7 @@
 mod pool;
 mod queue;
 mod runner;
+mod vacant;
 
 use std::cell::Cell;
 use std::sync::Arc;

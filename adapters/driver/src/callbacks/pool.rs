@@ -6,11 +6,12 @@
 //! desk, and told there in bulk.
 
 use std::any::{Any, TypeId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::callbacks::vacant::Vacant;
 use crate::callbacks::{Outcome, is_calling};
 use crate::panics::Panics;
 use crate::runtime::Task;
@@ -104,8 +105,8 @@ pub(crate) struct Pool {
 
 struct Desk {
     shelves: HashMap<TypeId, u32>,
-    /// Vacant places, by shelf. First in, first out: memory is then walked through in one direction.
-    vacant: Vec<VecDeque<u32>>,
+    /// Vacant places, by shelf.
+    vacant: Vec<Vacant>,
     /// The type asked for last: streams of records tend to have one callback.
     last: Option<(TypeId, u32)>,
     /// May be below zero: callbacks that produce do not wait.
@@ -150,7 +151,7 @@ impl Pool {
                 let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
                 desk.grant(&mut wakers);
                 let shelf = desk.shelf::<C>(&self.shelves);
-                break (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(VecDeque::pop_front))), unused);
+                break (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(Vacant::take))), unused);
             }
             if let Some(waker) = kept.take() {
                 break match waiting {
@@ -194,7 +195,7 @@ impl Pool {
             let desk = &mut *lock(&self.desk);
             for CallbackRef { shelf, place } in gone {
                 if let Some(vacant) = desk.vacant.get_mut(shelf as usize) {
-                    vacant.push_back(place);
+                    vacant.give_back(place);
                 }
             }
             desk.free += count as isize;
@@ -236,7 +237,7 @@ impl Desk {
             _ => {
                 let make = || shelves.push(Box::new(Shelf::<C>(boxcar::Vec::new()))) as u32;
                 let shelf = *self.shelves.entry(kind).or_insert_with(make);
-                self.vacant.resize_with(self.shelves.len(), VecDeque::new);
+                self.vacant.resize_with(self.shelves.len(), Vacant::new);
                 self.last = Some((kind, shelf));
                 shelf
             }

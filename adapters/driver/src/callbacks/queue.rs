@@ -15,8 +15,11 @@ use crate::observe::Open;
 /// Callbacks that a runner takes at once.
 const CHUNK: usize = 64;
 
-/// Lines that are kept when they are empty, for their memory.
-const LINES: usize = 1024;
+/// Lines that are kept when they are empty, for their memory,
+const LINES: usize = 128;
+
+/// and what they have room for then. More is a burst's, and would be kept for good.
+const KEPT: usize = 512;
 
 /// A callback whose turn comes.
 pub(crate) struct Ended {
@@ -155,8 +158,13 @@ impl Queue {
             line.engaged = !line.ended.is_empty();
             if line.engaged {
                 self.ready.push_back(key);
-            } else if self.lines.len() > LINES {
-                self.lines.remove(&key);
+            } else {
+                if line.ended.capacity() > KEPT {
+                    line.ended.shrink_to(KEPT);
+                }
+                if self.lines.len() > LINES {
+                    self.lines.remove(&key);
+                }
             }
         }
         let next = self.ready.pop_front();

@@ -32,7 +32,10 @@ pub(crate) struct Spent(Mutex<Vec<Box<Inner>>>);
 impl Spent {
     /// For so many errors at once.
     pub(crate) fn new(errors: usize) -> Self {
-        Self(Mutex::new(Vec::with_capacity(errors)))
+        let mut spent = Vec::new();
+        // Without memory for the list none is kept.
+        let _ = spent.try_reserve_exact(errors);
+        Self(Mutex::new(spent))
     }
 
     /// Takes memory back, as far as that needs no more of it.

@@ -7,7 +7,9 @@ use bytes::Bytes;
 /// The bytes of a key, a payload or a header's value.
 ///
 /// Borrowed bytes are copied when the record is accepted, and a backend may copy a short record again. [`Bytes`], `Vec<u8>`
-/// and `String` are taken over and not copied, except by a backend for a short record that goes alone.
+/// and `String` are taken over and not copied, except those of records of up to 512 bytes without headers: if such a record
+/// has a key or a partition, or goes alone, it is copied, which costs less than to look after its memory. If it fails, what
+/// comes back may be a copy.
 ///
 /// ```
 /// use aioproducer_driver::Data;

@@ -65,6 +65,11 @@ impl<'a> Packed<'a> {
         self.word(0)
     }
 
+    /// The bytes of names and values.
+    pub(super) fn bytes(self) -> usize {
+        self.len() - (LEAD + 2 * self.count()) * WORD
+    }
+
     /// In bytes.
     pub(super) fn len(self) -> usize {
         self.word(1)

@@ -1,6 +1,5 @@
 //! A record as the pool owns it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,8 +7,9 @@ use std::time::Duration;
 use aioproducer_core::{self as core, Lane, TopicId, backend::Copied, backend::Message};
 use bytes::{BufMut, Bytes};
 
+use super::cost;
 use super::packed::{self, Packed};
-use super::{Data, Header, Headers, Record, data::Name};
+use super::{Data, Header, Headers, Memory, Record, data::Name};
 use crate::{arena::Arena, topics::TopicRef};
 
 /// No timestamp: a record's own is never negative.
@@ -34,14 +34,15 @@ struct Body {
     topic: TopicId,
     partition: i32,
     front: Front,
-    size: u32,
+    /// What it counts for in the pool, in bytes.
+    cost: u32,
 }
 
 /// The longest record that is worth copying once more, in bytes.
 const SHORT: usize = 512;
 
 /// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart. And
-/// whether the record is urgent, and whether it is all in this one piece, which is its own.
+/// whether the record is urgent.
 #[derive(Clone, Copy)]
 struct Front(u32);
 
@@ -53,17 +54,18 @@ struct Rare {
     /// A key that is not in one piece with the payload.
     key: Option<Bytes>,
     headers: Vec<Header<'static>>,
+    /// What they count for in the pool beyond their bytes.
+    overhead: u32,
 }
 
 impl Front {
     const PACKED: u32 = 1 << 31;
     const URGENT: u32 = 1 << 30;
-    const PIECE: u32 = 1 << 29;
-    const NO_KEY: u32 = Self::PIECE - 1;
+    const NO_KEY: u32 = Self::URGENT - 1;
     const NONE: Self = Self(Self::NO_KEY);
 
     fn new(packed: bool, key: Option<&[u8]>) -> Self {
-        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { Self::PIECE })
+        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { 0 })
     }
 
     /// The key's length, `None` if it is apart or null.
@@ -80,8 +82,9 @@ impl Front {
         self.0 & Self::URGENT != 0
     }
 
-    fn is_one_piece(self) -> bool {
-        self.0 & (Self::PIECE | Self::URGENT) == Self::PIECE
+    /// Whether there is no headers and no key in front.
+    fn is_plain(self) -> bool {
+        self.0 & !Self::URGENT == Self::NO_KEY
     }
 }
 
@@ -89,11 +92,11 @@ impl Stored {
     /// The largest record there can be, in bytes.
     pub(crate) const LIMIT: usize = u32::MAX as usize - 1;
 
-    /// Takes over what `record` owns or shares and copies what it borrows; nothing of value is left. `size` is
+    /// Takes over what `record` owns or shares and copies what it borrows, or copies all. `cost` is
     /// the record's, at most [`Stored::LIMIT`], and the record passed [`Record::check`].
     #[inline]
-    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, size: usize, memory: &mut Memory) -> Self {
-        let mut place = memory.places.pop_front().unwrap_or_else(Self::vacant);
+    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, cost: usize, memory: &mut Memory) -> Self {
+        let mut place = memory.place().unwrap_or_else(Self::vacant);
         let body = &mut *place.0;
         let mut front = match (&record.key, &record.payload) {
             (Data::Borrowed([]), Data::Borrowed(payload)) if record.is_plain() => {
@@ -107,15 +110,19 @@ impl Stored {
         }
         body.timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
         body.partition = record.get_partition().unwrap_or(UNASSIGNED);
-        (body.topic, body.front, body.size) = (topic, front, size as u32);
+        (body.topic, body.front, body.cost) = (topic, front, cost as u32);
         place
     }
 
-    /// A record of which only the copy is left that a backend made.
-    pub(crate) fn from_copy(lane: Lane, copied: Copied) -> Self {
-        let mut record = Self::vacant();
+    /// A record of which only the copy is left that a backend made. The place of the first one may be another's by now.
+    pub(crate) fn from_copy(lane: Lane, copied: Copied, memory: &mut Memory) -> Self {
+        let mut record = memory.place().unwrap_or_else(Self::vacant);
         let body = &mut *record.0;
         (body.topic, body.partition) = (lane.topic(), lane.partition().unwrap_or(UNASSIGNED));
+        let urgent = if copied.urgent { Front::URGENT } else { 0 };
+        (body.timestamp, body.front) = (UNSTAMPED, Front(Front::NONE.0 | urgent));
+        let [key, payload] = [&copied.key, &copied.payload].map(|part| part.as_ref().map_or(0, Vec::len));
+        body.cost = (2 * key + payload) as u32;
         body.data = copied.payload.map(Bytes::from);
         body.rare = copied.key.map(|key| Box::new(Rare { key: Some(key.into()), ..Rare::default() }));
         record
@@ -125,7 +132,7 @@ impl Stored {
     fn vacant() -> Self {
         let (data, rare, topic, front) = (None, None, TopicId(0), Front::NONE);
         let (timestamp, partition) = (UNSTAMPED, UNASSIGNED);
-        Self(Box::new(Body { data, rare, timestamp, topic, partition, front, size: 0 }))
+        Self(Box::new(Body { data, rare, timestamp, topic, partition, front, cost: 0 }))
     }
 
     /// Drops what the record holds; its place remains.
@@ -153,7 +160,7 @@ impl Stored {
         let mut record = Record::to(topic);
         let Body { data, rare, timestamp, partition, front, .. } = &mut *self.0;
         let (mut data, timestamp, partition, front) = (data.take(), *timestamp, *partition, *front);
-        let Rare { timeout, mut key, mut headers } = rare.take().map_or_else(Rare::default, |rare| *rare);
+        let Rare { timeout, mut key, mut headers, .. } = rare.take().map_or_else(Rare::default, |rare| *rare);
         if let Some(data) = data.as_mut() {
             if front.has_headers() {
                 let block = data.split_to(Packed(data).len());
@@ -184,8 +191,14 @@ impl core::Record for Stored {
         Lane::new(self.0.topic, (self.0.partition != UNASSIGNED).then_some(self.0.partition))
     }
 
+    #[inline]
     fn size(&self) -> usize {
-        self.0.size as usize
+        self.0.cost.saturating_sub(self.overhead()) as usize
+    }
+
+    #[inline(always)]
+    fn overhead(&self) -> u32 {
+        if self.0.front.is_plain() && self.0.rare.is_none() { 0 } else { self.0.overhead() }
     }
 
     fn is_urgent(&self) -> bool {
@@ -223,15 +236,11 @@ impl Message for Stored {
 
     #[inline]
     fn is_short(&self) -> bool {
-        let Body { rare, timestamp, front, size, .. } = &*self.0;
-        let keyed = rare.as_ref().is_none_or(|rare| rare.timeout.is_none() && rare.headers.is_empty());
-        let plain = !front.has_headers() && !front.is_urgent() && *timestamp == UNSTAMPED;
-        keyed && plain && *size as usize <= SHORT
-    }
-
-    #[inline]
-    fn is_cheap_to_copy(&self) -> bool {
-        self.0.front.is_one_piece() && self.0.rare.is_none() && self.is_short()
+        let Body { rare, timestamp, front, .. } = &*self.0;
+        // What is kept of a record with a timeout of its own goes before a backend's copy.
+        let keyed = rare.as_ref().is_none_or(|rare| rare.headers.is_empty());
+        let plain = !front.has_headers() && *timestamp == UNSTAMPED;
+        keyed && plain && core::Record::size(self) <= SHORT
     }
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
@@ -249,6 +258,7 @@ impl Body {
         if record.timeout.is_some() {
             self.rare.get_or_insert_default().timeout = record.timeout.take();
         }
+        let overhead = cost::of_headers(record) as u32;
         if let Some((front, data)) = one_piece(record, arena) {
             record.headers = Headers::NONE;
             self.data = Some(data);
@@ -256,13 +266,26 @@ impl Body {
         }
         let headers = record.headers.take();
         if !headers.is_empty() {
-            self.rare.get_or_insert_default().headers = own_headers(headers, arena);
+            let rare = self.rare.get_or_insert_default();
+            (rare.headers, rare.overhead) = (own_headers(headers, arena), overhead);
         }
         if record.has_key {
             self.rare.get_or_insert_default().key = Some(own(&mut record.key, arena));
         }
         self.data = record.has_payload.then(|| own(&mut record.payload, arena));
         Front::NONE
+    }
+
+    /// What it counts for beyond its bytes: the key once more, and the headers.
+    #[inline(never)]
+    fn overhead(&self) -> u32 {
+        let rare = self.rare.as_ref();
+        let key = self.front.key_len().or_else(|| Some(rare?.key.as_ref()?.len())).unwrap_or(0);
+        let headers = match self.packed() {
+            Some(packed) => cost::of_packed(packed.count(), packed.bytes()) as u32,
+            None => rare.map_or(0, |rare| rare.overhead),
+        };
+        headers.saturating_add(key as u32)
     }
 
     fn packed(&self) -> Option<Packed<'_>> {
@@ -278,35 +301,22 @@ impl Body {
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lane = core::Record::lane(self);
-        f.debug_struct("Stored").field("lane", &lane).field("size", &self.0.size).finish_non_exhaustive()
+        f.debug_struct("Stored").field("lane", &lane).field("size", &core::Record::size(self)).finish_non_exhaustive()
     }
 }
 
-/// What records are made of.
-pub(crate) struct Memory {
-    /// For what they borrow.
-    pub(crate) arena: Arena,
-    /// Places of records that are gone. First in, first out: memory is then walked through in one direction, which
-    /// processors foresee.
-    places: VecDeque<Stored>,
-}
-
-impl Memory {
-    /// For `slots` records at once: a list of places that grows is moved, which takes too long for a poll.
-    pub(crate) fn new(arena: Arena, slots: usize) -> Self {
-        Self { arena, places: VecDeque::with_capacity(slots) }
-    }
-
-    /// Takes back the places of cleared records.
-    pub(crate) fn recycle(&mut self, places: impl IntoIterator<Item = Stored>) {
-        self.places.extend(places);
-    }
-}
-
-/// Copies headers, key and payload in one piece, if the record has a payload and borrows all of them.
+/// Copies headers, key and payload in one piece, if the record has a payload and borrows all of them, or is short and one of
+/// those that part ways: a backend copies it anyway. What such a record owns it keeps, so that it is dropped where no lock is
+/// held.
 fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
-    let (Data::Borrowed(payload), Data::Borrowed(key)) = (&record.payload, &record.key) else { return None };
+    let (payload, key) = (record.payload.as_slice(), record.key.as_slice());
     if !record.has_payload || key.len() >= Front::NO_KEY as usize {
+        return None;
+    }
+    let lent = matches!((&record.payload, &record.key), (Data::Borrowed(_), Data::Borrowed(_)));
+    let parts_ways = record.has_key || record.has_partition;
+    let short = record.headers.is_empty() && key.len() + payload.len() <= SHORT;
+    if !(lent || parts_ways && short) {
         return None;
     }
     let front = Front::new(!record.headers.is_empty(), record.has_key.then_some(key));
@@ -357,7 +367,9 @@ fn own_headers(headers: Vec<Header<'_>>, arena: &mut Arena) -> Vec<Header<'stati
         });
         Header { name, value }
     };
-    headers.into_iter().map(own).collect()
+    let mut owned: Vec<_> = headers.into_iter().map(own).collect();
+    owned.shrink_to_fit();
+    owned
 }
 
 /// What a header borrows, in the order in which it is copied.
@@ -383,8 +395,8 @@ mod tests {
     use super::*;
 
     fn store(mut record: Record<'_>) -> Stored {
-        let size = record.size();
-        Stored::from_record(&mut record, TopicId(7), size, &mut Memory::new(Arena::new(16 << 20), 1))
+        let cost = record.cost();
+        Stored::from_record(&mut record, TopicId(7), cost, &mut Memory::new(Arena::new(16 << 20), 1))
     }
 
     #[test]
@@ -394,7 +406,9 @@ mod tests {
 
     #[test]
     fn s08_shared_bytes_are_not_copied() {
-        let payload = Bytes::from(vec![1; 50]);
+        let payload = Bytes::from(vec![1; SHORT]);
+        let long = store(Record::to("t").key("k").payload(&payload));
+        assert_eq!(long.payload().unwrap().as_ptr(), payload.as_ptr());
         let stored = store(Record::to("t").key("k").payload(&payload).header("h", payload.clone()));
         assert_eq!(stored.payload().unwrap().as_ptr(), payload.as_ptr());
         assert_eq!(stored.header(0).unwrap().1.unwrap().as_ptr(), payload.as_ptr());
@@ -402,6 +416,32 @@ mod tests {
         let at = owned.as_ptr();
         let back = store(Record::to("t").payload(owned)).take_record("t");
         assert_eq!(back.get_payload().unwrap().as_ptr(), at);
+    }
+
+    #[test]
+    fn s18_short_records_that_part_ways_may_be_copied_whatever_form_they_come_in() {
+        let shared = Bytes::from_static(b"shared");
+        let keyed = || Record::to("t").key("key");
+        let owned = || Record::to("t").key(String::from("key"));
+        let second = Duration::from_secs(1);
+        for record in [
+            keyed().payload("lent"),
+            keyed().payload(&shared),
+            keyed().payload(vec![1; 100]).urgent(),
+            owned().payload("lent").timeout(second),
+            owned().payload(&shared),
+            Record::to("t").key(&shared).payload(&shared),
+            Record::to("t").payload(&shared).partition(3),
+        ] {
+            let mut stored = store(record.clone());
+            assert!(stored.is_short() && stored.0.front.key_len() == record.get_key().map(<[u8]>::len), "{record:?}");
+            assert!(stored.payload().unwrap().as_ptr() != shared.as_ptr(), "{record:?}");
+            assert_eq!(stored.take_record("t"), record);
+        }
+        assert!(store(keyed()).is_short() && store(owned()).is_short(), "tombstones");
+        for record in [keyed().payload(vec![1; SHORT]), keyed().header("h", "v"), keyed().timestamp_millis(1)] {
+            assert!(!store(record).is_short());
+        }
     }
 
     #[test]
@@ -472,16 +512,18 @@ mod tests {
             prop_assert_eq!(stored.is_urgent(), urgent);
             prop_assert_eq!(stored.lane().partition(), partition);
             prop_assert_eq!(stored.size(), record.size());
+            prop_assert_eq!(stored.size() + stored.overhead() as usize, record.cost());
             prop_assert_eq!(stored.header_count(), headers.len());
             prop_assert_eq!(stored.header(headers.len()), None);
             for (index, (name, _, value)) in headers.iter().enumerate() {
                 prop_assert_eq!(stored.header(index), Some((name.as_str(), value.bytes.as_deref())));
             }
-            prop_assert!(stored.is_short() || !stored.is_cheap_to_copy());
             if stored.is_short() {
-                let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone() };
-                let mut again = Stored::from_copy(stored.lane(), copied);
-                prop_assert_eq!(again.take_record(String::from("t")), record.clone());
+                let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone(), urgent };
+                let mut again = Stored::from_copy(stored.lane(), copied, &mut Memory::new(Arena::new(0), 1));
+                let mut timeless = record.clone();
+                timeless.timeout = None;
+                prop_assert_eq!(again.take_record(String::from("t")), timeless);
             }
             prop_assert_eq!(stored.take_record(String::from("t")), record);
         }

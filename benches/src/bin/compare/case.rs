@@ -34,12 +34,16 @@ pub(crate) enum Row {
     PipelinedBytes,
     /// The same as `pipelined`, each record with a key.
     PipelinedKeyed,
+    /// The same with keys and payloads that are `Bytes`.
+    PipelinedKeyedBytes,
     /// The same as `pipelined`, each record with two headers.
     PipelinedHeaders,
     /// `AioProducer::produce`, the deliveries dropped; a flush at the end.
     Dropped,
     /// `AioProducer::produce_with`, a callback that counts; a flush at the end.
     Callback,
+    /// The same, each record with a key.
+    CallbackKeyed,
     /// `AioProducer::produce_all`.
     ProduceAll,
     /// `AioProducer::send` in a thousand tasks, each awaiting its own.
@@ -99,7 +103,7 @@ impl Row {
     /// The `FutureProducer`'s row that does the same as a row of ours.
     pub(crate) fn counterpart(self) -> Self {
         match self {
-            Self::PipelinedKeyed => Self::FutureKeyed,
+            Self::PipelinedKeyed | Self::PipelinedKeyedBytes | Self::CallbackKeyed => Self::FutureKeyed,
             Self::PipelinedHeaders => Self::FutureHeaders,
             Self::Tasks => Self::FutureTasks,
             _ => Self::Future,
@@ -123,9 +127,11 @@ impl Row {
             Self::Pipelined
             | Self::PipelinedBytes
             | Self::PipelinedKeyed
+            | Self::PipelinedKeyedBytes
             | Self::PipelinedHeaders
             | Self::Dropped
             | Self::Callback
+            | Self::CallbackKeyed
             | Self::ProduceAll
             | Self::Tasks => &[Runtime::Tokio, Runtime::Smol],
         }

@@ -8,7 +8,7 @@ use crate::rounds::{Series, allocations, cpu_ns};
 
 /// Rows, the rows they are compared with, bytes of a payload, how many times the other's records per second they are to
 /// reach, and the floor: half of that, or less where other work on the machine could hide that it is reached.
-const RATIOS: [(Row, Row, usize, f64, f64); 10] = [
+const RATIOS: [(Row, Row, usize, f64, f64); 12] = [
     (Row::Pipelined, Row::Future, 100, 4.5, 2.25),
     (Row::Pipelined, Row::RawCopy, 100, 1.15, 0.45),
     (Row::Pipelined, Row::RawLimit, 100, 0.75, 0.35),
@@ -19,6 +19,8 @@ const RATIOS: [(Row, Row, usize, f64, f64); 10] = [
     (Row::PipelinedHeaders, Row::FutureHeaders, 100, 2.0, 1.0),
     (Row::Tasks, Row::FutureTasks, 100, 2.5, 0.8),
     (Row::Callback, Row::Pipelined, 100, 0.9, 0.5),
+    (Row::PipelinedKeyedBytes, Row::PipelinedKeyed, 100, 0.9, 0.65),
+    (Row::CallbackKeyed, Row::PipelinedKeyed, 100, 0.9, 0.5),
 ];
 
 /// Rows that, at 100 bytes, are to allocate less than [`ALLOCATIONS`] times per record.

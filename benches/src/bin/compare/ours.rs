@@ -31,7 +31,7 @@ pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
     let measured = twice(case, async |records| match case.row {
         Row::Tasks => tasks(case, &producer, &topic, payloads, records).await,
         Row::ProduceAll => produce_all(case, &producer, &topic, &mut payloads, records).await,
-        Row::Callback => callback(case, &producer, &topic, &mut payloads, records).await,
+        Row::Callback | Row::CallbackKeyed => callback(case, &producer, &topic, &mut payloads, records).await,
         Row::Dropped => dropped(case, &producer, &topic, &mut payloads, records).await,
         _ => {
             let produce = async || Ok(producer.produce(record(case, &topic, &mut payloads)).await?);
@@ -47,7 +47,8 @@ fn record<'a>(case: Case, topic: &'a Topic, payloads: &mut Payloads) -> Record<'
     let record = Record::to(topic);
     match case.row {
         Row::PipelinedBytes => record.payload(payloads.share(case.size)),
-        Row::PipelinedKeyed => record.key(payloads.lend(KEY)).payload(payloads.lend(case.size)),
+        Row::PipelinedKeyedBytes => record.key(payloads.share(KEY)).payload(payloads.share(case.size)),
+        Row::PipelinedKeyed | Row::CallbackKeyed => record.key(payloads.lend(KEY)).payload(payloads.lend(case.size)),
         Row::PipelinedHeaders => HEADERS
             .into_iter()
             .fold(record, |record, name| record.header(name, payloads.lend(HEADER_VALUE)))
