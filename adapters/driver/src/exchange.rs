@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 
 use aioproducer_core::backend::{
-    Answer, CallError, CallId, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
+    Answer, CallError, CallId, Copied, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
 };
-use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
+use aioproducer_core::{Completed, Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
 use crate::effects::{Discard, Effects};
@@ -14,7 +14,7 @@ use crate::observe::Observer;
 use crate::purge::PURGED;
 use crate::record::Stored;
 use crate::shared::{CLOSED, Phase, Shared, Spare, State};
-use crate::ticket::Target;
+use crate::ticket::{Target, Ticket};
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
 const BUDGET: usize = 16;
@@ -164,10 +164,7 @@ impl Exchange<Stored> for Shared {
                         state.fail(self, ended, failure, Some(record), &mut effects);
                     }
                     (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        // The backend's copy lacks a timeout of the record's own.
-                        let copy = || Stored::from_copy(ended.lane, copied, &mut self.inbox().memory);
-                        let record = state.timeouts.remove(slot).unwrap_or_else(copy);
-                        state.fail(self, ended, failure, Some(record), &mut effects);
+                        state.fail_copy(self, ended, failure, copied, &mut effects);
                     }
                     (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
                     (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
@@ -227,6 +224,21 @@ impl Exchange<Stored> for Shared {
 }
 
 impl State {
+    /// Fails a record of which the backend gives a copy back. That lacks a timeout of the record's own.
+    #[cold]
+    fn fail_copy(
+        &mut self,
+        shared: &Shared,
+        ended: Completed<Ticket>,
+        failure: Failure,
+        copied: Copied,
+        effects: &mut Effects,
+    ) {
+        let copy = || Stored::from_copy(ended.lane, copied, &mut shared.inbox().memory);
+        let record = self.timeouts.remove(ended.slot).unwrap_or_else(copy);
+        self.fail(shared, ended, failure, Some(record), effects);
+    }
+
     /// Counts a worker as asleep, unless there are arrivals to look at.
     fn try_rest(&mut self, shared: &Shared) -> bool {
         let mut inbox = shared.inbox();
