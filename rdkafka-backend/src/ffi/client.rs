@@ -26,8 +26,8 @@ pub(crate) struct Client<R> {
     /// With those whom librdkafka's callbacks tell.
     native: ManuallyDrop<Handle<Listeners>>,
     queue: Queue,
-    /// librdkafka points to it, so it stays in its box.
-    reports: Box<Reports>,
+    /// librdkafka points to it.
+    reports: Arc<Reports>,
     pub(super) topics: Mutex<Vec<Arc<Topic>>>,
     pub(super) cells: ManuallyDrop<Cells<R>>,
 }
@@ -58,8 +58,8 @@ impl<R> Client<R> {
         }
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
-        let reports = Box::new(Reports::new(at_once));
-        // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
+        let reports = Arc::new(Reports::new(at_once));
+        // SAFETY: the configuration is valid; the reports go with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
         let mut log_level = 0;
         if !listeners.audience.is_empty() {
