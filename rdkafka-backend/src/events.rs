@@ -6,7 +6,7 @@ mod ring;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub use self::handling::EventHandler;
 pub(crate) use self::handling::handle;
 use self::ring::Ring;
 pub(crate) use self::ring::{Outlet, Told};
+use crate::config::IdempotenceOff;
+use crate::secrets::Secrets;
 
 /// Events that wait for a reader, unless it is said otherwise.
 pub(crate) const CAPACITY: usize = 1024;
@@ -34,6 +36,9 @@ pub enum Event {
     Throttle(Throttle),
     /// A line of librdkafka's log.
     Log(LogLine),
+    /// What the application has set turns idempotence off, so retries may double and reorder records. It is told when the
+    /// producer starts, and the crate `log` gets it as a warning.
+    IdempotenceOff(IdempotenceOff),
     /// The reader was slow, and events before the next one were dropped.
     Lost {
         /// How many.
@@ -211,14 +216,13 @@ fn read(json: &str) -> Event {
 /// All who listen to one client.
 pub(crate) struct Audience {
     outlets: Vec<Outlet>,
-    /// Values that must not be shown.
-    secrets: Vec<String>,
+    secrets: Mutex<Secrets>,
 }
 
 impl Audience {
-    pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Secrets) -> Self {
         outlets.retain(Outlet::has_reader);
-        Self { outlets, secrets }
+        Self { outlets, secrets: Mutex::new(secrets) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -240,12 +244,22 @@ impl Audience {
             Told::Event(Event::Log(line)) => &mut line.message,
             _ => return told,
         };
-        for secret in &self.secrets {
-            if text.contains(secret) {
-                *text = text.replace(secret, "***");
-            }
-        }
+        *text = self.hide(std::mem::take(text));
         told
+    }
+
+    /// `text` without what must not be shown.
+    pub(crate) fn hide(&self, text: String) -> String {
+        self.secrets().hide(text)
+    }
+
+    /// What follows is told without `secret`.
+    pub(crate) fn keep_secret(&self, secret: &str) {
+        self.secrets().add(secret);
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -283,7 +297,8 @@ mod tests {
     fn everybody_is_told_and_no_secret() {
         let (first, mut one) = Events::new(8);
         let (second, mut two) = Events::new(8);
-        let audience = Audience::new(vec![first, second], vec!["hunter2".into()]);
+        let audience = Audience::new(vec![first, second], Secrets::default());
+        audience.keep_secret("hunter2");
         audience.tell(|| error("hunter2 is wrong"));
         for events in [&mut one, &mut two] {
             let told = next(events).expect("an event");
@@ -297,7 +312,7 @@ mod tests {
     fn nothing_is_read_when_nobody_listens() {
         let (outlet, events) = Events::new(8);
         drop(events);
-        let audience = Audience::new(vec![outlet], Vec::new());
+        let audience = Audience::new(vec![outlet], Secrets::default());
         assert!(audience.is_empty());
         audience.tell(|| panic!("nobody asked"));
     }

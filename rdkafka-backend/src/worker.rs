@@ -138,8 +138,7 @@ impl<R: Message> Worker<R> {
     fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
         self.routes.clear();
         self.rich.clear();
-        let route =
-            |record: &R, count, sticky| record.key().map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
+        let route = |record: &R, count, sticky| state.route(record.key(), count, sticky).unwrap_or(NOWHERE);
         let alone = self.prompt && records.len() == 1;
         let can_copy = |(slot, record): &(SlotId, R)| {
             Outgoing::<R>::can_hold(*slot) && if alone { record.is_short() } else { record.is_cheap_to_copy() }
@@ -245,6 +244,6 @@ fn part_ways<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
 enum Route {
     /// To one partition, or with none to have librdkafka ask.
     All(i32),
-    /// Each where its key belongs among `count`, or without a key to `sticky`.
+    /// Each where the rule has it among `count`, or to `sticky` if it sticks.
     Each { count: i32, sticky: i32 },
 }

@@ -63,7 +63,7 @@ impl<R> Client<R> {
         unsafe { reports.subscribe(native.ptr()) };
         let mut log_level = 0;
         if !listeners.audience.is_empty() {
-            log_level = config::log_level(configured, &native);
+            log_level = config::log_level(&native);
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
         }
