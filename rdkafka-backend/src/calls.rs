@@ -3,7 +3,6 @@
 //! A transaction's call that timed out is taken up again by the next one. So each is made in short pieces, and between two
 //! of them the end of the backend is heard.
 
-use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ use aioproducer_core::backend::{Answer, Call, CallError, CallId, Exchange, Messa
 use crate::failure;
 use crate::ffi::Client;
 use crate::signals::Signals;
-use crate::topics::{Partitioning, TopicState};
 
 /// The length of a piece of a call that takes up where it was.
 const PIECE: Duration = Duration::from_millis(100);
@@ -26,13 +24,8 @@ const LAST: Duration = Duration::from_secs(4);
 
 /// Makes calls until the backend is shut down. What a call finds to be fatal is told before its answer; librdkafka's event of
 /// it may come later.
-pub(crate) fn run<R: Message>(
-    client: &Client<R>,
-    partitioning: &Partitioning,
-    exchange: &impl Exchange<R>,
-    signals: &Signals,
-) {
-    let caller = Caller { client, partitioning, signals };
+pub(crate) fn run<R: Message>(client: &Client<R>, exchange: &impl Exchange<R>, signals: &Signals) {
+    let caller = Caller { client, signals };
     while let Some(request) = signals.next_call() {
         let Request { id, call, limit } = *request;
         let mut answering = Answering { exchange, id, outcome: Err(closed(&call)), of: PhantomData };
@@ -77,7 +70,6 @@ fn closed(call: &Call) -> CallError {
 
 struct Caller<'a, R> {
     client: &'a Client<R>,
-    partitioning: &'a Partitioning,
     signals: &'a Signals,
 }
 
@@ -92,16 +84,9 @@ impl<R: Message> Caller<'_, R> {
             }
             Call::Commit => self.resume(limit, |timeout| client.commit_transaction(timeout)),
             Call::Abort => self.resume(limit, |timeout| client.abort_transaction(timeout)),
-            Call::Metadata { topic: None } => {
-                return self.restart(limit, |timeout| client.metadata(None, timeout)).map(Answer::Metadata);
-            }
-            Call::Metadata { topic: Some(name) } => {
-                let seed = RandomState::new().hash_one(&name);
-                let state = || TopicState::new(self.partitioning.clone(), seed);
-                let Some(topic) = client.topic(&name, state) else {
-                    return Err(failure::call(failure::UNKNOWN_TOPIC, "the topic's name is none"));
-                };
-                return self.restart(limit, |timeout| client.metadata(Some(&topic), timeout)).map(Answer::Metadata);
+            Call::Metadata { topic } => {
+                let topic = topic.as_deref();
+                return self.restart(limit, |timeout| client.metadata(topic, timeout)).map(Answer::Metadata);
             }
             Call::SetSaslCredentials(credentials) => client.set_sasl_credentials(&credentials),
             _ => Err(failure::call(failure::NOT_IMPLEMENTED, "this backend makes no such calls")),

@@ -38,7 +38,6 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     let client = Arc::new(client);
     let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
     let desk = Arc::new(Desk::new(Worker::prompt(Arc::clone(&client), partitioning.clone())));
-    let partitioning = partitioning.clone();
     let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
     let at_desk = Arc::clone(&desk);
     let control = move || {
@@ -48,19 +47,19 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
                 exchange: &*exchange,
                 signals: &signals,
                 reader: &Reader::default(),
-                partitioning: &partitioning,
+                desk: &at_desk,
             };
             thread::scope(|scope| match crew.start(scope, staff) {
                 Ok(workers) => {
                     let _ = started.send(Ok(()));
                     let caller = crew.serve(scope);
-                    at_desk.close();
+                    at_desk.close(&*exchange);
                     crew.dismiss(workers.into_iter().chain(caller));
                     true
                 }
                 Err(error) => {
                     signals.shut_down();
-                    at_desk.close();
+                    at_desk.close(&*exchange);
                     let _ = started.send(Err(error));
                     false
                 }
@@ -99,7 +98,7 @@ struct Crew<'a, R, E> {
     exchange: &'a E,
     signals: &'a Signals,
     reader: &'a Reader<R>,
-    partitioning: &'a Partitioning,
+    desk: &'a Desk<R>,
 }
 
 impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
@@ -108,11 +107,11 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
         scope: &'scope Scope<'scope, 'a>,
         workers: Vec<Worker<R>>,
     ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
-        let Self { exchange, signals, reader, .. } = *self;
+        let Self { exchange, signals, reader, desk, .. } = *self;
         let start = |(number, worker)| {
             Builder::new()
                 .name(format!("aioproducer-worker-{number}"))
-                .spawn_scoped(scope, move || worker::run(worker, exchange, signals, reader))
+                .spawn_scoped(scope, move || worker::run(worker, exchange, signals, reader, desk))
         };
         workers.into_iter().enumerate().map(start).collect()
     }
@@ -144,8 +143,8 @@ impl<'a, R: Message, E: Exchange<R>> Crew<'a, R, E> {
     }
 
     fn start_caller<'scope>(&self, scope: &'scope Scope<'scope, 'a>) -> Option<ScopedJoinHandle<'scope, ()>> {
-        let Self { client, exchange, signals, partitioning, .. } = *self;
-        let make_calls = move || calls::run(client, partitioning, exchange, signals);
+        let Self { client, exchange, signals, .. } = *self;
+        let make_calls = move || calls::run(client, exchange, signals);
         let started = Builder::new().name("aioproducer-caller".into()).spawn_scoped(scope, make_calls);
         if started.is_err() {
             calls::refuse(exchange, signals);

@@ -25,6 +25,29 @@ pub(crate) struct Partitioning {
     pub(crate) sticky_bytes: usize,
 }
 
+/// The longest name that a topic may have, in bytes.
+const MAX_NAME: usize = 249;
+
+/// Checks a topic's name as a broker does; says what is wrong with it.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let is_legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    if name.is_empty() {
+        return Err("the topic has no name".into());
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("the topic's name has {} bytes, {MAX_NAME} is the limit", name.len()));
+    }
+    if let Some(character) = name.chars().find(|character| !is_legal(*character)) {
+        return Err(format!(
+            "the topic's name {name:?} has {character:?}, and only letters, digits, '.', '_' and '-' may be"
+        ));
+    }
+    if name == "." || name == ".." {
+        return Err(format!("a topic cannot have the name {name:?}"));
+    }
+    Ok(())
+}
+
 /// What a keyless record counts for when librdkafka asks for its partition, which does not tell its size.
 const ASSUMED_BYTES: usize = 256;
 

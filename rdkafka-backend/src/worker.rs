@@ -8,6 +8,7 @@ use std::time::Instant;
 use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
+use crate::desk::Desk;
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
 use crate::reports::Reader;
@@ -25,6 +26,7 @@ pub(crate) fn run<R: Message>(
     exchange: &impl Exchange<R>,
     signals: &Signals,
     reader: &Reader<R>,
+    desk: &Desk<R>,
 ) {
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
@@ -32,6 +34,7 @@ pub(crate) fn run<R: Message>(
     while !signals.is_shut_down() {
         reader.serve(&worker.client, exchange, signals);
         if !idle {
+            desk.hand_off_what_is_left(&mut worker, exchange);
             match exchange.take(&mut records) {
                 Some(batch) => worker.hand_off(exchange, batch, &mut records),
                 None => idle = true,
@@ -107,16 +110,33 @@ impl<R: Message> Worker<R> {
                 self.rejected.extend(records.drain(..).map(|(slot, record)| (slot, unknown, record)));
             }
         }
+        // Not asked under the driver's lock.
+        let cause = if self.outgoing.all_sent() { None } else { self.client.fatal() };
         let rejected = self.rejected.drain(..).map(|(slot, failure, record)| Unsent::Rejected(slot, failure, record));
         let unsent = self.outgoing.unsent().map(|(slot, code, record)| match code {
             None => Unsent::Refused(slot, record),
-            Some(code) => Unsent::Rejected(slot, failure::of(code, Status::NotPersisted), record),
+            Some(code) => Unsent::Rejected(slot, failure::refused(code, cause), record),
         });
         exchange.settle(batch, rejected.chain(unsent));
         self.outgoing.release(&mut self.copied);
         if !self.copied.is_empty() {
             exchange.release(&mut self.copied);
         }
+    }
+
+    /// Whether the topic's handle is there, so that a batch for it creates none.
+    pub(crate) fn knows(&mut self, exchange: &impl Exchange<R>, id: TopicId) -> bool {
+        let index = id.0 as usize;
+        if self.topics.get(index).is_some_and(Option::is_some) {
+            return true;
+        }
+        let found = exchange.topic_name(id).and_then(|name| self.client.known_topic(name));
+        let is_known = found.is_some();
+        if is_known {
+            self.topics.resize(self.topics.len().max(index + 1), None);
+            self.topics[index] = found;
+        }
+        is_known
     }
 
     /// The topic's handle. It is created when the first record of the topic comes by.

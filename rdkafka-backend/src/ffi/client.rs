@@ -1,8 +1,9 @@
 //! The native client and everything that must live exactly as long as it.
 
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::Failure;
@@ -28,9 +29,12 @@ pub(crate) struct Client<R> {
     queue: Queue,
     /// librdkafka points to it.
     reports: Arc<Reports>,
-    pub(super) topics: Mutex<Vec<Arc<Topic>>>,
+    topics: Mutex<Topics>,
     pub(super) cells: ManuallyDrop<Cells<R>>,
 }
+
+/// By name. A handle is made outside of the lock, once; none is there if librdkafka refused.
+type Topics = HashMap<Box<str>, Arc<OnceLock<Option<Arc<Topic>>>>>;
 
 /// The main queue: errors, log lines and statistics.
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
@@ -89,20 +93,24 @@ impl<R> Client<R> {
             native: ManuallyDrop::new(native),
             queue: Queue(queue),
             reports,
-            topics: Mutex::new(Vec::new()),
+            topics: Mutex::default(),
             cells: ManuallyDrop::new(Cells::new(capacity)),
         })
     }
 
     /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
     pub(crate) fn topic(&self, name: &str, state: impl FnOnce() -> TopicState) -> Option<Arc<Topic>> {
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(topic) = topics.iter().find(|topic| topic.name() == name) {
-            return Some(topic.clone());
-        }
-        let topic = Arc::new(Topic::new(self.ptr(), name, state())?);
-        topics.push(topic.clone());
-        Some(topic)
+        let place = Arc::clone(self.topics().entry(name.into()).or_default());
+        place.get_or_init(|| Topic::new(self.ptr(), name, state()).map(Arc::new)).clone()
+    }
+
+    /// A topic's handle, if one was made; `None` inside if librdkafka has refused its name.
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Option<Arc<Topic>>> {
+        self.topics().get(name).and_then(|place| place.get().cloned())
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until librdkafka holds no message and every event with reports was destroyed, or for the given time. Until
@@ -184,7 +192,8 @@ impl<R> Client<R> {
 
     /// Destroys handles, queue and client; to be called once. Topic states and cells stay.
     fn destroy(&mut self) {
-        for topic in self.topics.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        let topics = self.topics.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics.values().filter_map(|place| place.get()?.as_ref()) {
             // SAFETY: once for each handle, and no thread is inside a call since `self` is exclusive.
             unsafe { topic.destroy() };
         }

@@ -17,7 +17,6 @@ const NOWHERE: i32 = i32::MAX;
 pub(crate) struct Topic {
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
-    name: String,
     state: Arc<TopicState>,
 }
 
@@ -39,15 +38,11 @@ impl Topic {
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
         // SAFETY: all three are valid; the configuration is the callee's from here on, also if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { handle: NonNull::new(handle)?, owner, name: name.into(), state })
+        Some(Self { handle: NonNull::new(handle)?, owner, state })
     }
 
     pub(crate) fn state(&self) -> &TopicState {
         &self.state
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     /// The handle, for calls on `owner`, which keeps it alive.
