@@ -1,16 +1,18 @@
 //! S18, S33: what a setting of librdkafka's means is what librdkafka reads in it, and what it costs is said.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, Record, StartError};
 use aioproducer_rdkafka::statistics::Statistics;
-use aioproducer_rdkafka::{ClientConfig, ConfigError, Event, Events, Librdkafka};
+use aioproducer_rdkafka::{ClientConfig, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};
 
 promises! {
     s18_settings_that_do_not_conflict_leave_idempotence_on,
     s18_a_setting_that_turns_idempotence_off_is_told,
+    s18_handlers_hear_that_idempotence_is_off,
     s18_settings_that_cannot_go_with_idempotence_are_refused_by_name,
     s33_an_empty_value_is_no_value,
     s33_reports_of_failures_only_are_refused_however_it_is_written,
@@ -92,6 +94,27 @@ async fn s18_a_setting_that_turns_idempotence_off_is_told(host: Host) {
         assert!(!is_on, "{settings:?}");
         assert!(told.len() == 1 && told[0].contains(key) && told[0].contains(value), "{settings:?}: {told:?}");
     }
+}
+
+/// Keeps what it hears.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<Vec<IdempotenceOff>>>);
+
+impl EventHandler for Keeper {
+    fn on_idempotence_off(&self, off: &IdempotenceOff) {
+        self.0.lock().expect("nobody panics").push(off.clone());
+    }
+}
+
+async fn s18_handlers_hear_that_idempotence_is_off(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let keeper = Keeper::default();
+    let backend = Librdkafka::new(config(broker.bootstrap_servers(), &[("acks", "1")])).on_event(keeper.clone());
+    let producer = host.start(AioProducer::builder(backend));
+    producer.send(Record::to("t").payload("x")).await.expect("delivered");
+    host.until(|| !keeper.0.lock().expect("nobody panics").is_empty()).await;
+    let heard = keeper.0.lock().expect("nobody panics").clone();
+    assert_eq!((heard.len(), heard[0].key.as_str(), heard[0].value.as_str()), (1, "acks", "1"));
 }
 
 fn refused(host: &Host, settings: Settings<'_>) -> Option<(String, String)> {

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn s28_marks_of_one_producer_outlive_another_s_on_the_same_thread() {
+    fn marks_of_one_producer_outlive_another_s_on_the_same_thread() {
         let contained = producing(|| {
             producing(|| assert!(PRODUCING.get()));
             assert!(PRODUCING.get(), "the outer call goes on");
