@@ -11,37 +11,60 @@ use crate::config::{self, Effective};
 use crate::contain::contain;
 use crate::desk::Desk;
 use crate::end::End;
-use crate::events::{Audience, Outlet};
+use crate::events::{Audience, Outlet, Told};
 use crate::ffi::{self, AtOnce, Client, Listeners};
+use crate::secrets::Secrets;
 use crate::signals::Signals;
 use crate::tokens::Counter;
-use crate::{ConfigError, EventHandler, Events, Partition, Partitioner, TokenProvider, control, events, tokens};
+use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, TokenProvider, control, events, tokens};
 
 /// librdkafka as a backend, yet to be connected.
 ///
-/// The configuration is librdkafka's own, and what the application sets in it stays as it is, with two exceptions: the
-/// `partitioner` is this crate's (librdkafka's names for murmur2 and CRC32 are understood), and a delivery timeout that
-/// the producer's builder is given goes before `message.timeout.ms` / `delivery.timeout.ms`. Where the application
-/// leaves it open, these are set:
+/// The configuration is librdkafka's own, and what the application sets in it stays as it is, with three exceptions: the
+/// `partitioner` is this crate's (librdkafka's names mean what they mean there, see [`Partitioner`]), a delivery timeout that
+/// the producer's builder is given goes before `message.timeout.ms` / `delivery.timeout.ms`, and a blank `transactional.id` is
+/// none. Where the application leaves it open, these are set:
 ///
 /// | key | value | because |
 /// | --- | --- | --- |
 /// | `linger.ms` | 0 | batches are cut before |
 /// | `queue.buffering.max.messages` | 0 (no limit) | the pool is the limit |
 /// | `queue.buffering.max.kbytes` | 2147483647 | the pool is the limit |
-/// | `enable.idempotence` | true, unless keys are set that it touches (`acks`, `retries`, …) | order and no duplicates |
-/// | `message.timeout.ms` | 120000 | as in Kafka's Java client (KIP-91) |
-/// | `reconnect.backoff.max.ms` | 1000, unless `reconnect.backoff.ms` is set | as in Kafka's Java client; see below |
+/// | `enable.idempotence` | true, unless a value conflicts; see below | order and no duplicates |
+/// | `message.timeout.ms` | 120000, or `transaction.timeout.ms` if that is less and there is a `transactional.id` | as in Kafka's Java client (KIP-91) |
+/// | `reconnect.backoff.max.ms` | 1000, or `reconnect.backoff.ms` if that is more | as in Kafka's Java client; see below |
+///
+/// What a value means is librdkafka's to say: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. Two
+/// names of one setting with two values are refused. So is what librdkafka refuses, also an empty number, and
+/// `delivery.report.only.error`.
 ///
 /// While a broker is away, librdkafka looks at the timeouts of the records for it when it tries to reconnect. A record's
 /// delivery timeout is late by up to `reconnect.backoff.max.ms` then, which would be 10 seconds.
+///
+/// # Idempotence
+///
+/// An idempotent producer numbers its records, so that one which is sent again, as an answer got lost or a leader moved, is
+/// in the log once and in its order. These values conflict with it, and nothing else turns it off:
+///
+/// | key | idempotence stays on with | and goes off with |
+/// | --- | --- | --- |
+/// | `enable.idempotence` | true | false |
+/// | `acks`, `request.required.acks` | `all`, `-1` | `0`, `1` or any other |
+/// | `retries`, `message.send.max.retries` | 1 or more | 0 |
+/// | `max.in.flight`, `max.in.flight.requests.per.connection` | 5 or less | more |
+/// | `queuing.strategy` | `fifo` | `lifo` |
+/// | `queue.buffering.backpressure.threshold` | 1 | more |
+///
+/// When it is off, retries may write records twice and out of order, and such records are reported as delivered. So it is said
+/// when the producer starts: by [`Event::IdempotenceOff`] and as a warning of the crate `log`. If `enable.idempotence` is
+/// set to true, or `transactional.id` is set, which needs it, a value that conflicts is refused instead.
 ///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
 ///
 /// let mut config = ClientConfig::new();
 /// config.set("bootstrap.servers", "localhost:9092").set("compression.type", "lz4");
-/// let backend = Librdkafka::new(config).workers(2).partitioner(Partitioner::Crc32);
+/// let backend = Librdkafka::new(config).workers(2).partitioner(Partitioner::ConsistentRandom);
 /// # let _ = backend;
 /// ```
 ///
@@ -89,7 +112,7 @@ impl Librdkafka {
         self
     }
 
-    /// The rule for records with a key; it goes before a `partitioner` in the configuration.
+    /// The rule for records that name no partition; it goes before a `partitioner` in the configuration.
     #[must_use]
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.partitioner = Some(partitioner);
@@ -184,9 +207,8 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, mut partitioning, has_spare_room, .. } = self.effective()?;
-        let secrets = config::secrets(&config).map(str::to_owned).collect();
-        let audience = Arc::new(Audience::new(self.outlets, secrets));
+        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, .. } = self.effective()?;
+        let audience = Arc::new(Audience::new(self.outlets, Secrets::of(&config)));
         if let Partitioner::Custom(rule) = partitioning.partitioner {
             let audience = Arc::clone(&audience);
             partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, audience }));
@@ -195,6 +217,10 @@ impl<R: Message> Connect<R> for Librdkafka {
             config.set("statistics.interval.ms", "0");
         }
         let native = config::native(&config)?;
+        if let Some(off) = idempotence_off {
+            log::warn!("{off}");
+            audience.tell(|| Told::Event(Event::IdempotenceOff(off)));
+        }
         let signals = Arc::new(Signals::new(self.workers));
         let listeners =
             Listeners { audience: Arc::clone(&audience), tokens: self.counter, signals: Arc::clone(&signals) };

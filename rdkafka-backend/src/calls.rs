@@ -3,7 +3,6 @@
 //! Most of these calls librdkafka does not cut short. So nobody waits for a caller at the end: it goes on, and what it says
 //! then finds a gate that is shut.
 
-use std::hash::{BuildHasher, RandomState};
 use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use crate::ffi::Client;
 use crate::gate::Gate;
 use crate::lines::{Line, Next, Outcome, is_lasting};
 use crate::signals::Signals;
-use crate::topics::{Partitioning, TopicState};
 
 /// How long librdkafka is asked to wait in a lasting call. Its first step cannot be taken up again: an answer that comes after
 /// that is taken for the next call's. The step takes no time, unless librdkafka's main thread is held up for longer than this.
@@ -25,24 +23,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes the calls of `line` until the backend is shut down. What a call finds to be fatal is told before its answer;
 /// librdkafka's event of it may come later.
-pub(crate) fn run<R: Message, E: Exchange<R>>(
-    line: Line,
-    client: &Client<R>,
-    partitioning: &Partitioning,
-    gate: &Gate<E>,
-    signals: &Signals,
-) {
+pub(crate) fn run<R: Message, E: Exchange<R>>(line: Line, client: &Client<R>, gate: &Gate<E>, signals: &Signals) {
     while let Some(next) = signals.next_call(line) {
         match next {
             Next::Tell(id, outcome) => answer(gate, Some((id, outcome))),
             Next::Make(request) => {
                 let kind = std::mem::discriminant(&request.call);
                 let lasts = is_lasting(&request.call);
-                let outcome = if signals.is_shut_down() {
-                    Err(closed(kind))
-                } else {
-                    make(client, partitioning, signals, *request)
-                };
+                let outcome = if signals.is_shut_down() { Err(closed(kind)) } else { make(client, signals, *request) };
                 if outcome.as_ref().is_err_and(|error| error.fatal)
                     && let (Some(failure), Some(exchange)) = (client.fatal(), gate.open())
                 {
@@ -92,7 +80,7 @@ fn closed(kind: Discriminant<Call>) -> CallError {
     CallError { retriable, ..failure::call(failure::DESTROY, reason) }
 }
 
-fn make<R: Message>(client: &Client<R>, partitioning: &Partitioning, signals: &Signals, request: Request) -> Outcome {
+fn make<R: Message>(client: &Client<R>, signals: &Signals, request: Request) -> Outcome {
     let Request { call, limit, .. } = request;
     let timeout = millis(limit);
     let lasting = |call: fn(&Client<R>, i32) -> Result<(), CallError>| {
@@ -104,15 +92,7 @@ fn make<R: Message>(client: &Client<R>, partitioning: &Partitioning, signals: &S
         Call::SendOffsets { offsets, group } => client.send_offsets(&offsets, &group, timeout),
         Call::Commit => lasting(Client::commit_transaction),
         Call::Abort => lasting(Client::abort_transaction),
-        Call::Metadata { topic: None } => return client.metadata(None, timeout).map(Answer::Metadata),
-        Call::Metadata { topic: Some(name) } => {
-            let seed = RandomState::new().hash_one(&name);
-            let state = || TopicState::new(partitioning.clone(), seed);
-            let Some(topic) = client.topic(&name, state) else {
-                return Err(failure::call(failure::UNKNOWN_TOPIC, "the topic's name is none"));
-            };
-            return client.metadata(Some(&topic), timeout).map(Answer::Metadata);
-        }
+        Call::Metadata { topic } => return client.metadata(topic.as_deref(), timeout).map(Answer::Metadata),
         Call::SetSaslCredentials(credentials) => client.set_sasl_credentials(&credentials),
         _ => Err(failure::call(failure::NOT_IMPLEMENTED, "this backend makes no such calls")),
     };

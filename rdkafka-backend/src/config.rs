@@ -1,4 +1,10 @@
 //! From the application's librdkafka configuration to the one in force.
+//!
+//! What a value means is librdkafka's to say: decisions are made by what it has read, not by how it is written. Whether the
+//! application has left a key alone is looked up by all of the key's names.
+
+mod idempotence;
+mod names;
 
 use std::time::Duration;
 
@@ -7,33 +13,23 @@ use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka_sys::RDKafkaConfRes;
 
+pub use self::idempotence::IdempotenceOff;
+use crate::secrets::{Secrets, is_secret};
 use crate::topics::Partitioning;
 use crate::{ConfigError, Partitioner};
 
 /// Kafka's own delivery timeout (KIP-91), in milliseconds.
-const DELIVERY_TIMEOUT_MS: i32 = 120_000;
+const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 
-/// librdkafka's transaction timeout unless it is configured, in milliseconds.
-const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
+/// The longest pause between two attempts to connect in Kafka's own client, in milliseconds.
+const RECONNECT_MS: u64 = 1_000;
 
 /// Levels of librdkafka's log.
 const INFO: i32 = 6;
 const DEBUG: i32 = 7;
 
-/// If the application set any of these, it decides about idempotence itself.
-const ABOUT_IDEMPOTENCE: [&str; 9] = [
-    "enable.idempotence",
-    "acks",
-    "request.required.acks",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "retries",
-    "message.send.max.retries",
-    "queuing.strategy",
-    "transactional.id",
-];
-
-const DELIVERY_TIMEOUT: [&str; 2] = ["message.timeout.ms", "delivery.timeout.ms"];
+const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
+const TRANSACTIONAL_ID: &str = "transactional.id";
 
 /// How many of the largest records librdkafka's queue has room for if it has room to spare.
 const SPARE: u64 = 64;
@@ -45,6 +41,8 @@ pub(crate) struct Effective {
     pub(crate) limits: BackendLimits,
     /// A few messages that are not freed at once make no difference to librdkafka's queue.
     pub(crate) has_spare_room: bool,
+    /// What the application has to be told.
+    pub(crate) idempotence_off: Option<IdempotenceOff>,
 }
 
 /// Checks `user`, and adds what this backend wants where the application left it open.
@@ -54,87 +52,95 @@ pub(crate) fn effective(
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
-    let mut config = user.clone();
-    let set = |key: &&str| user.get(key).is_some();
-    if !has_brokers(user) {
+    let read = native(user)?;
+    names::check(user)?;
+    let is_open = |key| names::used(user, key).is_none();
+    if !has_brokers(&read) {
         return Err(ConfigError::NoBootstrapServers);
     }
-    if user.get("delivery.report.only.error") == Some("true") {
+    if is_true(&read, "delivery.report.only.error") {
         return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported"));
     }
-    let partitioner = match (partitioner, user.get("partitioner")) {
-        (Some(chosen), _) => chosen,
-        (None, None | Some("murmur2" | "murmur2_random")) => Partitioner::Murmur2,
-        (None, Some("consistent" | "consistent_random")) => Partitioner::Crc32,
-        (None, Some(_)) => {
-            return Err(invalid("partitioner", "murmur2, murmur2_random, consistent or consistent_random is expected"));
-        }
+    let partitioner = match partitioner {
+        Some(chosen) => chosen,
+        None if is_open("partitioner") => Partitioner::default(),
+        None => value(&read, "partitioner").and_then(|name| Partitioner::named(&name)).ok_or_else(|| {
+            invalid("partitioner", "this librdkafka knows it and this producer does not: set one in its backend")
+        })?,
     };
-    config.remove("partitioner");
+    let mut config = user.clone();
+    let transactional = value(&read, TRANSACTIONAL_ID).is_some();
+    if !transactional {
+        // librdkafka takes one that is blank for an id.
+        config.remove(TRANSACTIONAL_ID);
+    }
 
     // Records were gathered into batches before they come here, and the pool is the one limit of what may be queued.
-    for (keys, value) in [
-        (&["linger.ms", "queue.buffering.max.ms"][..], "0"),
-        (&["queue.buffering.max.messages"], "0"),
-        (&["queue.buffering.max.kbytes"], "2147483647"),
-    ] {
-        if !keys.iter().any(set) {
-            config.set(keys[0], value);
+    for (key, value) in
+        [("linger.ms", "0"), ("queue.buffering.max.messages", "0"), ("queue.buffering.max.kbytes", "2147483647")]
+    {
+        if is_open(key) {
+            config.set(key, value);
         }
     }
     // A broker's thread that waits to reconnect notices no timeout of the records that it holds.
-    if !["reconnect.backoff.max.ms", "reconnect.backoff.ms"].iter().any(set) {
-        config.set("reconnect.backoff.max.ms", "1000");
+    if is_open("reconnect.backoff.max.ms") {
+        let least = number(&read, "reconnect.backoff.ms");
+        config.set("reconnect.backoff.max.ms", RECONNECT_MS.max(least).to_string());
     }
-    if !ABOUT_IDEMPOTENCE.iter().any(set) {
-        config.set("enable.idempotence", "true");
-    }
-    let sticky = native(&config)?.get("sticky.partitioning.linger.ms").unwrap_or_default();
+    let idempotence_off = idempotence::decide(user, &read, transactional)?;
+    idempotence::apply(&mut config, idempotence_off.as_ref());
+    let sticky = number(&read, "sticky.partitioning.linger.ms");
     // So that librdkafka asks our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");
 
     match delivery_timeout {
         Some(timeout) => {
-            for key in DELIVERY_TIMEOUT {
-                config.remove(key);
+            for name in names::all(DELIVERY_TIMEOUT) {
+                config.remove(name);
             }
             // 0 would mean no limit to librdkafka.
             let milliseconds = timeout.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128);
-            config.set(DELIVERY_TIMEOUT[0], milliseconds.to_string());
+            config.set(DELIVERY_TIMEOUT, milliseconds.to_string());
         }
-        None if !DELIVERY_TIMEOUT.iter().any(set) => {
-            let limit = if user.get("transactional.id").is_some() {
-                let transaction = user.get("transaction.timeout.ms").and_then(|value| value.parse().ok());
-                transaction.unwrap_or(TRANSACTION_TIMEOUT_MS)
-            } else {
-                i32::MAX
-            };
-            config.set(DELIVERY_TIMEOUT[0], DELIVERY_TIMEOUT_MS.min(limit).to_string());
+        None if is_open(DELIVERY_TIMEOUT) => {
+            let limit = if transactional { number(&read, "transaction.timeout.ms") } else { u64::MAX };
+            config.set(DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_MS.min(limit).to_string());
         }
         None => {}
     }
 
     let native = native(&config)?;
     check_tokens(&native, has_provider)?;
-    let number = |key: &str| -> u64 { native.get(key).ok().and_then(|value| value.parse().ok()).unwrap_or(0) };
-    let timeout = match number(DELIVERY_TIMEOUT[0]) {
+    let timeout = match number(&native, DELIVERY_TIMEOUT) {
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
-    let limits = BackendLimits {
-        delivery_timeout: timeout,
-        record_bytes: number("message.max.bytes") as usize,
-        transactional: user.get("transactional.id").is_some_and(|id| !id.is_empty()),
-    };
+    let record_bytes = number(&native, "message.max.bytes");
+    let limits = BackendLimits { delivery_timeout: timeout, record_bytes: record_bytes as usize, transactional };
     let partitioning = Partitioning {
         partitioner,
-        sticky_time: Duration::from_millis(sticky.parse().unwrap_or(0)),
-        sticky_bytes: number("batch.size") as usize,
+        sticky_time: Duration::from_millis(sticky),
+        sticky_bytes: number(&native, "batch.size") as usize,
     };
     // 0 messages are no limit.
-    let (messages, bytes) = (number("queue.buffering.max.messages"), number("queue.buffering.max.kbytes") << 10);
-    let has_spare_room = (messages == 0 || messages >= SPARE) && bytes >= SPARE * number("message.max.bytes");
-    Ok(Effective { config, partitioning, limits, has_spare_room })
+    let messages = number(&native, "queue.buffering.max.messages");
+    let bytes = number(&native, "queue.buffering.max.kbytes") << 10;
+    let has_spare_room = (messages == 0 || messages >= SPARE) && bytes >= SPARE * record_bytes;
+    Ok(Effective { config, partitioning, limits, has_spare_room, idempotence_off })
+}
+
+/// What librdkafka has read for `key`, by any of its names; `None` if that is nothing, or blank.
+fn value(native: &NativeClientConfig, key: &str) -> Option<String> {
+    native.get(key).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn number(native: &NativeClientConfig, key: &str) -> u64 {
+    value(native, key).and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+fn is_true(native: &NativeClientConfig, key: &str) -> bool {
+    value(native, key).is_some_and(|value| value == "true")
 }
 
 /// librdkafka's own form of a configuration.
@@ -142,8 +148,8 @@ pub(crate) fn native(config: &ClientConfig) -> Result<NativeClientConfig, Config
     config.create_native_config().map_err(|error| match error {
         KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => ConfigError::UnknownKey { key },
         KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => invalid(&key, "librdkafka refuses it"),
-        KafkaError::ClientConfig(_, reason, key, _) => invalid(&key, &redact(config, &reason)),
-        other => ConfigError::Client { reason: redact(config, &other.to_string()) },
+        KafkaError::ClientConfig(_, reason, key, _) => invalid(&key, &Secrets::of(config).hide(reason)),
+        other => ConfigError::Client { reason: Secrets::of(config).hide(other.to_string()) },
     })
 }
 
@@ -171,10 +177,10 @@ fn check_tokens(native: &NativeClientConfig, has_provider: bool) -> Result<(), C
 /// Why `rd_kafka_new` failed.
 pub(crate) fn refused(config: &ClientConfig, error: &KafkaError) -> ConfigError {
     let reason = match error {
-        KafkaError::ClientCreation(reason) => redact(config, reason),
-        other => redact(config, &other.to_string()),
+        KafkaError::ClientCreation(reason) => reason.clone(),
+        other => other.to_string(),
     };
-    ConfigError::Client { reason }
+    ConfigError::Client { reason: Secrets::of(config).hide(reason) }
 }
 
 /// The configured keys, without their values.
@@ -186,35 +192,15 @@ fn invalid(key: &str, reason: &str) -> ConfigError {
     ConfigError::InvalidValue { key: key.into(), reason: reason.into() }
 }
 
-fn has_brokers(config: &ClientConfig) -> bool {
-    let servers = ["bootstrap.servers", "metadata.broker.list"];
-    let mocked = config.get("test.mock.num.brokers").is_some_and(|count| count.trim() != "0");
-    mocked || servers.iter().any(|key| config.get(key).is_some_and(|value| !value.trim().is_empty()))
-}
-
-/// Whether a key's value must not be shown.
-fn is_secret(key: &str) -> bool {
-    const MARKS: [&str; 8] =
-        ["password", "secret", "pem", "ssl.key", "ssl_key", "sasl.username", "oauthbearer.config", "private"];
-    MARKS.iter().any(|mark| key.contains(mark))
-}
-
-/// The values of secret keys.
-pub(crate) fn secrets(config: &ClientConfig) -> impl Iterator<Item = &str> {
-    let values = keys(config).into_iter().filter(|key| is_secret(key)).filter_map(|key| config.get(key));
-    values.filter(|secret| !secret.is_empty())
-}
-
-/// `text` without the values of secret keys.
-fn redact(config: &ClientConfig, text: &str) -> String {
-    secrets(config).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+fn has_brokers(native: &NativeClientConfig) -> bool {
+    number(native, "test.mock.num.brokers") > 0 || value(native, "bootstrap.servers").is_some()
 }
 
 /// The `log_level` in force. librdkafka raises it itself if something is to be debugged, and rdkafka sets another one, by
 /// what the crate `log` would show.
-pub(crate) fn log_level(config: &ClientConfig, native: &NativeClientConfig) -> i32 {
+pub(crate) fn log_level(native: &NativeClientConfig) -> i32 {
     let configured = native.get("log_level").ok().and_then(|level| level.parse().ok());
-    if config.get("debug").is_some_and(|debug| !debug.trim().is_empty()) { DEBUG } else { configured.unwrap_or(INFO) }
+    if value(native, "debug").is_some() { DEBUG } else { configured.unwrap_or(INFO) }
 }
 
 #[cfg(test)]
@@ -256,10 +242,12 @@ mod tests {
         let own =
             result(&[("queue.buffering.max.ms", "7"), ("acks", "1"), ("queue.buffering.max.messages", "9")], None);
         assert_eq!(own.config.get("linger.ms"), None, "its alias is set");
-        assert_eq!(own.config.get("enable.idempotence"), None);
+        assert_eq!(own.config.get("enable.idempotence"), Some("false"));
         assert_eq!(own.config.get("queue.buffering.max.messages"), Some("9"));
-        let patient = result(&[("reconnect.backoff.ms", "2000")], None);
-        assert_eq!(patient.config.get("reconnect.backoff.max.ms"), None, "it must not be less than the other");
+        for (least, longest) in [("50", "1000"), ("0x7d0", "2000")] {
+            let patient = result(&[("reconnect.backoff.ms", least)], None);
+            assert_eq!(patient.config.get("reconnect.backoff.max.ms"), Some(longest), "not less than {least}");
+        }
     }
 
     #[test]
@@ -272,22 +260,30 @@ mod tests {
         assert_eq!(timeout(&[("message.timeout.ms", "0")], None), None);
         assert_eq!(timeout(&[("transactional.id", "t")], None), ms(60_000));
         assert_eq!(timeout(&[("transactional.id", "t"), ("transaction.timeout.ms", "9000")], None), ms(9000));
+        assert_eq!(timeout(&[("transactional.id", "t"), ("transaction.timeout.ms", " 0x2328")], None), ms(9000));
+        assert_eq!(timeout(&[("topic.delivery.timeout.ms", "5000")], None), ms(5000));
+        assert_eq!(timeout(&[("topic.message.timeout.ms", "5000")], Some(700)), ms(700));
+        for blank in ["", "  "] {
+            let plain = result(&[("transactional.id", blank)], None);
+            assert_eq!((plain.limits.delivery_timeout, plain.limits.transactional), (ms(120_000), false));
+            assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
+        }
     }
 
     #[test]
     fn errors_name_the_key() {
         assert_eq!(error(&[("no.such.key", "1")]), ConfigError::UnknownKey { key: "no.such.key".into() });
-        for pair in [("linger.ms", "soon"), ("partitioner", "fnv1a"), ("delivery.report.only.error", "true")] {
+        for pair in
+            [("linger.ms", "soon"), ("partitioner", "nearest"), ("delivery.report.only.error", "T"), ("acks", "")]
+        {
             assert!(error(&[pair]).to_string().contains(pair.0), "{pair:?}");
         }
-        let nowhere = effective(&ClientConfig::new(), None, None, false).map(|_| ());
-        assert_eq!(nowhere, Err(ConfigError::NoBootstrapServers));
-    }
-
-    #[test]
-    fn secrets_are_taken_out_of_reasons() {
-        let config = config(&[("sasl.password", "hunter2"), ("ssl.key.pem", "BEGIN")]);
-        assert_eq!(redact(&config, "hunter2 at BEGIN of line"), "*** at *** of line");
+        for (key, value) in [("client.id", "x"), ("test.mock.num.brokers", "0x0"), ("bootstrap.servers", " ")] {
+            let mut nowhere = ClientConfig::new();
+            nowhere.set(key, value);
+            let nowhere = effective(&nowhere, None, None, false).map(|_| ());
+            assert_eq!(nowhere, Err(ConfigError::NoBootstrapServers), "{key}");
+        }
     }
 
     #[test]
@@ -315,9 +311,42 @@ mod tests {
     }
 
     #[test]
+    fn s33_two_names_of_one_setting_agree_or_are_refused() {
+        // The order of a configuration is chance, so many are tried.
+        for _ in 0..20 {
+            let pairs = [("request.required.acks", "all"), ("acks", "1")];
+            let error = error(&pairs).to_string();
+            assert!(error.contains("request.required.acks") && error.contains("`acks`"), "{error}");
+            let same = result(&[("linger.ms", "5"), ("queue.buffering.max.ms", "5.0")], None);
+            assert_eq!(same.config.get("enable.idempotence"), Some("true"));
+        }
+    }
+
+    #[test]
     fn librdkafkas_partitioner_names_are_honoured() {
-        let partitioner = |name| format!("{:?}", result(&[("partitioner", name)], None).partitioning.partitioner);
-        assert_eq!(partitioner("consistent_random"), "Crc32");
-        assert_eq!(partitioner("murmur2"), "Murmur2");
+        let partitioner = |pairs: &[_]| format!("{:?}", result(pairs, None).partitioning.partitioner);
+        for (name, ours) in [
+            ("random", "Random"),
+            ("consistent", "Consistent"),
+            ("consistent_random", "ConsistentRandom"),
+            ("murmur2", "Murmur2"),
+            ("murmur2_random", "Murmur2Random"),
+            ("fnv1a", "Fnv1a"),
+            ("fnv1a_random", "Fnv1aRandom"),
+        ] {
+            assert_eq!(partitioner(&[("partitioner", name)]), ours);
+            assert_eq!(partitioner(&[("topic.partitioner", name)]), ours);
+        }
+        assert_eq!(partitioner(&[]), "Murmur2Random", "Java's");
+        assert_eq!(partitioner(&[("acks", "all")]), "Murmur2Random", "whatever else is said of topics");
+    }
+
+    #[test]
+    fn s34_the_log_s_level_is_librdkafkas() {
+        let level = |pairs: &[_]| log_level(&native(&config(pairs)).unwrap());
+        assert_eq!(level(&[]), INFO);
+        assert_eq!(level(&[("log_level", "0x3")]), 3);
+        assert_eq!(level(&[("log_level", "3"), ("debug", ",")]), 3, "nothing is to be debugged");
+        assert_eq!(level(&[("log_level", "3"), ("debug", "topic")]), DEBUG);
     }
 }

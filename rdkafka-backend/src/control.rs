@@ -55,7 +55,6 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
         signals,
         reader: Arc::new(Reader::default()),
         desk: Arc::clone(&desk),
-        partitioning: partitioning.clone(),
         end: Arc::clone(&end),
     };
     let control = move || {
@@ -63,7 +62,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
         if let Some(error) = refused {
             crew.signals.shut_down();
             hired.into_iter().for_each(join);
-            crew.desk.close();
+            crew.close_desk();
             drop(crew.end.finish());
             drop(crew);
             let _ = started.send(Err(error));
@@ -94,7 +93,6 @@ struct Crew<R: Message, E> {
     signals: Arc<Signals>,
     reader: Arc<Reader<R>>,
     desk: Arc<Desk<R>>,
-    partitioning: Partitioning,
     end: Arc<End<R, E>>,
 }
 
@@ -104,8 +102,8 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
         let mut hired = Vec::new();
         for (number, worker) in workers.into_iter().enumerate() {
             let Some(exchange) = self.gate.open() else { break };
-            let (signals, reader) = (Arc::clone(&self.signals), Arc::clone(&self.reader));
-            let work = move || worker::run(worker, &*exchange, &signals, &reader);
+            let (signals, reader, desk) = (Arc::clone(&self.signals), Arc::clone(&self.reader), Arc::clone(&self.desk));
+            let work = move || worker::run(worker, &*exchange, &signals, &reader, &desk);
             match Builder::new().name(format!("aioproducer-worker-{number}")).spawn(work) {
                 Ok(thread) => hired.push(thread),
                 Err(error) => return (hired, Some(error)),
@@ -149,12 +147,11 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
 
     fn start_caller(&self, line: Line) -> Option<JoinHandle<()>> {
         let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
-        let partitioning = self.partitioning.clone();
         let name = match line {
             Line::Transactions => "aioproducer-caller",
             Line::Others => "aioproducer-metadata",
         };
-        let make_calls = move || calls::run(line, &client, &partitioning, &gate, &signals);
+        let make_calls = move || calls::run(line, &client, &gate, &signals);
         let started = Builder::new().name(name.into()).spawn(make_calls);
         if started.is_err() {
             calls::refuse(&self.gate, &self.signals);
@@ -166,7 +163,7 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
     /// last word is said by another thread, and this one goes on until it is done.
     fn end(self, workers: Vec<JoinHandle<()>>, callers: Vec<JoinHandle<()>>) {
         workers.into_iter().for_each(join);
-        self.desk.close();
+        self.close_desk();
         calls::refuse(&self.gate, &self.signals);
         self.say_farewell();
         callers.into_iter().for_each(join);
@@ -187,6 +184,11 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
                 end::caught_up();
             }
         }
+    }
+
+    /// What was left at the desk to workers that are gone is handed off; if the last word was said, it has its outcome.
+    fn close_desk(&self) {
+        self.desk.close(self.gate.open().as_deref());
     }
 
     /// Has librdkafka report what it still holds.

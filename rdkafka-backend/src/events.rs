@@ -6,8 +6,8 @@ mod ring;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub use self::handling::EventHandler;
 pub(crate) use self::handling::handle;
 use self::ring::Ring;
 pub(crate) use self::ring::{Outlet, Told};
+use crate::config::IdempotenceOff;
+use crate::secrets::Secrets;
 
 /// Events that wait for a reader, unless it is said otherwise.
 pub(crate) const CAPACITY: usize = 1024;
@@ -42,6 +44,9 @@ pub enum Event {
         /// How often that has happened to the producer, with this.
         total: u64,
     },
+    /// What the application has set turns idempotence off, so retries may double and reorder records. It is told when the
+    /// producer starts, and the crate `log` gets it as a warning.
+    IdempotenceOff(IdempotenceOff),
     /// The reader was slow, and events before the next one were dropped.
     Lost {
         /// How many.
@@ -219,15 +224,14 @@ fn read(json: &str) -> Event {
 /// All who listen to one client.
 pub(crate) struct Audience {
     outlets: Vec<Outlet>,
-    /// Values that must not be shown.
-    secrets: Vec<String>,
+    secrets: Mutex<Secrets>,
     panics: AtomicU64,
 }
 
 impl Audience {
-    pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Secrets) -> Self {
         outlets.retain(Outlet::has_reader);
-        Self { outlets, secrets, panics: AtomicU64::new(0) }
+        Self { outlets, secrets: Mutex::new(secrets), panics: AtomicU64::new(0) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -260,12 +264,22 @@ impl Audience {
             Told::Event(Event::Log(line)) => &mut line.message,
             _ => return told,
         };
-        for secret in &self.secrets {
-            if text.contains(secret) {
-                *text = text.replace(secret, "***");
-            }
-        }
+        *text = self.hide(std::mem::take(text));
         told
+    }
+
+    /// `text` without what must not be shown.
+    pub(crate) fn hide(&self, text: String) -> String {
+        self.secrets().hide(text)
+    }
+
+    /// What follows is told without `secret`.
+    pub(crate) fn keep_secret(&self, secret: &str) {
+        self.secrets().add(secret);
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -303,7 +317,8 @@ mod tests {
     fn everybody_is_told_and_no_secret() {
         let (first, mut one) = Events::new(8);
         let (second, mut two) = Events::new(8);
-        let audience = Audience::new(vec![first, second], vec!["hunter2".into()]);
+        let audience = Audience::new(vec![first, second], Secrets::default());
+        audience.keep_secret("hunter2");
         audience.tell(|| error("hunter2 is wrong"));
         for events in [&mut one, &mut two] {
             let told = next(events).expect("an event");
@@ -317,7 +332,7 @@ mod tests {
     fn nothing_is_read_when_nobody_listens() {
         let (outlet, events) = Events::new(8);
         drop(events);
-        let audience = Audience::new(vec![outlet], Vec::new());
+        let audience = Audience::new(vec![outlet], Secrets::default());
         assert!(audience.is_empty());
         audience.tell(|| panic!("nobody asked"));
     }

@@ -8,6 +8,8 @@ use crate::ffi::error_text;
 pub(crate) const QUEUE_FULL: i32 = RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
 pub(crate) const UNKNOWN_PARTITION: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
 pub(crate) const UNKNOWN_TOPIC: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32;
+pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32;
+const FATAL: i32 = RD_KAFKA_RESP_ERR__FATAL as i32;
 pub(crate) const TIMED_OUT: i32 = RD_KAFKA_RESP_ERR__TIMED_OUT as i32;
 pub(crate) const TRANSPORT: i32 = RD_KAFKA_RESP_ERR__TRANSPORT as i32;
 pub(crate) const DESTROY: i32 = RD_KAFKA_RESP_ERR__DESTROY as i32;
@@ -18,6 +20,15 @@ const PURGED_IN_FLIGHT: i32 = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
 /// A record's failure, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
 pub(crate) fn of(code: i32, status: Status) -> Failure {
     Failure { kind: kind(code), status, code, reason: error_text(code) }
+}
+
+/// The failure of a record that was refused. If that is since the client cannot go on, it has the cause, which nobody may have
+/// been told yet.
+pub(crate) fn refused(code: i32, cause: Option<Failure>) -> Failure {
+    match cause {
+        Some(cause) if code == FATAL => Failure { status: Status::NotPersisted, ..cause },
+        _ => of(code, Status::NotPersisted),
+    }
 }
 
 /// The failure of everything, from `rd_kafka_fatal_error`.
@@ -64,7 +75,32 @@ fn kind(code: i32) -> FailureKind {
         Ok(RD_KAFKA_RESP_ERR__PURGE_QUEUE | RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) => FailureKind::Purged,
         Ok(RD_KAFKA_RESP_ERR__QUEUE_FULL) => FailureKind::QueueFull,
         Ok(RD_KAFKA_RESP_ERR__FATAL) => FailureKind::Fatal,
+        Ok(RD_KAFKA_RESP_ERR__DESTROY) => FailureKind::Closed,
         Ok(RD_KAFKA_RESP_ERR__STATE) => FailureKind::State,
         _ => FailureKind::Broker,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s19_what_is_refused_after_a_fatal_error_has_its_reason() {
+        let fenced = fatal(RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH as i32);
+        let refused_with = |code, cause| {
+            let failure = refused(code, cause);
+            assert_eq!(failure.status, Status::NotPersisted);
+            (failure.kind, failure.code)
+        };
+        assert_eq!(refused_with(FATAL, Some(fenced)), (FailureKind::Fatal, fenced.code));
+        assert_eq!(refused_with(FATAL, None), (FailureKind::Fatal, FATAL));
+        let too_large = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
+        assert_eq!(refused_with(too_large, Some(fenced)), (FailureKind::TooLarge, too_large));
+    }
+
+    #[test]
+    fn s26_a_copied_record_that_is_left_at_the_end_is_closed_as_a_lent_one() {
+        assert_eq!(of(DESTROY, Status::NotPersisted).kind, FailureKind::Closed);
     }
 }

@@ -47,12 +47,14 @@ mod oauth;
 mod partitioner;
 mod reports;
 mod runs;
+mod secrets;
 mod signals;
 mod tokens;
 mod topics;
 mod worker;
 
 pub use backend::Librdkafka;
+pub use config::IdempotenceOff;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
 pub use end::clients_left_behind;

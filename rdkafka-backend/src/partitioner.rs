@@ -4,20 +4,55 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Chooses the partition of records that have a key and name no partition.
+/// Chooses the partition of records that name none.
 ///
-/// Records without a key stick to one partition for a while, then move to another one that has a leader. An empty key is
-/// a key.
+/// Each rule but [`Custom`](Self::Custom) has the name of one of librdkafka's (`partitioner`) and does the same; a test
+/// compares them key by key. `count` is the number of the topic's partitions.
+///
+/// | librdkafka's name | rule | no key | empty key | any other key |
+/// | --- | --- | --- | --- | --- |
+/// | `murmur2_random` | `Murmur2Random`, the default | sticks | hashed | `(murmur2(key) & 0x7fffffff) % count` |
+/// | `murmur2` | `Murmur2` | as an empty key | hashed | `(murmur2(key) & 0x7fffffff) % count` |
+/// | `consistent_random` | `ConsistentRandom` | sticks | sticks | `crc32(key) % count` |
+/// | `consistent` | `Consistent` | partition 0 | partition 0 | `crc32(key) % count` |
+/// | `fnv1a_random` | `Fnv1aRandom` | sticks | hashed | `abs(fnv1a(key)) % count` |
+/// | `fnv1a` | `Fnv1a` | as an empty key | hashed | `abs(fnv1a(key)) % count` |
+/// | `random` | `Random` | sticks | random | random |
+///
+/// Where librdkafka says *random* of records without a key, they stick to one partition for a while, then move to another one
+/// that has a leader, there as here (KIP-480). Here that while ends after `sticky.partitioning.linger.ms` or, as in Kafka's
+/// Java client, when the partition has got `batch.size` bytes (KIP-794); with `sticky.partitioning.linger.ms=0` it is one batch.
 #[non_exhaustive]
 #[derive(Clone, Default)]
 pub enum Partitioner {
-    /// What Kafka's Java client does: `(murmur2(key) & 0x7fffffff) % count`. The default.
+    /// By a key's murmur2, as Kafka's Java client does. Records without a key stick.
     #[default]
+    Murmur2Random,
+    /// By a key's murmur2. No key is like an empty one: all of these go to one partition.
     Murmur2,
-    /// What librdkafka does unless told otherwise (`consistent`): `crc32(key) % count`.
-    Crc32,
-    /// The application's own.
+    /// By a key's CRC32, as librdkafka does unless it is told otherwise. Records without a key and with an empty one stick.
+    ConsistentRandom,
+    /// By a key's CRC32. Records without a key and with an empty one go to partition 0.
+    Consistent,
+    /// By a key's FNV-1a, as Sarama does. Records without a key stick.
+    Fnv1aRandom,
+    /// By a key's FNV-1a. No key is like an empty one: all of these go to one partition.
+    Fnv1a,
+    /// Each record with a key to any partition that has a leader, so equal keys have no order. Records without a key stick.
+    Random,
+    /// The application's own, for keys, also empty ones. Records without a key stick.
     Custom(Arc<dyn Partition>),
+}
+
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Partition(i32),
+    /// Where those without a key go for the time being.
+    Sticky,
+    Anywhere,
+    /// The application's rule has no valid answer.
+    Nowhere,
 }
 
 /// An application's own rule for keys.
@@ -49,24 +84,52 @@ pub trait Partition: Send + Sync {
 impl fmt::Debug for Partitioner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Murmur2Random => "Murmur2Random",
             Self::Murmur2 => "Murmur2",
-            Self::Crc32 => "Crc32",
+            Self::ConsistentRandom => "ConsistentRandom",
+            Self::Consistent => "Consistent",
+            Self::Fnv1aRandom => "Fnv1aRandom",
+            Self::Fnv1a => "Fnv1a",
+            Self::Random => "Random",
             Self::Custom(_) => "Custom",
         })
     }
 }
 
 impl Partitioner {
-    /// The partition for `key` of `count`; `None` if the application's rule has no valid answer.
-    pub(crate) fn choose(&self, key: &[u8], count: i32) -> Option<i32> {
-        match self {
-            Self::Murmur2 => ((murmur2(key) & 0x7fff_ffff) as i32).checked_rem(count),
-            Self::Crc32 => crc32(key).checked_rem(count as u32).map(|partition| partition as i32),
-            Self::Custom(rule) => {
-                let answer = catch_unwind(AssertUnwindSafe(|| rule.partition(key, count))).ok()?;
-                (0..count).contains(&answer).then_some(answer)
+    /// librdkafka's rule of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "murmur2_random" => Self::Murmur2Random,
+            "murmur2" => Self::Murmur2,
+            "consistent_random" => Self::ConsistentRandom,
+            "consistent" => Self::Consistent,
+            "fnv1a_random" => Self::Fnv1aRandom,
+            "fnv1a" => Self::Fnv1a,
+            "random" => Self::Random,
+            _ => return None,
+        })
+    }
+
+    /// The place for a record with `key` among `count` partitions.
+    pub(crate) fn place(&self, key: Option<&[u8]>, count: i32) -> Place {
+        let hash = match (self, key) {
+            (Self::Murmur2Random, Some(key)) => murmur2(key) & 0x7fff_ffff,
+            (Self::Murmur2, key) => murmur2(key.unwrap_or_default()) & 0x7fff_ffff,
+            (Self::ConsistentRandom, Some(key @ [_, ..])) => crc32(key),
+            (Self::Consistent, key) => crc32(key.unwrap_or_default()),
+            (Self::Fnv1aRandom, Some(key)) => fnv1a(key),
+            (Self::Fnv1a, key) => fnv1a(key.unwrap_or_default()),
+            (Self::Random, Some(_)) => return Place::Anywhere,
+            (Self::Custom(rule), Some(key)) => {
+                return match catch_unwind(AssertUnwindSafe(|| rule.partition(key, count))) {
+                    Ok(answer) if (0..count).contains(&answer) => Place::Partition(answer),
+                    _ => Place::Nowhere,
+                };
             }
-        }
+            (_, None) | (Self::ConsistentRandom, Some([])) => return Place::Sticky,
+        };
+        hash.checked_rem(count as u32).map_or(Place::Nowhere, |partition| Place::Partition(partition as i32))
     }
 }
 
@@ -111,6 +174,12 @@ fn crc32(key: &[u8]) -> u32 {
     !key.iter().fold(!0, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
 }
 
+/// FNV-1a as Sarama has it, whose hash has a sign: its absolute value.
+fn fnv1a(key: &[u8]) -> u32 {
+    let hash = key.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    hash.cast_signed().unsigned_abs()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn fnv1a_is_saramas() {
+        for (key, hash) in [("kafka", 0x0d33_c4e1), ("giberish123456789", 0x77a5_8295), ("", 0x7ee3_623b)] {
+            assert_eq!(fnv1a(key.as_bytes()), hash, "{key}");
+        }
+    }
+
+    #[test]
     fn a_rule_out_of_range_has_no_answer() {
         struct Fixed(i32);
         impl Partition for Fixed {
@@ -146,7 +222,8 @@ mod tests {
                 self.0
             }
         }
-        let choose = |answer| Partitioner::Custom(Arc::new(Fixed(answer))).choose(b"k", 3);
-        assert_eq!([-1, 0, 2, 3].map(choose), [None, Some(0), Some(2), None]);
+        let place = |answer| Partitioner::Custom(Arc::new(Fixed(answer))).place(Some(b"k"), 3);
+        let expected = [Place::Nowhere, Place::Partition(0), Place::Partition(2), Place::Nowhere];
+        assert_eq!([-1, 0, 2, 3].map(place), expected);
     }
 }

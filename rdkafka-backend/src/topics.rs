@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Partitioner;
+use crate::partitioner::Place;
 
 /// How long a partition count is trusted.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -16,12 +17,35 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// How partitions are chosen.
 #[derive(Clone, Debug)]
 pub(crate) struct Partitioning {
-    /// The rule for keys.
+    /// The rule.
     pub(crate) partitioner: Partitioner,
     /// Keyless records stay with one partition for this time (librdkafka's `sticky.partitioning.linger.ms`, KIP-480),
     pub(crate) sticky_time: Duration,
     /// or until it has this many bytes, which fill a batch of librdkafka's (its `batch.size`; as in KIP-794).
     pub(crate) sticky_bytes: usize,
+}
+
+/// The longest name that a topic may have, in bytes.
+const MAX_NAME: usize = 249;
+
+/// Checks a topic's name as a broker does; says what is wrong with it.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let is_legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    if name.is_empty() {
+        return Err("the topic has no name".into());
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("the topic's name has {} bytes, {MAX_NAME} is the limit", name.len()));
+    }
+    if let Some(character) = name.chars().find(|character| !is_legal(*character)) {
+        return Err(format!(
+            "the topic's name {name:?} has {character:?}, and only letters, digits, '.', '_' and '-' may be"
+        ));
+    }
+    if name == "." || name == ".." {
+        return Err(format!("a topic cannot have the name {name:?}"));
+    }
+    Ok(())
 }
 
 /// What a keyless record counts for when librdkafka asks for its partition, which does not tell its size.
@@ -32,7 +56,7 @@ const ASSUMED_BYTES: usize = 256;
 pub(crate) enum Plan {
     /// librdkafka is to call [`TopicState::assign`] for each, now or when it knows the partitions.
     Ask,
-    /// Keys decide among `count` partitions; records without one go to `sticky`.
+    /// The rule decides among `count` partitions; what sticks goes to `sticky`.
     Choose { count: i32, sticky: i32 },
 }
 
@@ -86,9 +110,14 @@ impl TopicState {
         Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes, self.partitioning.sticky_bytes) }
     }
 
-    /// The partition for a key.
-    pub(crate) fn for_key(&self, key: &[u8], count: i32) -> Option<i32> {
-        self.partitioning.partitioner.choose(key, count)
+    /// The partition of a record with `key`, of [`Plan::Choose`]; `None` if the application's rule has no valid answer.
+    pub(crate) fn route(&self, key: Option<&[u8]>, count: i32, sticky: i32) -> Option<i32> {
+        match self.partitioning.partitioner.place(key, count) {
+            Place::Partition(partition) => Some(partition),
+            Place::Sticky => Some(sticky),
+            Place::Anywhere => Some(self.lock().any()),
+            Place::Nowhere => None,
+        }
     }
 
     /// Forgets the partitions: one that we chose does not exist (any more).
@@ -102,13 +131,13 @@ impl TopicState {
         if chooser.stale || chooser.count != count {
             chooser.observe(count, available);
         }
-        match key {
-            None => Some(chooser.sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
-            Some(key) => {
-                // The application's rule runs without our lock.
-                drop(chooser);
-                self.for_key(key, count)
-            }
+        // The application's rule runs without our lock.
+        drop(chooser);
+        match self.partitioning.partitioner.place(key, count) {
+            Place::Partition(partition) => Some(partition),
+            Place::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
+            Place::Anywhere => Some(self.lock().any()),
+            Place::Nowhere => None,
         }
     }
 
@@ -142,16 +171,29 @@ impl Chooser {
 
     /// Another available partition by chance; any at all if none has a leader.
     fn next(&mut self) -> i32 {
+        let Some(last) = self.available.len().checked_sub(1) else { return self.any() };
+        // One place less than there are, and the last one stands in for the partition that is left.
+        let place = self.by_chance(last.max(1));
+        let chosen = self.available[place];
+        if Some(chosen) == self.sticky { self.available[last] } else { chosen }
+    }
+
+    /// Any available partition; any at all if none has a leader.
+    fn any(&mut self) -> i32 {
+        match self.available.len() {
+            0 => self.by_chance(self.count.max(1) as usize) as i32,
+            available => {
+                let place = self.by_chance(available);
+                self.available[place]
+            }
+        }
+    }
+
+    fn by_chance(&mut self, choices: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let place = |choices: usize| ((self.random >> 32) as usize).checked_rem(choices).unwrap_or(0);
-        let Some(last) = self.available.len().checked_sub(1) else {
-            return place(self.count.max(1) as usize) as i32;
-        };
-        // One place less than there are, and the last one stands in for the partition that is left.
-        let chosen = self.available[place(last.max(1))];
-        if Some(chosen) == self.sticky { self.available[last] } else { chosen }
+        ((self.random >> 32) as usize).checked_rem(choices).unwrap_or(0)
     }
 }
 
@@ -163,7 +205,10 @@ mod tests {
     const STICKY_TIME: Duration = Duration::from_millis(10);
 
     fn state() -> TopicState {
-        let partitioner = Partitioner::Murmur2;
+        state_with(Partitioner::Murmur2Random)
+    }
+
+    fn state_with(partitioner: Partitioner) -> TopicState {
         TopicState::new(Partitioning { partitioner, sticky_time: STICKY_TIME, sticky_bytes: STICKY_BYTES }, 42)
     }
 
@@ -214,6 +259,20 @@ mod tests {
         let first = state.assign(None, 3, |_| true);
         assert_eq!(state.plan(start, 1), Plan::Ask);
         assert_ne!(state.assign(None, 3, |partition| Some(partition) != first), first);
+    }
+
+    #[test]
+    fn random_records_go_to_every_partition_that_has_a_leader_whoever_asks() {
+        let state = state_with(Partitioner::Random);
+        let mut seen = [[0; 4]; 2];
+        for _ in 0..300 {
+            let asked = state.assign(Some(b"k"), 4, |partition| partition != 2).expect("a partition");
+            let chosen = state.route(Some(b""), 4, 3).expect("a partition");
+            seen[0][asked as usize] += 1;
+            seen[1][chosen as usize] += 1;
+        }
+        assert!(seen.iter().all(|seen| seen[2] == 0 && [0, 1, 3].iter().all(|at| seen[*at] > 60)), "{seen:?}");
+        assert_eq!([state.route(None, 4, 3), state.route(None, 4, 0)], [Some(3), Some(0)], "they stick");
     }
 
     #[test]

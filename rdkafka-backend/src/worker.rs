@@ -9,6 +9,7 @@ use aioproducer_core::backend::{Exchange, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
 use crate::contain::contain;
+use crate::desk::Desk;
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
 use crate::reports::Reader;
@@ -22,19 +23,32 @@ const NOWHERE: i32 = i32::MIN;
 /// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
 /// case. What the application's code does wrong is contained where it is called, so a panic that comes here is a fault of this
 /// crate, and may have lost a batch: nobody is to wait for that.
-pub(crate) fn run<R: Message>(worker: Worker<R>, exchange: &impl Exchange<R>, signals: &Signals, reader: &Reader<R>) {
-    if contain(|| work(worker, exchange, signals, reader)).is_none() {
+pub(crate) fn run<R: Message>(
+    worker: Worker<R>,
+    exchange: &impl Exchange<R>,
+    signals: &Signals,
+    reader: &Reader<R>,
+    desk: &Desk<R>,
+) {
+    if contain(|| work(worker, exchange, signals, reader, desk)).is_none() {
         exchange.fatal(failure::broken());
     }
 }
 
-fn work<R: Message>(mut worker: Worker<R>, exchange: &impl Exchange<R>, signals: &Signals, reader: &Reader<R>) {
+fn work<R: Message>(
+    mut worker: Worker<R>,
+    exchange: &impl Exchange<R>,
+    signals: &Signals,
+    reader: &Reader<R>,
+    desk: &Desk<R>,
+) {
     let mut records = Vec::new();
     // Whether the driver has said that there is no batch, and not taken it back.
     let mut idle = false;
     while !signals.is_shut_down() {
         reader.serve(&worker.client, exchange, signals);
         if !idle {
+            desk.hand_off_what_is_left(&mut worker, exchange);
             match exchange.take(&mut records) {
                 Some(batch) => worker.hand_off(exchange, batch, &mut records),
                 None => idle = true,
@@ -110,16 +124,33 @@ impl<R: Message> Worker<R> {
                 self.rejected.extend(records.drain(..).map(|(slot, record)| (slot, unknown, record)));
             }
         }
+        // Not asked under the driver's lock.
+        let cause = if self.outgoing.all_sent() { None } else { self.client.fatal() };
         let rejected = self.rejected.drain(..).map(|(slot, failure, record)| Unsent::Rejected(slot, failure, record));
         let unsent = self.outgoing.unsent().map(|(slot, code, record)| match code {
             None => Unsent::Refused(slot, record),
-            Some(code) => Unsent::Rejected(slot, failure::of(code, Status::NotPersisted), record),
+            Some(code) => Unsent::Rejected(slot, failure::refused(code, cause), record),
         });
         exchange.settle(batch, rejected.chain(unsent));
         self.outgoing.release(&mut self.copied);
         if !self.copied.is_empty() {
             exchange.release(&mut self.copied);
         }
+    }
+
+    /// Whether the topic's handle is there, so that a batch for it creates none.
+    pub(crate) fn knows(&mut self, exchange: &impl Exchange<R>, id: TopicId) -> bool {
+        let index = id.0 as usize;
+        if self.topics.get(index).is_some_and(Option::is_some) {
+            return true;
+        }
+        let found = exchange.topic_name(id).and_then(|name| self.client.known_topic(name));
+        let is_known = found.is_some();
+        if is_known {
+            self.topics.resize(self.topics.len().max(index + 1), None);
+            self.topics[index] = found;
+        }
+        is_known
     }
 
     /// The topic's handle. It is created when the first record of the topic comes by.
@@ -141,8 +172,7 @@ impl<R: Message> Worker<R> {
     fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
         self.routes.clear();
         self.rich.clear();
-        let route =
-            |record: &R, count, sticky| record.key().map_or(sticky, |key| state.for_key(key, count).unwrap_or(NOWHERE));
+        let route = |record: &R, count, sticky| state.route(record.key(), count, sticky).unwrap_or(NOWHERE);
         let alone = self.prompt && records.len() == 1;
         let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_short();
         if (alone || part_ways(lane, records)) && records.iter().all(can_copy) {
@@ -246,6 +276,6 @@ fn part_ways<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
 enum Route {
     /// To one partition, or with none to have librdkafka ask.
     All(i32),
-    /// Each where its key belongs among `count`, or without a key to `sticky`.
+    /// Each where the rule has it among `count`, or to `sticky` if it sticks.
     Each { count: i32, sticky: i32 },
 }

@@ -159,7 +159,7 @@ async fn s26_a_delivery_may_outlive_everything(host: Host) {
 async fn s33_a_start_that_fails_leaves_nothing_running(host: Host) {
     let _turn = turn();
     let mut clash = broker::config_for("localhost:1");
-    clash.set("enable.idempotence", "true").set("acks", "1");
+    clash.set("reconnect.backoff.ms", "2000").set("reconnect.backoff.max.ms", "1000");
     for config in [ClientConfig::new(), clash] {
         let error = AioProducer::builder(Librdkafka::new(config)).start(host.runtime()).expect_err("refused");
         assert!(matches!(error, StartError::Backend(ConfigError::NoBootstrapServers | ConfigError::Client { .. })));

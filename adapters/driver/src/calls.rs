@@ -263,15 +263,17 @@ impl State {
 
 impl AioProducer {
     /// Asks a broker about the cluster: its brokers, and one topic or all of them, with partitions, leaders, replicas and
-    /// errors. A topic that does not exist is in the answer with its error; a broker that creates topics by itself may
-    /// create it (`allow.auto.create.topics`).
+    /// errors. A topic that does not exist is in the answer with its error, and is not created by that.
+    ///
+    /// One topic is asked for alone if the producer has produced to it. For another one the broker is asked for all, as librdkafka
+    /// never forgets a topic that it was asked about.
     ///
     /// The source is librdkafka's `rd_kafka_metadata`. It takes as long as the broker, and at most
     /// [`Builder::call_timeout`](crate::Builder::call_timeout); other such calls wait for it, transactions do not. Dropped early,
     /// nobody hears the answer.
     ///
     /// # Errors
-    /// [`CallError`]: no broker answered in time, or the producer was closed.
+    /// [`CallError`]: no broker answered in time, no topic can have that name, or the producer was closed.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, CallError};

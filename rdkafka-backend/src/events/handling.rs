@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use rdkafka::statistics::Statistics;
 
 use super::{ClientError, Event, Events, LogLine, Throttle};
+use crate::IdempotenceOff;
 use crate::contain::contain;
 
 /// Events that a handler gets in a row before other tasks have their turn.
@@ -59,6 +60,11 @@ pub trait EventHandler: Send + Sync + 'static {
         let _ = (code, total);
     }
 
+    /// What the application has set turns idempotence off. It is told when the producer starts.
+    fn on_idempotence_off(&self, off: &IdempotenceOff) {
+        let _ = off;
+    }
+
     /// The handler was slow, and `count` events before the next one were dropped.
     fn on_lost(&self, count: u64) {
         let _ = count;
@@ -102,6 +108,7 @@ fn call(handler: &dyn EventHandler, event: &Event) {
         Event::Throttle(throttle) => handler.on_throttle(throttle),
         Event::Log(line) => handler.on_log(line),
         Event::Panicked { code, total } => handler.on_contained(code, *total),
+        Event::IdempotenceOff(off) => handler.on_idempotence_off(off),
         Event::Lost { count } => handler.on_lost(*count),
     }
 }
@@ -114,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::events::{Audience, LogLevel, Told};
+    use crate::secrets::Secrets;
 
     #[derive(Default)]
     struct Diary(Mutex<Vec<String>>);
@@ -155,7 +163,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_method_and_panics_are_contained_and_counted() {
         let (outlet, events) = Events::new(8);
-        let audience = Audience::new(vec![outlet], Vec::new());
+        let audience = Audience::new(vec![outlet], Secrets::default());
         let diary = Arc::new(Diary::default());
         let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
         let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -175,7 +183,7 @@ mod tests {
     #[test]
     fn a_flood_of_events_leaves_others_their_turn() {
         let (outlet, events) = Events::new(100);
-        let audience = Audience::new(vec![outlet], Vec::new());
+        let audience = Audience::new(vec![outlet], Secrets::default());
         let diary = Arc::new(Diary::default());
         let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
         (0..BUDGET + 1).for_each(|_| audience.tell(|| log("a line")));

@@ -21,7 +21,7 @@ pub(crate) enum Told {
     Statistics(String),
 }
 
-/// How much an event matters, from the least on: log lines and statistics, then errors and throttling, then what is
+/// How much an event matters, from the least on: log lines and statistics, then errors and the like, then what is
 /// fatal.
 const RANKS: usize = 3;
 
@@ -30,7 +30,7 @@ impl Told {
         match self {
             Self::Statistics(_) | Self::Event(Event::Log(_) | Event::Statistics(_) | Event::Lost { .. }) => 0,
             Self::Event(Event::Error(error)) if error.fatal => 2,
-            Self::Event(Event::Error(_) | Event::Throttle(_) | Event::Panicked { .. }) => 1,
+            Self::Event(Event::Error(_) | Event::Throttle(_) | Event::Panicked { .. } | Event::IdempotenceOff(_)) => 1,
         }
     }
 
@@ -41,6 +41,7 @@ impl Told {
                 Self::Event(Event::Log(line)) => line.facility.len() + line.message.len(),
                 Self::Event(Event::Error(error)) => error.reason.len(),
                 Self::Event(Event::Throttle(throttle)) => throttle.broker.len(),
+                Self::Event(Event::IdempotenceOff(off)) => off.key.len() + off.value.len(),
                 Self::Event(Event::Statistics(_) | Event::Lost { .. } | Event::Panicked { .. }) => 0,
             }
     }

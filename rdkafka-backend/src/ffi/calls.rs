@@ -20,21 +20,21 @@ impl<R> Client<R> {
         // SAFETY: the client is alive.
         let error = unsafe { sys::rd_kafka_init_transactions(self.ptr(), timeout_ms) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
     }
 
     pub(crate) fn begin_transaction(&self) -> Result<(), CallError> {
         // SAFETY: the client is alive.
         let error = unsafe { sys::rd_kafka_begin_transaction(self.ptr()) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
     }
 
     pub(crate) fn commit_transaction(&self, timeout_ms: i32) -> Result<(), CallError> {
         // SAFETY: the client is alive.
         let error = unsafe { sys::rd_kafka_commit_transaction(self.ptr(), timeout_ms) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
     }
 
     /// Purges what librdkafka has not sent, and waits for what is in flight.
@@ -42,7 +42,7 @@ impl<R> Client<R> {
         // SAFETY: the client is alive.
         let error = unsafe { sys::rd_kafka_abort_transaction(self.ptr(), timeout_ms) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
     }
 
     pub(crate) fn send_offsets(
@@ -56,17 +56,32 @@ impl<R> Client<R> {
         // SAFETY: the client, the list and the group are alive; the call copies what it keeps.
         let error = unsafe { sys::rd_kafka_send_offsets_to_transaction(self.ptr(), list.0, group.0, timeout_ms) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
     }
 
     /// Does not wait.
     pub(crate) fn set_sasl_credentials(&self, credentials: &Credentials) -> Result<(), CallError> {
+        for secret in [credentials.user(), credentials.password()] {
+            self.listeners().audience.keep_secret(secret);
+        }
         let user = text(credentials.user(), "the user name has a NUL byte")?;
         let password = text(credentials.password(), "the password has a NUL byte")?;
         // SAFETY: the client is alive; the call copies both.
         let error = unsafe { sys::rd_kafka_sasl_set_credentials(self.ptr(), user.as_ptr(), password.as_ptr()) };
         // SAFETY: the error is ours.
-        unsafe { outcome(error) }
+        unsafe { self.outcome(error) }
+    }
+}
+
+impl<R> Client<R> {
+    /// What a call returned, which is destroyed.
+    ///
+    /// # Safety
+    /// `error` is null or the caller's own.
+    unsafe fn outcome(&self, error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
+        // SAFETY: by this function's contract.
+        let outcome = unsafe { outcome(error) };
+        outcome.map_err(|error| CallError { reason: self.listeners().audience.hide(error.reason), ..error })
     }
 }
 

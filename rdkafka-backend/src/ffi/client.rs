@@ -1,8 +1,9 @@
 //! The native client and everything that must live exactly as long as it.
 
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aioproducer_core::backend::Failure;
 use rdkafka::client::Client as Handle;
@@ -25,11 +26,14 @@ pub(crate) struct Client<R> {
     /// With those whom librdkafka's callbacks tell.
     native: ManuallyDrop<Handle<Listeners>>,
     queue: Queue,
-    /// librdkafka points to it, so it stays in its box.
-    reports: Box<Reports>,
-    pub(super) topics: Mutex<Vec<Arc<Topic>>>,
+    /// librdkafka points to it.
+    reports: Arc<Reports>,
+    topics: Mutex<Topics>,
     pub(super) cells: ManuallyDrop<Arc<Cells<R>>>,
 }
+
+/// By name. A handle is made outside of the lock, once; none is there if librdkafka refused.
+type Topics = HashMap<Box<str>, Arc<OnceLock<Option<Arc<Topic>>>>>;
 
 /// What was reported while the client came to its end, with the records that were lent.
 pub(crate) type LastReports<R> = Vec<(RawReport, Option<R>)>;
@@ -60,12 +64,12 @@ impl<R> Client<R> {
         }
         // SAFETY: the configuration is valid and ours.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events | sys::RD_KAFKA_EVENT_STATS) };
-        let reports = Box::new(Reports::new(at_once));
-        // SAFETY: the configuration is valid; the box goes with the client, after the native client's end.
+        let reports = Arc::new(Reports::new(at_once));
+        // SAFETY: the configuration is valid; the reports go with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
         let mut log_level = 0;
         if !listeners.audience.is_empty() {
-            log_level = config::log_level(configured, &native);
+            log_level = config::log_level(&native);
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
         }
@@ -96,20 +100,24 @@ impl<R> Client<R> {
             native: ManuallyDrop::new(native),
             queue: Queue(queue),
             reports,
-            topics: Mutex::new(Vec::new()),
+            topics: Mutex::default(),
             cells: ManuallyDrop::new(Arc::new(Cells::new(capacity))),
         })
     }
 
     /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
     pub(crate) fn topic(&self, name: &str, state: impl FnOnce() -> TopicState) -> Option<Arc<Topic>> {
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(topic) = topics.iter().find(|topic| topic.name() == name) {
-            return Some(topic.clone());
-        }
-        let topic = Arc::new(Topic::new(self.ptr(), name, state())?);
-        topics.push(topic.clone());
-        Some(topic)
+        let place = Arc::clone(self.topics().entry(name.into()).or_default());
+        place.get_or_init(|| Topic::new(self.ptr(), name, state()).map(Arc::new)).clone()
+    }
+
+    /// A topic's handle, if one was made; `None` inside if librdkafka has refused its name.
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Option<Arc<Topic>>> {
+        self.topics().get(name).and_then(|place| place.get().cloned())
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until librdkafka holds no message and every event with reports was destroyed, or for the given time. Until
@@ -199,7 +207,8 @@ impl<R> Client<R> {
 
     /// Destroys handles, queue and client; to be called once. Topic states and cells stay.
     fn destroy(&mut self) {
-        for topic in self.topics.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        let topics = self.topics.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics.values().filter_map(|place| place.get()?.as_ref()) {
             // SAFETY: once for each handle, and no thread is inside a call since `self` is exclusive.
             unsafe { topic.destroy() };
         }

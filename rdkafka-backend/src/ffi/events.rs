@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::events::{Events, Outlet};
+    use crate::secrets::Secrets;
     use crate::topics::TopicState;
 
     /// How many events there are when topics were created, of which librdkafka was asked to write in its log.
@@ -210,7 +211,7 @@ mod tests {
         config.set("test.mock.num.brokers", "1").set("debug", "topic");
         let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
-        let audience = Arc::new(Audience::new(outlets, Vec::new()));
+        let audience = Arc::new(Audience::new(outlets, Secrets::default()));
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
         let client = Client::<()>::new(&config, native, 1, listeners, None).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn s34_a_throttled_producer_is_told() {
         let (outlet, mut events) = Events::new(8);
-        let audience = Arc::new(Audience::new(vec![outlet], Vec::new()));
+        let audience = Arc::new(Audience::new(vec![outlet], Secrets::default()));
         let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
         let opaque = ptr::from_ref(&listeners).cast_mut().cast();
         for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]

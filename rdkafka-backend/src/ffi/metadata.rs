@@ -8,7 +8,7 @@ use aioproducer_core::backend::{Broker, CallError, Metadata, MetadataError, Part
 use rdkafka_sys as sys;
 
 use super::{Client, Topic, error_text};
-use crate::failure;
+use crate::{failure, topics};
 
 unsafe extern "C" {
     /// The same function as the bindings', with its error as a plain number: brokers may send codes that the bindings'
@@ -60,7 +60,25 @@ const _: () = {
 
 impl<R> Client<R> {
     /// Asks a broker, about one topic or about all.
-    pub(crate) fn metadata(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+    ///
+    /// A topic's handle stays with librdkafka for as long as the client does, which asks for its partitions again and again.
+    /// So none is made to ask about a topic that has got no record: all are asked for, and the others are left out.
+    pub(crate) fn metadata(&self, topic: Option<&str>, timeout_ms: i32) -> Result<Metadata, CallError> {
+        let Some(name) = topic else { return self.ask(None, timeout_ms) };
+        topics::check_name(name).map_err(|reason| failure::call(failure::INVALID_ARGUMENT, &reason))?;
+        if let Some(Some(topic)) = self.known_topic(name) {
+            return self.ask(Some(&topic), timeout_ms);
+        }
+        let mut metadata = self.ask(None, timeout_ms)?;
+        metadata.topics.retain(|topic| topic.name == name);
+        if metadata.topics.is_empty() {
+            let error = error(failure::UNKNOWN_TOPIC_OR_PARTITION);
+            metadata.topics.push(TopicMetadata { name: name.to_owned(), error, partitions: Vec::new() });
+        }
+        Ok(metadata)
+    }
+
+    fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
         let only = topic.map_or(ptr::null_mut(), |topic| topic.handle(self.ptr()));
         let mut metadata = ptr::null();
         let all = c_int::from(topic.is_none());

@@ -7,7 +7,8 @@
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::LocalKey;
 use std::{ptr, slice};
 
 use aioproducer_core::SlotId;
@@ -20,6 +21,7 @@ use crate::contain::contain;
 /// A delivery report before its record was found.
 pub(crate) struct RawReport {
     pub(crate) slot: SlotId,
+    /// -1 if no broker has told it.
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,
     pub(crate) code: i32,
@@ -34,7 +36,7 @@ pub(crate) struct RawReport {
 impl RawReport {
     /// Where the record is, if it was delivered.
     pub(crate) fn delivered(&self) -> Delivered {
-        Delivered { partition: self.partition, offset: self.offset.max(-1), timestamp: self.timestamp }
+        Delivered { partition: self.partition, offset: self.offset, timestamp: self.timestamp }
     }
 }
 
@@ -80,10 +82,10 @@ impl Reports {
         if !alone || report.code != 0 || self.early.load(Ordering::Relaxed) >= EARLY {
             return false;
         }
-        TELLING.set(true);
+        let marked = Mark::set(&TELLING);
         // It wakes the application's task.
         let told = contain(|| at_once(report.slot, report.delivered())) != Some(false);
-        TELLING.set(false);
+        drop(marked);
         if told {
             // The message's event comes after this.
             self.early.fetch_add(1, Ordering::Relaxed);
@@ -107,9 +109,9 @@ impl Reports {
     /// Has the client that is made from `conf` report here.
     ///
     /// # Safety
-    /// `conf` is valid, and `self` stays where it is until that client's end.
-    pub(super) unsafe fn subscribe(&self, conf: *mut sys::rd_kafka_conf_t) {
-        let opaque = ptr::from_ref(self).cast_mut().cast();
+    /// `conf` is valid, and somebody keeps the reports until that client's end.
+    pub(super) unsafe fn subscribe(self: &Arc<Self>, conf: *mut sys::rd_kafka_conf_t) {
+        let opaque = Arc::as_ptr(self).cast_mut().cast();
         // SAFETY: by this function's contract; the name is a C string and copied.
         unsafe { sys::rd_kafka_conf_interceptor_add_on_new(conf, NAME, Some(on_new), opaque) };
     }
@@ -121,6 +123,58 @@ const NAME: *const c_char = c"aioproducer".as_ptr();
 thread_local! {
     static PRODUCING: Cell<bool> = const { Cell::new(false) };
     static TELLING: Cell<bool> = const { Cell::new(false) };
+    static COUNTING: Cell<Counting> = const { Cell::new(Counting::NOTHING) };
+}
+
+/// Marks this thread for a while. Application code that is called in between may use another producer, whose marks end
+/// sooner; so what was there before is there again after it, also if a panic ends it.
+struct Mark {
+    cell: &'static LocalKey<Cell<bool>>,
+    before: bool,
+}
+
+impl Mark {
+    fn set(cell: &'static LocalKey<Cell<bool>>) -> Self {
+        Self { cell, before: cell.replace(true) }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
+}
+
+/// What librdkafka gives messages for offsets if their answer has none. It counts from the base of the answer in any case
+/// (`rd_kafka_msgq_set_metadata`): -1, 0, 1, … for an answer that knows the records already, -1001, -1000, … without
+/// acknowledgements.
+///
+/// The messages of an answer are acknowledged one after another on one thread, so the next one of the same partition that has
+/// the next number was counted, too. A number that a broker has told is greater: the records that were counted are in the log
+/// before it.
+#[derive(Clone, Copy)]
+struct Counting {
+    topic: *mut c_void,
+    partition: i32,
+    next: i64,
+}
+
+impl Counting {
+    const NOTHING: Self = Self { topic: ptr::null_mut(), partition: 0, next: i64::MIN };
+}
+
+/// The offset of a delivered message, -1 if no broker has told it.
+fn told_offset(entry: &Entry) -> i64 {
+    let Entry { offset, partition, rkt: topic, .. } = *entry;
+    let counting = COUNTING.get();
+    if offset < 0 || (offset == counting.next && topic == counting.topic && partition == counting.partition) {
+        COUNTING.set(Counting { topic, partition, next: offset + 1 });
+        return -1;
+    }
+    if counting.next != i64::MIN {
+        COUNTING.set(Counting::NOTHING);
+    }
+    offset
 }
 
 /// Whether this is inside of an interceptor, where librdkafka is not to be called.
@@ -132,10 +186,8 @@ pub(crate) fn is_telling() -> bool {
 /// return value, and they may not even be whole messages.
 pub(super) fn producing<T>(call: impl FnOnce() -> T) -> T {
     debug_assert!(!is_telling(), "librdkafka forbids calls from interceptors");
-    PRODUCING.set(true);
-    let value = call();
-    PRODUCING.set(false);
-    value
+    let _marked = Mark::set(&PRODUCING);
+    call()
 }
 
 unsafe extern "C" fn on_new(
@@ -186,11 +238,12 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
     };
     let opaque = entry.opaque.addr() as u64;
     let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE | URGENT)), opaque & COPIED != 0);
+    let offset = if code == 0 { told_offset(entry) } else { -1 };
     let copy = (copied && code != 0).then(|| {
         // SAFETY: by this function's contract.
         Box::new(unsafe { copy(entry) })
     });
-    RawReport { slot, offset: entry.offset, timestamp, code, partition: entry.partition, status, copied, copy }
+    RawReport { slot, offset, timestamp, code, partition: entry.partition, status, copied, copy }
 }
 
 /// # Safety
@@ -233,6 +286,57 @@ mod tests {
         assert_eq!([reports.settle_early(1), reports.settle_early(100), reports.settle_early(1)], [1, EARLY - 1, 0]);
         assert!(is_told(&reports, COPIED | ALONE, 0));
         assert!(!is_told(&Reports::new(None), COPIED | ALONE, 0), "the queue has no room to spare");
+    }
+
+    #[test]
+    fn marks_of_one_producer_outlive_another_s_on_the_same_thread() {
+        let contained = producing(|| {
+            producing(|| assert!(PRODUCING.get()));
+            assert!(PRODUCING.get(), "the outer call goes on");
+            contain(|| producing(|| panic!("a partitioner that panics, as the test has it")))
+        });
+        assert_eq!(contained, None::<()>);
+        assert!(!PRODUCING.get(), "the outer call is over");
+
+        let inner = Reports::new(Some(Box::new(|_, _| true)));
+        let outer = Reports::new(Some(Box::new(move |_, _| {
+            assert!(is_told(&inner, COPIED | ALONE, 0) && is_telling(), "the outer report is being told");
+            true
+        })));
+        assert!(is_told(&outer, COPIED | ALONE, 0) && !is_telling());
+    }
+
+    #[test]
+    fn s47_offsets_that_were_counted_up_from_none_are_none() {
+        let [one, other] = [1, 2].map(ptr::without_provenance_mut);
+        let told = |rkt, partition, offsets: &[i64]| -> Vec<i64> {
+            let (nothing, err) = (ptr::null_mut(), 0);
+            let entry = |offset| Entry {
+                err,
+                rkt,
+                partition,
+                payload: nothing,
+                len: 0,
+                key: nothing,
+                key_len: 0,
+                offset,
+                opaque: nothing,
+            };
+            offsets.iter().map(|offset| told_offset(&entry(*offset))).collect()
+        };
+        assert_eq!(told(one, 0, &[0, 1, 2]), [0, 1, 2], "the first offset that there is");
+        assert_eq!(told(one, 0, &[-1, 0, 1]), [-1; 3], "an answer that knows the records already");
+        assert_eq!(told(one, 0, &[6, 7]), [6, 7], "the next answer");
+        assert_eq!(told(one, 0, &[2]), [2], "nothing is counted any more");
+        assert_eq!(told(one, 0, &[-1, 0]), [-1; 2]);
+        assert_eq!(told(one, 1, &[1, 2]), [1, 2], "another partition");
+        assert_eq!(told(one, 0, &[-1, 0]), [-1; 2]);
+        assert_eq!(told(other, 0, &[1, 2]), [1, 2], "another topic");
+        let without_acknowledgement: Vec<i64> = (-1_001..4_000).collect();
+        assert_eq!(told(one, 0, &without_acknowledgement), vec![-1; 5_001]);
+        assert_eq!(told(one, 0, &without_acknowledgement[..7]), [-1; 7], "the next request");
+        let other_thread = std::thread::spawn(|| COUNTING.get().next).join().expect("it ends");
+        assert_eq!(other_thread, i64::MIN);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::slice;
+use std::sync::Arc;
 
 use rdkafka_sys as sys;
 
@@ -16,8 +17,7 @@ const NOWHERE: i32 = i32::MAX;
 pub(crate) struct Topic {
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
-    name: String,
-    state: Box<TopicState>,
+    state: Arc<TopicState>,
 }
 
 // SAFETY: handle and owner may be used from any thread; the rest is plain data.
@@ -28,25 +28,21 @@ unsafe impl Sync for Topic {}
 impl Topic {
     pub(super) fn new(owner: *mut sys::rd_kafka_t, name: &str, state: TopicState) -> Option<Self> {
         let c_name = CString::new(name).ok()?;
-        let state = Box::new(state);
+        let state = Arc::new(state);
         // SAFETY: the client is alive.
         let conf = unsafe { sys::rd_kafka_default_topic_conf_dup(owner) };
         // SAFETY: the configuration is ours; the callback has the expected signature and never unwinds.
         unsafe { sys::rd_kafka_topic_conf_set_partitioner_cb(conf, Some(partitioner)) };
-        let opaque = ptr::from_ref::<TopicState>(&state).cast_mut().cast();
+        let opaque = Arc::as_ptr(&state).cast_mut().cast();
         // SAFETY: the configuration is ours; the state outlives the client, which keeps this topic until its end.
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
         // SAFETY: all three are valid; the configuration is the callee's from here on, also if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { handle: NonNull::new(handle)?, owner, name: name.into(), state })
+        Some(Self { handle: NonNull::new(handle)?, owner, state })
     }
 
     pub(crate) fn state(&self) -> &TopicState {
         &self.state
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     /// The handle, for calls on `owner`, which keeps it alive.
@@ -89,39 +85,77 @@ unsafe extern "C" fn partitioner(
 
 #[cfg(test)]
 mod tests {
+    use std::ptr;
     use std::time::Duration;
 
     use super::*;
     use crate::Partitioner;
+    use crate::partitioner::Place;
     use crate::topics::Partitioning;
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;
 
+    /// librdkafka's rules by name, but `random`.
+    const NATIVE: [(&str, Native); 6] = [
+        ("murmur2", sys::rd_kafka_msg_partitioner_murmur2),
+        ("murmur2_random", sys::rd_kafka_msg_partitioner_murmur2_random),
+        ("consistent", sys::rd_kafka_msg_partitioner_consistent),
+        ("consistent_random", sys::rd_kafka_msg_partitioner_consistent_random),
+        ("fnv1a", sys::rd_kafka_msg_partitioner_fnv1a),
+        ("fnv1a_random", sys::rd_kafka_msg_partitioner_fnv1a_random),
+    ];
+
     #[test]
-    fn partitioners_agree_with_librdkafkas() {
-        let pairs: [(Partitioner, Native); 2] = [
-            (Partitioner::Murmur2, sys::rd_kafka_msg_partitioner_murmur2),
-            (Partitioner::Crc32, sys::rd_kafka_msg_partitioner_consistent),
-        ];
-        let mut key: Vec<u8> = Vec::new();
-        let mut random = 0x2545_F491_4F6C_DD1D_u64;
-        for round in 0..2000 {
-            for (ours, native) in &pairs {
-                for count in [1, 2, 3, 7, 12, 100, 10_007] {
-                    // SAFETY: these functions use key and count only.
-                    let theirs = unsafe {
-                        native(ptr::null(), key.as_ptr().cast(), key.len(), count, ptr::null_mut(), ptr::null_mut())
-                    };
-                    assert_eq!(ours.choose(&key, count), Some(theirs), "{ours:?} {key:?} of {count}");
+    fn s33_partitioners_agree_with_librdkafkas() {
+        let compare = |key: Option<&[u8]>| {
+            for (name, native) in NATIVE {
+                let ours = Partitioner::named(name).expect("a rule");
+                let (start, len) = key.map_or((ptr::null(), 0), |key| (key.as_ptr(), key.len()));
+                // Then librdkafka chooses one that is available, and would look at a topic.
+                let by_chance = match name {
+                    "consistent_random" => len == 0,
+                    _ => name.ends_with("_random") && key.is_none(),
+                };
+                for count in [1, 2, 3, 7, 12, 100, 10_007, i32::MAX] {
+                    let found = ours.place(key, count);
+                    if by_chance {
+                        assert_eq!(found, Place::Sticky, "{name} {key:?}");
+                        continue;
+                    }
+                    // SAFETY: for such keys these functions use key and count only.
+                    let theirs =
+                        unsafe { native(ptr::null(), start.cast(), len, count, ptr::null_mut(), ptr::null_mut()) };
+                    assert_eq!(found, Place::Partition(theirs), "{name} {key:?} of {count}");
                 }
             }
+        };
+        compare(None);
+        compare(Some(b""));
+        let mut key: Vec<u8> = Vec::new();
+        let mut random = 0x2545_F491_4F6C_DD1D_u64;
+        for round in 0..4000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            key.push((random >> 56) as u8);
+            compare(Some(&key));
             if round % 64 == 63 {
                 key.clear();
             }
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            key.push((random >> 56) as u8);
         }
+    }
+
+    #[test]
+    fn s33_every_name_that_librdkafka_takes_is_known_here() {
+        let names: Vec<&str> = NATIVE.iter().map(|(name, _)| *name).chain(["random"]).collect();
+        for name in &names {
+            let mut config = rdkafka::ClientConfig::new();
+            config.set("partitioner", *name);
+            assert!(config.create_native_config().is_ok() && Partitioner::named(name).is_some(), "{name}");
+        }
+        for key in [&b""[..], b"key"] {
+            assert_eq!(Partitioner::Random.place(Some(key), 3), Place::Anywhere);
+        }
+        assert_eq!(Partitioner::Random.place(None, 3), Place::Sticky);
     }
 
     #[test]

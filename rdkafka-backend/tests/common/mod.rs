@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
@@ -131,6 +132,8 @@ struct State {
     fatal: Option<Failure>,
     answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
+    /// The threads that handed batches off.
+    settled_by: Vec<ThreadId>,
     /// Who asks for a batch waits, and whether somebody does.
     held: bool,
     holds: bool,
@@ -211,6 +214,7 @@ impl Exchange<Rec> for Ledger {
                 Unsent::Rejected(slot, failure, record) => Self::resolve(&mut state, slot, Err((failure, record))),
             }
         }
+        state.settled_by.push(thread::current().id());
         state.refusals += refused.len();
         state.waiting_for_reports |= !refused.is_empty();
         let (_, queue, busy) = state.lanes.iter_mut().find(|(lane, ..)| *lane == batch.lane()).unwrap();
@@ -299,6 +303,27 @@ impl Rig {
 
     pub(crate) fn send(&self, records: impl IntoIterator<Item = Rec>) {
         for record in records {
+            self.enqueue(record);
+            self.backend.wake();
+        }
+    }
+
+    /// Sends a record that is alone, and waits until it is handed off; whether that was here and now.
+    pub(crate) fn send_alone(&self, record: Rec) -> bool {
+        let before = self.ledger.lock().settled_by.len();
+        self.leave_alone(record);
+        let state = self.ledger.wait("a hand-off", |state| state.settled_by.len() > before);
+        state.settled_by.last() == Some(&thread::current().id())
+    }
+
+    /// Sends a record that is alone.
+    pub(crate) fn leave_alone(&self, record: Rec) {
+        self.enqueue(record);
+        self.backend.wake_for_one();
+    }
+
+    fn enqueue(&self, record: Rec) {
+        {
             let mut state = self.ledger.wait("a slot", |state| !state.free.is_empty());
             let index = state.free.pop().unwrap();
             let slot = SlotId::new(index, state.generations[index as usize]);
@@ -308,8 +333,6 @@ impl Rig {
             }
             let (_, queue, _) = state.lanes.iter_mut().find(|(known, ..)| *known == lane).unwrap();
             queue.push_back((slot, record));
-            drop(state);
-            self.backend.wake();
         }
     }
 

@@ -1,0 +1,95 @@
+//! S33, S35: what is asked of a client leaves nothing in it, and what it is given as a secret stays one.
+
+use std::time::Duration;
+
+use aioproducer_driver::{AioProducer, Record};
+use aioproducer_rdkafka::statistics::Statistics;
+use aioproducer_rdkafka::{ErrorCode, Event, Events, Librdkafka};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::{broker, promises};
+
+promises! {
+    s35_asking_about_topics_keeps_none,
+    s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made,
+    s35_a_name_that_no_topic_can_have_is_refused,
+    s33_credentials_that_come_later_are_not_told,
+}
+
+async fn next_statistics(events: &mut Events) -> Box<Statistics> {
+    loop {
+        if let Event::Statistics(statistics) = events.next().await.expect("the producer has not ended") {
+            return statistics;
+        }
+    }
+}
+
+/// librdkafka asks for the partitions of each topic that it has a handle of, and never stops.
+async fn s35_asking_about_topics_keeps_none(host: Host) {
+    let broker = broker::start_with_topic("t", 3);
+    let mut config = broker::config(&broker);
+    config.set("statistics.interval.ms", "20");
+    let mut backend = Librdkafka::new(config);
+    let mut events = backend.events();
+    let producer = host.start(AioProducer::builder(backend));
+    let names: Vec<String> = (0..50).map(|n| format!("other-{n}")).chain(["t".to_owned()]).collect();
+    for name in &names {
+        let found = producer.list_topics(Some(name)).await.expect("an answer");
+        assert_eq!(found.topics.len(), 1);
+        assert_eq!(found.topic(name).expect("it").partitions.len(), if name == "t" { 3 } else { 0 });
+    }
+    // What was told before it is not waited for.
+    for _ in 0..2 {
+        next_statistics(&mut events).await;
+    }
+    let kept = next_statistics(&mut events).await.topics;
+    assert!(kept.is_empty(), "{:?}", kept.keys());
+    // A topic with records is asked for alone.
+    producer.send(Record::to("t").payload("x")).await.expect("delivered");
+    assert_eq!(producer.list_topics(Some("t")).await.expect("an answer").topic("t").expect("it").partitions.len(), 3);
+}
+
+async fn s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    for _ in 0..2 {
+        let found = producer.list_topics(Some("nowhere")).await.expect("an answer");
+        let topic = found.topic("nowhere").expect("it was asked for");
+        let error = topic.error.as_ref().expect("it does not exist");
+        assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32);
+        assert!(topic.partitions.is_empty() && !found.brokers.is_empty());
+    }
+    assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none());
+}
+
+async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    let long = "x".repeat(250);
+    for (name, said) in [("", "no name"), ("a b", "' '"), ("a\0b", r"'\0'"), ("..", ".."), (long.as_str(), "250")] {
+        let error = producer.list_topics(Some(name)).await.expect_err("refused");
+        assert!(error.reason.contains(said) && !error.retriable, "{name:?}: {error:?}");
+    }
+}
+
+async fn s33_credentials_that_come_later_are_not_told(host: Host) {
+    let broker = broker::start();
+    let mut config = broker::config(&broker);
+    config.set("debug", "topic,metadata");
+    let mut backend = Librdkafka::new(config);
+    let mut events = backend.events_with_capacity(100_000);
+    let producer = host.start(AioProducer::builder(backend));
+    producer.set_sasl_credentials("hunter2", "hunter2-and-more").await.expect("taken");
+    // Of a topic's name librdkafka tells.
+    for name in ["hunter2-and-more", "hunter2", "another"] {
+        producer.send(Record::to(name).payload("x")).await.expect("delivered");
+    }
+    producer.close(Duration::ZERO).await;
+    let (mut lines, mut of_another) = (0, 0);
+    while let Some(event) = events.next().await {
+        let told = format!("{event:?}");
+        assert!(!told.contains("hunter2") && !told.contains("and-more"), "{told}");
+        lines += usize::from(told.contains("***"));
+        of_another += usize::from(told.contains("another"));
+    }
+    assert!(lines > 0 && of_another > 0, "{lines} {of_another}");
+}

@@ -1,0 +1,74 @@
+//! S33: librdkafka's names of partitioners mean here what they mean there, for records without a key, with an empty one, and
+//! with any other. `aioproducer_rdkafka` compares the functions themselves.
+
+use std::collections::BTreeSet;
+
+use aioproducer_driver::{AioProducer, Record};
+use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::{broker, promises};
+
+promises! {
+    s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does,
+}
+
+const PARTITIONS: i32 = 7;
+
+/// Where records with this key go, one after another, all alone or all at once.
+async fn places(host: &Host, broker: &EmbeddedBroker, name: &str, key: Option<&str>) -> BTreeSet<i32> {
+    let mut config = broker::config(broker);
+    // Records without a key leave their partition after each of them.
+    config.set("partitioner", name).set("sticky.partitioning.linger.ms", "0");
+    let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
+    let record = || {
+        let record = Record::to("t").payload("x");
+        if let Some(key) = key { record.key(key) } else { record }
+    };
+    let mut found = BTreeSet::new();
+    for _ in 0..40 {
+        found.insert(producer.send(record()).await.expect("delivered").partition());
+    }
+    for outcome in producer.produce_all((0..100).map(|_| record())).await {
+        found.insert(outcome.expect("delivered").partition());
+    }
+    found
+}
+
+async fn s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does(host: Host) {
+    let broker = broker::start_with_topic("t", PARTITIONS);
+    // The partition of no key, of an empty one, and of "key"; any at all where there is none.
+    let expected = [
+        ("random", [None, None, None]),
+        ("consistent", [Some(0), Some(0), Some(crc32("key"))]),
+        ("consistent_random", [None, None, Some(crc32("key"))]),
+        ("murmur2", [Some(MURMUR2_EMPTY), Some(MURMUR2_EMPTY), Some(MURMUR2_KEY)]),
+        ("murmur2_random", [None, Some(MURMUR2_EMPTY), Some(MURMUR2_KEY)]),
+        ("fnv1a", [Some(fnv1a("")), Some(fnv1a("")), Some(fnv1a("key"))]),
+        ("fnv1a_random", [None, Some(fnv1a("")), Some(fnv1a("key"))]),
+    ];
+    for (name, places_of) in expected {
+        for (key, place) in [None, Some(""), Some("key")].into_iter().zip(places_of) {
+            let found = places(&host, &broker, name, key).await;
+            match place {
+                Some(place) => assert_eq!(found, BTreeSet::from([place]), "{name}, {key:?}"),
+                None => assert!(found.len() > 1, "{name}, {key:?}: {found:?}"),
+            }
+        }
+    }
+}
+
+/// `(murmur2(key) & 0x7fffffff) % 7`, from Kafka's `Utils.murmur2`: 0x106e08d9 for an empty key.
+const MURMUR2_EMPTY: i32 = 0x106e_08d9 % PARTITIONS;
+const MURMUR2_KEY: i32 = 4;
+
+fn crc32(key: &str) -> i32 {
+    let bit = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    let crc = key.bytes().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| bit(crc)));
+    (!crc % PARTITIONS as u32) as i32
+}
+
+/// As Sarama has it: the absolute value of a number with a sign.
+fn fnv1a(key: &str) -> i32 {
+    let hash = key.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    ((hash as i32).unsigned_abs() % PARTITIONS as u32) as i32
+}
