@@ -5,6 +5,7 @@ use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -215,6 +216,13 @@ impl Runtime for AnyRuntime {
         match self {
             Self::Tokio(tokio) => tokio.spawn(task),
             Self::Smol(smol) => smol.spawn(task),
+        }
+    }
+
+    fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        match self {
+            Self::Tokio(tokio) => tokio.poll_budget(cx),
+            Self::Smol(smol) => smol.poll_budget(cx),
         }
     }
 }

@@ -13,6 +13,7 @@ use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
 use crate::effects::{Discard, Effects};
+use crate::runtime::turn;
 use crate::shared::{Phase, Shared, State};
 
 /// How long a call may take unless the builder says otherwise.
@@ -241,6 +242,7 @@ impl AioProducer {
     /// }
     /// ```
     pub async fn list_topics(&self, topic: Option<&str>) -> Result<Metadata, CallError> {
+        turn(&*self.shared().runtime).await;
         let call = Call::Metadata { topic: topic.map(str::to_owned) };
         match Calling::new(self.shared(), call, None).await? {
             Answer::Metadata(metadata) => Ok(metadata),
@@ -257,6 +259,7 @@ impl AioProducer {
     /// # Errors
     /// [`CallError`]: one of them cannot be, or the producer was closed.
     pub async fn set_sasl_credentials(&self, user: &str, password: &str) -> Result<(), CallError> {
+        turn(&*self.shared().runtime).await;
         let call = Call::SetSaslCredentials(Credentials::new(user, password));
         Calling::new(self.shared(), call, None).await.map(drop)
     }

@@ -5,17 +5,18 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 
-use crate::AioProducer;
 use crate::callbacks::Outcome;
 use crate::error::ProduceError;
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{WaiterId, Waiters};
 use crate::wake::wake_all;
+use crate::{AioProducer, Runtime};
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -28,6 +29,8 @@ pub struct Reporter<T> {
 #[must_use = "streams do nothing unless polled"]
 pub struct Reports<T> {
     channel: Arc<Channel<T>>,
+    /// Whose turns it takes.
+    runtime: Arc<dyn Runtime>,
 }
 
 impl<T: Send + 'static> Reporter<T> {
@@ -42,7 +45,8 @@ impl<T: Send + 'static> Reporter<T> {
             abandoned: false,
         };
         let channel = Arc::new(Channel(Mutex::new(state)));
-        (Self { producer: producer.clone(), channel: Arc::clone(&channel) }, Reports { channel })
+        let reports = Reports { channel: Arc::clone(&channel), runtime: Arc::clone(&producer.shared().runtime) };
+        (Self { producer: producer.clone(), channel }, reports)
     }
 
     /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
@@ -73,6 +77,7 @@ impl<T> Stream for Reports<T> {
     type Item = (T, Outcome);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        ready!(poll_turn(&*self.runtime, cx));
         let (polled, before) = self.channel.change(|state, wakers| match state.reports.pop_front() {
             Some(report) => {
                 state.give_back(wakers);

@@ -1,7 +1,9 @@
 //! The seam to a runtime: a clock, a timer and a place to run one task.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use aioproducer_core::Instant;
 
@@ -34,4 +36,61 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs `task` to its end beside everything else. If the runtime ends first it drops the task, and the producer
     /// takes that as its own end.
     fn spawn(&self, task: Task);
+
+    /// Takes one from the budget that the runtime gives the task that runs now. When it is spent, this wakes the task and is
+    /// pending, and the caller returns to the runtime before it does anything. `None` if there is no budget here: then the
+    /// producer counts by itself, and has each thread return to its executor after 128 calls that were ready at once.
+    fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        let _ = cx;
+        None
+    }
+}
+
+/// Calls that are ready at once, one after the other on a thread, before a task lets others have their turn.
+const TURN: u32 = 128;
+
+/// Outcomes that are read for what one call costs.
+const OUTCOMES: u32 = 8;
+
+thread_local! {
+    /// Calls since the last turn.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+
+    /// Outcomes that were looked at.
+    static READ: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether to look at an outcome counts as a call: one in 8 does.
+#[inline]
+pub(crate) fn counts_as_call() -> bool {
+    let read = READ.get().wrapping_add(1);
+    READ.set(read);
+    read.is_multiple_of(OUTCOMES)
+}
+
+/// To be asked by each call of a future that may be ready at its first poll, before it does anything: who makes such calls in
+/// a loop would never let others have their turn. Pending, the task is woken.
+#[inline]
+pub(crate) fn poll_turn(runtime: &dyn Runtime, cx: &mut Context<'_>) -> Poll<()> {
+    match runtime.poll_budget(cx) {
+        Some(turn) => turn,
+        None => count(cx),
+    }
+}
+
+/// The same for what awaits other futures.
+pub(crate) async fn turn(runtime: &dyn Runtime) {
+    poll_fn(|cx| poll_turn(runtime, cx)).await;
+}
+
+#[inline]
+fn count(cx: &Context<'_>) -> Poll<()> {
+    let calls = CALLS.get();
+    if calls < TURN {
+        CALLS.set(calls + 1);
+        return Poll::Ready(());
+    }
+    CALLS.set(0);
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }

@@ -94,7 +94,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Locked alone, or by whoever holds the other lock.
     inbox: Mutex<Inbox>,
-    pub(crate) runtime: Box<dyn Runtime>,
+    pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
@@ -144,8 +144,13 @@ impl Shared {
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new());
-        let context = Context { topics: Arc::clone(&topics), shared: OnceLock::new(), errors: Spent::new(slots) };
-        let context = Arc::new(context);
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let context = Arc::new(Context {
+            topics: Arc::clone(&topics),
+            runtime: Arc::clone(&runtime),
+            shared: OnceLock::new(),
+            errors: Spent::new(slots),
+        });
         let state = State {
             machine,
             groups: Groups::default(),
@@ -175,7 +180,7 @@ impl Shared {
         Ok(Self {
             state: Mutex::new(state),
             inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)), slots)),
-            runtime: Box::new(runtime),
+            runtime,
             topics,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.

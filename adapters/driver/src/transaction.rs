@@ -18,6 +18,7 @@ use crate::produce::{Produce, Send};
 use crate::produce_all::ProduceAll;
 use crate::produce_with::ProduceWith;
 use crate::record::Record;
+use crate::runtime::turn;
 use crate::session::{Session, Watch};
 
 pub use error::{EndError, Remedy, TransactionError};
@@ -32,6 +33,7 @@ impl AioProducer {
     /// # Errors
     /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which takes up where it was.
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
+        turn(&*self.shared().runtime).await;
         self.command(|session, _| {
             session.machine.init()?;
             session.error = None;
@@ -80,6 +82,7 @@ impl AioProducer {
     /// }
     /// ```
     pub async fn begin(&self) -> Result<Transaction, TransactionError> {
+        turn(&*self.shared().runtime).await;
         let id = self.command(|session, _| {
             let id = session.machine.begin()?;
             session.error = None;
@@ -238,6 +241,7 @@ impl Transaction {
         offsets: impl IntoIterator<Item = GroupOffset>,
         group: Group,
     ) -> Result<(), TransactionError> {
+        turn(&*self.producer.shared().runtime).await;
         let offsets: Vec<_> = offsets.into_iter().collect();
         let id = self.id;
         self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await??;
@@ -258,6 +262,7 @@ impl Transaction {
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort, since a record was not delivered or the
     /// broker refused; to [resolve](Remedy::Resolve) an outcome that is not known, by committing again; or to give up.
     pub async fn commit(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
         let id = self.id;
         let commanded = self.producer.command(|session, flush| {
             *flush = true;
@@ -285,6 +290,7 @@ impl Transaction {
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort again, or to give up; or to resolve the
     /// outcome of a commit that was called before.
     pub async fn abort(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
         let id = self.id;
         let commanded = self.producer.command(|session, _| session.machine.abort(id));
         let outcome = match commanded {

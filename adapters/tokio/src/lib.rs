@@ -18,10 +18,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::task::{Context, Poll};
+
 pub use aioproducer_driver::*;
 #[cfg(feature = "rdkafka")]
 pub use aioproducer_rdkafka::*;
 use tokio::runtime::{Handle, TryCurrentError};
+use tokio::task::{self, coop};
 use tokio::time;
 
 /// A tokio runtime as a producer's [`Runtime`]. Paused time is honoured: deadlines follow tokio's clock.
@@ -66,5 +69,17 @@ impl Runtime for Tokio {
 
     fn spawn(&self, task: Task) {
         drop(self.handle.spawn(task));
+    }
+
+    /// tokio's own, which the task shares with all that it awaits of tokio.
+    fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        match coop::poll_proceed(cx) {
+            Poll::Pending => Some(Poll::Pending),
+            Poll::Ready(budget) => {
+                budget.made_progress();
+                // What is no task of tokio's has no budget: another executor's, or one in `block_on`.
+                task::try_id().map(|_| Poll::Ready(()))
+            }
+        }
     }
 }
