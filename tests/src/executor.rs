@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aioproducer_core::Instant;
 use aioproducer_core::backend::Connect;
-use aioproducer_driver::{AioProducer, Builder, Runtime, Stored, Task};
+use aioproducer_driver::{AioProducer, Builder, ClockHold, Runtime, RuntimeError, Stored, Task};
 use aioproducer_smol::Smol;
 use aioproducer_tokio::Tokio;
 use smol::channel::{self, Receiver};
@@ -216,6 +216,27 @@ impl Runtime for AnyRuntime {
         match self {
             Self::Tokio(tokio) => tokio.spawn(task),
             Self::Smol(smol) => smol.spawn(task),
+        }
+    }
+
+    fn can_pause(&self) -> bool {
+        match self {
+            Self::Tokio(tokio) => tokio.can_pause(),
+            Self::Smol(smol) => smol.can_pause(),
+        }
+    }
+
+    fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
+        match self {
+            Self::Tokio(tokio) => tokio.hold_clock(at_most),
+            Self::Smol(smol) => smol.hold_clock(at_most),
+        }
+    }
+
+    fn check(&self) -> Result<(), RuntimeError> {
+        match self {
+            Self::Tokio(tokio) => tokio.check(),
+            Self::Smol(smol) => smol.check(),
         }
     }
 

@@ -26,6 +26,10 @@ impl<R: Message> Connect<R> for Prompt {
         Ok(BackendLimits { delivery_timeout, record_bytes: 1_000_000, transactional: false })
     }
 
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
         deliver(&*exchange);
         // The producer owns the backend.

@@ -42,7 +42,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const TICKS: usize = 3;
 
 /// More calls than one poll of a task may make.
-const MANY: usize = 1_000;
+const MANY: usize = 2_000;
 
 /// More outcomes than one poll may read, to be read by loops that end with them.
 const PREPARED: usize = 5 * MANY;
@@ -122,27 +122,36 @@ async fn s28_produce_that_is_refused_lets_others_have_their_turn(host: Host) {
 async fn s28_send_lets_others_have_their_turn(host: Host) {
     let producer = prompt(&host);
     beside_a_ticker(&host, each!(producer, p => p.send(record()).await.expect("delivered"))).await;
-    beside_a_ticker(&host, each!(producer, p => {
-        p.produce(record()).await.expect("room").await.expect("delivered")
-    }))
+    beside_a_ticker(
+        &host,
+        each!(producer, p => {
+            p.produce(record()).await.expect("room").await.expect("delivered")
+        }),
+    )
     .await;
 }
 
 async fn s28_callbacks_let_others_have_their_turn(host: Host) {
     let producer = prompt(&host);
     beside_a_ticker(&host, each!(producer, p => p.produce_with(record(), drop).await.expect("room"))).await;
-    beside_a_ticker(&host, each!(producer, p => {
-        p.produce_with_async(record(), |_| async {}).await.expect("room")
-    }))
+    beside_a_ticker(
+        &host,
+        each!(producer, p => {
+            p.produce_with_async(record(), |_| async {}).await.expect("room")
+        }),
+    )
     .await;
 }
 
 async fn s28_produce_all_lets_others_have_their_turn(host: Host) {
     let producer = prompt(&host);
     for records in [0, 1, 40] {
-        beside_a_ticker(&host, each!(producer, p => {
-            assert_eq!(p.produce_all((0..records).map(|_| record())).await.len(), records);
-        }))
+        beside_a_ticker(
+            &host,
+            each!(producer, p => {
+                assert_eq!(p.produce_all((0..records).map(|_| record())).await.len(), records);
+            }),
+        )
         .await;
     }
 }
@@ -202,10 +211,7 @@ async fn s28_reports_let_others_have_their_turn(host: Host) {
         // So every outcome is in the stream.
         host.until(|| producer.statistics().callbacks_waiting == 0).await;
         let reports = Arc::new(Mutex::new(reports));
-        beside_one_ticker(host.clone(), || {
-            polled(&reports, |reports, cx| Pin::new(reports).poll_next(cx))
-        })
-        .await;
+        beside_one_ticker(host.clone(), || polled(&reports, |reports, cx| Pin::new(reports).poll_next(cx))).await;
     }
     let reports = Arc::new(Mutex::new(producer.reports::<()>(1)));
     beside_a_ticker(&host, || {
@@ -224,7 +230,7 @@ async fn s28_reports_let_others_have_their_turn(host: Host) {
 
 async fn s28_events_let_others_have_their_turn(host: Host) {
     let broker = broker::start_with_topic("t", 1);
-    let mut config = broker::config_for(&broker.bootstrap_servers());
+    let mut config = broker::config(&broker);
     config.set("debug", "all");
     let mut backend = Librdkafka::new(config);
     let mut events = backend.events_with_capacity(PREPARED);
@@ -248,7 +254,7 @@ async fn s28_events_let_others_have_their_turn(host: Host) {
         reading.as_mut().poll(cx)
     })
     .await;
-    assert!(read > MANY && most < MANY / 10, "one poll read {most} of {read} events");
+    assert!(read > MANY / 2 && most < MANY / 20, "one poll read {most} of {read} events");
 }
 
 async fn s28_calls_of_a_closed_producer_let_others_have_their_turn(host: Host) {
@@ -342,7 +348,8 @@ fn s28_futures_are_fair_on_an_executor_of_another_kind() {
         let producer = AioProducer::builder(Prompt).start(Smol::global()).expect("started");
         beside_a_ticker(&host, each!(producer, p => p.send(record()).await.expect("delivered"))).await;
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let tokio = Tokio::new(runtime.handle().clone());
     run::<aioproducer_tests::executor::OwnExecutor, _>(|host| async move {
         let producer = AioProducer::builder(Prompt).start(tokio).expect("started");

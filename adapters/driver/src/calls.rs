@@ -13,6 +13,7 @@ use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
 use crate::effects::{Discard, Effects};
+use crate::end::EndedBy;
 use crate::runtime::turn;
 use crate::shared::{Phase, Shared, State};
 
@@ -47,12 +48,6 @@ pub(crate) struct Out {
     pub(crate) part_of: Option<TransactionId>,
 }
 
-/// The error of calls that a closed producer does not make.
-pub(crate) fn closed() -> CallError {
-    let reason = String::from("the producer was closed before the call was answered");
-    CallError { code: 0, reason, retriable: false, txn_requires_abort: false, fatal: false }
-}
-
 impl Calls {
     fn new_id(&mut self) -> CallId {
         self.next += 1;
@@ -61,6 +56,11 @@ impl Calls {
 
     fn position(&self, id: CallId) -> Option<usize> {
         self.entries.binary_search_by_key(&id.0, |entry| entry.id.0).ok()
+    }
+
+    /// Whether one is with the backend.
+    pub(crate) fn is_out(&self) -> bool {
+        self.out.is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,11 +106,11 @@ impl Calls {
     }
 
     /// Answers all that have none, when the backend is gone.
-    pub(crate) fn end(&mut self, effects: &mut Effects) {
+    pub(crate) fn end(&mut self, by: EndedBy, effects: &mut Effects) {
         self.out = None;
         for entry in &mut self.entries {
             if !matches!(entry.state, EntryState::Answered(_)) {
-                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(closed())));
+                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(by.call_error())));
                 if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
                     effects.wakers.push(waker);
                 }
@@ -177,18 +177,23 @@ impl Future for Calling<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
-            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => Poll::Ready(Some(Err(closed()))),
+            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => {
+                Poll::Ready(Err(state.ended_by.call_error()))
+            }
             (None, Some(call)) => {
                 this.id = Some(state.calls.join(call, this.part_of, cx.waker()));
                 Poll::Pending
             }
-            (Some(id), _) => state.calls.poll(id, cx.waker(), effects),
-            (None, None) => Poll::Ready(None),
+            (Some(id), _) => {
+                let polled = state.calls.poll(id, cx.waker(), effects);
+                polled.map(|outcome| outcome.unwrap_or_else(|| Err(state.ended_by.call_error())))
+            }
+            (None, None) => Poll::Ready(Err(state.ended_by.call_error())),
         });
-        polled.map(|outcome| {
+        if polled.is_ready() {
             this.id = None;
-            outcome.unwrap_or_else(|| Err(closed()))
-        })
+        }
+        polled
     }
 }
 

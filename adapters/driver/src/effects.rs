@@ -36,6 +36,8 @@ pub(crate) struct Effects {
     purge: Purged,
     pub(crate) call: Option<Box<Request>>,
     pub(crate) shut_down: bool,
+    /// The backend has something to do, and a clock that may be paused is to be held.
+    pub(crate) work: bool,
     /// New records are refused from now on.
     pub(crate) closed: bool,
 }
@@ -54,6 +56,7 @@ impl Effects {
             || self.flush
             || self.shut_down
             || self.closed
+            || self.work
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
             || self.call.is_some()
@@ -104,6 +107,9 @@ impl Shared {
             if effects.shut_down {
                 backend.shut_down();
             }
+        }
+        if effects.work {
+            self.begin_work();
         }
         wake_all(effects.wakers.drain(..));
         if effects.closed {

@@ -5,6 +5,7 @@ use std::fmt;
 use aioproducer_core::backend::{Failure, FailureKind};
 
 use crate::delivery::DeliveryError;
+use crate::end::EndedBy;
 use crate::record::{Record, RecordError};
 use crate::topics::TopicError;
 
@@ -19,6 +20,9 @@ pub enum ProduceError<'a> {
     Full(Record<'a>),
     /// The producer is closed.
     Closed(Record<'a>),
+    /// The runtime that the producer was started on has ended, and the producer with it. A producer that outlives runtimes, in
+    /// a `static` beside a runtime for each test, say, ends with the first.
+    RuntimeEnded(Record<'a>),
     /// The producer met an error that it cannot recover from.
     Fatal {
         /// The record.
@@ -57,10 +61,11 @@ pub enum ProduceError<'a> {
 }
 
 impl<'a> ProduceError<'a> {
-    pub(crate) fn refused(record: Record<'a>, fatal: Option<&Failure>) -> Self {
-        match fatal {
-            Some(fatal) => Self::Fatal { record, reason: fatal.reason },
-            None => Self::Closed(record),
+    pub(crate) fn refused(record: Record<'a>, fatal: Option<&Failure>, ended_by: EndedBy) -> Self {
+        match (fatal, ended_by) {
+            (Some(fatal), _) => Self::Fatal { record, reason: fatal.reason },
+            (None, EndedBy::Runtime) => Self::RuntimeEnded(record),
+            (None, EndedBy::Close | EndedBy::LastHandle) => Self::Closed(record),
         }
     }
 
@@ -70,6 +75,7 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record)
             | Self::Closed(record)
+            | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
@@ -85,6 +91,7 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record)
             | Self::Closed(record)
+            | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
@@ -100,6 +107,7 @@ impl<'a> ProduceError<'a> {
         match self {
             Self::Full(record) => ProduceError::Full(record.into_owned()),
             Self::Closed(record) => ProduceError::Closed(record.into_owned()),
+            Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(record.into_owned()),
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
@@ -119,6 +127,9 @@ impl fmt::Display for ProduceError<'_> {
             Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
             Self::Full(_) => f.write_str("the producer's pool is full"),
             Self::Closed(_) => f.write_str("the producer is closed"),
+            Self::RuntimeEnded(_) => f.write_str(
+                "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
+            ),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
             Self::TooLarge { size, limit, .. } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")

@@ -116,7 +116,8 @@ impl<C> ProduceWith<'_, C> {
     fn wait_for_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         let refused = {
             let state = self.shared.lock();
-            state.machine.is_closed().then(|| ProduceError::refused(self.record.take(), state.fatal.as_ref()))
+            let refused = |record| ProduceError::refused(record, state.fatal.as_ref(), state.ended_by);
+            state.machine.is_closed().then(|| refused(self.record.take()))
         };
         let refused = refused.or_else(|| match self.shared.overflow {
             Overflow::Wait | Overflow::WaitFor(_) => None,

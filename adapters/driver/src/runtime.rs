@@ -1,9 +1,14 @@
 //! The seam to a runtime: a clock, a timer and a place to run one task.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aioproducer_core::Instant;
 
@@ -37,6 +42,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// takes that as its own end.
     fn spawn(&self, task: Task);
 
+    /// Whether the runtime has what a producer needs; asked when one is started.
+    ///
+    /// # Errors
+    /// What is missing, and what to do about it.
+    fn check(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     /// Takes one from the budget that the runtime gives the task that runs now. When it is spent, this wakes the task and is
     /// pending, and the caller returns to the runtime before it does anything. `None` if there is no budget here: then the
     /// producer counts by itself, and has each thread return to its executor after 128 calls that were ready at once.
@@ -44,6 +57,74 @@ pub trait Runtime: Send + Sync + 'static {
         let _ = cx;
         None
     }
+
+    /// Whether the clock may be paused, as in tests. Asked when a producer starts: if not, [`Runtime::hold_clock`] is never
+    /// called.
+    fn can_pause(&self) -> bool {
+        false
+    }
+
+    /// Keeps a clock that is paused from going on by itself, for `at_most` of real time, or until the answer is dropped: a
+    /// backend is at work, for which real time passes. `None` if the clock is not paused. To be called on any thread.
+    fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
+        let _ = at_most;
+        None
+    }
+}
+
+/// As long as there is one, a paused clock does not go on by itself.
+pub type ClockHold = Box<dyn Any + Send + Sync>;
+
+/// Why a runtime cannot run a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeError {
+    reason: &'static str,
+}
+
+impl RuntimeError {
+    /// `reason` names what is wrong with which runtime, and what to do.
+    #[must_use]
+    pub const fn new(reason: &'static str) -> Self {
+        Self { reason }
+    }
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl std::error::Error for RuntimeError {}
+
+/// Refuses a runtime that drops what it is to run.
+pub(crate) fn takes_tasks(runtime: &dyn Runtime) -> Result<(), RuntimeError> {
+    /// Notes that it is dropped before it has run.
+    struct Probe(Option<Arc<AtomicBool>>);
+
+    impl Probe {
+        fn run(mut self) {
+            self.0 = None;
+        }
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            if let Some(refused) = &self.0 {
+                refused.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    let refused = Arc::new(AtomicBool::new(false));
+    let probe = Probe(Some(Arc::clone(&refused)));
+    runtime.spawn(Box::pin(async move { probe.run() }));
+    if refused.load(Ordering::Acquire) {
+        return Err(RuntimeError::new(
+            "the runtime has ended, and drops the tasks that it is given: start on one that runs",
+        ));
+    }
+    Ok(())
 }
 
 /// Calls that are ready at once, one after the other on a thread, before a task lets others have their turn.

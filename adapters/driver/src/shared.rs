@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind};
 use aioproducer_core::{FlushPoint, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
@@ -18,10 +18,12 @@ use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError, Spent};
 use crate::effects::{Discard, Effects, Purged};
+use crate::end::{CLOSED, EndedBy};
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
+use crate::pace::Paced;
 use crate::record::{Record, Stored};
 use crate::scope::ScopedFlush;
 use crate::session::Session;
@@ -74,6 +76,7 @@ pub(crate) struct State {
     /// Calls that have ended records whose deliveries do not know it yet.
     pub(crate) completing: usize,
     pub(crate) phase: Phase,
+    pub(crate) ended_by: EndedBy,
     pub(crate) fatal: Option<Failure>,
     pub(crate) calls: Calls,
     /// Of a producer with a transactional id.
@@ -95,6 +98,8 @@ pub(crate) struct Shared {
     /// Locked alone, or by whoever holds the other lock.
     inbox: Mutex<Inbox>,
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// The same, if its clock can be paused and the backend's cannot.
+    pub(crate) pace: Option<Arc<Paced>>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
@@ -168,6 +173,7 @@ impl Shared {
             arrivals: Vec::new(),
             completing: 0,
             phase: Phase::Open,
+            ended_by: EndedBy::default(),
             fatal: None,
             calls: Calls::default(),
             session: transactional.then(Box::default),
@@ -181,6 +187,7 @@ impl Shared {
             state: Mutex::new(state),
             inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes.saturating_mul(2)), slots)),
             runtime,
+            pace: None,
             topics,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.
@@ -252,18 +259,15 @@ impl Shared {
     }
 
     /// Ends the producer without waiting: for a dropped handle or a runtime that is gone.
-    pub(crate) fn abort(&self) {
-        self.with(|state, effects| state.end(self, effects));
+    pub(crate) fn abort(&self, by: EndedBy) {
+        self.with(|state, effects| {
+            if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
+                state.ended_by = by;
+            }
+            state.end(self, effects);
+        });
     }
 }
-
-/// The failure of records that a closing or vanishing producer did not send.
-pub(crate) const CLOSED: Failure = Failure {
-    kind: FailureKind::Closed,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the producer was closed before the record was delivered",
-};
 
 impl State {
     /// Gives a failed record back to whoever waits for it, and to a close that is under way.
@@ -279,7 +283,8 @@ impl State {
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
             // The backend purges because it was told to end.
-            (None, FailureKind::Purged) if self.phase == Phase::Ending => Failure { status: failure.status, ..CLOSED },
+            (None, FailureKind::Purged) if self.phase == Phase::Ending => self.ended_by.failure(failure.status),
+            (None, FailureKind::Closed) => self.ended_by.failure(failure.status),
             _ => failure,
         };
         self.recount = true;
@@ -343,6 +348,7 @@ impl State {
         effects.closed = true;
         if let Some(session) = &mut self.session {
             session.machine.close();
+            session.ended_by = self.ended_by;
         }
     }
 
@@ -391,6 +397,9 @@ impl State {
             shared.inbox().offer(self.machine.room());
         } else {
             shared.inbox().shut();
+        }
+        if let Some(pace) = &shared.pace {
+            effects.work |= self.note_work(pace);
         }
     }
 

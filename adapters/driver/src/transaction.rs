@@ -10,7 +10,7 @@ use aioproducer_core::{Standing, TransactionId, TransactionRefusal};
 
 use crate::AioProducer;
 use crate::callbacks::Synchronous;
-use crate::calls::{Calling, closed};
+use crate::calls::Calling;
 use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
 use crate::entry::{Entry, to_delivery};
 use crate::error::ProduceError;
@@ -131,7 +131,8 @@ impl AioProducer {
                 state.machine.flush();
                 effects.flush_backend();
             }
-            outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref()))
+            let ended_by = session.ended_by;
+            outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref(), ended_by))
         })
     }
 
@@ -148,10 +149,10 @@ fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> 
     if session.machine.is_fatal() {
         return Some(match (&session.error, fatal) {
             (Some(error), _) if error.fatal => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
-            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal),
+            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, session.ended_by),
         });
     }
-    session.machine.is_ended().then_some(TransactionError::Closed)
+    session.machine.is_ended().then(|| TransactionError::closed(session.ended_by))
 }
 
 /// An open transaction of an [`AioProducer`]: what is produced through it becomes visible together, or not at all, to
@@ -311,7 +312,10 @@ fn may_go_on(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> R
     match session.machine.standing(id) {
         Standing::Open => Ok(()),
         Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(session)),
-        Standing::InDoubt => Err(TransactionError::Unknown(session.error.clone().unwrap_or_else(closed))),
+        Standing::InDoubt => {
+            let error = session.error.clone();
+            Err(TransactionError::Unknown(error.unwrap_or_else(|| session.ended_by.call_error())))
+        }
         _ => Err(gone(session, fatal).unwrap_or(TransactionError::Over)),
     }
 }
