@@ -309,6 +309,12 @@ pub trait Connect<R: Message> {
     /// When the configuration is refused.
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Self::Error>;
 
+    /// Whether real time passes for it, as for all that has threads or connections of its own. If so, a clock that a test has
+    /// paused is held while it is at work. Called once, before [`Connect::connect`].
+    fn is_real_time(&self) -> bool {
+        true
+    }
+
     /// What is to run on the application's runtime beside the producer, each task for itself. They are spawned when the
     /// backend is connected, and end by themselves when it has ended. Called once, before [`Connect::connect`].
     fn background(&mut self) -> Vec<BackgroundTask> {

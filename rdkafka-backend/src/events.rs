@@ -166,12 +166,18 @@ impl LogLevel {
 #[must_use = "events are kept for as long as the stream is"]
 pub struct Events {
     ring: Arc<Ring>,
+    /// Events that were there at once, since the reader last let others have their turn.
+    in_a_row: u32,
 }
+
+/// Events that a reader gets one after the other before others on its thread have their turn. To read statistics takes a
+/// while.
+const TURN: u32 = 32;
 
 impl Events {
     pub(crate) fn new(capacity: usize) -> (Outlet, Self) {
         let (outlet, ring) = Ring::new(capacity);
-        (outlet, Self { ring })
+        (outlet, Self { ring, in_a_row: 0 })
     }
 
     /// The next event, or `None` when the producer has ended. Dropped early, it takes nothing with it.
@@ -180,7 +186,14 @@ impl Events {
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        self.ring.poll(cx).map(|told| {
+        if self.in_a_row == TURN {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = self.ring.poll(cx);
+        self.in_a_row = if polled.is_ready() { self.in_a_row + 1 } else { 0 };
+        polled.map(|told| {
             told.map(|told| match told {
                 Told::Event(event) => event,
                 Told::Statistics(json) => read(&json),

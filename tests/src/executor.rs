@@ -5,12 +5,13 @@ use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::Instant;
 use aioproducer_core::backend::Connect;
-use aioproducer_driver::{AioProducer, Builder, Runtime, Stored, Task};
+use aioproducer_driver::{AioProducer, Builder, ClockHold, Runtime, RuntimeError, Stored, Task};
 use aioproducer_smol::Smol;
 use aioproducer_tokio::Tokio;
 use smol::channel::{self, Receiver};
@@ -215,6 +216,34 @@ impl Runtime for AnyRuntime {
         match self {
             Self::Tokio(tokio) => tokio.spawn(task),
             Self::Smol(smol) => smol.spawn(task),
+        }
+    }
+
+    fn can_pause(&self) -> bool {
+        match self {
+            Self::Tokio(tokio) => tokio.can_pause(),
+            Self::Smol(smol) => smol.can_pause(),
+        }
+    }
+
+    fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
+        match self {
+            Self::Tokio(tokio) => tokio.hold_clock(at_most),
+            Self::Smol(smol) => smol.hold_clock(at_most),
+        }
+    }
+
+    fn check(&self) -> Result<(), RuntimeError> {
+        match self {
+            Self::Tokio(tokio) => tokio.check(),
+            Self::Smol(smol) => smol.check(),
+        }
+    }
+
+    fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        match self {
+            Self::Tokio(tokio) => tokio.poll_budget(cx),
+            Self::Smol(smol) => smol.poll_budget(cx),
         }
     }
 }

@@ -80,6 +80,7 @@ pub mod broker;
 pub mod executor;
 pub mod kafka;
 pub mod probe;
+pub mod prompt;
 pub mod proxy;
 pub mod records;
 pub mod scripted;

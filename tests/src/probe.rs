@@ -1,23 +1,26 @@
 //! Looking at single polls, wake-ups and threads.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+
+use tokio::task::coop::unconstrained;
 
 /// Polls once, and does not care to be woken.
 pub fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What `future` resolves to at its first poll.
+/// What `future` resolves to at its first poll, or at its second, if it only let others have their turn first.
 ///
 /// # Panics
 /// When it does not.
 pub fn at_once<F: Future>(future: F) -> F::Output {
-    match poll_once(&mut Box::pin(future)) {
+    let mut future = Observed::new(future);
+    match future.poll_in_turn() {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("the future is not ready at its first poll"),
     }
@@ -45,15 +48,24 @@ impl<F: Future> Observed<F> {
         Self { future: Box::pin(future), wakes: Arc::default() }
     }
 
-    /// Polls once.
+    /// Polls once. tokio's budget is left alone: who polls by hand does not return to tokio.
     pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wakes));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+        pin!(unconstrained(self.future.as_mut())).poll(&mut Context::from_waker(&waker))
     }
 
     /// Polls once and says whether it is still pending.
     pub fn is_pending(&mut self) -> bool {
         self.poll().is_pending()
+    }
+
+    /// Polls once, and once more if it only let others have their turn.
+    pub fn poll_in_turn(&mut self) -> Poll<F::Output> {
+        let wakes = self.wakes();
+        match self.poll() {
+            Poll::Pending if self.wakes() > wakes => self.poll(),
+            polled => polled,
+        }
     }
 
     /// How often it was woken.

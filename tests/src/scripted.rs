@@ -463,6 +463,11 @@ impl<R: Message> Connect<R> for ScriptedBackend {
         })
     }
 
+    /// It has no thread, and a test that pauses the clock says itself when time passes.
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
         *lock(&self.0.link) = Some(Arc::new(Lent { exchange, held: Mutex::default() }));
         Ok(Arc::new(self))

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -96,13 +97,26 @@ struct Inline {
     producer: AioProducer,
     /// How many were delivered, and the next one.
     task: Mutex<(usize, Option<Delivery>)>,
+    /// It was woken: by itself, too, as a task is that lets others have their turn.
+    woken: AtomicBool,
     offsets: Sender<i64>,
 }
 
 impl Inline {
     fn run(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        // If it runs already, it does so once more.
+        while self.woken.load(Ordering::SeqCst)
+            && let Ok(mut task) = self.task.try_lock()
+        {
+            if self.woken.swap(false, Ordering::SeqCst) {
+                self.poll(&mut task);
+            }
+        }
+    }
+
+    fn poll(self: &Arc<Self>, (delivered, under_way): &mut (usize, Option<Delivery>)) {
         let waker = Waker::from(Arc::clone(self));
-        let (delivered, under_way) = &mut *self.task.lock().unwrap();
         while let Some(mut delivery) = under_way.take() {
             match Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => {
@@ -130,7 +144,7 @@ async fn s28_a_waker_may_produce(host: Host) {
     let producer = with_queue_of(&host, &broker, "0");
     let (offsets, sent) = channel::bounded(CHAIN);
     let task = Mutex::new((0, Some(accepted(&producer, 0))));
-    let inline = Arc::new(Inline { producer: producer.clone(), task, offsets });
+    let inline = Arc::new(Inline { producer: producer.clone(), task, woken: AtomicBool::new(false), offsets });
     inline.run();
     while sent.len() < CHAIN {
         // Nothing else is to be sent, so that each record is alone.

@@ -1,6 +1,7 @@
 //! S29, S31: one suite on every executor, time that the runtime rules, and runtimes that end first.
 
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
@@ -198,10 +199,11 @@ fn s29_under_paused_time_flush_and_close_keep_their_limits() {
     });
 }
 
-/// A runtime that drops every task it is given.
-struct Ended;
+/// A runtime that ends while a producer starts: it keeps the first task and drops the others.
+#[derive(Default)]
+struct Ending(Mutex<Option<Task>>);
 
-impl Runtime for Ended {
+impl Runtime for Ending {
     fn now(&self) -> Instant {
         Instant::ZERO
     }
@@ -210,22 +212,27 @@ impl Runtime for Ended {
         Box::pin(std::future::pending())
     }
 
-    fn spawn(&self, _task: Task) {}
+    fn spawn(&self, task: Task) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() {
+            *kept = Some(task);
+        }
+    }
 }
 
 async fn s31_a_runtime_that_drops_the_driver_ends_the_producer(_host: Host) {
     let script = Script::new();
-    let producer = AioProducer::builder(script.backend()).start(Ended).expect("started");
+    let producer = AioProducer::builder(script.backend()).start(Ending::default()).expect("started");
     assert!(producer.is_closed());
     match producer.produce(Record::to("t").payload("x")).await {
-        Err(ProduceError::Closed(record)) => assert_eq!(record, Record::to("t").payload("x")),
+        Err(ProduceError::RuntimeEnded(record)) => assert_eq!(record, Record::to("t").payload("x")),
         other => panic!("{other:?}"),
     }
     assert!(producer.flush().await.is_ok());
     producer.close(LONG).await;
     // The same with threads and a broker.
     let broker = broker::start();
-    let producer = AioProducer::builder(broker::backend(&broker)).start(Ended).expect("started");
+    let producer = AioProducer::builder(broker::backend(&broker)).start(Ending::default()).expect("started");
     assert!(producer.try_produce(Record::to("t").payload("x")).is_err());
     producer.close(LONG).await;
 }
@@ -252,8 +259,8 @@ fn executor_dropped<E: Executor>() {
             assert_eq!(block_on(delivery).expect_err("purged").status(), Status::PossiblyPersisted);
         }
         assert!(waiting.wakes() > 0);
-        assert!(matches!(waiting.ready(), Err(ProduceError::Closed(_))));
-        assert!(matches!(block_on(producer.produce(Record::to("t"))), Err(ProduceError::Closed(_))));
+        assert!(matches!(waiting.ready(), Err(ProduceError::RuntimeEnded(_))));
+        assert!(matches!(block_on(producer.produce(Record::to("t"))), Err(ProduceError::RuntimeEnded(_))));
         assert!(block_on(producer.flush()).is_ok());
         block_on(producer.close(LONG));
         assert!(producer.is_empty());

@@ -316,5 +316,5 @@ async fn s21_the_late_report_of_a_record_whose_time_was_over_is_nobody_else_s(ho
     assert!(others.iter_mut().all(Observed::is_pending));
     script.serve(&host);
     producer.close(LONG).await;
-    assert!(others.iter_mut().all(|other| matches!(other.poll(), Poll::Ready(Ok(_)))));
+    assert!(others.iter_mut().all(|other| matches!(other.poll_in_turn(), Poll::Ready(Ok(_)))));
 }

@@ -8,9 +8,11 @@ use aioproducer_core::backend::Connect;
 use aioproducer_core::{Limits, LimitsError};
 
 use crate::observe::Options;
+use crate::pace::Paced;
 use crate::record::Stored;
+use crate::runtime::takes_tasks;
 use crate::shared::{Settings, Shared};
-use crate::{AioProducer, Overflow, Runtime, calls};
+use crate::{AioProducer, Overflow, Runtime, RuntimeError, calls};
 
 /// Settings of a producer that is yet to start.
 ///
@@ -175,8 +177,9 @@ impl<B: Connect<Stored>> Builder<B> {
     /// Starts the producer: the backend's threads, and one task on `runtime`.
     ///
     /// # Errors
-    /// [`StartError`] names the setting or the backend's key that cannot be. Nothing is left running then.
+    /// [`StartError`] names the setting, the backend's key or the runtime that cannot be. Nothing is left running then.
     pub fn start(self, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
+        runtime.check().and_then(|()| takes_tasks(&runtime)).map_err(StartError::Runtime)?;
         let mut backend = self.backend;
         let found = backend.limits(self.delivery_timeout).map_err(StartError::Backend)?;
         let pool_bytes = self.pool_bytes.unwrap_or_else(|| (32 << 20).max(found.record_bytes.saturating_mul(4)));
@@ -201,7 +204,13 @@ impl<B: Connect<Stored>> Builder<B> {
             transactional: found.transactional,
             call_limit: self.call_timeout,
         };
-        let shared = Arc::new(Shared::new(limits, settings, self.observe, runtime).map_err(StartError::Limits)?);
+        let shared = if runtime.can_pause() && backend.is_real_time() {
+            let pace = Paced::new(runtime);
+            Shared::new(limits, settings, self.observe, Arc::clone(&pace)).map(|shared| shared.paced(pace))
+        } else {
+            Shared::new(limits, settings, self.observe, runtime)
+        };
+        let shared = Arc::new(shared.map_err(StartError::Limits)?);
         let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         Ok(shared.start(connected, background))
@@ -221,6 +230,8 @@ pub enum StartError<E> {
     Limits(LimitsError),
     /// The backend's configuration was refused.
     Backend(E),
+    /// The runtime cannot run a producer: it has no timers, or has ended.
+    Runtime(RuntimeError),
 }
 
 impl<E: fmt::Display> fmt::Display for StartError<E> {
@@ -228,6 +239,7 @@ impl<E: fmt::Display> fmt::Display for StartError<E> {
         match self {
             Self::Limits(error) => error.fmt(f),
             Self::Backend(error) => error.fmt(f),
+            Self::Runtime(error) => error.fmt(f),
         }
     }
 }

@@ -14,6 +14,8 @@ use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
 use crate::effects::{Discard, Effects};
+use crate::end::EndedBy;
+use crate::runtime::turn;
 use crate::shared::{Phase, Shared, State};
 
 /// How long a call may take unless the builder says otherwise.
@@ -66,12 +68,6 @@ pub(crate) struct Out {
     pub(crate) part_of: Option<TransactionId>,
 }
 
-/// The error of calls that a closed producer does not make.
-pub(crate) fn closed() -> CallError {
-    let reason = String::from("the producer was closed before the call was answered");
-    CallError { code: 0, reason, retriable: false, txn_requires_abort: false, fatal: false }
-}
-
 impl Calls {
     fn new_id(&mut self) -> CallId {
         self.next += 1;
@@ -80,6 +76,11 @@ impl Calls {
 
     fn position(&self, id: CallId) -> Option<usize> {
         self.entries.binary_search_by_key(&id.0, |entry| entry.id.0).ok()
+    }
+
+    /// Whether one is with the backend.
+    pub(crate) fn is_out(&self) -> bool {
+        self.out.iter().any(Option::is_some)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -126,11 +127,11 @@ impl Calls {
     }
 
     /// Answers all that have none, when the backend is gone.
-    pub(crate) fn end(&mut self, effects: &mut Effects) {
+    pub(crate) fn end(&mut self, by: EndedBy, effects: &mut Effects) {
         self.out = Default::default();
         for entry in &mut self.entries {
             if !matches!(entry.state, EntryState::Answered(_)) {
-                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(closed())));
+                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(by.call_error())));
                 if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
                     effects.wakers.push(waker);
                 }
@@ -204,19 +205,24 @@ impl Future for Calling<'_> {
         // Cloning a waker, or dropping one, may run anybody's code: neither is done under the lock.
         let mut waker = Some(cx.waker().clone());
         let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
-            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => Poll::Ready(Some(Err(closed()))),
+            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => {
+                Poll::Ready(Err(state.ended_by.call_error()))
+            }
             (None, Some(call)) => {
                 let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
                 this.id = Some(state.calls.join(call, this.part_of, waker));
                 Poll::Pending
             }
-            (Some(id), _) => state.calls.poll(id, &mut waker, effects),
-            (None, None) => Poll::Ready(None),
+            (Some(id), _) => {
+                let polled = state.calls.poll(id, &mut waker, effects);
+                polled.map(|outcome| outcome.unwrap_or_else(|| Err(state.ended_by.call_error())))
+            }
+            (None, None) => Poll::Ready(Err(state.ended_by.call_error())),
         });
-        polled.map(|outcome| {
+        if polled.is_ready() {
             this.id = None;
-            outcome.unwrap_or_else(|| Err(closed()))
-        })
+        }
+        polled
     }
 }
 
@@ -283,6 +289,7 @@ impl AioProducer {
     /// }
     /// ```
     pub async fn list_topics(&self, topic: Option<&str>) -> Result<Metadata, CallError> {
+        turn(&*self.shared().runtime).await;
         let call = Call::Metadata { topic: topic.map(str::to_owned) };
         match Calling::new(self.shared(), call, None).await? {
             Answer::Metadata(metadata) => Ok(metadata),
@@ -299,6 +306,7 @@ impl AioProducer {
     /// # Errors
     /// [`CallError`]: one of them cannot be, or the producer was closed.
     pub async fn set_sasl_credentials(&self, user: &str, password: &str) -> Result<(), CallError> {
+        turn(&*self.shared().runtime).await;
         let call = Call::SetSaslCredentials(Credentials::new(user, password));
         Calling::new(self.shared(), call, None).await.map(drop)
     }

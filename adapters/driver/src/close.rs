@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use aioproducer_core::backend::Status;
@@ -11,6 +11,7 @@ use aioproducer_core::backend::Status;
 use crate::callbacks::is_calling;
 use crate::observe::Call;
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::shared::{Phase, Shared};
 
 /// The future of [`AioProducer::close`](crate::AioProducer::close). Once polled, the close goes on even if this is
@@ -37,6 +38,9 @@ impl Future for Close<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReport> {
         let shared = self.shared;
+        if !self.begun {
+            ready!(poll_turn(&*shared.runtime, cx));
+        }
         self.trace.close();
         let begin = !std::mem::replace(&mut self.begun, true);
         let now = shared.runtime.now();

@@ -298,6 +298,14 @@ impl<F, C> CellHandle<F, C> {
         self.segment.as_ref().map(|segment| &*segment.context)
     }
 
+    /// The same once there is an outcome to read.
+    #[inline]
+    pub(crate) fn context_if_ended(&self) -> Option<&C> {
+        let segment = self.segment.as_ref()?;
+        let state = segment.cells[self.index as usize].state.load(Ordering::Relaxed);
+        (state == DONE || state == FAILED).then(|| &*segment.context)
+    }
+
     /// The cell's name. Linear in the segments.
     pub(crate) fn name(&self, completions: &Completions<F, C>) -> Option<CellRef> {
         let own = self.segment.as_ref()?;

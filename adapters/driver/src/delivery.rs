@@ -11,7 +11,9 @@ mod error;
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::Delivered;
 
+use crate::Runtime;
 use crate::completion::{CellHandle, Origin};
+use crate::runtime::{counts_as_call, poll_turn};
 use crate::shared::Shared;
 use crate::topics::Topics;
 
@@ -21,6 +23,8 @@ pub(crate) use self::error::Spent;
 /// What all deliveries of a producer know.
 pub(crate) struct Context {
     pub(crate) topics: Arc<Topics>,
+    /// Whose turns deliveries take.
+    pub(crate) runtime: Arc<dyn Runtime>,
     /// Set when the producer starts.
     pub(crate) shared: OnceLock<Weak<Shared>>,
     pub(crate) errors: Spent,
@@ -29,6 +33,9 @@ pub(crate) struct Context {
 /// The outcome of one accepted record, pending until the record's own delivery report.
 ///
 /// Dropping it does not cancel the record. It needs no runtime, and may be awaited after the producer is gone.
+///
+/// Who awaits thousands that are ready lets others have their turn on the thread in between: one of them is pending at its
+/// first poll, and wakes its task, now and then.
 #[must_use = "a delivery tells whether the record arrived"]
 pub struct Delivery {
     pub(crate) cell: CellHandle<DeliveryError, Context>,
@@ -45,6 +52,11 @@ impl Future for Delivery {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        if counts_as_call()
+            && let Some(context) = self.cell.context_if_ended()
+        {
+            ready!(poll_turn(&*context.runtime, cx));
+        }
         Poll::Ready(match ready!(self.cell.poll(cx)) {
             Ok((topic, delivered, origin)) => Ok(DeliveryReport { source: Source::Cell(origin), topic, delivered }),
             Err(error) => Err(error),

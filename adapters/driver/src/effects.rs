@@ -34,6 +34,8 @@ pub(crate) struct Effects {
     purge: Purged,
     pub(crate) calls: Requests,
     pub(crate) shut_down: bool,
+    /// The backend has something to do, and a clock that may be paused is to be held.
+    pub(crate) work: bool,
     /// New records are refused from now on.
     pub(crate) closed: bool,
 }
@@ -53,6 +55,7 @@ impl Effects {
             || self.flush
             || self.shut_down
             || self.closed
+            || self.work
             || self.purge != Purged::default()
             || !self.wakers.is_empty()
             || self.calls.iter().any(Option::is_some)
@@ -111,6 +114,9 @@ impl Shared {
             if effects.shut_down {
                 backend.shut_down();
             }
+        }
+        if effects.work {
+            self.begin_work();
         }
         self.panics.wake_all(effects.wakers.drain(..));
         if effects.closed {

@@ -7,11 +7,12 @@ use aioproducer_core::{Instant, Lane, TopicId};
 
 use crate::delivery::Delivery;
 use crate::effects::{Discard, Effects};
+use crate::end::CLOSED;
 use crate::error::ProduceError;
 use crate::inbox::{Arrival, Inbox};
 use crate::overflow::{DROPPED, Overflow, Patience};
 use crate::record::{Record, Stored};
-use crate::shared::{CLOSED, Shared, State};
+use crate::shared::{Shared, State};
 use crate::ticket::Ticket;
 use crate::waiters::{Ask, WaiterId};
 
@@ -89,7 +90,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
-                return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref())));
+                return Err(Box::new(ProduceError::refused(self.record.take(), state.fatal.as_ref(), state.ended_by)));
             }
             if !state.admits() {
                 return Err(Box::new(ProduceError::TransactionOver(self.record.take())));
@@ -140,7 +141,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             state.shut_inbox(shared, effects);
             if state.machine.is_closed() {
                 state.leave(place, effects);
-                let error = ProduceError::refused(self.record.take(), state.fatal.as_ref());
+                let error = ProduceError::refused(self.record.take(), state.fatal.as_ref(), state.ended_by);
                 return Entered::Failed(Box::new(error));
             }
             if !state.admits() {

@@ -5,6 +5,7 @@ use std::fmt;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
 use crate::delivery::DeliveryError;
+use crate::end::EndedBy;
 use crate::record::{Record, RecordError};
 use crate::topics::TopicError;
 
@@ -21,6 +22,9 @@ pub enum ProduceError<'a> {
     TimedOut(Record<'a>),
     /// The producer is closed.
     Closed(Record<'a>),
+    /// The runtime that the producer was started on has ended, and the producer with it. A producer that outlives runtimes, in
+    /// a `static` beside a runtime for each test, say, ends with the first.
+    RuntimeEnded(Record<'a>),
     /// The producer met an error that it cannot recover from.
     Fatal {
         /// The record.
@@ -69,10 +73,11 @@ pub enum ProduceError<'a> {
 }
 
 impl<'a> ProduceError<'a> {
-    pub(crate) fn refused(record: Record<'a>, fatal: Option<&Failure>) -> Self {
-        match fatal {
-            Some(fatal) => Self::Fatal { record, reason: fatal.reason },
-            None => Self::Closed(record),
+    pub(crate) fn refused(record: Record<'a>, fatal: Option<&Failure>, ended_by: EndedBy) -> Self {
+        match (fatal, ended_by) {
+            (Some(fatal), _) => Self::Fatal { record, reason: fatal.reason },
+            (None, EndedBy::Runtime) => Self::RuntimeEnded(record),
+            (None, EndedBy::Close | EndedBy::LastHandle) => Self::Closed(record),
         }
     }
 
@@ -83,6 +88,7 @@ impl<'a> ProduceError<'a> {
             Self::Full(record)
             | Self::TimedOut(record)
             | Self::Closed(record)
+            | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
@@ -100,6 +106,7 @@ impl<'a> ProduceError<'a> {
             Self::Full(record)
             | Self::TimedOut(record)
             | Self::Closed(record)
+            | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::Fatal { record, .. }
@@ -117,6 +124,7 @@ impl<'a> ProduceError<'a> {
             Self::Full(record) => ProduceError::Full(record.into_owned()),
             Self::TimedOut(record) => ProduceError::TimedOut(record.into_owned()),
             Self::Closed(record) => ProduceError::Closed(record.into_owned()),
+            Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(record.into_owned()),
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
@@ -144,6 +152,9 @@ impl fmt::Display for ProduceError<'_> {
                 record.get_timeout().unwrap_or_default()
             ),
             Self::Closed(_) => f.write_str("the producer is closed"),
+            Self::RuntimeEnded(_) => f.write_str(
+                "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
+            ),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
             Self::TooLarge { size, limit, .. } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")

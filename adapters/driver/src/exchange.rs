@@ -9,11 +9,12 @@ use aioproducer_core::{Completed, Instant, MessageBatch, SlotId, TopicId};
 
 use crate::callbacks::Ended;
 use crate::effects::{Discard, Effects};
+use crate::end::CLOSED;
 use crate::groups::Member;
 use crate::observe::Observer;
 use crate::purge::PURGED;
 use crate::record::Stored;
-use crate::shared::{CLOSED, Phase, Shared, Spare, State};
+use crate::shared::{Phase, Shared, Spare, State};
 use crate::ticket::{Target, Ticket};
 
 /// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
@@ -217,7 +218,7 @@ impl Exchange<Stored> for Shared {
     }
 
     fn ended(&self) {
-        self.abort();
+        self.with(|state, effects| state.begin_ending(self, effects));
         while !self.with(|state, effects| state.end_some(self, effects)) {}
         self.callbacks.end();
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use aioproducer_core::{Instant, Lane};
@@ -11,7 +11,7 @@ use aioproducer_core::{Instant, Lane};
 use crate::effects::{Discard, Effects};
 use crate::flushes::{Group, Pending, Scope};
 use crate::observe::Call;
-use crate::runtime::Task;
+use crate::runtime::{Task, poll_turn};
 use crate::shared::{Phase, Shared, State};
 use crate::topics::TopicRef;
 
@@ -61,6 +61,9 @@ impl Future for Flush<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let shared = this.shared;
+        if this.waiting.is_none() {
+            ready!(poll_turn(&*shared.runtime, cx));
+        }
         this.trace.flush();
         let Some(waiting) = &mut this.waiting else {
             let scope = match &this.of {

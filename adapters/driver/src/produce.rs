@@ -10,6 +10,7 @@ use crate::entry::{Entered, Entry, to_delivery};
 use crate::error::{ProduceError, SendError};
 use crate::overflow::Patience;
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::shared::Shared;
 use crate::waiters::WaiterId;
 
@@ -48,6 +49,9 @@ impl Future for Produce<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         assert!(!this.resolved, "`Produce` polled after it was ready");
+        if this.place.is_none() {
+            ready!(poll_turn(&*this.shared.runtime, cx));
+        }
         let entered = match Entry::check_in(this.shared, &mut this.record, this.transaction) {
             Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.patience, cx.waker()),
             Err(error) => Entered::Failed(error),

@@ -17,6 +17,7 @@ use crate::inbox::Inbox;
 use crate::observe::Bulk;
 use crate::overflow::Patience;
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::shared::Shared;
 use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
@@ -249,7 +250,10 @@ where
             this.settled = Some(members.into_iter());
             this.outcomes.reserve_exact(this.tried);
         }
-        let Some(mut settled) = this.settled.take() else { return Poll::Ready(Vec::new()) };
+        let Some(mut settled) = this.settled.take() else {
+            // There was no record.
+            return poll_turn(&*this.shared.runtime, cx).map(|()| Vec::new());
+        };
         if this.gather(&mut settled) {
             this.trace.end();
             return Poll::Ready(std::mem::take(&mut this.outcomes));

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::callbacks::{Acquired, Callback, CallbackRef};
 use crate::entry::{Entered, Entry};
@@ -10,6 +10,7 @@ use crate::error::ProduceError;
 use crate::inbox::Inbox;
 use crate::overflow::{Overflow, Patience};
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::shared::Shared;
 use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
@@ -86,6 +87,9 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
         let this = &mut *self;
         assert!(!matches!(this.step, Step::Resolved), "`ProduceWith` polled after it was ready");
         let shared = this.shared;
+        if matches!(this.step, Step::Callback(_, None)) {
+            ready!(poll_turn(&*shared.runtime, cx));
+        }
         let entry = match Entry::check_in(shared, &mut this.record, this.transaction) {
             Ok(entry) => entry,
             Err(error) => {
@@ -118,7 +122,8 @@ impl<C> ProduceWith<'_, C> {
     fn wait_for_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         let refused = {
             let state = self.shared.lock();
-            state.machine.is_closed().then(|| ProduceError::refused(self.record.take(), state.fatal.as_ref()))
+            let refused = |record| ProduceError::refused(record, state.fatal.as_ref(), state.ended_by);
+            state.machine.is_closed().then(|| refused(self.record.take()))
         };
         let refused = refused.or_else(|| match self.shared.overflow {
             Overflow::Wait | Overflow::WaitFor(_) => None,

@@ -9,6 +9,7 @@ use crate::builder::Builder;
 use crate::callbacks::{Asynchronous, Synchronous};
 use crate::close::Close;
 use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
+use crate::end::EndedBy;
 use crate::entry::{Entry, to_delivery};
 use crate::error::ProduceError;
 use crate::flush::Flush;
@@ -41,7 +42,7 @@ struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.abort(EndedBy::LastHandle);
     }
 }
 
@@ -61,6 +62,9 @@ impl AioProducer {
 
     /// Gets a record accepted. The future resolves to the record's [`Delivery`]; it waits only while the pool is full,
     /// first come, first served. Dropped before it resolves, the record was never accepted.
+    ///
+    /// In a loop it lets other tasks have their turn now and then, as all futures of a producer do: it is pending at its first
+    /// poll then, and wakes its task. [`try_produce`](Self::try_produce) never does.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 use aioproducer_core::{Completed, Lane};
 
 use crate::effects::{Effects, Purged};
 use crate::record::Stored;
+use crate::runtime::poll_turn;
 use crate::shared::{Phase, Shared, State};
 use crate::ticket::Ticket;
 
@@ -45,6 +46,9 @@ impl Future for Purge<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let shared = this.shared;
+        if this.left.is_none() {
+            ready!(poll_turn(&*shared.runtime, cx));
+        }
         let done = shared.with(|state, effects| {
             if matches!(state.phase, Phase::Ending | Phase::Ended) {
                 return true;

@@ -5,21 +5,22 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::AioProducer;
 use crate::callbacks::{Outcome, Synchronous};
 use crate::error::ProduceError;
 use crate::overflow::{Over, Patience};
 use crate::panics::Panics;
 use crate::produce_with::ProduceWith;
 use crate::record::Record;
+use crate::runtime::poll_turn;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{Ask, Places, WaiterId, Waiters};
+use crate::{AioProducer, Runtime};
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -32,6 +33,8 @@ pub struct Reporter<T> {
 #[must_use = "streams do nothing unless polled"]
 pub struct Reports<T> {
     channel: Arc<Channel<T>>,
+    /// Whose turns it takes.
+    runtime: Arc<dyn Runtime>,
 }
 
 impl<T: Send + 'static> Reporter<T> {
@@ -46,7 +49,8 @@ impl<T: Send + 'static> Reporter<T> {
             abandoned: false,
         };
         let channel = Arc::new(Channel(Mutex::new(state), Arc::clone(&producer.shared().panics)));
-        (Self { producer: producer.clone(), channel: Arc::clone(&channel) }, Reports { channel })
+        let reports = Reports { channel: Arc::clone(&channel), runtime: Arc::clone(&producer.shared().runtime) };
+        (Self { producer: producer.clone(), channel }, reports)
     }
 
     /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
@@ -83,6 +87,7 @@ impl<T> Stream for Reports<T> {
     type Item = (T, Outcome);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        ready!(poll_turn(&*self.runtime, cx));
         let mut kept: Option<Waker> = None;
         loop {
             let (polled, before) = self.channel.change(|state, wakers| match state.reports.pop_front() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Failure, FailureKind, Request, Status};
 use aioproducer_core::{Step, Transaction, Verdict};
 
-use crate::calls::{Calls, Requests, closed};
+use crate::calls::{Calls, Requests};
 use crate::effects::{Discard, Effects};
+use crate::end::EndedBy;
 use crate::observe::SUBSCRIBER;
 use crate::shared::{Shared, State};
 
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     step: Option<Step>,
     /// Is with the backend.
     out: Option<CallId>,
+    /// Who closed the machine, once it is closed.
+    pub(crate) ended_by: EndedBy,
     /// Why the last call failed, if it did.
     pub(crate) error: Option<CallError>,
     /// Of the transaction's records that were not delivered, the first one's.
@@ -175,10 +178,10 @@ impl State {
 
     /// The backend is gone.
     pub(crate) fn end_calls(&mut self, effects: &mut Effects) {
-        self.calls.end(effects);
+        self.calls.end(self.ended_by, effects);
         if let Some(session) = &mut self.session {
             if session.out.take().is_some() || session.step.take().is_some() {
-                session.error = Some(closed());
+                session.error = Some(self.ended_by.call_error());
             }
             session.machine.handle_end();
         }

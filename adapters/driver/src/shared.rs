@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind};
 use aioproducer_core::{Completed, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
@@ -17,11 +17,13 @@ use crate::close::Unsent;
 use crate::completion::{CellRef, Completions};
 use crate::delivery::{Context, DeliveryError, Spent};
 use crate::effects::{Discard, Effects, Purged};
+use crate::end::EndedBy;
 use crate::flushes::Flushes;
 use crate::groups::{Groups, Member};
 use crate::inbox::{Arrival, Inbox};
 use crate::observe::{Observer, Options};
 use crate::overflow::Overflow;
+use crate::pace::Paced;
 use crate::panics::Panics;
 use crate::record::{Record, Stored};
 use crate::session::Session;
@@ -64,6 +66,7 @@ pub(crate) struct State {
     /// Calls that have ended records whose deliveries do not know it yet.
     pub(crate) completing: usize,
     pub(crate) phase: Phase,
+    pub(crate) ended_by: EndedBy,
     pub(crate) fatal: Option<Failure>,
     pub(crate) calls: Calls,
     /// Of a producer with a transactional id.
@@ -84,7 +87,9 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Locked alone, or by whoever holds the other lock.
     inbox: Mutex<Inbox>,
-    pub(crate) runtime: Box<dyn Runtime>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// The same, if its clock can be paused and the backend's cannot.
+    pub(crate) pace: Option<Arc<Paced>>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
@@ -139,8 +144,13 @@ impl Shared {
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new(topics));
-        let context = Context { topics: Arc::clone(&topics), shared: OnceLock::new(), errors: Spent::new(slots) };
-        let context = Arc::new(context);
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let context = Arc::new(Context {
+            topics: Arc::clone(&topics),
+            runtime: Arc::clone(&runtime),
+            shared: OnceLock::new(),
+            errors: Spent::new(slots),
+        });
         let panics = Arc::new(Panics::default());
         let state = State {
             machine,
@@ -156,6 +166,7 @@ impl Shared {
             arrivals: Vec::new(),
             completing: 0,
             phase: Phase::Open,
+            ended_by: EndedBy::default(),
             fatal: None,
             calls: Calls::default(),
             session: transactional.then(Box::default),
@@ -168,7 +179,8 @@ impl Shared {
         Ok(Self {
             state: Mutex::new(state),
             inbox: Mutex::new(Inbox::new(Arena::new(limits.pool_bytes / 2), slots)),
-            runtime: Box::new(runtime),
+            runtime,
+            pace: None,
             topics,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.
@@ -248,8 +260,11 @@ impl Shared {
     }
 
     /// Ends the producer without waiting. The driver task sees to what is left.
-    pub(crate) fn abort(&self) {
+    pub(crate) fn abort(&self, by: EndedBy) {
         self.with(|state, effects| {
+            if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
+                state.ended_by = by;
+            }
             state.begin_ending(self, effects);
             state.give_up(self, effects)
         });
@@ -257,7 +272,7 @@ impl Shared {
 
     /// The same for a runtime that is gone, and its driver task with it.
     pub(crate) fn abort_here(&self) {
-        self.abort();
+        self.abort(EndedBy::Runtime);
         self.give_up_all();
     }
 
@@ -266,14 +281,6 @@ impl Shared {
         while !self.with(|state, effects| state.give_up(self, effects)) {}
     }
 }
-
-/// The failure of records that a closing or vanishing producer did not send.
-pub(crate) const CLOSED: Failure = Failure {
-    kind: FailureKind::Closed,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the producer was closed before the record was delivered",
-};
 
 impl State {
     /// A record has ended: flushes count it, and its own timeout is over.
@@ -323,7 +330,8 @@ impl State {
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
             // The backend purges because it was told to end.
-            (None, FailureKind::Purged) if self.phase == Phase::Ending => Failure { status: failure.status, ..CLOSED },
+            (None, FailureKind::Purged) if self.phase == Phase::Ending => self.ended_by.failure(failure.status),
+            (None, FailureKind::Closed) => self.ended_by.failure(failure.status),
             _ => failure,
         };
         let key = record.as_ref().map(|record| {
@@ -386,6 +394,7 @@ impl State {
         effects.closed = true;
         if let Some(session) = &mut self.session {
             session.machine.close();
+            session.ended_by = self.ended_by;
         }
     }
 
@@ -428,6 +437,9 @@ impl State {
             shared.inbox().offer(self.machine.room());
         } else {
             shared.inbox().shut();
+        }
+        if let Some(pace) = &shared.pace {
+            effects.work |= self.note_work(pace);
         }
     }
 

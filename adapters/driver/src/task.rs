@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use aioproducer_core::Instant;
 
 use crate::effects::Discard;
-use crate::runtime::Task;
+use crate::pace::STEP;
+use crate::runtime::{ClockHold, Task};
 use crate::shared::{Phase, Shared};
 
 /// Sleeps until the machine's next deadline and moves its time on. Dropped before the producer's end, with its runtime
@@ -16,6 +17,8 @@ use crate::shared::{Phase, Shared};
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     timer: Option<(Instant, Task)>,
+    /// Of a paused clock, while the backend is at work.
+    hold: Option<ClockHold>,
 }
 
 enum Next {
@@ -27,7 +30,18 @@ enum Next {
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, timer: None }
+        Self { shared, timer: None, hold: None }
+    }
+
+    /// While the backend is at work a paused clock goes on step by step.
+    fn paced(&mut self, next: Next) -> Next {
+        let shared = &self.shared;
+        let working = shared.pace.as_ref().is_some_and(|pace| pace.is_working());
+        self.hold = if working { shared.runtime.hold_clock(STEP) } else { None };
+        match next {
+            Next::At(at) if self.hold.is_some() => Next::At(at.min(shared.runtime.now() + STEP)),
+            next => next,
+        }
     }
 
     fn tick(&self, cx: &Context<'_>) -> Next {
@@ -82,7 +96,8 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match self.tick(cx) {
+            let next = self.tick(cx);
+            match self.paced(next) {
                 Next::Ended => return Poll::Ready(()),
                 Next::Again => {
                     cx.waker().wake_by_ref();

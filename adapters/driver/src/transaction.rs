@@ -10,7 +10,7 @@ use aioproducer_core::{Standing, TransactionId, TransactionRefusal};
 
 use crate::AioProducer;
 use crate::callbacks::Synchronous;
-use crate::calls::{Calling, closed};
+use crate::calls::Calling;
 use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
 use crate::entry::{Entry, to_delivery};
 use crate::error::ProduceError;
@@ -18,6 +18,7 @@ use crate::produce::{Produce, Send};
 use crate::produce_all::ProduceAll;
 use crate::produce_with::ProduceWith;
 use crate::record::Record;
+use crate::runtime::turn;
 use crate::session::{Session, Watch};
 
 pub use error::{EndError, Remedy, TransactionError};
@@ -32,6 +33,7 @@ impl AioProducer {
     /// # Errors
     /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which takes up where it was.
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
+        turn(&*self.shared().runtime).await;
         self.command(|session, _| {
             session.machine.init()?;
             session.error = None;
@@ -80,6 +82,7 @@ impl AioProducer {
     /// }
     /// ```
     pub async fn begin(&self) -> Result<Transaction, TransactionError> {
+        turn(&*self.shared().runtime).await;
         let id = self.command(|session, _| {
             let id = session.machine.begin()?;
             session.error = None;
@@ -128,7 +131,8 @@ impl AioProducer {
                 state.machine.flush();
                 effects.flush_backend();
             }
-            outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref()))
+            let ended_by = session.ended_by;
+            outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref(), ended_by))
         })
     }
 
@@ -145,10 +149,10 @@ fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> 
     if session.machine.is_fatal() {
         return Some(match (&session.error, fatal) {
             (Some(error), _) if error.fatal => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
-            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal),
+            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, session.ended_by),
         });
     }
-    session.machine.is_ended().then_some(TransactionError::Closed)
+    session.machine.is_ended().then(|| TransactionError::closed(session.ended_by))
 }
 
 /// An open transaction of an [`AioProducer`]: what is produced through it becomes visible together, or not at all, to
@@ -238,6 +242,7 @@ impl Transaction {
         offsets: impl IntoIterator<Item = GroupOffset>,
         group: Group,
     ) -> Result<(), TransactionError> {
+        turn(&*self.producer.shared().runtime).await;
         let offsets: Vec<_> = offsets.into_iter().collect();
         let id = self.id;
         self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await??;
@@ -258,6 +263,7 @@ impl Transaction {
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort, since a record was not delivered or the
     /// broker refused; to [resolve](Remedy::Resolve) an outcome that is not known, by committing again; or to give up.
     pub async fn commit(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
         let id = self.id;
         let commanded = self.producer.command(|session, flush| {
             *flush = true;
@@ -285,6 +291,7 @@ impl Transaction {
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort again, or to give up; or to resolve the
     /// outcome of a commit that was called before.
     pub async fn abort(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
         let id = self.id;
         let commanded = self.producer.command(|session, _| session.machine.abort(id));
         let outcome = match commanded {
@@ -305,7 +312,10 @@ fn may_go_on(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> R
     match session.machine.standing(id) {
         Standing::Open => Ok(()),
         Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(session)),
-        Standing::InDoubt => Err(TransactionError::Unknown(session.error.clone().unwrap_or_else(closed))),
+        Standing::InDoubt => {
+            let error = session.error.clone();
+            Err(TransactionError::Unknown(error.unwrap_or_else(|| session.ended_by.call_error())))
+        }
         _ => Err(gone(session, fatal).unwrap_or(TransactionError::Over)),
     }
 }

@@ -61,7 +61,8 @@ fn main() {
         }
         step();
         for mut delivery in deliveries.drain(..) {
-            assert!(Pin::new(&mut delivery).poll(&mut cx).is_ready());
+            // Now and then it is another task's turn first.
+            while Pin::new(&mut delivery).poll(&mut cx).is_pending() {}
         }
     }
 }

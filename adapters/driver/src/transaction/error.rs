@@ -6,6 +6,7 @@ use aioproducer_core::TransactionRefusal;
 use aioproducer_core::backend::{CallError, Failure};
 
 use super::Transaction;
+use crate::end::EndedBy;
 use crate::session::Session;
 
 /// What is left to do after an error.
@@ -56,6 +57,8 @@ pub enum TransactionError {
     Over,
     /// The producer was closed.
     Closed,
+    /// The runtime that the producer was started on has ended, and the producer with it.
+    RuntimeEnded,
     /// The producer met an error that it cannot recover from: another one with its transactional id has taken its place
     /// (it is *fenced*), for one.
     Fatal {
@@ -75,7 +78,9 @@ impl TransactionError {
             Self::InDoubt | Self::Unknown(_) => Remedy::Resolve,
             Self::Undelivered { .. } | Self::MustAbort => Remedy::Abort,
             Self::Call { remedy, .. } => *remedy,
-            Self::NotTransactional | Self::Over | Self::Closed | Self::Fatal { .. } => Remedy::GiveUp,
+            Self::NotTransactional | Self::Over | Self::Closed | Self::RuntimeEnded | Self::Fatal { .. } => {
+                Remedy::GiveUp
+            }
         }
     }
 
@@ -106,7 +111,15 @@ impl TransactionError {
         Self::Call { error, remedy }
     }
 
-    pub(super) fn of_refusal(refusal: TransactionRefusal, fatal: Option<&Failure>) -> Self {
+    /// The producer is closed, or has ended.
+    pub(super) fn closed(by: EndedBy) -> Self {
+        match by {
+            EndedBy::Close | EndedBy::LastHandle => Self::Closed,
+            EndedBy::Runtime => Self::RuntimeEnded,
+        }
+    }
+
+    pub(super) fn of_refusal(refusal: TransactionRefusal, fatal: Option<&Failure>, ended_by: EndedBy) -> Self {
         match refusal {
             TransactionRefusal::AlreadyOpen => Self::AlreadyOpen,
             TransactionRefusal::InDoubt => Self::InDoubt,
@@ -115,7 +128,9 @@ impl TransactionError {
                 let (code, reason) = fatal.map_or((0, "unknown"), |failure| (failure.code, failure.reason));
                 Self::Fatal { code, reason }
             }
-            TransactionRefusal::Closed => Self::Closed,
+            TransactionRefusal::Closed => Self::closed(ended_by),
+            // Nobody has aborted it yet: its coordinator will.
+            _ if ended_by == EndedBy::Runtime => Self::RuntimeEnded,
             _ => Self::Over,
         }
     }
@@ -152,6 +167,9 @@ impl fmt::Display for TransactionError {
             Self::Call { error, .. } => error.fmt(f),
             Self::Over => TransactionRefusal::Over.fmt(f),
             Self::Closed => TransactionRefusal::Closed.fmt(f),
+            Self::RuntimeEnded => f.write_str(
+                "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
+            ),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
         }
     }

@@ -49,7 +49,7 @@ fn not_accepted(error: &ProduceError<'_>) -> Response {
         ProduceError::Full(_) => {
             ([(header::RETRY_AFTER, "1")], refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
         }
-        ProduceError::Closed(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, error),
+        ProduceError::Closed(_) | ProduceError::RuntimeEnded(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, error),
         ProduceError::TooLarge { .. } | ProduceError::AbovePool { .. } => refusal(StatusCode::PAYLOAD_TOO_LARGE, error),
         ProduceError::Topic { .. } | ProduceError::Invalid { .. } => refusal(StatusCode::BAD_REQUEST, error),
         _ => refusal(StatusCode::INTERNAL_SERVER_ERROR, error),

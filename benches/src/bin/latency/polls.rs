@@ -3,10 +3,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use aioproducer_benches::broker::Failure;
-use aioproducer_tokio::{Runtime, Task, Tokio};
+use aioproducer_tokio::{ClockHold, Runtime, RuntimeError, Task, Tokio};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -151,5 +152,21 @@ impl Runtime for WatchedTokio {
     fn spawn(&self, task: Task) {
         let polls = Arc::clone(&self.polls);
         self.tokio.spawn(Box::pin(async move { polls.watch(Kind::Driver, task).await }));
+    }
+
+    fn check(&self) -> Result<(), RuntimeError> {
+        self.tokio.check()
+    }
+
+    fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        self.tokio.poll_budget(cx)
+    }
+
+    fn can_pause(&self) -> bool {
+        self.tokio.can_pause()
+    }
+
+    fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
+        self.tokio.hold_clock(at_most)
     }
 }

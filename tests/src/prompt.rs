@@ -1,0 +1,81 @@
+//! A backend that delivers at once, on the thread that produces: with it nothing is ever waited for.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use aioproducer_core::backend::{
+    Backend, BackendLimits, Connect, Delivered, Exchange, Message, Outcome, Report, Request,
+};
+
+/// The backend, yet to be connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt;
+
+/// What it does with the producer that it is connected to.
+struct Connected {
+    deliver: Box<dyn Fn() + Send + Sync>,
+    end: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<R: Message> Connect<R> for Prompt {
+    type Error = Infallible;
+
+    fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
+        Ok(BackendLimits { delivery_timeout, record_bytes: 1_000_000, transactional: false })
+    }
+
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
+    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        deliver(&*exchange);
+        // The producer owns the backend.
+        let (one, other) = (Arc::downgrade(&exchange), Arc::downgrade(&exchange));
+        let deliver = move || with(&one, |exchange| deliver(exchange));
+        let end = move || with(&other, |exchange| exchange.ended());
+        Ok(Arc::new(Connected { deliver: Box::new(deliver), end: Box::new(end) }))
+    }
+}
+
+fn with<E>(exchange: &Weak<E>, what: impl Fn(&E)) {
+    if let Some(exchange) = exchange.upgrade() {
+        what(&exchange);
+    }
+}
+
+/// Takes what there is and reports it.
+fn deliver<R: Message, E: Exchange<R>>(exchange: &E) {
+    let mut records = Vec::new();
+    while let Some(batch) = exchange.take(&mut records) {
+        exchange.settle(batch, std::iter::empty());
+        let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+        exchange.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
+    }
+}
+
+impl Backend for Connected {
+    fn wake(&self) {
+        (self.deliver)();
+    }
+
+    fn flush(&self) {}
+
+    fn purge(&self, _queued: bool, _in_flight: bool) {}
+
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        Err(request)
+    }
+
+    fn shut_down(&self) {
+        (self.end)();
+    }
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected").finish_non_exhaustive()
+    }
+}
