@@ -60,6 +60,8 @@ fn full(host: &Host, script: &Script) -> (AioProducer, Vec<Delivery>) {
 
 async fn s28_a_fatal_error_ends_a_full_pool_in_pieces(host: Host) {
     let script = Script::new();
+    // Its end would end the records, too.
+    script.stay_up();
     let (producer, mut deliveries) = full(&host, &script);
     let witness = watch(&producer, &mut deliveries[0]);
     script.fatal(failure(FailureKind::Fatal, Status::NotPersisted));
@@ -68,6 +70,7 @@ async fn s28_a_fatal_error_ends_a_full_pool_in_pieces(host: Host) {
     for delivery in deliveries {
         assert_eq!(delivery.await.expect_err("fatal").kind(), FailureKind::Fatal);
     }
+    script.end();
 }
 
 async fn s28_a_backend_that_vanishes_ends_a_full_pool_in_pieces(host: Host) {
