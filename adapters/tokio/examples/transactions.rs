@@ -29,7 +29,7 @@ const BATCH: usize = 10;
 async fn main() -> Result<()> {
     let broker = spawn_blocking(prepare).await??;
     let producer = start(&broker, "transform", Duration::from_millis(500))?;
-    producer.init_transactions().await?;
+    init(&producer).await?;
     let consumer = consumer(&broker, "transformers")?;
     consumer.subscribe(&["lines"])?;
 
@@ -55,6 +55,16 @@ async fn main() -> Result<()> {
     ensure!(producer.close(Duration::from_secs(30)).await.is_complete(), "something was left");
     ensure!(attempt > committed.len(), "one attempt was to be aborted");
     block_in_place(|| check(&broker, &committed))
+}
+
+/// Initialises transactions, and asks again for as long as only the time was too short.
+async fn init(producer: &AioProducer) -> Result<(), TransactionError> {
+    loop {
+        match producer.init_transactions().await {
+            Err(error) if error.remedy() == Remedy::Retry => println!("  {error}"),
+            initialised => return initialised,
+        }
+    }
 }
 
 /// One transaction: the batch's lines in capitals, and how far the group has come.
