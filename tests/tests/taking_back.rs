@@ -206,7 +206,8 @@ async fn s03_short_records_that_part_ways_come_back_as_they_were(host: Host) {
     ];
     for round in 0..3 {
         let deliveries: Vec<_> = forms.iter().map(|record| accepted(&producer, record.clone())).collect();
-        host.until(|| producer.statistics().handed_off == forms.len()).await;
+        // librdkafka purges a topic in two steps, so the second step of a purge may take what is produced after the first.
+        host.until(|| producer.statistics().buffered == 0).await;
         producer.purge(true, true).await;
         for (record, delivery) in forms.iter().zip(deliveries) {
             let told = told(delivery.await);
