@@ -115,6 +115,12 @@ pub enum FailureKind {
     Fatal,
     /// The current (transaction) state does not allow it.
     State,
+    /// The brokers refuse the login (SASL).
+    Authentication,
+    /// No secure connection can be made (TLS).
+    Tls,
+    /// The login lacks a right: to write to the topic, to be idempotent, to use the transactional id.
+    NotAuthorized,
     /// Any other error of the broker or the client library; see [`Failure::code`].
     Broker,
 }
@@ -130,6 +136,24 @@ pub struct Failure {
     pub code: i32,
     /// The backend's description of it.
     pub reason: &'static str,
+}
+
+/// What stands in the way of records for now. Records whose time passes meanwhile name it as their cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What records fail with whose time passes, if that says more than [`FailureKind::TimedOut`] does.
+    pub kind: FailureKind,
+    /// The cause in words, without secrets: which brokers are away, and what the last error was.
+    pub reason: Arc<str>,
+}
+
+/// How much a message to the application's operator matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Something does not work as it should; the producer goes on by itself.
+    Warning,
+    /// Records fail, or will.
+    Error,
 }
 
 /// Where a record ended up in the log.
@@ -232,6 +256,18 @@ pub trait Exchange<R>: Send + Sync + 'static {
     /// The backend met a fatal error: pending records fail with it, new ones are refused. To be called before the answer of a
     /// call that failed with it; said again, it changes nothing.
     fn fatal(&self, failure: Failure);
+
+    /// What stands in the way of records from now on, of one topic or of all; `None` when it is over. It takes the place of
+    /// what was told before.
+    fn trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
+        let _ = (topic, trouble);
+    }
+
+    /// Has a line written for the application's operator, to wherever its log is. For what nobody else is told: a backend
+    /// with listeners tells those. It limits by itself how often it says something, and hides secrets.
+    fn say(&self, severity: Severity, line: &str) {
+        let _ = (severity, line);
+    }
 
     /// What a call came to that [`Backend::call`] took on; once for each. After the driver was told to expect nothing more,
     /// by [`Exchange::ended`], none is left.

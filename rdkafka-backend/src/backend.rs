@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message, Request};
+use aioproducer_core::backend::{
+    Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message, Request, Severity,
+};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, Effective};
@@ -16,6 +18,7 @@ use crate::ffi::{self, AtOnce, Client, Listeners};
 use crate::secrets::Secrets;
 use crate::signals::Signals;
 use crate::tokens::Counter;
+use crate::voice::Voice;
 use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, TokenProvider, control, events, tokens};
 
 /// librdkafka as a backend, yet to be connected.
@@ -32,6 +35,7 @@ use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, To
 /// | `queue.buffering.max.kbytes` | 2147483647 | the pool is the limit |
 /// | `enable.idempotence` | true, unless a value conflicts; see below | order and no duplicates |
 /// | `message.timeout.ms` | 120000, or `transaction.timeout.ms` if that is less and there is a `transactional.id` | as in Kafka's Java client (KIP-91) |
+/// | `reconnect.backoff.ms` | 20, or `reconnect.backoff.max.ms` if that is less | the first record waits for half of it |
 /// | `reconnect.backoff.max.ms` | 1000, or `reconnect.backoff.ms` if that is more | as in Kafka's Java client; see below |
 ///
 /// What a value means is librdkafka's to say: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. Two
@@ -207,8 +211,10 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, .. } = self.effective()?;
-        let audience = Arc::new(Audience::new(self.outlets, Secrets::of(&config)));
+        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, .. } =
+            self.effective()?;
+        let log_level = config::log_level(&config::native(&config)?);
+        let audience = Arc::new(Audience::new(self.outlets, Secrets::of(&config)).with_log_level(log_level));
         if let Partitioner::Custom(rule) = partitioning.partitioner {
             let audience = Arc::clone(&audience);
             partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, audience }));
@@ -218,17 +224,24 @@ impl<R: Message> Connect<R> for Librdkafka {
         }
         let native = config::native(&config)?;
         if let Some(off) = idempotence_off {
-            log::warn!("{off}");
+            exchange.say(Severity::Warning, &off.to_string());
             audience.tell(|| Told::Event(Event::IdempotenceOff(off)));
         }
+        // A transactional producer gets its id by a call of its own.
+        let is_set = |key| native.get(key).is_ok_and(|value| value == "true");
+        let warm_up = is_set("enable.idempotence") && !limits.transactional;
         let signals = Arc::new(Signals::new(self.workers));
-        let listeners =
-            Listeners { audience: Arc::clone(&audience), tokens: self.counter, signals: Arc::clone(&signals) };
+        let listeners = Listeners {
+            audience: Arc::clone(&audience),
+            tokens: self.counter,
+            signals: Arc::clone(&signals),
+            voice: Voice::default(),
+        };
         let served = Arc::downgrade(&exchange);
         let at_once = has_spare_room.then(|| at_once(served.clone()));
         let client = Client::new(&config, native, capacity, listeners, at_once)
             .map_err(|error| config::refused(&config, &error))?;
-        let (desk, end) = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning)
+        let (desk, end) = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning, warm_up)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
         Ok(Arc::new(Handle { signals, desk, end, exchange: served, audience }))
     }

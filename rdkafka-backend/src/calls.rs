@@ -12,7 +12,9 @@ use crate::failure;
 use crate::ffi::Client;
 use crate::gate::Gate;
 use crate::lines::{Line, Next, Outcome, is_lasting};
+use crate::scout;
 use crate::signals::Signals;
+use crate::topics::Partitioning;
 
 /// How long librdkafka is asked to wait in a lasting call. Its first step cannot be taken up again: an answer that comes after
 /// that is taken for the next call's. The step takes no time, unless librdkafka's main thread is held up for longer than this.
@@ -23,14 +25,27 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes the calls of `line` until the backend is shut down. What a call finds to be fatal is told before its answer;
 /// librdkafka's event of it may come later.
-pub(crate) fn run<R: Message, E: Exchange<R>>(line: Line, client: &Client<R>, gate: &Gate<E>, signals: &Signals) {
+pub(crate) fn run<R: Message, E: Exchange<R>>(
+    line: Line,
+    client: &Client<R>,
+    gate: &Gate<E>,
+    signals: &Signals,
+    partitioning: &Partitioning,
+) {
     while let Some(next) = signals.next_call(line) {
         match next {
             Next::Tell(id, outcome) => answer(gate, Some((id, outcome))),
             Next::Make(request) => {
                 let kind = std::mem::discriminant(&request.call);
                 let lasts = is_lasting(&request.call);
-                let outcome = if signals.is_shut_down() { Err(closed(kind)) } else { make(client, signals, *request) };
+                let outcome = match *request {
+                    _ if signals.is_shut_down() => Err(closed(kind)),
+                    Request { call: Call::Ready { topics }, limit, .. } => {
+                        scout::get_ready(client, gate, signals, partitioning, &topics, limit).map(|()| Answer::Done)
+                    }
+                    request => make(client, signals, request),
+                };
+                let outcome = outcome.map_err(|error| with_cause(client, error));
                 if outcome.as_ref().is_err_and(|error| error.fatal)
                     && let (Some(failure), Some(exchange)) = (client.fatal(), gate.open())
                 {
@@ -43,11 +58,11 @@ pub(crate) fn run<R: Message, E: Exchange<R>>(line: Line, client: &Client<R>, ga
 }
 
 /// Answers the calls whose time is over, though they may go on.
-pub(crate) fn give_up_overdue<R, E: Exchange<R>>(gate: &Gate<E>, signals: &Signals) {
+pub(crate) fn give_up_overdue<R, E: Exchange<R>>(client: &Client<R>, gate: &Gate<E>, signals: &Signals) {
     while let Some(id) = signals.overdue_call(Instant::now()) {
         let reason = "timed out; what was called may go on, and the same call again waits for it";
         let timed_out = CallError { retriable: true, ..failure::call(failure::TIMED_OUT, reason) };
-        answer(gate, Some((id, Err(timed_out))));
+        answer(gate, Some((id, Err(with_cause(client, timed_out)))));
     }
 }
 
@@ -78,6 +93,16 @@ fn closed(kind: Discriminant<Call>) -> CallError {
     let retriable = kind == std::mem::discriminant(&Call::Commit);
     let reason = "the producer was closed before the call was answered";
     CallError { retriable, ..failure::call(failure::DESTROY, reason) }
+}
+
+/// A call that no broker has answered tells why.
+fn with_cause<R>(client: &Client<R>, mut error: CallError) -> CallError {
+    if [failure::TIMED_OUT, failure::TRANSPORT].contains(&error.code)
+        && let Some(cause) = client.listeners().voice.cause()
+    {
+        error.reason = format!("{}; {}", error.reason, cause.reason);
+    }
+    error
 }
 
 fn make<R: Message>(client: &Client<R>, signals: &Signals, request: Request) -> Outcome {

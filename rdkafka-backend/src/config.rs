@@ -24,8 +24,11 @@ const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 /// The longest pause between two attempts to connect in Kafka's own client, in milliseconds.
 const RECONNECT_MS: u64 = 1_000;
 
+/// The default of `reconnect.backoff.ms`; librdkafka's is 100.
+const FIRST_RECONNECT_MS: u64 = 20;
+
 /// Levels of librdkafka's log.
-const INFO: i32 = 6;
+pub(crate) const INFO: i32 = 6;
 const DEBUG: i32 = 7;
 
 const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
@@ -82,6 +85,12 @@ pub(crate) fn effective(
         if is_open(key) {
             config.set(key, value);
         }
+    }
+    // librdkafka makes no other connection for half of that time after its first one, which is not the one that records take.
+    if is_open("reconnect.backoff.ms") {
+        let longest =
+            if is_open("reconnect.backoff.max.ms") { RECONNECT_MS } else { number(&read, "reconnect.backoff.max.ms") };
+        config.set("reconnect.backoff.ms", FIRST_RECONNECT_MS.min(longest).to_string());
     }
     // A broker's thread that waits to reconnect notices no timeout of the records that it holds.
     if is_open("reconnect.backoff.max.ms") {
@@ -235,6 +244,9 @@ mod tests {
         assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         assert_eq!(plain.config.get("queue.buffering.max.messages"), Some("0"));
         assert_eq!(plain.config.get("reconnect.backoff.max.ms"), Some("1000"));
+        assert_eq!(plain.config.get("reconnect.backoff.ms"), Some("20"));
+        let hasty = result(&[("reconnect.backoff.max.ms", "7")], None);
+        assert_eq!(hasty.config.get("reconnect.backoff.ms"), Some("7"), "not more than the longest");
         assert_eq!(plain.limits.record_bytes, 1_000_000);
         assert_eq!(plain.partitioning.sticky_time, Duration::from_millis(10));
         assert_eq!(plain.partitioning.sticky_bytes, 1_000_000);

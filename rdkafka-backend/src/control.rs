@@ -17,6 +17,7 @@ use crate::ffi::{Cells, Client, LastReports};
 use crate::gate::Gate;
 use crate::lines::Line;
 use crate::reports::{self, Reader};
+use crate::scout;
 use crate::signals::Signals;
 use crate::topics::Partitioning;
 use crate::worker::{self, Worker};
@@ -40,6 +41,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
     signals: Arc<Signals>,
     workers: usize,
     partitioning: &Partitioning,
+    warm_up: bool,
 ) -> io::Result<Started<R, E>> {
     let (started, outcome) = mpsc::channel();
     let client = Arc::new(client);
@@ -56,6 +58,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
         reader: Arc::new(Reader::default()),
         desk: Arc::clone(&desk),
         end: Arc::clone(&end),
+        partitioning: partitioning.clone(),
     };
     let control = move || {
         let (hired, refused) = crew.hire(staff);
@@ -69,7 +72,7 @@ pub(crate) fn start<R: Message, E: Exchange<R>>(
             return;
         }
         let _ = started.send(Ok(()));
-        let callers = crew.serve();
+        let callers = crew.serve(warm_up);
         crew.end(hired, callers);
     };
     let thread = Builder::new().name("aioproducer-control".into()).spawn(control)?;
@@ -94,6 +97,7 @@ struct Crew<R: Message, E> {
     reader: Arc<Reader<R>>,
     desk: Arc<Desk<R>>,
     end: Arc<End<R, E>>,
+    partitioning: Partitioning,
 }
 
 impl<R: Message, E: Exchange<R>> Crew<R, E> {
@@ -112,14 +116,21 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
         (hired, None)
     }
 
-    /// Sees to requests until the backend is shut down. Each caller is started for its line's first call.
-    fn serve(&self) -> Vec<JoinHandle<()>> {
+    /// Sees to requests until the backend is shut down. Each caller is started for its line's first call, a scout when there
+    /// is something to ask.
+    fn serve(&self, warm_up: bool) -> Vec<JoinHandle<()>> {
         let mut patience = None;
         let mut callers = [None, None];
+        let mut scout = if warm_up && self.signals.needs_scout() { self.start_scout(true) } else { None };
         loop {
             let requests = self.signals.requests(patience);
             if requests.shut_down {
-                return callers.into_iter().flatten().collect();
+                return callers.into_iter().flatten().chain(scout).collect();
+            }
+            if requests.topic && self.signals.needs_scout() {
+                // The last one has gone, or is about to.
+                scout.take().into_iter().for_each(join);
+                scout = self.start_scout(false);
             }
             if requests.call {
                 for line in Line::ALL {
@@ -129,7 +140,7 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
                     }
                 }
             }
-            calls::give_up_overdue(&self.gate, &self.signals);
+            calls::give_up_overdue(&self.client, &self.gate, &self.signals);
             if requests.token {
                 self.client.deliver_token();
             }
@@ -145,13 +156,21 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
         }
     }
 
+    /// Without a thread for it, what it would find out is told later, by records that fail.
+    fn start_scout(&self, warm_up: bool) -> Option<JoinHandle<()>> {
+        let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
+        let work = move || scout::run(&client, &gate, &signals, warm_up);
+        Builder::new().name("aioproducer-scout".into()).spawn(work).ok()
+    }
+
     fn start_caller(&self, line: Line) -> Option<JoinHandle<()>> {
         let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
         let name = match line {
             Line::Transactions => "aioproducer-caller",
             Line::Others => "aioproducer-metadata",
         };
-        let make_calls = move || calls::run(line, &client, &gate, &signals);
+        let partitioning = self.partitioning.clone();
+        let make_calls = move || calls::run(line, &client, &gate, &signals, &partitioning);
         let started = Builder::new().name(name.into()).spawn(make_calls);
         if started.is_err() {
             calls::refuse(&self.gate, &self.signals);

@@ -239,12 +239,25 @@ pub(crate) struct Audience {
     outlets: Vec<Outlet>,
     secrets: Mutex<Secrets>,
     panics: AtomicU64,
+    /// Lines that matter less are for librdkafka's troubles only.
+    log_level: LogLevel,
 }
 
 impl Audience {
     pub(crate) fn new(mut outlets: Vec<Outlet>, secrets: Secrets) -> Self {
         outlets.retain(Outlet::has_reader);
-        Self { outlets, secrets: Mutex::new(secrets), panics: AtomicU64::new(0) }
+        Self { outlets, secrets: Mutex::new(secrets), panics: AtomicU64::new(0), log_level: LogLevel::Debug }
+    }
+
+    /// The same, told of lines of the log up to `level`.
+    pub(crate) fn with_log_level(mut self, level: i32) -> Self {
+        self.log_level = LogLevel::new(level);
+        self
+    }
+
+    /// Whether somebody listens now.
+    pub(crate) fn has_reader(&self) -> bool {
+        self.outlets.iter().any(Outlet::has_reader)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -255,6 +268,9 @@ impl Audience {
     pub(crate) fn tell(&self, what: impl FnOnce() -> Told) {
         if let Some((last, others)) = self.outlets.split_last() {
             let told = self.redact(what());
+            if matches!(&told, Told::Event(Event::Log(line)) if line.level > self.log_level) {
+                return;
+            }
             others.iter().for_each(|outlet| outlet.push(told.clone()));
             last.push(told);
         }

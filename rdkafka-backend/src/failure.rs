@@ -22,6 +22,14 @@ pub(crate) fn of(code: i32, status: Status) -> Failure {
     Failure { kind: kind(code), status, code, reason: error_text(code) }
 }
 
+/// What records fail with whose time passes while connections fail with `code`.
+pub(crate) fn trouble(code: i32) -> FailureKind {
+    match kind(code) {
+        known @ (FailureKind::Authentication | FailureKind::Tls | FailureKind::NotAuthorized) => known,
+        _ => FailureKind::TimedOut,
+    }
+}
+
 /// The failure of a record that was refused. If that is since the client cannot go on, it has the cause, which nobody may have
 /// been told yet.
 pub(crate) fn refused(code: i32, cause: Option<Failure>) -> Failure {
@@ -58,7 +66,7 @@ pub(crate) fn slot_in_use() -> Failure {
     Failure { kind: FailureKind::State, status: Status::NotPersisted, code: 0, reason }
 }
 
-fn kind(code: i32) -> FailureKind {
+pub(crate) fn kind(code: i32) -> FailureKind {
     match Code::try_from(code) {
         Ok(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT | RD_KAFKA_RESP_ERR__TIMED_OUT) => FailureKind::TimedOut,
         Ok(
@@ -77,6 +85,19 @@ fn kind(code: i32) -> FailureKind {
         Ok(RD_KAFKA_RESP_ERR__FATAL) => FailureKind::Fatal,
         Ok(RD_KAFKA_RESP_ERR__DESTROY) => FailureKind::Closed,
         Ok(RD_KAFKA_RESP_ERR__STATE) => FailureKind::State,
+        Ok(
+            RD_KAFKA_RESP_ERR__AUTHENTICATION
+            | RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
+            | RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM
+            | RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE,
+        ) => FailureKind::Authentication,
+        Ok(RD_KAFKA_RESP_ERR__SSL) => FailureKind::Tls,
+        Ok(
+            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+            | RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
+            | RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        ) => FailureKind::NotAuthorized,
         _ => FailureKind::Broker,
     }
 }

@@ -47,10 +47,13 @@ mod oauth;
 mod partitioner;
 mod reports;
 mod runs;
+mod scout;
 mod secrets;
 mod signals;
 mod tokens;
 mod topics;
+mod trouble;
+mod voice;
 mod worker;
 
 pub use backend::Librdkafka;

@@ -98,14 +98,29 @@ impl<R: Message> State<R> {
             match client.poll() {
                 Polled::Nothing => break true,
                 Polled::Freed(count) => self.freed += count - client.settle_early(count),
-                Polled::Fatal(failure) if !self.fatal => {
-                    self.fatal = true;
-                    exchange.fatal(failure);
+                Polled::Error(error) => {
+                    let listeners = client.listeners();
+                    listeners.voice.error(&listeners.audience, exchange, error);
+                    // It may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
+                    if !self.fatal
+                        && let Some(failure) = client.fatal()
+                    {
+                        self.fatal = true;
+                        exchange.fatal(failure);
+                    }
                 }
-                Polled::Fatal(_) | Polled::Other => {}
+                Polled::Log(line) => {
+                    let listeners = client.listeners();
+                    listeners.voice.line(&listeners.audience, exchange, line);
+                }
+                Polled::Other => {}
             }
         };
         client.read_reports(&mut self.reports);
+        let voice = &client.listeners().voice;
+        if voice.is_troubled() && self.reports.iter().any(|report| report.code == 0) {
+            voice.delivered(exchange);
+        }
         // A report makes room for a record, so as many messages have to be gone. The others follow shortly.
         let count = if all { self.reports.len() } else { self.reports.len().min(self.freed) };
         self.freed = self.freed.saturating_sub(count);

@@ -17,6 +17,8 @@ pub(crate) struct Requests {
     /// The application has answered a token request.
     pub(crate) token: bool,
     pub(crate) call: bool,
+    /// A topic is used for the first time.
+    pub(crate) topic: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -51,6 +53,8 @@ struct State {
     permits: usize,
     workers: usize,
     requests: Requests,
+    /// Whether there is a scout, and whether it is to look at topics once more.
+    scout: (bool, bool),
 }
 
 impl State {
@@ -69,6 +73,7 @@ impl Signals {
             permits: 0,
             workers,
             requests: Requests::default(),
+            scout: (false, false),
         };
         let (worker, control, callers) = (Condvar::new(), Condvar::new(), Default::default());
         Self { state: Mutex::new(state), worker, control, callers }
@@ -185,6 +190,32 @@ impl Signals {
         self.lock().calls[line as usize].is_waiting()
     }
 
+    /// A topic is used for the first time.
+    pub(crate) fn topic(&self) {
+        let mut state = self.lock();
+        state.requests.topic = true;
+        state.scout.1 = true;
+        drop(state);
+        self.control.notify_one();
+    }
+
+    /// Whether there is no scout; the caller is to start one then.
+    pub(crate) fn needs_scout(&self) -> bool {
+        !std::mem::replace(&mut self.lock().scout.0, true)
+    }
+
+    /// The scout is about to look at the topics.
+    pub(crate) fn begin_scouting(&self) {
+        self.lock().scout.1 = false;
+    }
+
+    /// The scout has found nothing to do: whether it may go. Whoever needs one from now on starts another.
+    pub(crate) fn end_scouting(&self) -> bool {
+        let scout = &mut self.lock().scout;
+        scout.0 = scout.1;
+        !scout.1
+    }
+
     fn request(&self, change: impl FnOnce(&mut Requests)) {
         change(&mut self.lock().requests);
         self.control.notify_one();
@@ -225,7 +256,8 @@ impl Backend for Signals {
         drop(state);
         // Control starts the caller, and looks when the call is overdue.
         self.control.notify_one();
-        self.callers[line].notify_one();
+        // A scout may be there as well, for a pause.
+        self.callers[line].notify_all();
         Ok(())
     }
 

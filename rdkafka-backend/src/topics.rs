@@ -120,6 +120,11 @@ impl TopicState {
         }
     }
 
+    /// Whether librdkafka has told how many partitions there are.
+    pub(crate) fn has_partitions(&self) -> bool {
+        self.lock().count > 0
+    }
+
     /// Forgets the partitions: one that we chose does not exist (any more).
     pub(crate) fn forget(&self) {
         self.lock().count = 0;

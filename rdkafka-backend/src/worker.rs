@@ -160,11 +160,7 @@ impl<R: Message> Worker<R> {
             self.topics.resize(index + 1, None);
         }
         let (client, partitioning) = (&self.client, &self.partitioning);
-        let create = || {
-            let seed = std::hash::RandomState::new();
-            let seed = std::hash::BuildHasher::hash_one(&seed, id.0);
-            client.topic(exchange.topic_name(id)?, || TopicState::new(partitioning.clone(), seed))
-        };
+        let create = || client.topic(id, exchange.topic_name(id)?, partitioning);
         self.topics[index].get_or_insert_with(create).clone()
     }
 

@@ -297,6 +297,41 @@ impl AioProducer {
         }
     }
 
+    /// Waits until a record for any of `topics` can be delivered at once: a broker has answered, the producer id was asked for,
+    /// each of the topics' partitions has a leader, and the leaders answer. For a service that is to be slow before it takes
+    /// its first request and not after.
+    ///
+    /// Without a topic it waits for a broker only. It takes at most [`Builder::call_timeout`](crate::Builder::call_timeout).
+    /// The producer works without it: its first record waits for the same.
+    ///
+    /// # Errors
+    /// [`CallError`], which names the topic or the client's last error: a topic does not exist and is not created within
+    /// 3 seconds, the login may not use it, no topic can have that name, or not all was there in time; then it is retriable.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// async fn start(producer: &AioProducer) -> Result<(), CallError> {
+    ///     producer.ready(["orders", "payments"]).await?;
+    ///     println!("take requests");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn ready<T: AsRef<str>>(&self, topics: impl IntoIterator<Item = T>) -> Result<(), CallError> {
+        let mut ids = Vec::new();
+        for topic in topics {
+            let found = self.shared().topics.intern(topic.as_ref());
+            ids.push(found.map_err(|error| CallError {
+                code: 0,
+                reason: format!("the topic {:?} cannot be: {error}", topic.as_ref()),
+                retriable: false,
+                txn_requires_abort: false,
+                fatal: false,
+            })?);
+        }
+        turn(&*self.shared().runtime).await;
+        Calling::new(self.shared(), Call::Ready { topics: ids }, None).await.map(drop)
+    }
+
     /// Changes user name and password of the connections that are made from now on (SASL PLAIN and SCRAM). Those that
     /// there are stay as they are.
     ///

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 mod error;
 
@@ -16,6 +17,7 @@ use crate::completion::{CellHandle, Origin};
 use crate::runtime::{counts_as_call, poll_turn};
 use crate::shared::Shared;
 use crate::topics::Topics;
+use crate::trouble::Troubles;
 
 pub use self::error::DeliveryError;
 pub(crate) use self::error::Spent;
@@ -28,6 +30,8 @@ pub(crate) struct Context {
     /// Set when the producer starts.
     pub(crate) shared: OnceLock<Weak<Shared>>,
     pub(crate) errors: Spent,
+    pub(crate) troubles: Troubles,
+    pub(crate) delivery_timeout: Option<Duration>,
 }
 
 /// The outcome of one accepted record, pending until the record's own delivery report.

@@ -2,11 +2,13 @@
 
 use std::task::Waker;
 
+use aioproducer_core::backend::Severity;
+
 use crate::callbacks::{Call, Ended};
 use crate::calls::Requests;
 use crate::delivery::DeliveryError;
 use crate::groups::Members;
-use crate::observe::Notes;
+use crate::observe::{Notes, SUBSCRIBER, lines};
 use crate::record::{Record, Stored};
 use crate::shared::Shared;
 
@@ -27,6 +29,8 @@ pub(crate) struct Effects {
     /// To be dropped: that may run anybody's code, a payload's owner's for one.
     pub(crate) discard: Vec<Discard>,
     pub(crate) notes: Notes,
+    /// For the application's operator.
+    pub(crate) lines: Vec<(Severity, String)>,
     pub(crate) workers: usize,
     /// There is one record, and nothing else.
     pub(crate) alone: bool,
@@ -60,6 +64,7 @@ impl Effects {
             || !self.wakers.is_empty()
             || self.calls.iter().any(Option::is_some)
             || !self.callbacks.is_empty()
+            || !self.lines.is_empty()
             || !matches!(self.runner, Call::Nobody)
     }
 
@@ -117,6 +122,9 @@ impl Shared {
         }
         if effects.work {
             self.begin_work();
+        }
+        for (severity, line) in effects.lines.drain(..) {
+            self.panics.contain(SUBSCRIBER, || lines::write(severity, &line));
         }
         self.panics.wake_all(effects.wakers.drain(..));
         if effects.closed {

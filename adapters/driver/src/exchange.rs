@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use aioproducer_core::backend::{
-    Answer, CallError, CallId, Copied, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status, Unsent,
+    Answer, CallError, CallId, Copied, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Severity, Status,
+    Trouble, Unsent,
 };
 use aioproducer_core::{Completed, Instant, MessageBatch, SlotId, TopicId};
 
@@ -11,7 +12,7 @@ use crate::callbacks::Ended;
 use crate::effects::{Discard, Effects};
 use crate::end::CLOSED;
 use crate::groups::Member;
-use crate::observe::Observer;
+use crate::observe::{Observer, SUBSCRIBER, lines};
 use crate::purge::PURGED;
 use crate::record::Stored;
 use crate::shared::{Phase, Shared, Spare, State};
@@ -215,6 +216,14 @@ impl Exchange<Stored> for Shared {
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
         let fatal = self.with(|state, effects| state.handle_answered(self, id, outcome, effects));
         self.tell_fatal(fatal);
+    }
+
+    fn trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
+        self.context.troubles.set(topic, trouble);
+    }
+
+    fn say(&self, severity: Severity, line: &str) {
+        self.panics.contain(SUBSCRIBER, || lines::write(severity, line));
     }
 
     fn ended(&self) {

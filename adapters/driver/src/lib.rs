@@ -48,6 +48,7 @@ mod timeouts;
 mod topics;
 mod trace_context;
 mod transaction;
+mod trouble;
 mod waiters;
 
 pub use aioproducer_core::backend::{

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind};
+use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Severity};
 use aioproducer_core::{Completed, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
 
 use crate::arena::Arena;
@@ -30,8 +30,12 @@ use crate::session::Session;
 use crate::ticket::{Target, Ticket};
 use crate::timeouts::Timeouts;
 use crate::topics::{Topic, Topics};
+use crate::trouble::Troubles;
 use crate::waiters::{Need, Vacancy, Waiters};
 use crate::{AioProducer, Runtime, task};
+
+/// Refusals that the operator is told of.
+const REFUSALS: usize = 64;
 
 /// How far the producer has come in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct State {
     pub(crate) timeouts: Timeouts,
     /// Records that the overflow policy dropped.
     pub(crate) dropped: u64,
+    /// What the operator knows of.
+    refusals: Vec<(TopicId, FailureKind)>,
     /// Lanes whose batch is being handed off.
     pub(crate) handing_off: Vec<Lane>,
     /// What is to be purged in the backend when these hand-offs have ended.
@@ -95,7 +101,7 @@ pub(crate) struct Shared {
     pub(crate) callbacks: Callbacks,
     pub(crate) overflow: Overflow,
     pub(crate) observer: Observer,
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     /// The largest record, in bytes.
     pub(crate) record_bytes: usize,
     /// What a record may count for in the pool, in bytes.
@@ -150,6 +156,8 @@ impl Shared {
             runtime: Arc::clone(&runtime),
             shared: OnceLock::new(),
             errors: Spent::new(slots),
+            troubles: Troubles::default(),
+            delivery_timeout: limits.delivery_timeout,
         });
         let panics = Arc::new(Panics::default());
         let state = State {
@@ -159,6 +167,7 @@ impl Shared {
             flushes: Flushes::default(),
             timeouts: Timeouts::default(),
             dropped: 0,
+            refusals: Vec::new(),
             handing_off: Vec::new(),
             purge_after: None,
             idle_workers: 0,
@@ -259,11 +268,12 @@ impl Shared {
         record
     }
 
-    /// Ends the producer without waiting. The driver task sees to what is left.
+    /// Ends the producer without waiting. The driver task sees to what is left, and the operator hears of a loss.
     pub(crate) fn abort(&self, by: EndedBy) {
         self.with(|state, effects| {
             if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
                 state.ended_by = by;
+                effects.lines.extend(state.loss(self).map(|loss| (Severity::Error, by.lost(&loss))));
             }
             state.begin_ending(self, effects);
             state.give_up(self, effects)
@@ -310,11 +320,28 @@ impl State {
         effects: &mut Effects,
     ) {
         self.end_record(&ended, effects);
+        self.note_refusal(shared, ended.lane.topic(), failure, effects);
         if ended.ticket.target() == Target::Nobody {
             effects.discard.extend(record.map(|record| Discard::Returned(shared.hand_back(record))));
         } else {
             self.tell_failure(shared, ended.ticket, failure, record, effects);
         }
+    }
+
+    /// What a broker refuses for good is told to the operator as well, once for each topic: who produces may not look.
+    fn note_refusal(&mut self, shared: &Shared, topic: TopicId, failure: Failure, effects: &mut Effects) {
+        let is_refusal = matches!(
+            failure.kind,
+            FailureKind::UnknownTopic | FailureKind::UnknownPartition | FailureKind::NotAuthorized
+        );
+        let refusal = (topic, failure.kind);
+        if !is_refusal || self.refusals.contains(&refusal) || self.refusals.len() == REFUSALS {
+            return;
+        }
+        self.refusals.push(refusal);
+        let name = shared.topics.name(topic).unwrap_or_default();
+        let line = format!("records for the topic `{name}` fail: {}", failure.reason);
+        effects.lines.push((Severity::Error, line));
     }
 
     /// Gives a failed record back to whoever waits for it, and to a close that is under way.
@@ -344,7 +371,7 @@ impl State {
         if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
-        let error = DeliveryError::new(&shared.context, failure, record);
+        let error = DeliveryError::new(&shared.context, key.map(|(topic, _)| topic), failure, record);
         match ticket.target() {
             Target::Delivery(cell) => {
                 let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);

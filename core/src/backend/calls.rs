@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::TopicId;
+
 /// Tells one call's answer from another's; never used twice by one producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u64);
@@ -31,7 +33,7 @@ impl Call {
     pub const fn is_transactional(&self) -> bool {
         match self {
             Self::InitTransactions | Self::Begin | Self::SendOffsets { .. } | Self::Commit | Self::Abort => true,
-            Self::Metadata { .. } | Self::SetSaslCredentials(_) => false,
+            Self::Metadata { .. } | Self::Ready { .. } | Self::SetSaslCredentials(_) => false,
         }
     }
 }
@@ -62,6 +64,11 @@ pub enum Call {
     Metadata {
         /// The one topic of interest, `None` for all.
         topic: Option<String>,
+    },
+    /// Gets all that a record needs: a producer id, and for each topic its partitions and a connection to each leader.
+    Ready {
+        /// The topics; none to get what does not depend on a topic.
+        topics: Vec<TopicId>,
     },
     /// Changes the credentials of connections to come (`rd_kafka_sasl_set_credentials`).
     SetSaslCredentials(Credentials),

@@ -1,10 +1,12 @@
 //! The native client and everything that must live exactly as long as it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use aioproducer_core::TopicId;
 use aioproducer_core::backend::Failure;
 use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
@@ -19,7 +21,7 @@ use super::reports::{AtOnce, RawReport, Reports};
 use super::topic::Topic;
 use crate::config;
 use crate::failure;
-use crate::topics::TopicState;
+use crate::topics::{Partitioning, TopicState};
 
 /// A producer client with the records that it borrows.
 pub(crate) struct Client<R> {
@@ -67,9 +69,10 @@ impl<R> Client<R> {
         let reports = Arc::new(Reports::new(at_once));
         // SAFETY: the configuration is valid; the reports go with the client, after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
-        let mut log_level = 0;
+        // Why a connection fails is told by lines of that level alone, sometimes.
+        let mut log_level = config::INFO;
         if !listeners.audience.is_empty() {
-            log_level = config::log_level(&native);
+            log_level = log_level.max(config::log_level(&native));
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };
         }
@@ -106,9 +109,22 @@ impl<R> Client<R> {
     }
 
     /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
-    pub(crate) fn topic(&self, name: &str, state: impl FnOnce() -> TopicState) -> Option<Arc<Topic>> {
+    pub(crate) fn topic(&self, id: TopicId, name: &str, partitioning: &Partitioning) -> Option<Arc<Topic>> {
         let place = Arc::clone(self.topics().entry(name.into()).or_default());
-        place.get_or_init(|| Topic::new(self.ptr(), name, state()).map(Arc::new)).clone()
+        let create = || {
+            let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
+            let topic = Topic::new(self.ptr(), id, name, TopicState::new(partitioning.clone(), seed));
+            self.listeners().signals.topic();
+            topic.map(Arc::new)
+        };
+        place.get_or_init(create).clone()
+    }
+
+    /// Topics whose partitions nobody has told yet.
+    pub(crate) fn topics_without_partitions(&self) -> Vec<Arc<Topic>> {
+        let made = |place: &Arc<OnceLock<Option<Arc<Topic>>>>| place.get().cloned().flatten();
+        let topics: Vec<_> = self.topics().values().filter_map(made).collect();
+        topics.into_iter().filter(|topic| !topic.state().has_partitions()).collect()
     }
 
     /// A topic's handle, if one was made; `None` inside if librdkafka has refused its name.

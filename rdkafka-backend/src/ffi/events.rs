@@ -5,7 +5,6 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::Failure;
 use rdkafka::ClientContext;
 use rdkafka_sys as sys;
 
@@ -14,6 +13,7 @@ use crate::contain::contain;
 use crate::events::{Audience, ClientError, Event, LogLevel, LogLine, Throttle, Told};
 use crate::signals::Signals;
 use crate::tokens::Counter;
+use crate::voice::Voice;
 
 /// Whom a client's callbacks and events are for.
 pub(crate) struct Listeners {
@@ -21,6 +21,7 @@ pub(crate) struct Listeners {
     /// Who gets tokens, if somebody does.
     pub(crate) tokens: Option<Arc<Counter>>,
     pub(crate) signals: Arc<Signals>,
+    pub(crate) voice: Voice,
 }
 
 impl ClientContext for Listeners {}
@@ -48,8 +49,10 @@ pub(crate) enum Polled {
     Nothing,
     /// So many messages that have ended were freed, and the room that they took in librdkafka's queue.
     Freed(usize),
-    /// The client has met an error that it cannot recover from, maybe some time ago.
-    Fatal(Failure),
+    /// The client has met an error. Whether it can recover from it [`Client::fatal`] knows.
+    Error(ClientError),
+    /// A line of the log.
+    Log(LogLine),
     /// Something that is not acted on.
     Other,
 }
@@ -70,14 +73,11 @@ impl<R> Client<R> {
             sys::RD_KAFKA_EVENT_DR => Polled::Freed(unsafe { sys::rd_kafka_event_message_count(event) }),
             sys::RD_KAFKA_EVENT_ERROR => {
                 // SAFETY: as above, and it is of that kind.
-                listeners.audience.tell(|| unsafe { error(event) });
-                // It may carry the cause of a fatal error instead of `_FATAL`, so the client's own state decides.
-                self.fatal().map_or(Polled::Other, Polled::Fatal)
+                Polled::Error(unsafe { error(event) })
             }
             sys::RD_KAFKA_EVENT_LOG => {
                 // SAFETY: as above.
-                listeners.audience.tell(|| unsafe { log_line(event) });
-                Polled::Other
+                Polled::Log(unsafe { log_line(event) })
             }
             sys::RD_KAFKA_EVENT_STATS => {
                 // SAFETY: as above.
@@ -129,7 +129,7 @@ pub(super) unsafe extern "C" fn on_throttle(
 
 /// # Safety
 /// `event` is an error, and alive.
-unsafe fn error(event: *mut sys::rd_kafka_event_t) -> Told {
+unsafe fn error(event: *mut sys::rd_kafka_event_t) -> ClientError {
     // SAFETY: by this function's contract.
     let code = unsafe { sys::rd_kafka_event_error(event) } as i32;
     // SAFETY: as above.
@@ -137,12 +137,12 @@ unsafe fn error(event: *mut sys::rd_kafka_event_t) -> Told {
     // SAFETY: as above.
     let fatal = unsafe { sys::rd_kafka_event_error_is_fatal(event) } != 0;
     // SAFETY: the event's C string.
-    Told::Event(Event::Error(ClientError { code, reason: unsafe { text(reason) }, fatal }))
+    ClientError { code, reason: unsafe { text(reason) }, fatal }
 }
 
 /// # Safety
 /// `event` is a log line, and alive.
-unsafe fn log_line(event: *mut sys::rd_kafka_event_t) -> Told {
+unsafe fn log_line(event: *mut sys::rd_kafka_event_t) -> LogLine {
     let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
     // SAFETY: by this function's contract; the pointers are valid.
     unsafe { sys::rd_kafka_event_log(event, &mut facility, &mut message, &mut level) };
@@ -150,7 +150,7 @@ unsafe fn log_line(event: *mut sys::rd_kafka_event_t) -> Told {
     let facility = unsafe { text(facility) };
     // SAFETY: as above.
     let message = unsafe { text(message) };
-    Told::Event(Event::Log(LogLine { level: LogLevel::new(level), facility, message }))
+    LogLine { level: LogLevel::new(level), facility, message }
 }
 
 /// # Safety
@@ -197,13 +197,13 @@ pub(crate) fn error_text(code: i32) -> &'static str {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use aioproducer_core::TopicId;
     use rdkafka::ClientConfig;
 
     use super::*;
     use crate::config;
     use crate::events::{Events, Outlet};
     use crate::secrets::Secrets;
-    use crate::topics::TopicState;
 
     /// How many events there are when topics were created, of which librdkafka was asked to write in its log.
     fn lines_of_a_client(outlets: Vec<Outlet>) -> usize {
@@ -212,12 +212,13 @@ mod tests {
         let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
         let audience = Arc::new(Audience::new(outlets, Secrets::default()));
-        let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
+        let listeners =
+            Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
         let client = Client::<()>::new(&config, native, 1, listeners, None).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
-        for name in ["a", "b", "c"] {
-            assert!(client.topic(name, || TopicState::new(effective.partitioning.clone(), 0)).is_some());
+        for (id, name) in ["a", "b", "c"].into_iter().enumerate() {
+            assert!(client.topic(TopicId(id as u32), name, &effective.partitioning).is_some());
         }
         events()
     }
@@ -233,7 +234,8 @@ mod tests {
     fn s34_a_throttled_producer_is_told() {
         let (outlet, mut events) = Events::new(8);
         let audience = Arc::new(Audience::new(vec![outlet], Secrets::default()));
-        let listeners = Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)) };
+        let listeners =
+            Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
         let opaque = ptr::from_ref(&listeners).cast_mut().cast();
         for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]
         {

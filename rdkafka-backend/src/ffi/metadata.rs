@@ -1,6 +1,6 @@
 //! What a broker knows of its cluster.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::offset_of;
 use std::{ptr, slice};
 
@@ -78,10 +78,39 @@ impl<R> Client<R> {
         Ok(metadata)
     }
 
-    fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+    /// Asks about the topics that have handles.
+    pub(crate) fn ask_known(&self, timeout_ms: i32) -> Result<Metadata, CallError> {
+        self.ask_about(false, None, timeout_ms)
+    }
+
+    /// Asks about one topic or all.
+    pub(crate) fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+        self.ask_about(topic.is_none(), topic, timeout_ms)
+    }
+
+    /// Has the leader of a partition answer (`rd_kafka_query_watermark_offsets`).
+    pub(crate) fn query_offsets(&self, topic: &str, partition: i32, timeout_ms: i32) -> Result<(i64, i64), CallError> {
+        let invalid = |_| failure::call(failure::INVALID_ARGUMENT, "a topic's name has no NUL");
+        let name = CString::new(topic).map_err(invalid)?;
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client is alive, the name is a C string, and the results have places.
+        let code = unsafe {
+            sys::rd_kafka_query_watermark_offsets(
+                self.ptr(),
+                name.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+                timeout_ms,
+            )
+        } as i32;
+        if code == 0 { Ok((low, high)) } else { Err(failure::call(code, error_text(code))) }
+    }
+
+    fn ask_about(&self, all: bool, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
         let only = topic.map_or(ptr::null_mut(), |topic| topic.handle(self.ptr()));
         let mut metadata = ptr::null();
-        let all = c_int::from(topic.is_none());
+        let all = c_int::from(all);
         // SAFETY: client and topic are alive; the result has a place.
         let code = unsafe { rd_kafka_metadata_number(self.ptr(), all, only, &raw mut metadata, timeout_ms) };
         if code != 0 || metadata.is_null() {

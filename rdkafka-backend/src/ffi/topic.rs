@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
+use aioproducer_core::TopicId;
 use rdkafka_sys as sys;
 
 use crate::topics::TopicState;
@@ -15,6 +16,7 @@ const NOWHERE: i32 = i32::MAX;
 
 /// A topic of one client. The client destroys the handle; the state stays as long as anybody refers to it.
 pub(crate) struct Topic {
+    id: TopicId,
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
     state: Arc<TopicState>,
@@ -26,7 +28,7 @@ unsafe impl Send for Topic {}
 unsafe impl Sync for Topic {}
 
 impl Topic {
-    pub(super) fn new(owner: *mut sys::rd_kafka_t, name: &str, state: TopicState) -> Option<Self> {
+    pub(super) fn new(owner: *mut sys::rd_kafka_t, id: TopicId, name: &str, state: TopicState) -> Option<Self> {
         let c_name = CString::new(name).ok()?;
         let state = Arc::new(state);
         // SAFETY: the client is alive.
@@ -38,7 +40,12 @@ impl Topic {
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
         // SAFETY: all three are valid; the configuration is the callee's from here on, also if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { handle: NonNull::new(handle)?, owner, state })
+        Some(Self { id, handle: NonNull::new(handle)?, owner, state })
+    }
+
+    /// What the driver calls it.
+    pub(crate) fn id(&self) -> TopicId {
+        self.id
     }
 
     pub(crate) fn state(&self) -> &TopicState {

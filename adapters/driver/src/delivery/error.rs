@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aioproducer_core::TopicId;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 
 use super::Context;
@@ -18,6 +20,10 @@ pub struct DeliveryError(
 struct Inner {
     failure: Failure,
     record: Option<Record<'static>>,
+    /// What was in its way.
+    cause: Option<Arc<str>>,
+    /// The time that it had, if that was over.
+    limit: Option<Duration>,
     /// Whose it is; `None` while nobody's.
     context: Option<Arc<Context>>,
 }
@@ -50,8 +56,20 @@ impl Spent {
 }
 
 impl DeliveryError {
-    pub(crate) fn new(context: &Arc<Context>, failure: Failure, record: Option<Record<'static>>) -> Self {
-        let new = Inner { failure, record, context: Some(Arc::clone(context)) };
+    pub(crate) fn new(
+        context: &Arc<Context>,
+        topic: Option<TopicId>,
+        mut failure: Failure,
+        record: Option<Record<'static>>,
+    ) -> Self {
+        let trouble = context.troubles.of(topic, failure.kind);
+        let own = record.as_ref().and_then(Record::get_timeout);
+        let limit = if failure.kind == FailureKind::TimedOut { own.or(context.delivery_timeout) } else { None };
+        if let (Some(trouble), FailureKind::TimedOut) = (&trouble, failure.kind) {
+            failure.kind = trouble.kind;
+        }
+        let cause = trouble.map(|trouble| trouble.reason);
+        let new = Inner { failure, record, cause, limit, context: Some(Arc::clone(context)) };
         let spent = lock(&context.errors.0).pop();
         Self(Some(match spent {
             Some(mut inner) => {
@@ -73,6 +91,13 @@ impl DeliveryError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         self.failure().kind
+    }
+
+    /// What was in the record's way when its time was over, or the producer's: which brokers were away, and the client's last
+    /// error. `None` if nothing was, or the record failed for a reason of its own.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.inner().cause.as_deref()
     }
 
     /// Whether the record is in the log: only [`Status::NotPersisted`] can be sent again without a duplicate.
@@ -110,6 +135,7 @@ impl Drop for DeliveryError {
         let Some(mut inner) = self.0.take() else { return };
         // Its payload's owner may be anybody's, so no lock is held here.
         inner.record = None;
+        inner.cause = None;
         if let Some(context) = inner.context.take() {
             drop(context.errors.give_back(inner));
         }
@@ -123,6 +149,7 @@ impl fmt::Debug for DeliveryError {
             .field("status", &self.status())
             .field("code", &self.code())
             .field("reason", &self.failure().reason)
+            .field("cause", &self.cause())
             .field("record", &self.record())
             .finish()
     }
@@ -130,9 +157,15 @@ impl fmt::Debug for DeliveryError {
 
 impl fmt::Display for DeliveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.failure().reason)?;
+        match self.inner().limit {
+            Some(limit) => write!(f, "timed out after {limit:?}")?,
+            None => f.write_str(self.failure().reason)?,
+        }
         if let Some(record) = self.record() {
             write!(f, " (topic {})", record.topic())?;
+        }
+        if let Some(cause) = self.cause() {
+            write!(f, ": {cause}")?;
         }
         write!(f, "; the record is {}", self.status())
     }

@@ -5,6 +5,7 @@
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod changes;
+pub(crate) mod lines;
 #[cfg_attr(not(feature = "metrics"), path = "no_meters.rs")]
 mod meters;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
