@@ -83,7 +83,7 @@ fn checked(
     features::check_mechanism(&read, !is_open("sasl.mechanisms"))?;
     files::check(user, &read)?;
     if is_true(&read, "delivery.report.only.error") {
-        return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported"));
+        return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported; leave it out"));
     }
     let partitioner = match partitioner {
         Some(chosen) => chosen,

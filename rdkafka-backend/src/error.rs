@@ -83,8 +83,8 @@ impl fmt::Display for ConfigError {
             Self::InvalidValue { key, reason } => write!(f, "the value of `{key}` is not accepted: {reason}"),
             Self::MissingFeature { key, feature } => write!(
                 f,
-                "`{key}` asks for what is not in this build: enable the feature `{feature}` of aioproducer-tokio or \
-                 aioproducer-smol, which is aioproducer-rdkafka's"
+                "`{key}` asks for what is not in this build: enable the feature `{feature}` of aioproducer-rdkafka, or of \
+                 aioproducer-tokio or aioproducer-smol, which pass it on"
             ),
             Self::Unreadable { key, path, reason } => {
                 write!(f, "`{key}` is `{path}`, which cannot be read: {reason}; set it to a file that can")

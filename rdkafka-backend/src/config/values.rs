@@ -7,6 +7,9 @@ use super::{invalid, native, value};
 use crate::ConfigError;
 use crate::secrets::is_secret;
 
+/// The names that librdkafka takes.
+const PARTITIONERS: &str = "random, consistent, consistent_random, murmur2, murmur2_random, fnv1a, fnv1a_random";
+
 /// What a number counts, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
@@ -87,10 +90,11 @@ pub(super) fn refusal(key: &str, written: &str, reason: &str) -> String {
     match keys::kind(key) {
         Some(Kind::Number) => match (range(reason), integer(written.trim())) {
             (Some(range), Some(_)) => format!("`{written}` is not from {range}"),
-            _ => format!("`{written}` is no number; {}", instead(key, written)),
+            _ => format!("`{written}` is no whole number; {}", instead(key, written)),
         },
         Some(Kind::Flag) => format!("`{written}` is neither `true` nor `false`"),
         Some(Kind::Choice(choices)) => format!("`{written}` is none of: {choices}"),
+        _ if keys::of_topics(key) == "partitioner" => format!("`{written}` is none of: {PARTITIONERS}"),
         Some(Kind::Text) | None => reason.trim().into(),
     }
 }
@@ -209,7 +213,7 @@ mod tests {
             ("linger.ms", "5,5", "milliseconds"),
             ("linger.ms", "nano", "milliseconds"),
             ("linger.ms", "nan", "milliseconds"),
-            ("linger.ms", "soon", "`soon` is no number; write milliseconds"),
+            ("linger.ms", "soon", "`soon` is no whole number; write milliseconds"),
             ("queue.buffering.max.ms", "5s", "milliseconds: `5000`"),
             ("topic.delivery.timeout.ms", "2m", "milliseconds: `120000`"),
             ("queue.buffering.max.messages", "10k", "records: `10000`"),
@@ -222,6 +226,7 @@ mod tests {
             ("acks", "", "`all`, `0` or `1`"),
             ("enable.idempotence", "yes", "`true` nor `false`"),
             ("compression.type", "zip", "none, gzip, snappy, lz4, zstd"),
+            ("partitioner", "nearest", "murmur2_random"),
         ] {
             let text = error(key, written).unwrap_or_else(|| panic!("{key}={written} is taken"));
             let all = [key, written, instead].iter().all(|part| text.contains(part));
