@@ -324,8 +324,15 @@ pub trait Backend: Send + Sync + 'static {
 pub struct BackendLimits {
     /// The time from produce to failure that is in force, `None` for no limit.
     pub delivery_timeout: Option<Duration>,
-    /// The largest record that the backend takes: key, value and headers together, in bytes.
+    /// How long the backend itself lets records wait for company, which adds to the driver's own linger.
+    pub linger: Duration,
+    /// The largest record that the backend takes, in bytes: key, value and headers together, the lengths of each header's
+    /// name and value as Kafka writes them, and `record_overhead`.
     pub record_bytes: usize,
+    /// What each record takes of `record_bytes` beside that.
+    pub record_overhead: usize,
+    /// The backend's setting whose value `record_bytes` is, for those whose record is larger; empty if there is none.
+    pub record_setting: &'static str,
     /// Whether records are written in transactions only (librdkafka: `transactional.id` is set).
     pub transactional: bool,
 }

@@ -145,13 +145,16 @@ impl fmt::Display for LimitsError {
             Self::NoBatchRecords => f.write_str("batch_records: at least 1 is needed"),
             Self::NoBatchBytes => f.write_str("batch_bytes: at least 1 is needed"),
             Self::BatchRecordsAbovePool { batch, pool } => {
-                write!(f, "batch_records: {batch} is more than the {pool} slots of the pool")
+                write!(f, "batch_records: {batch} is more than the {pool} slots of the pool; lower it, or raise slots")
             }
             Self::BatchBytesAbovePool { batch, pool } => {
-                write!(f, "batch_bytes: {batch} is more than the pool's {pool} bytes")
+                write!(f, "batch_bytes: {batch} is more than the pool's {pool} bytes; lower it, or raise pool_bytes")
             }
             Self::RecordAbovePool { record, pool } => {
-                write!(f, "pool_bytes: {pool} is less than one record may have, {record} bytes")
+                write!(
+                    f,
+                    "pool_bytes: {pool} is less than one record may have, {record} bytes; raise it, or lower that"
+                )
             }
             Self::ReportBeforeDelivery => f.write_str("report_timeout: less than delivery_timeout"),
         }

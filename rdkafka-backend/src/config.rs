@@ -3,8 +3,14 @@
 //! What a value means is librdkafka's to say: decisions are made by what it has read, not by how it is written. Whether the
 //! application has left a key alone is looked up by all of the key's names.
 
+mod features;
+mod files;
+mod hints;
 mod idempotence;
+mod keys;
 mod names;
+mod servers;
+mod values;
 
 use std::time::Duration;
 
@@ -32,7 +38,12 @@ pub(crate) const INFO: i32 = 6;
 const DEBUG: i32 = 7;
 
 const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
+const RECORD_BYTES: &str = "message.max.bytes";
 const TRANSACTIONAL_ID: &str = "transactional.id";
+
+/// What librdkafka counts for a record beside its key, value and headers, all its lengths as long as they can be
+/// (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`).
+const OVERHEAD: usize = 36;
 
 /// How many of the largest records librdkafka's queue has room for if it has room to spare.
 const SPARE: u64 = 64;
@@ -55,14 +66,27 @@ pub(crate) fn effective(
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
-    let read = native(user)?;
+    checked(user, partitioner, delivery_timeout, has_provider).map_err(|error| error.without(&Secrets::of(user)))
+}
+
+fn checked(
+    user: &ClientConfig,
+    partitioner: Option<Partitioner>,
+    delivery_timeout: Option<Duration>,
+    has_provider: bool,
+) -> Result<Effective, ConfigError> {
+    values::check(user)?;
     names::check(user)?;
+    let read = native(user)?;
     let is_open = |key| names::used(user, key).is_none();
     if !has_brokers(&read) {
         return Err(ConfigError::NoBootstrapServers);
     }
+    servers::check(user, &read)?;
+    features::check_mechanism(&read, !is_open("sasl.mechanisms"))?;
+    files::check(user, &read)?;
     if is_true(&read, "delivery.report.only.error") {
-        return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported"));
+        return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported; leave it out"));
     }
     let partitioner = match partitioner {
         Some(chosen) => chosen,
@@ -125,8 +149,15 @@ pub(crate) fn effective(
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
-    let record_bytes = number(&native, "message.max.bytes");
-    let limits = BackendLimits { delivery_timeout: timeout, record_bytes: record_bytes as usize, transactional };
+    let record_bytes = number(&native, RECORD_BYTES);
+    let limits = BackendLimits {
+        delivery_timeout: timeout,
+        linger: linger(&native),
+        record_bytes: record_bytes as usize,
+        record_overhead: OVERHEAD,
+        record_setting: RECORD_BYTES,
+        transactional,
+    };
     let partitioning = Partitioning {
         partitioner,
         sticky_time: Duration::from_millis(sticky),
@@ -148,17 +179,28 @@ fn number(native: &NativeClientConfig, key: &str) -> u64 {
     value(native, key).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
+/// How long librdkafka lingers.
+fn linger(native: &NativeClientConfig) -> Duration {
+    let milliseconds = value(native, "linger.ms").and_then(|value| value.parse().ok()).unwrap_or(0.0);
+    Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default()
+}
+
 fn is_true(native: &NativeClientConfig, key: &str) -> bool {
     value(native, key).is_some_and(|value| value == "true")
 }
 
-/// librdkafka's own form of a configuration.
+/// librdkafka's own form of a configuration. The error may quote a value that is secret by another key.
 pub(crate) fn native(config: &ClientConfig) -> Result<NativeClientConfig, ConfigError> {
     config.create_native_config().map_err(|error| match error {
-        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => ConfigError::UnknownKey { key },
-        KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => invalid(&key, "librdkafka refuses it"),
-        KafkaError::ClientConfig(_, reason, key, _) => invalid(&key, &Secrets::of(config).hide(reason)),
-        other => ConfigError::Client { reason: Secrets::of(config).hide(other.to_string()) },
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => {
+            ConfigError::UnknownKey { hint: hints::hint(&key), key }
+        }
+        KafkaError::ClientConfig(_, reason, key, value) => match features::missing(&reason) {
+            Some(feature) => ConfigError::MissingFeature { key, feature },
+            None if is_secret(&key) => invalid(&key, "librdkafka refuses it"),
+            None => invalid(&key, &values::refusal(&key, &value, &reason)),
+        },
+        other => ConfigError::Client { reason: other.to_string() },
     })
 }
 
@@ -210,6 +252,22 @@ fn has_brokers(native: &NativeClientConfig) -> bool {
 pub(crate) fn log_level(native: &NativeClientConfig) -> i32 {
     let configured = native.get("log_level").ok().and_then(|level| level.parse().ok());
     if value(native, "debug").is_some() { DEBUG } else { configured.unwrap_or(INFO) }
+}
+
+/// A file of librdkafka's, of the version that is built along; `None` where that is not at hand.
+#[cfg(test)]
+pub(crate) fn vendored(path: &str) -> Option<String> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let arguments = ["metadata", "--format-version=1", "--offline", "--manifest-path", manifest];
+    let output = std::process::Command::new(env!("CARGO")).args(arguments).output().ok()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let package = metadata["packages"].as_array()?.iter().find(|package| package["name"] == "rdkafka-sys")?;
+    let folder = std::path::Path::new(package["manifest_path"].as_str()?).parent()?.join("librdkafka");
+    let text = std::fs::read_to_string(folder.join(path)).ok();
+    if text.is_none() {
+        println!("SKIPPED: there is no source of librdkafka");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -284,7 +342,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_key() {
-        assert_eq!(error(&[("no.such.key", "1")]), ConfigError::UnknownKey { key: "no.such.key".into() });
+        assert!(matches!(error(&[("no.such.key", "1")]), ConfigError::UnknownKey { key, .. } if key == "no.such.key"));
         for pair in
             [("linger.ms", "soon"), ("partitioner", "nearest"), ("delivery.report.only.error", "T"), ("acks", "")]
         {
@@ -308,9 +366,9 @@ mod tests {
         };
         let features = native(&ClientConfig::new()).unwrap().get("builtin.features").unwrap();
         if !features.contains("sasl_oauthbearer") {
-            // Keys are unknown then, and rd_kafka_new names the feature.
             println!("SKIPPED: this librdkafka has no OAUTHBEARER; it comes with the feature ssl");
-            assert_eq!(refused(&oauth, false), None);
+            let missing = ConfigError::MissingFeature { key: "sasl.mechanisms".into(), feature: "ssl" };
+            assert_eq!(error(&oauth), missing);
             return;
         }
         assert_eq!(refused(&oauth, true), None);

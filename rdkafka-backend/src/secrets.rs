@@ -1,4 +1,9 @@
 //! Values that must not be shown, and texts without them.
+//!
+//! What is secret are the values of secret keys, each as a whole, and what the application sets later. In a text, one of
+//! [`LONG`] bytes or more is hidden wherever it is; it is there by no chance. A shorter one is hidden where it stands alone: as it
+//! may be a part of any word, neither neighbour may be a letter, a digit or `_`, nor a dot, a hyphen or an apostrophe that joins
+//! it to one. So with the password `p`, `password=p` shows nothing and `support` stays.
 
 use std::collections::VecDeque;
 
@@ -7,6 +12,35 @@ use rdkafka::config::ClientConfig;
 /// Secrets that came later than the configuration and are remembered: as the application changes them, the oldest are of no
 /// use to anybody.
 const LATER: usize = 16;
+
+/// Bytes of a secret that is hidden also within a word.
+const LONG: usize = 8;
+
+/// Keys whose values must not be shown: those that librdkafka marks as sensitive, without the names of files and of users.
+const SECRET: [&str; 9] = [
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.client.secret",
+    TOKEN_CONFIG,
+    "sasl.password",
+    "ssl.ca.pem",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
+
+/// Other names of secret keys, and keys of Kafka's Java client, which librdkafka refuses.
+const ALSO_SECRET: [&str; 6] = [
+    "sasl.jaas.config",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "ssl.key",
+    "ssl.keystore.key",
+    "ssl.truststore.password",
+    "ssl_key",
+];
+
+/// librdkafka quotes what it cannot read of it, from there to the end.
+const TOKEN_CONFIG: &str = "sasl.oauthbearer.config";
 
 /// Values that must not be shown.
 #[derive(Default)]
@@ -20,15 +54,23 @@ impl Secrets {
     pub(crate) fn of(config: &ClientConfig) -> Self {
         let keys = config.config_map().into_keys().filter(|key| is_secret(key));
         let mut secrets = Self::default();
-        for value in keys.filter_map(|key| config.get(key)) {
+        for (key, value) in keys.filter_map(|key| Some((key, config.get(key)?))) {
             // librdkafka leaves leading spaces out.
-            for form in [value, value.trim_start()] {
-                if !form.is_empty() && !secrets.configured.iter().any(|known| known == form) {
-                    secrets.configured.push(form.to_owned());
-                }
+            secrets.configure(value);
+            secrets.configure(value.trim_start());
+            if key == TOKEN_CONFIG {
+                let starts = value.match_indices(char::is_whitespace).map(|(at, space)| at + space.len());
+                starts.for_each(|start| secrets.configure(&value[start..]));
+                value.split_whitespace().for_each(|part| secrets.configure(part));
             }
         }
         secrets
+    }
+
+    fn configure(&mut self, form: &str) {
+        if !form.trim().is_empty() && !self.configured.iter().any(|known| known == form) {
+            self.configured.push(form.to_owned());
+        }
     }
 
     /// Remembers what is secret from now on.
@@ -44,27 +86,64 @@ impl Secrets {
         self.configured.iter().chain(&self.later).map(String::as_str)
     }
 
-    /// `text` without them. The longest go first: a shorter one may be a part of it, and would leave the rest.
-    pub(crate) fn hide(&self, mut text: String) -> String {
-        let mut found: Vec<&str> = self.all().filter(|secret| text.contains(secret)).collect();
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in found {
-            text = text.replace(secret, "***");
+    /// `text` without them. Where some overlap, all that they cover is hidden at once.
+    pub(crate) fn hide(&self, text: String) -> String {
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for secret in self.all() {
+            let places = overlapping(&text, secret).map(|start| (start, start + secret.len()));
+            found.extend(places.filter(|&(start, end)| secret.len() >= LONG || stands_alone(&text, start, end)));
         }
-        text
+        if found.is_empty() {
+            return text;
+        }
+        // The longest of those that begin at a place comes first.
+        found.sort_unstable_by_key(|&(start, end)| (start, std::cmp::Reverse(end)));
+        let (mut shown, mut hidden_to) = (String::with_capacity(text.len()), 0);
+        for (start, end) in found {
+            if start >= hidden_to {
+                shown.push_str(&text[hidden_to..start]);
+                shown.push_str("***");
+            }
+            hidden_to = hidden_to.max(end);
+        }
+        shown.push_str(&text[hidden_to..]);
+        shown
     }
+}
+
+/// Where `part` begins in `text`, also within itself.
+fn overlapping<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + text.get(from..)?.find(part)?;
+        from = start + text[start..].chars().next().map_or(1, char::len_utf8);
+        Some(start)
+    })
+}
+
+/// Whether what is between `start` and `end` is no part of a word.
+fn stands_alone(text: &str, start: usize, end: usize) -> bool {
+    let is_of_word = |char: char| char.is_alphanumeric() || char == '_';
+    let joins = |mut away: Box<dyn Iterator<Item = char> + '_>| match away.next() {
+        Some('.' | '-' | '\'') => away.next().is_some_and(is_of_word),
+        next => next.is_some_and(is_of_word),
+    };
+    let secret = &text[start..end];
+    // A sign at its end parts it from what follows.
+    let before = secret.starts_with(is_of_word) && joins(Box::new(text[..start].chars().rev()));
+    let after = secret.ends_with(is_of_word) && joins(Box::new(text[end..].chars()));
+    !before && !after
 }
 
 /// Whether a key's value must not be shown.
 pub(crate) fn is_secret(key: &str) -> bool {
-    const MARKS: [&str; 8] =
-        ["password", "secret", "pem", "ssl.key", "ssl_key", "sasl.username", "oauthbearer.config", "private"];
-    MARKS.iter().any(|mark| key.contains(mark))
+    SECRET.contains(&key) || ALSO_SECRET.contains(&key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::vendored;
 
     fn secrets(pairs: &[(&str, &str)]) -> Secrets {
         let mut config = ClientConfig::new();
@@ -78,15 +157,46 @@ mod tests {
     fn s33_a_secret_that_is_a_part_of_another_leaves_nothing_of_it() {
         // The order of a configuration is chance, so many are tried.
         for _ in 0..20 {
-            let secrets = secrets(&[("sasl.username", "admin"), ("sasl.password", "admin-7x"), ("ssl.key.pem", "-7")]);
+            let secrets =
+                secrets(&[("ssl.key.password", "admin"), ("sasl.password", "admin-7x"), ("ssl.key.pem", "-7")]);
             assert_eq!(secrets.hide("admin-7x of admin at -7".into()), "*** of *** at ***");
         }
+        let overlapping = secrets(&[("sasl.password", "hunter22x"), ("ssl.key.password", "22xyz-long")]);
+        assert_eq!(overlapping.hide("is hunter22xyz-long.".into()), "is ***.");
+    }
+
+    #[test]
+    fn s33_a_short_secret_is_hidden_where_it_stands_alone() {
+        let secrets = secrets(&[("sasl.username", "u"), ("sasl.password", "p"), ("ssl.key.password", "ca")]);
+        for (text, shown) in [
+            ("password=p", "password=***"),
+            ("p", "***"),
+            ("user u, password \"p\".", "user u, password \"***\"."),
+            ("the password is p.", "the password is ***."),
+            ("support for 0p and p0 up p_ -p-", "support for 0p and p0 up p_ -***-"),
+            ("ssl.ca.location: ca", "ssl.ca.location: ***"),
+            ("e-p p-e p's", "e-p p-e p's"),
+            ("\u{fc}p p\u{fc}", "\u{fc}p p\u{fc}"),
+        ] {
+            assert_eq!(secrets.hide(text.into()), shown);
+        }
+    }
+
+    #[test]
+    fn s33_a_long_secret_is_hidden_wherever_it_is() {
+        let secrets = secrets(&[("sasl.password", "hunter2!"), ("ssl.key.pem", "M\u{fc}ller-7")]);
+        assert_eq!(secrets.hide("xhunter2!x aM\u{fc}ller-7b hunter2".into()), "x***x a***b hunter2");
     }
 
     #[test]
     fn s33_a_secret_is_hidden_as_librdkafka_reads_it() {
         let secrets = secrets(&[("sasl.password", "  hunter2"), ("client.id", "hunter")]);
         assert_eq!(secrets.hide("hunter2,   hunter2, hunter".into()), "***, ***, hunter");
+        let token = super::tests::secrets(&[("sasl.oauthbearer.config", "scope=a  extension_x=hunter2 principal=me")]);
+        for rest in ["extension_x=hunter2 principal=me", "extension_x=hunter2", " principal=me"] {
+            let text = token.hide(format!("Unrecognized beginning at: {rest}"));
+            assert!(!text.contains("hunter2") && !text.contains("me"), "{text}");
+        }
     }
 
     #[test]
@@ -98,5 +208,18 @@ mod tests {
         }
         assert_eq!(secrets.hide("first <0> <999> <984>".into()), "*** <0> *** ***");
         assert_eq!(secrets.later.len(), LATER);
+    }
+
+    #[test]
+    fn s33_secret_keys_are_those_that_librdkafka_marks() {
+        let Some(source) = vendored("src/rdkafka_conf.c") else { return };
+        let (_, table) = source.split_once("rd_kafka_properties[] = {").expect("the table");
+        // An entry is its flags, its name, and so on.
+        let entries = table.split("_RK_").collect::<Vec<_>>();
+        let marked = entries.iter().filter_map(|flag| flag.strip_prefix("SENSITIVE,")?.split('"').nth(1));
+        let public = ["sasl.username", "ssl.key.location", "sasl.oauthbearer.assertion.private.key.file", "ssl_key"];
+        let mut marked: Vec<_> = marked.filter(|key| !public.contains(key)).collect();
+        marked.sort_unstable();
+        assert_eq!(marked, SECRET);
     }
 }

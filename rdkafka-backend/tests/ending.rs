@@ -200,7 +200,7 @@ fn s33_errors_name_the_key_and_hide_secrets() {
         (error.clone(), format!("{shown} {error} {error:?}"))
     };
     let (unknown, _) = error(&[("no.such", "1")]);
-    assert_eq!(unknown, ConfigError::UnknownKey { key: "no.such".into() });
+    assert!(matches!(&unknown, ConfigError::UnknownKey { key, .. } if key == "no.such"), "{unknown}");
     let (_, text) = error(&[("acks", "hunter2"), ("sasl.password", "hunter2"), ("ssl.key.password", "hunter3")]);
     assert!(text.contains("acks") && !text.contains("hunter"), "{text}");
     // Found by `rd_kafka_new` only.

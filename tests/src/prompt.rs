@@ -23,7 +23,14 @@ impl<R: Message> Connect<R> for Prompt {
     type Error = Infallible;
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
-        Ok(BackendLimits { delivery_timeout, record_bytes: 1_000_000, transactional: false })
+        Ok(BackendLimits {
+            delivery_timeout,
+            linger: Duration::ZERO,
+            record_bytes: 1_000_000,
+            record_overhead: 0,
+            record_setting: "",
+            transactional: false,
+        })
     }
 
     fn is_real_time(&self) -> bool {

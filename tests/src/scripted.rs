@@ -215,7 +215,10 @@ impl Script {
         Self(Arc::new(Inner {
             limits: BackendLimits {
                 delivery_timeout: Some(Duration::from_secs(120)),
+                linger: Duration::ZERO,
                 record_bytes,
+                record_overhead: 0,
+                record_setting: "",
                 transactional: false,
             },
             link: Mutex::new(None),

@@ -43,7 +43,14 @@ impl<R: Message> Connect<R> for Eager {
     type Error = Infallible;
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
-        Ok(BackendLimits { delivery_timeout, record_bytes: 1_000_000, transactional: false })
+        Ok(BackendLimits {
+            delivery_timeout,
+            linger: Duration::ZERO,
+            record_bytes: 1_000_000,
+            record_overhead: 0,
+            record_setting: "",
+            transactional: false,
+        })
     }
 
     fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {

@@ -151,12 +151,12 @@ async fn s34_log_lines_come_as_asked_for(host: Host) {
 
 async fn s34_no_secret_is_told(host: Host) {
     // Bad secrets, but librdkafka has reason to mention them.
-    let told = told(&host, &[("debug", "all"), ("sasl.username", "brokers are"), ("sasl.password", "127.0.0.1")]).await;
-    let texts: Vec<_> = told.iter().map(|event| format!("{event:?}")).collect();
-    for kind in ["Error", "Log"] {
+    for (kind, secret) in [("Error", "brokers are"), ("Log", "127.0.0.1")] {
+        let told = told(&host, &[("debug", "all"), ("sasl.password", secret)]).await;
+        let texts: Vec<_> = told.iter().map(|event| format!("{event:?}")).collect();
         assert!(texts.iter().any(|text| text.starts_with(kind) && text.contains("***")), "{kind}");
+        assert_eq!(texts.iter().find(|text| text.contains(secret)), None);
     }
-    assert_eq!(texts.iter().find(|text| text.contains("127.0.0.1") || text.contains("brokers are")), None);
 }
 
 async fn s34_each_stream_gets_every_event(host: Host) {

@@ -33,7 +33,7 @@ async fn s33_a_bad_key_or_value_is_named(host: Host) {
         config
     };
     let (error, text) = refused(&host, with("lingering.ms", "5"));
-    assert_eq!(error, ConfigError::UnknownKey { key: "lingering.ms".into() });
+    assert!(matches!(&error, ConfigError::UnknownKey { key, .. } if key == "lingering.ms"), "{error:?}");
     assert!(text.contains("lingering.ms"), "{text}");
     let wrong = [("linger.ms", "soon"), ("acks", "many"), ("compression.type", "zip"), ("message.max.bytes", "-1")];
     for (key, value) in wrong {
@@ -74,9 +74,8 @@ async fn s33_librdkafka_s_own_keys_are_taken_as_they_are(host: Host) {
 }
 
 async fn s33_secrets_are_never_shown(host: Host) {
-    const SECRETS: [(&str, &str); 6] = [
+    const SECRETS: [(&str, &str); 5] = [
         ("sasl.password", "hunter2-sasl"),
-        ("sasl.username", "hunter2-user"),
         ("ssl.key.password", "hunter2-key"),
         ("ssl.keystore.password", "hunter2-store"),
         ("ssl.key.pem", "-----BEGIN hunter2-pem"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::Connect;
+use aioproducer_core::backend::{BackendLimits, Connect};
 use aioproducer_core::{Limits, LimitsError};
 
 use crate::observe::Options;
@@ -124,13 +124,17 @@ impl<B> Builder<B> {
 
     /// How long a lane's oldest record waits for others to share its batch. With zero, records gather only while the
     /// executor is busy, so low traffic gets latency and high traffic gets batches.
+    ///
+    /// A backend may linger by itself, librdkafka by `linger.ms`. The two would add up, so one of them has to be zero, and the
+    /// other less than the [delivery timeout](Self::delivery_timeout).
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// How long after `produce` a record that was not delivered fails, with `FailureKind::TimedOut`.
+    /// How long after `produce` a record that was not delivered fails, with `FailureKind::TimedOut`. Zero, in which nothing can be
+    /// delivered, is refused when the producer starts.
     ///
     /// If the backend has it and says nothing for half as long again, at least 5 seconds and at most a minute, it fails
     /// without the backend's word: it may be in the log, and does not come back. Its slot stays taken until the backend lets
@@ -180,8 +184,12 @@ impl<B: Connect<Stored>> Builder<B> {
     /// [`StartError`] names the setting, the backend's key or the runtime that cannot be. Nothing is left running then.
     pub fn start(self, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
         runtime.check().and_then(|()| takes_tasks(&runtime)).map_err(StartError::Runtime)?;
+        if self.delivery_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(StartError::NoDeliveryTimeout);
+        }
         let mut backend = self.backend;
         let found = backend.limits(self.delivery_timeout).map_err(StartError::Backend)?;
+        check_linger(self.linger, &found)?;
         let pool_bytes = self.pool_bytes.unwrap_or_else(|| (32 << 20).max(found.record_bytes.saturating_mul(4)));
         let slots = u32::try_from(self.slots).unwrap_or(u32::MAX);
         let limits = Limits {
@@ -201,6 +209,8 @@ impl<B: Connect<Stored>> Builder<B> {
             overflow: self.overflow,
             callback_tasks: self.callback_tasks,
             callback_stall: self.callback_stall,
+            record_overhead: found.record_overhead,
+            record_setting: found.record_setting,
             transactional: found.transactional,
             call_limit: self.call_timeout,
         };
@@ -217,6 +227,21 @@ impl<B: Connect<Stored>> Builder<B> {
     }
 }
 
+/// Refuses two lingers that add up, and one that leaves no time to deliver.
+fn check_linger<E>(linger: Duration, found: &BackendLimits) -> Result<(), StartError<E>> {
+    let (is_both, backend) = (!linger.is_zero() && !found.linger.is_zero(), found.linger);
+    if is_both {
+        return Err(StartError::LingerTwice { linger, backend });
+    }
+    let linger = linger.max(backend);
+    match found.delivery_timeout {
+        Some(delivery_timeout) if linger >= delivery_timeout => {
+            Err(StartError::LingerAboveTimeout { linger, delivery_timeout })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How much later than the delivery timeout a backend may tell of a record's end.
 fn grace(delivery_timeout: Duration) -> Duration {
     (delivery_timeout / 2).clamp(Duration::from_secs(5), Duration::from_secs(60))
@@ -228,6 +253,23 @@ fn grace(delivery_timeout: Duration) -> Duration {
 pub enum StartError<E> {
     /// A setting of the builder cannot be.
     Limits(LimitsError),
+    /// [`Builder::delivery_timeout`] is zero: each record would fail as soon as it is accepted.
+    NoDeliveryTimeout,
+    /// Both [`Builder::linger`] and the backend's own linger are set, librdkafka's `linger.ms`, say. A record would wait for
+    /// the one, and then for the other.
+    LingerTwice {
+        /// The builder's.
+        linger: Duration,
+        /// The backend's.
+        backend: Duration,
+    },
+    /// Records would wait for company until their delivery timeout, or longer.
+    LingerAboveTimeout {
+        /// The builder's linger, or the backend's.
+        linger: Duration,
+        /// The delivery timeout in force.
+        delivery_timeout: Duration,
+    },
     /// The backend's configuration was refused.
     Backend(E),
     /// The runtime cannot run a producer: it has no timers, or has ended.
@@ -238,6 +280,19 @@ impl<E: fmt::Display> fmt::Display for StartError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limits(error) => error.fmt(f),
+            Self::NoDeliveryTimeout => f.write_str(
+                "delivery_timeout: zero leaves no time to deliver; set more, or leave it out for the backend's own",
+            ),
+            Self::LingerTwice { linger, backend } => write!(
+                f,
+                "linger: the builder's {linger:?} and the backend's own {backend:?} (librdkafka: `linger.ms`) would add up; \
+                 set one of them"
+            ),
+            Self::LingerAboveTimeout { linger, delivery_timeout } => write!(
+                f,
+                "linger (librdkafka: `linger.ms`): {linger:?} is not less than the delivery timeout, {delivery_timeout:?}; \
+                 lower the one or raise the other"
+            ),
             Self::Backend(error) => error.fmt(f),
             Self::Runtime(error) => error.fmt(f),
         }

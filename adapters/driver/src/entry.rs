@@ -247,22 +247,24 @@ pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -
     let topic = shared.topics.resolve(record.topic_ref()).ok()?;
     record.check().ok()?;
     shared.observer.spans.begin(record);
-    let (size, cost) = (record.size(), record.cost());
-    (size <= shared.record_bytes && cost <= shared.pool_bytes).then_some((topic, cost))
+    let (written, cost) = (record.written_size(), record.cost());
+    (written <= shared.record_bytes && cost <= shared.pool_bytes).then_some((topic, cost))
 }
 
 /// Why a record is not [`fit`]. Made apart, where it is in nobody's way.
 #[cold]
 fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
-    let (size, limit, cost) = (record.size(), shared.record_bytes, record.cost());
+    let (size, written, cost) = (record.size(), record.written_size(), record.cost());
     Box::new(if transaction != shared.transactional {
         ProduceError::OutsideTransaction(record.take())
     } else if let Err(error) = shared.topics.resolve(record.topic_ref()) {
         ProduceError::Topic { record: record.take(), error }
     } else if let Err(error) = record.check() {
         ProduceError::Invalid { record: record.take(), error }
-    } else if size > limit {
-        ProduceError::TooLarge { record: record.take(), size, limit }
+    } else if written > shared.record_bytes {
+        let limit = shared.record_bytes + shared.record_overhead;
+        let overhead = written - size + shared.record_overhead;
+        ProduceError::TooLarge { record: record.take(), size, overhead, limit, setting: shared.record_setting }
     } else {
         ProduceError::AbovePool { record: record.take(), cost, limit: shared.pool_bytes }
     })

@@ -43,8 +43,12 @@ pub enum ProduceError<'a> {
         record: Record<'a>,
         /// Its size: key, value and headers, in bytes.
         size: usize,
-        /// The largest size.
+        /// What it takes beside that where it is written, as the backend counts.
+        overhead: usize,
+        /// The most that both may be together.
         limit: usize,
+        /// The backend's setting that the limit is the value of, `message.max.bytes` of librdkafka. Empty if there is none.
+        setting: &'static str,
     },
     /// The record counts for more than the whole pool has: keys and headers are kept twice, and a header takes more than its
     /// bytes, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
@@ -128,8 +132,8 @@ impl<'a> ProduceError<'a> {
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
-            Self::TooLarge { record, size, limit } => {
-                ProduceError::TooLarge { record: record.into_owned(), size, limit }
+            Self::TooLarge { record, size, overhead, limit, setting } => {
+                ProduceError::TooLarge { record: record.into_owned(), size, overhead, limit, setting }
             }
             Self::AbovePool { record, cost, limit } => {
                 ProduceError::AbovePool { record: record.into_owned(), cost, limit }
@@ -156,9 +160,14 @@ impl fmt::Display for ProduceError<'_> {
                 "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
             ),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
-            Self::TooLarge { size, limit, .. } => {
+            Self::TooLarge { size, limit, setting: "", .. } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")
             }
+            Self::TooLarge { size, overhead, limit, setting, .. } => write!(
+                f,
+                "the record has {size} bytes, and takes {overhead} more where it is written; `{setting}` is {limit}: raise \
+                 that, or send less"
+            ),
             Self::AbovePool { cost, limit, .. } => {
                 write!(
                     f,

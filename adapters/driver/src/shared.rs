@@ -103,7 +103,10 @@ pub(crate) struct Shared {
     pub(crate) observer: Observer,
     pub(crate) context: Arc<Context>,
     /// The largest record, in bytes.
+    /// What of the backend's limit is left for a record, how much is not, and the setting that has it.
     pub(crate) record_bytes: usize,
+    pub(crate) record_overhead: usize,
+    pub(crate) record_setting: &'static str,
     /// What a record may count for in the pool, in bytes.
     pub(crate) pool_bytes: usize,
     /// Records are written in transactions only.
@@ -134,6 +137,8 @@ pub(crate) struct Settings {
     pub(crate) overflow: Overflow,
     pub(crate) callback_tasks: usize,
     pub(crate) callback_stall: Duration,
+    pub(crate) record_overhead: usize,
+    pub(crate) record_setting: &'static str,
     pub(crate) transactional: bool,
     pub(crate) call_limit: Duration,
 }
@@ -145,8 +150,8 @@ impl Shared {
         options: Options,
         runtime: impl Runtime,
     ) -> Result<Self, LimitsError> {
-        let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, transactional, call_limit } =
-            settings;
+        let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, .. } = settings;
+        let Settings { record_overhead, record_setting, transactional, call_limit, .. } = settings;
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new(topics));
@@ -197,7 +202,9 @@ impl Shared {
             overflow,
             observer: Observer::new(options, slots),
             context,
-            record_bytes: limits.record_bytes.min(Stored::LIMIT),
+            record_bytes: limits.record_bytes.saturating_sub(record_overhead).min(Stored::LIMIT),
+            record_overhead,
+            record_setting,
             pool_bytes: limits.pool_bytes.min(Stored::LIMIT),
             transactional,
             call_limit,

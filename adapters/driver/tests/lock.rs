@@ -31,7 +31,14 @@ impl Connect<Stored> for ByHand {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
-        Ok(BackendLimits { delivery_timeout: None, record_bytes: LARGE, transactional: false })
+        Ok(BackendLimits {
+            delivery_timeout: None,
+            linger: Duration::ZERO,
+            record_bytes: LARGE,
+            record_overhead: 0,
+            record_setting: "",
+            transactional: false,
+        })
     }
 
     fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {

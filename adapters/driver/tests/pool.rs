@@ -13,7 +13,7 @@ use self::still::Still;
 mod still;
 
 /// The largest record, in bytes.
-const LARGEST: usize = 20_000;
+const LARGEST: usize = 30_000;
 
 /// A backend that takes nothing.
 struct Idle;
@@ -22,7 +22,14 @@ impl Connect<Stored> for Idle {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
-        Ok(BackendLimits { delivery_timeout: None, record_bytes: LARGEST, transactional: false })
+        Ok(BackendLimits {
+            delivery_timeout: None,
+            linger: Duration::ZERO,
+            record_bytes: LARGEST,
+            record_overhead: 0,
+            record_setting: "",
+            transactional: false,
+        })
     }
 
     fn connect<E: Exchange<Stored>>(self, _: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {

@@ -46,7 +46,10 @@ pub(super) fn check(user: &ClientConfig) -> Result<(), ConfigError> {
             match &first {
                 None => first = Some((name, found)),
                 Some((other, value)) if *value != found => {
-                    return Err(invalid(name, &format!("`{other}` sets the same, and to another value")));
+                    return Err(invalid(
+                        name,
+                        &format!("`{other}` sets the same, and to another value; leave one of them out"),
+                    ));
                 }
                 Some(_) => {}
             }

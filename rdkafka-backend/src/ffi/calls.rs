@@ -61,9 +61,7 @@ impl<R> Client<R> {
 
     /// Does not wait.
     pub(crate) fn set_sasl_credentials(&self, credentials: &Credentials) -> Result<(), CallError> {
-        for secret in [credentials.user(), credentials.password()] {
-            self.listeners().audience.keep_secret(secret);
-        }
+        self.listeners().audience.keep_secret(credentials.password());
         let user = text(credentials.user(), "the user name has a NUL byte")?;
         let password = text(credentials.password(), "the password has a NUL byte")?;
         // SAFETY: the client is alive; the call copies both.

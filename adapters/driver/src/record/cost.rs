@@ -22,6 +22,14 @@ const _: () = assert!(size_of::<Header<'static>>() <= 80);
 const PIECE: usize = 48;
 
 impl Record<'_> {
+    /// The bytes that it takes of what a backend lets one record have: its [size](Record::size), and the lengths of its headers'
+    /// names and values.
+    #[inline(always)]
+    pub(crate) fn written_size(&self) -> usize {
+        let size = self.size();
+        if self.headers.is_empty() { size } else { size.saturating_add(of_lengths(self)) }
+    }
+
     /// The bytes that it counts for in the pool. Keys and headers count twice, since librdkafka copies them, and each header
     /// for what it takes besides its bytes.
     #[inline(always)]
@@ -30,6 +38,18 @@ impl Record<'_> {
         let cost = key.saturating_add(self.size());
         if self.headers.is_empty() { cost } else { cost.saturating_add(of_headers(self)) }
     }
+}
+
+/// What the lengths of a record's headers take where they are written (Kafka's varints).
+fn of_lengths(record: &Record<'_>) -> usize {
+    let headers = record.headers.as_slice().iter();
+    headers.map(|header| varint(header.name().len()) + varint(header.value().map_or(0, <[u8]>::len))).sum()
+}
+
+/// The bytes of a length: 6 bits in the first, 7 in each other.
+fn varint(length: usize) -> usize {
+    let bits = (usize::BITS - length.leading_zeros()) as usize + 1;
+    bits.div_ceil(7)
 }
 
 /// What a record's headers cost beyond their bytes once, 0 if it has none.

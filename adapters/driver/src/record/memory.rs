@@ -85,6 +85,8 @@ mod tests {
             overflow: Overflow::Fail,
             callback_tasks: 1,
             callback_stall: Duration::from_secs(1),
+            record_overhead: 0,
+            record_setting: "",
             transactional: false,
             call_limit: Duration::from_secs(1),
         };

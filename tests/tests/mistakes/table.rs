@@ -1,0 +1,105 @@
+//! What a mistake is, and how it is made.
+
+use std::pin::Pin;
+
+use aioproducer_driver::{AioProducer, Builder, SendError};
+use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
+use aioproducer_tests::broker;
+use aioproducer_tests::executor::Host;
+
+/// A file of mistakes.
+pub(crate) struct Chapter {
+    pub(crate) title: &'static str,
+    /// The file's text, from which the page shows each mistake's code.
+    pub(crate) source: &'static str,
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// A mistake, and what its message has to say.
+pub(crate) struct Mistake {
+    pub(crate) title: &'static str,
+    pub(crate) when: When,
+    /// The function that has the user's code, by name.
+    pub(crate) code: &'static str,
+    pub(crate) act: Act,
+    /// The culprits.
+    pub(crate) names: &'static [&'static str],
+    /// What to do.
+    pub(crate) tells: &'static [&'static str],
+}
+
+/// When a mistake shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Start,
+    Produce,
+    Delivery,
+}
+
+/// What came of a record.
+pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
+
+/// The user's code.
+pub(crate) enum Act {
+    /// It changes a configuration that is right otherwise.
+    Configure(fn(&mut ClientConfig)),
+    /// It makes a builder.
+    Build(fn(ClientConfig) -> Builder<Librdkafka>),
+    /// It sends by a producer, to an embedded broker with a topic `orders` of four partitions.
+    Send(fn(AioProducer) -> Sent),
+}
+
+/// A row: `mistake!("title", Start, Configure(function), names ["…"], tells ["…"])`.
+macro_rules! mistake {
+    ($title:literal, $when:ident, Send($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
+        mistake!(@ $title, $when, $code, $crate::table::Act::Send(|producer| Box::pin($code(producer))), $names, $tells)
+    };
+    ($title:literal, $when:ident, $act:ident($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
+        mistake!(@ $title, $when, $code, $crate::table::Act::$act($code), $names, $tells)
+    };
+    (@ $title:literal, $when:ident, $code:ident, $act:expr, $names:expr, $tells:expr) => {
+        $crate::table::Mistake {
+            title: $title,
+            when: $crate::table::When::$when,
+            code: stringify!($code),
+            act: $act,
+            names: &$names,
+            tells: &$tells,
+        }
+    };
+}
+pub(crate) use mistake;
+
+impl Mistake {
+    /// Makes it: when it shows, and the message, with what differs from run to run by its name.
+    pub(crate) async fn make(&self, host: &Host) -> (When, String) {
+        match self.act {
+            Act::Configure(configure) => {
+                let mut config = broker::config_for("localhost:9092");
+                configure(&mut config);
+                self.start(host, AioProducer::builder(Librdkafka::new(config)))
+            }
+            Act::Build(build) => self.start(host, build(broker::config_for("localhost:9092"))),
+            Act::Send(send) => {
+                let broker = broker::start_with_topic("orders", 4);
+                let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+                match send(producer).await {
+                    Ok(()) => panic!("{}: it is delivered", self.title),
+                    Err(SendError::Produce(error)) => (When::Produce, named(&broker, error.to_string())),
+                    Err(SendError::Delivery(error)) => (When::Delivery, named(&broker, error.to_string())),
+                }
+            }
+        }
+    }
+
+    fn start(&self, host: &Host, builder: Builder<Librdkafka>) -> (When, String) {
+        let error = builder.start(host.runtime()).err();
+        (When::Start, error.unwrap_or_else(|| panic!("{}: it starts", self.title)).to_string())
+    }
+}
+
+/// `message` with `{port}` for the broker's port.
+fn named(broker: &EmbeddedBroker, message: String) -> String {
+    let port = broker.bootstrap_servers().rsplit(':').next().unwrap_or_default();
+    message.replace(&format!(":{port}"), ":{port}")
+}
