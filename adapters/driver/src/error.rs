@@ -11,8 +11,21 @@ use crate::topics::TopicError;
 
 /// A record that was not accepted: it was not sent, and nothing else changed.
 ///
-/// Of [`try_produce`](crate::AioProducer::try_produce) it still borrows what the record borrowed; the futures hand
-/// back a copy.
+/// It borrows nothing, so that `?` takes it out of any function; what the record borrowed is copied for that. Only that of
+/// [`try_produce_borrowed`](crate::AioProducer::try_produce_borrowed) borrows what the record borrowed.
+///
+/// ```
+/// use aioproducer_driver::{AioProducer, Record};
+///
+/// async fn note(producer: &AioProducer, customer: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     let key = customer.to_string();
+///     let record = || Record::to("orders").key(&key).payload("two apples");
+///     let delivery = producer.produce(record()).await?;
+///     drop(producer.try_produce(record())?);
+///     delivery.await?;
+///     Ok(())
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum ProduceError<'a> {

@@ -58,7 +58,7 @@ impl<T: Send + 'static> Reporter<T> {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
-    pub async fn produce<'a>(&'a self, record: impl Into<Record<'a>>, tag: T) -> Result<(), ProduceError<'static>> {
+    pub async fn produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
         let (record, shared) = (record.into(), self.producer.shared());
         let (own, patience) = (record.get_timeout(), Patience::default());
         let (place, patience) = match (Acquire { channel: &self.channel, waiting: None, shared, own, patience }).await {
