@@ -53,6 +53,7 @@ mod tokens;
 mod topics;
 mod worker;
 
+pub use aioproducer_core::backend::ErrorCode;
 pub use backend::Librdkafka;
 pub use config::IdempotenceOff;
 #[cfg(feature = "embedded-broker")]
@@ -64,5 +65,3 @@ pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partitioner::{Partition, Partitioner};
 pub use rdkafka::{ClientConfig, statistics};
-/// librdkafka's error numbers: what [`ClientError::code`] says, and what an embedded broker is to answer with.
-pub use rdkafka_sys::types::RDKafkaRespErr as ErrorCode;

@@ -55,7 +55,7 @@ async fn s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made(host: Host)
         let found = producer.list_topics(Some("nowhere")).await.expect("an answer");
         let topic = found.topic("nowhere").expect("it was asked for");
         let error = topic.error.as_ref().expect("it does not exist");
-        assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32);
+        assert_eq!(error.code(), ErrorCode::UNKNOWN_TOPIC_OR_PART);
         assert!(topic.partitions.is_empty() && !found.brokers.is_empty());
     }
     assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none());

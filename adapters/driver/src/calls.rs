@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, Metadata, Request};
+use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, ErrorCode, Metadata, Request};
 use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
@@ -328,9 +328,18 @@ pub struct FatalError {
     pub reason: &'static str,
 }
 
+impl FatalError {
+    /// [`FatalError::code`](field@Self::code) with its name, `None` if there is none.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        (self.code != 0).then(|| ErrorCode::new(self.code))
+    }
+}
+
 impl std::fmt::Display for FatalError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.reason, self.code)
+        f.write_str(self.reason)?;
+        self.code().map_or(Ok(()), |code| write!(f, ", {code}"))
     }
 }
 

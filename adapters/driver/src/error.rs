@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 
 use crate::delivery::DeliveryError;
 use crate::end::EndedBy;
@@ -112,6 +112,12 @@ impl<'a> ProduceError<'a> {
         }
     }
 
+    /// Whether it makes sense to produce the record again as it is, later: it found no room in time.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::TimedOut(_))
+    }
+
     /// The record.
     #[must_use]
     pub fn into_record(self) -> Record<'a> {
@@ -219,6 +225,25 @@ impl SendError {
         match self {
             Self::Produce(_) => Status::NotPersisted,
             Self::Delivery(error) => error.status(),
+        }
+    }
+
+    /// The error's number and name, `None` if it came neither from a broker nor from the client library.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Produce(_) => None,
+            Self::Delivery(error) => error.code(),
+        }
+    }
+
+    /// Whether it makes sense to send the record again as it is, later: it is not in the log, and the cause may pass. See
+    /// [`DeliveryError::is_retriable`] and [`ProduceError::is_retriable`].
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Produce(error) => error.is_retriable(),
+            Self::Delivery(error) => error.is_retriable(),
         }
     }
 
