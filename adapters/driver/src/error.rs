@@ -50,6 +50,8 @@ pub enum ProduceError<'a> {
     OutsideTransaction(Record<'a>),
     /// The transaction takes no more records: it has failed, or was ended by a close.
     TransactionOver(Record<'a>),
+    /// The [`Reports`](crate::Reports) that the record's outcome was to go to were dropped, so nobody would hear of it.
+    ReportsDropped(Record<'a>),
     /// The record has more bytes than the backend takes in one.
     TooLarge {
         /// The record.
@@ -104,6 +106,7 @@ impl<'a> ProduceError<'a> {
             | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
+            | Self::ReportsDropped(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
@@ -128,6 +131,7 @@ impl<'a> ProduceError<'a> {
             | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
+            | Self::ReportsDropped(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
@@ -146,6 +150,7 @@ impl<'a> ProduceError<'a> {
             Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(record.into_owned()),
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
+            Self::ReportsDropped(record) => ProduceError::ReportsDropped(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
             Self::TooLarge { record, size, limit } => {
                 ProduceError::TooLarge { record: record.into_owned(), size, limit }
@@ -164,6 +169,9 @@ impl fmt::Display for ProduceError<'_> {
         match self {
             Self::OutsideTransaction(_) => f.write_str("with a transactional id, records go through a transaction"),
             Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
+            Self::ReportsDropped(_) => f.write_str(
+                "the Reports of this Reporter were dropped, so nobody would hear of the outcome: keep them for as long as it produces",
+            ),
             Self::Full(_) => f.write_str("the producer's pool is full"),
             Self::TimedOut(record) => write!(
                 f,
