@@ -213,10 +213,13 @@ impl AioProducer {
     }
 
     /// Waits until every record accepted before the first poll has its outcome, and only those. Lingering ends for
-    /// them, here and in the backend. Callbacks are not waited for, so that one may flush. Any number of flushes may be under way, and each may be dropped at any time.
+    /// them, here and in the backend. Callbacks are waited for only if
+    /// [`Flush::callbacks`] asks for it, so that one may flush. Any number of flushes may be under way, and each may be dropped at
+    /// any time.
     ///
     /// # Errors
-    /// [`FlushError::Timeout`](crate::FlushError::Timeout) when a limit was set with [`Flush::within`] and it passed.
+    /// [`FlushError`](crate::FlushError): a limit was set with [`Flush::within`] and it passed, or callbacks were to be waited for
+    /// inside of one.
     pub fn flush(&self) -> Flush<'_> {
         Flush::new(&self.shared)
     }
