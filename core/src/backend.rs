@@ -19,6 +19,7 @@
 //! ```
 
 mod calls;
+mod code;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -33,6 +34,7 @@ pub use calls::{
     Answer, Broker, Call, CallError, CallId, Credentials, Group, GroupOffset, Metadata, MetadataError,
     PartitionMetadata, Request, TopicMetadata,
 };
+pub use code::ErrorCode;
 
 /// What a backend may read of a record.
 ///

@@ -9,6 +9,7 @@ use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 /// A request of Kafka's protocol, for [`EmbeddedBroker::request_errors`].
 pub use rdkafka_sys::types::RDKafkaApiKey as ApiKey;
+use rdkafka_sys::types::RDKafkaRespErr;
 
 use crate::ErrorCode;
 
@@ -119,13 +120,13 @@ impl EmbeddedBroker {
         self.run(move |cluster| cluster.create_topic(&topic, partitions, replication))
     }
 
-    /// Has the next requests of a kind answered with `errors`, one each. [`ErrorCode::RD_KAFKA_RESP_ERR__TRANSPORT`]
+    /// Has the next requests of a kind answered with `errors`, one each. [`ErrorCode::LOCAL_TRANSPORT`]
     /// closes the connection instead.
     ///
     /// # Errors
-    /// When the cluster has ended.
+    /// When the cluster has ended, or librdkafka does not know one of the errors.
     pub fn request_errors(&self, request: ApiKey, errors: &[ErrorCode]) -> Result<(), BrokerError> {
-        let errors = errors.to_owned();
+        let errors = errors.iter().map(|error| native(*error)).collect::<Result<Vec<_>, _>>()?;
         self.run(move |cluster| {
             cluster.request_errors(request, &errors);
             Ok(())
@@ -198,9 +199,9 @@ impl EmbeddedBroker {
     /// Has metadata requests for a topic answered with `error`.
     ///
     /// # Errors
-    /// When the topic's name has a NUL byte.
+    /// When the topic's name has a NUL byte, or librdkafka does not know the error.
     pub fn topic_error(&self, topic: &str, error: ErrorCode) -> Result<(), BrokerError> {
-        let topic = topic.to_owned();
+        let (topic, error) = (topic.to_owned(), native(error)?);
         self.run(move |cluster| cluster.topic_error(&topic, error))
     }
 
@@ -215,6 +216,12 @@ impl EmbeddedBroker {
         let outcome = outcome.recv().map_err(|_| ended())?;
         outcome.map_err(|error| BrokerError(error.to_string()))
     }
+}
+
+/// As the C binding names it.
+fn native(error: ErrorCode) -> Result<RDKafkaRespErr, BrokerError> {
+    RDKafkaRespErr::try_from(error.number())
+        .map_err(|_| BrokerError(format!("librdkafka does not know the error {error}")))
 }
 
 fn ended() -> BrokerError {

@@ -67,6 +67,12 @@ pub struct ClientError {
 }
 
 impl ClientError {
+    /// [`ClientError::code`](field@Self::code) with its name.
+    #[must_use]
+    pub fn code(&self) -> crate::ErrorCode {
+        crate::ErrorCode::new(self.code)
+    }
+
     /// Whether no broker can be reached any more. librdkafka keeps trying.
     #[must_use]
     pub fn is_all_brokers_down(&self) -> bool {

@@ -56,6 +56,7 @@ mod trouble;
 mod voice;
 mod worker;
 
+pub use aioproducer_core::backend::ErrorCode;
 pub use backend::Librdkafka;
 pub use config::IdempotenceOff;
 #[cfg(feature = "embedded-broker")]
@@ -67,5 +68,3 @@ pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partitioner::{Partition, Partitioner};
 pub use rdkafka::{ClientConfig, statistics};
-/// librdkafka's error numbers: what [`ClientError::code`] says, and what an embedded broker is to answer with.
-pub use rdkafka_sys::types::RDKafkaRespErr as ErrorCode;

@@ -46,16 +46,14 @@ fn s39_librdkafkas_flags_are_passed_on() {
     assert!(rig.call(0, Call::Begin, LONG));
     let error = rig.answers(1).pop().unwrap().1.unwrap_err();
     assert!(!(error.retriable || error.txn_requires_abort || error.fatal), "{error:?}");
-    assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR__STATE as i32);
+    assert_eq!(error.code(), Some(ErrorCode::LOCAL_STATE));
     // A refused producer id is fatal, and told as the whole producer's failure, too: by the call, whose event nobody reads.
     rig.hold_worker();
-    broker
-        .request_errors(ApiKey::InitProducerId, &[ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED])
-        .unwrap();
+    broker.request_errors(ApiKey::InitProducerId, &[ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED]).unwrap();
     assert!(rig.call(1, Call::InitTransactions, LONG));
     let error = rig.answers(2).pop().unwrap().1.unwrap_err();
     assert!(error.fatal, "{error:?}");
-    assert_eq!(rig.fatal().code, ErrorCode::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED as i32);
+    assert_eq!(rig.fatal().code(), Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     rig.let_worker_go();
     rig.end();
 }

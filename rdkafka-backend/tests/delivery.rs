@@ -180,7 +180,7 @@ fn order(workers: usize, config: &[(&str, &str)], trouble: bool) -> usize {
     let config = if trouble { [config, &one_in_flight].concat() } else { config.to_vec() };
     let rig = Rig::new(&config, &broker, workers, 70);
     if trouble {
-        broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 4]).unwrap();
+        broker.request_errors(ApiKey::Produce, &[ErrorCode::NOT_LEADER_FOR_PARTITION; 4]).unwrap();
     }
     for part in 0..4 {
         rig.send((part * COUNT / 4..(part + 1) * COUNT / 4).map(|id| {

@@ -162,7 +162,7 @@ fn s23_a_flush_cuts_librdkafkas_linger() {
 fn borrowed_payloads_arrive_whole() {
     let broker = broker(1);
     let rig = Rig::new(&[("batch.num.messages", "5")], &broker, 1, 20);
-    let error = [ErrorCode::RD_KAFKA_RESP_ERR__TRANSPORT; 2];
+    let error = [ErrorCode::LOCAL_TRANSPORT; 2];
     broker.request_errors(ApiKey::Produce, &error).unwrap();
     rig.send((0..30).map(large));
     rig.wait(30);
@@ -179,7 +179,7 @@ fn s19_a_fatal_error_is_told() {
     rig.send([Rec::new(0)]);
     rig.wait(1);
     // An idempotent producer whose next record in line has the wrong number cannot go on.
-    broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]).unwrap();
+    broker.request_errors(ApiKey::Produce, &[ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER]).unwrap();
     rig.send([Rec::new(1)]);
     let fatal = rig.fatal();
     assert_eq!(fatal.kind, FailureKind::Fatal);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::statistics::Statistics;
-use aioproducer_rdkafka::{ErrorCode, Event, Events, Librdkafka};
+use aioproducer_rdkafka::{EmbeddedBroker, ErrorCode, Event, Events, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};
 
@@ -12,6 +12,7 @@ promises! {
     s35_asking_about_topics_keeps_none,
     s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made,
     s35_a_name_that_no_topic_can_have_is_refused,
+    s35_the_partitions_of_a_topic_or_why_they_are_not_told,
     s33_credentials_that_come_later_are_not_told,
 }
 
@@ -55,10 +56,36 @@ async fn s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made(host: Host)
         let found = producer.list_topics(Some("nowhere")).await.expect("an answer");
         let topic = found.topic("nowhere").expect("it was asked for");
         let error = topic.error.as_ref().expect("it does not exist");
-        assert_eq!(error.code, ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32);
+        assert_eq!(error.code(), ErrorCode::UNKNOWN_TOPIC_OR_PART);
         assert!(topic.partitions.is_empty() && !found.brokers.is_empty());
     }
     assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none());
+}
+
+async fn s35_the_partitions_of_a_topic_or_why_they_are_not_told(host: Host) {
+    let broker = EmbeddedBroker::start_with(2).expect("a cluster");
+    broker.create_topic("t", 5, 2).expect("a topic");
+    broker.partition_leader("t", 3, Some(2)).expect("moved");
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    let found = producer.partitions_for("t").await.expect("an answer");
+    assert_eq!(found.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert!(found.iter().all(|partition| partition.replicas.len() == 2 && partition.leader.is_some()), "{found:?}");
+    assert_eq!(found[3].leader, Some(2));
+
+    let unknown = producer.partitions_for("nowhere").await.expect_err("it does not exist");
+    assert_eq!((unknown.code(), unknown.retriable), (Some(ErrorCode::UNKNOWN_TOPIC_OR_PART), true));
+    assert!(unknown.to_string().contains("no topic \"nowhere\""), "{unknown}");
+    assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none(), "and was not made");
+
+    broker.topic_error("t", ErrorCode::TOPIC_AUTHORIZATION_FAILED).expect("told");
+    let hidden = producer.partitions_for("t").await.expect_err("it may not be seen");
+    assert_eq!((hidden.code(), hidden.retriable), (Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), false));
+    assert!(
+        hidden.to_string().contains("\"t\"") && hidden.to_string().contains("TopicAuthorizationFailed (29)"),
+        "{hidden}"
+    );
+    let refused = producer.partitions_for("no topic").await.expect_err("no name");
+    assert_eq!(refused.code(), Some(ErrorCode::LOCAL_INVALID_ARG));
 }
 
 async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {

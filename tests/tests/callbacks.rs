@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, DeliveryError, DeliveryReport, Overflow, ProduceError, Record};
+use aioproducer_driver::{AioProducer, DeliveryError, DeliveryReport, FlushError, Overflow, ProduceError, Record};
 use aioproducer_tests::executor::{Host, TokioMulti, run};
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, Verdict, failure};
@@ -27,6 +27,9 @@ promises! {
     s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told,
     s21_callbacks_return_their_places_on_every_path,
     s22_a_callback_that_stalls_is_counted,
+    s23_after_a_flush_of_callbacks_all_have_run,
+    s23_a_flush_of_callbacks_waits_for_those_before_it_and_has_a_limit,
+    s23_a_flush_of_callbacks_fails_inside_of_one,
     s25_close_waits_for_callbacks_until_its_deadline,
     s25_close_inside_a_callback_does_not_wait_for_itself,
     s25_close_after_a_fatal_error_waits_for_callbacks,
@@ -328,6 +331,106 @@ async fn s22_a_callback_that_stalls_is_counted(host: Host) {
     assert_eq!(producer.statistics().callbacks_stalled, 1, "each is counted once");
     open.send(()).await.expect("a callback that waits");
     host.until(|| producer.statistics().callbacks_waiting == 0).await;
+    producer.close(Duration::from_secs(10)).await;
+    served.join().await;
+}
+
+async fn s23_after_a_flush_of_callbacks_all_have_run(host: Host) {
+    const RECORDS: usize = 10_000;
+    let broker = broker::start_with_topic("t", 4);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    let ran = Arc::new(AtomicUsize::new(0));
+    for round in 1..=3 {
+        for number in 0..RECORDS {
+            let (ran, record) = (Arc::clone(&ran), Record::to("t").key(number.to_string()).payload("x"));
+            let count = move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+            };
+            if number % 50 == 0 {
+                let callback = move |_: Outcome| async move {
+                    smol::future::yield_now().await;
+                    count();
+                };
+                producer.produce_with_async(record, callback).await.expect("accepted");
+            } else {
+                producer.produce_with(record, move |_| count()).await.expect("accepted");
+            }
+        }
+        let flushed = match round {
+            1 => producer.flush().callbacks().await,
+            2 => producer.flush().topic("t").callbacks().await,
+            _ => producer.flush().partition("t", 0).callbacks().within(Duration::from_secs(50)).await,
+        };
+        assert_eq!((flushed, ran.load(Ordering::Relaxed)), (Ok(()), round * RECORDS));
+    }
+    assert_eq!(producer.flush().callbacks().await, Ok(()), "there is nothing to wait for");
+}
+
+async fn s23_a_flush_of_callbacks_waits_for_those_before_it_and_has_a_limit(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let served = script.serve(&host);
+    let (open, gate) = smol::channel::unbounded::<()>();
+    let waits = |topic: &'static str| {
+        let gate = gate.clone();
+        producer.produce_with_async(Record::to(topic).partition(0), move |_: Outcome| async move {
+            gate.recv().await.expect("opened");
+        })
+    };
+    waits("t").await.expect("accepted");
+    waits("t").await.expect("accepted");
+    producer.flush().await.expect("it does not wait for them");
+    let limited = producer.flush().callbacks().within(Duration::from_millis(20)).await;
+    assert_eq!(limited, Err(FlushError::Callbacks { remaining: 2 }));
+    producer.send(Record::to("other")).await.expect("delivered");
+    assert_eq!(producer.flush().topic("other").callbacks().await, Ok(()), "of another topic there are none");
+    let mut given_up = Observed::new(producer.flush().callbacks());
+    let mut first = Observed::new(producer.flush().callbacks());
+    assert!(given_up.poll_in_turn().is_pending() && first.poll_in_turn().is_pending());
+    drop(given_up);
+    // Those that come later, in the same line or another.
+    waits("t").await.expect("accepted");
+    waits("other").await.expect("accepted");
+    let mut second = Observed::new(producer.flush().callbacks());
+    producer.flush().await.expect("flushed");
+    assert!(second.poll_in_turn().is_pending() && second.is_pending(), "callbacks are left");
+    let wakes = (first.wakes(), second.wakes());
+    // The callback of "other" may take one of them.
+    for _ in 0..3 {
+        open.send(()).await.expect("a callback that waits");
+    }
+    host.until(|| first.wakes() > wakes.0).await;
+    assert_eq!(first.ready(), Ok(()));
+    assert!(second.is_pending(), "one is left");
+    open.send(()).await.expect("a callback that waits");
+    host.until(|| second.wakes() > wakes.1).await;
+    assert_eq!(second.ready(), Ok(()));
+    producer.close(Duration::from_secs(10)).await;
+    assert_eq!(producer.flush().callbacks().await, Ok(()), "after the end there is nothing to wait for");
+    served.join().await;
+}
+
+async fn s23_a_flush_of_callbacks_fails_inside_of_one(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let served = script.serve(&host);
+    let (tell, told) = smol::channel::bounded(2);
+    let (inner, other) = (producer.clone(), tell.clone());
+    let callback = move |_: Outcome| async move {
+        let outcome = inner.flush().callbacks().await;
+        other.send((outcome, inner.flush().await)).await.expect("told");
+    };
+    producer.produce_with_async(numbered(0), callback).await.expect("accepted");
+    let inner = producer.clone();
+    let callback = move |_: Outcome| {
+        let outcome = at_once(inner.flush().callbacks());
+        tell.try_send((outcome, Ok(()))).expect("told");
+    };
+    producer.produce_with(numbered(1), callback).await.expect("accepted");
+    for _ in 0..2 {
+        assert_eq!(told.recv().await.expect("told"), (Err(FlushError::InsideCallback), Ok(())));
+    }
+    producer.flush().callbacks().await.expect("they have ended");
     producer.close(Duration::from_secs(10)).await;
     served.join().await;
 }

@@ -63,7 +63,7 @@ async fn s34_brokers_that_are_down_are_an_error(host: Host) {
     broker.broker_down(-1).expect("it goes down");
     let found = find(&mut events, |event| error(event).filter(ClientError::is_all_brokers_down)).await;
     assert!(!found.fatal && found.reason.contains("down"), "{found}");
-    assert_eq!(found.code, ErrorCode::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32);
+    assert_eq!(found.code(), ErrorCode::LOCAL_ALL_BROKERS_DOWN);
     broker.broker_up(-1).expect("it comes back");
     producer.send(Record::to("t")).await.expect("such an error is not the end");
 }
@@ -75,11 +75,11 @@ async fn s34_a_fatal_error_is_an_event_and_ends_the_producer(host: Host) {
     let producer = host.start(AioProducer::builder(backend));
     producer.send(Record::to("t")).await.expect("delivered");
     // An idempotent producer whose next record in line has the wrong number cannot go on.
-    let wrong_number = ErrorCode::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    let wrong_number = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
     broker.request_errors(ApiKey::Produce, &[wrong_number]).expect("a fault");
     let failed = producer.produce(Record::to("t")).await.expect("accepted").await.expect_err("out of order");
     let found = find(&mut events, |event| error(event).filter(|error| error.fatal)).await;
-    assert_eq!(Some(found.code), failed.code(), "{found}");
+    assert_eq!(Some(found.code()), failed.code(), "{found}");
     host.until(|| producer.is_closed()).await;
     assert!(matches!(producer.try_produce(Record::to("t")), Err(ProduceError::Fatal { .. })));
 }
@@ -355,7 +355,7 @@ async fn s34_tokens_are_fetched_on_the_runtime(host: Host) {
     for reason in ["the identity provider is away", "the token provider panicked"] {
         let found = find(&mut events, |event| {
             text += &format!("{event:?}");
-            error(event).filter(|error| error.code == ErrorCode::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32)
+            error(event).filter(|error| error.code() == ErrorCode::LOCAL_AUTHENTICATION)
         })
         .await;
         assert!(found.reason.contains(reason) && !found.fatal, "{found}");

@@ -16,7 +16,6 @@ use aioproducer_driver::{AioProducer, ProduceError, Record};
 use aioproducer_tests::executor::{Host, Joined};
 use aioproducer_tests::promises;
 use smol::future::yield_now;
-use smol::stream::StreamExt;
 
 use self::world::World;
 
@@ -74,7 +73,7 @@ struct Candidate {
 }
 
 /// Every public future but close, which no producer survives.
-const CANDIDATES: [Candidate; 11] = [
+const CANDIDATES: [Candidate; 12] = [
     Candidate {
         name: "produce",
         records: 1,
@@ -187,6 +186,17 @@ const CANDIDATES: [Candidate; 11] = [
             Box::pin(async move {
                 drop(producer.produce(records.remove(0)).await.expect("accepted"));
                 begun(async move { producer.flush().await.expect("flushed") })
+            })
+        },
+    },
+    Candidate {
+        name: "flush().callbacks",
+        records: 1,
+        when_dropped: Fate::All,
+        begin: |producer, mut records| {
+            Box::pin(async move {
+                producer.produce_with(records.remove(0), |_| ()).await.expect("accepted");
+                begun(async move { producer.flush().callbacks().await.expect("flushed") })
             })
         },
     },

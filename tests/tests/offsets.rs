@@ -50,10 +50,7 @@ async fn s47_an_answer_that_knows_records_already_gives_them_none(host: Host) {
     let producer = in_one_batch(&host, &broker, None);
     let to = |partition| (0..10).map(move |_| Record::to("t").partition(partition).payload("x"));
     assert_eq!(offsets(producer.produce_all(to(0)).await), (0..10).collect::<Vec<_>>());
-    let answers = [
-        ErrorCode::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        ErrorCode::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER,
-    ];
+    let answers = [ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, ErrorCode::DUPLICATE_SEQUENCE_NUMBER];
     broker.request_errors(ApiKey::Produce, &answers).expect("answers");
     assert_eq!(offsets(producer.produce_all(to(0)).await), [-1; 10]);
     // Another partition's first record, and what comes after them in the same one.

@@ -199,7 +199,7 @@ async fn s03_a_failure_gives_the_record_back_and_says_whether_it_is_in_the_log(h
         let taken = script.accept().await;
         script.fail(&taken[0], failure(kind, status));
         let error = delivery.await.expect_err("failed");
-        assert_eq!((error.kind(), error.status(), error.code()), (kind, status, Some(-7)));
+        assert_eq!((error.kind(), error.status(), error.code()), (kind, status, Some((-7).into())));
         let text = error.to_string();
         assert!(text.contains("the script says so") && text.contains("topic t"), "{text}");
         assert_eq!(error.record(), Some(&record));

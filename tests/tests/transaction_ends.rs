@@ -32,7 +32,7 @@ async fn s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next(host: Host)
     assert!(commit.is_pending());
     script.asked().await.answer(Err(retriable(-185)));
     let error = commit.ready().expect_err("nobody knows");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Resolve, Some(-185)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Resolve, Some((-185).into())));
     assert!(error.to_string().contains("unknown"), "{error}");
     let transaction = error.into_transaction().expect("to be committed again");
     assert!(producer.in_doubt().is_none(), "somebody has it");
@@ -77,7 +77,7 @@ async fn s39_a_dropped_commit_that_was_refused_is_told(host: Host) {
     asked.answer(Err(to_abort(49)));
     assert_eq!(at_once(producer.begin()).expect_err("its records are not there"), TransactionError::InDoubt);
     let error = at_once(producer.in_doubt().expect("it is there").commit()).expect_err("refused");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(49)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(49.into())));
     drop(error);
     assert_eq!(script.asked().await.done(), Call::Abort);
     drop(begun(&script, &producer).await);
@@ -112,7 +112,7 @@ async fn s39_after_a_fatal_error_nothing_goes_on(host: Host) {
     // Fenced: another producer has the transactional id.
     script.asked().await.fail_for_good(90);
     let error = commit.ready().expect_err("fatal");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::GiveUp, Some(90)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::GiveUp, Some(90.into())));
     assert!(error.into_transaction().is_none());
     let fatal = producer.fatal_error().expect("it is known");
     assert_eq!((fatal.code, fatal.reason), (90, "the script says it is fatal"));

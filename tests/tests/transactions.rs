@@ -174,13 +174,13 @@ async fn s36_init_can_be_called_apart_and_again(host: Host) {
     script.asked().await.answer(Err(retriable(7)));
     for init in [init, other] {
         let error = init.ready().expect_err("refused");
-        assert_eq!((error.remedy(), error.code()), (Remedy::Retry, Some(7)));
+        assert_eq!((error.remedy(), error.code()), (Remedy::Retry, Some(7.into())));
         assert!(error.to_string().contains("the script says 7"));
     }
     let mut begin = Observed::new(producer.begin());
     assert!(begin.is_pending());
     script.asked().await.answer(Err(retriable(8)));
-    assert_eq!(begin.ready().expect_err("refused").code(), Some(8));
+    assert_eq!(begin.ready().expect_err("refused").code(), Some(8.into()));
     let mut init = Observed::new(producer.init_transactions());
     assert!(init.is_pending());
     assert_eq!(script.asked().await.done(), Call::InitTransactions);
@@ -202,7 +202,7 @@ async fn s36_offsets_are_sent_within_the_transaction(host: Host) {
     assert_eq!(*asked.call(), Call::SendOffsets { offsets: offsets.clone(), group: group.clone() });
     asked.answer(Err(retriable(3)));
     let error = sent.ready().expect_err("not yet");
-    assert_eq!((error.remedy(), error.code()), (Remedy::Retry, Some(3)));
+    assert_eq!((error.remedy(), error.code()), (Remedy::Retry, Some(3.into())));
     let mut sent = Observed::new(transaction.send_offsets(offsets.clone(), group.clone()));
     assert!(sent.is_pending());
     script.asked().await.done();
@@ -223,7 +223,7 @@ async fn s36_offsets_are_sent_within_the_transaction(host: Host) {
     assert!(script.asked_already().is_none(), "a commit does not overtake it");
     asked.answer(Err(retriable(3)));
     let error = commit.ready().expect_err("not without the offsets");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(3)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(3.into())));
 }
 
 async fn s37_commit_waits_for_every_delivery_and_ends_the_linger(host: Host) {
@@ -396,7 +396,7 @@ async fn s39_errors_say_what_is_left_to_do(host: Host) {
     assert!(begin.is_pending());
     script.asked().await.refuse(4);
     let error = begin.ready().expect_err("refused");
-    assert_eq!((error.remedy(), error.code()), (Remedy::GiveUp, Some(4)));
+    assert_eq!((error.remedy(), error.code()), (Remedy::GiveUp, Some(4.into())));
 
     // Offsets that can only be aborted end the transaction.
     let transaction = begun(&script, &producer).await;
@@ -409,7 +409,7 @@ async fn s39_errors_say_what_is_left_to_do(host: Host) {
     let again = at_once(transaction.send_offsets([GroupOffset::new("in", 0, 1)], Group::new("g")));
     assert_eq!(again.expect_err("only abort is left").remedy(), Remedy::Abort);
     let error = at_once(transaction.commit()).expect_err("only abort is left");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(30)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(30.into())));
     drop(error);
     assert_eq!(script.asked().await.done(), Call::Abort, "dropped with its error");
 
@@ -418,7 +418,7 @@ async fn s39_errors_say_what_is_left_to_do(host: Host) {
     assert!(commit.is_pending());
     script.asked().await.answer(Err(to_abort(49)));
     let error = commit.ready().expect_err("refused");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(49)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(49.into())));
     let mut abort = Observed::new(error.into_transaction().expect("to be aborted").abort());
     assert!(abort.is_pending());
     script.asked().await.done();
@@ -439,7 +439,7 @@ async fn s39_an_abort_that_failed_can_be_called_again(host: Host) {
     assert!(abort.is_pending());
     script.asked().await.answer(Err(retriable(7)));
     let error = abort.ready().expect_err("not yet");
-    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(7)));
+    assert_eq!((error.remedy(), error.error().code()), (Remedy::Abort, Some(7.into())));
     let mut abort = Observed::new(error.into_transaction().expect("to be aborted").abort());
     assert!(abort.is_pending());
     script.asked().await.answer(Err(retriable(8)));
@@ -450,7 +450,7 @@ async fn s39_an_abort_that_failed_can_be_called_again(host: Host) {
     let mut begin = Observed::new(producer.begin());
     assert!(begin.is_pending());
     assert_eq!(script.asked().await.answer(Err(retriable(9))), Call::Abort);
-    assert_eq!(begin.ready().expect_err("not before it is aborted").code(), Some(9));
+    assert_eq!(begin.ready().expect_err("not before it is aborted").code(), Some(9.into()));
     let mut begin = Observed::new(producer.begin());
     assert!(begin.is_pending());
     assert_eq!(script.asked().await.done(), Call::Abort);

@@ -114,30 +114,28 @@ async fn s36_the_offsets_of_a_live_consumer(host: Host) {
     transaction.commit().await.expect("committed");
 
     let transaction = producer.begin().await.expect("it begins");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION]).expect("told");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::ILLEGAL_GENERATION]).expect("told");
     let error = transaction.send_offsets([GroupOffset::new("t", 0, 2)], group).await.expect_err("a lost place");
     assert_eq!(error.remedy(), Remedy::Abort, "{error}");
     drop(transaction);
 }
 
 async fn s36_errors_that_pass_are_retried(host: Host) {
-    use ErrorCode::*;
-
     let broker = with_source();
     let producer = host.start(builder(&broker));
-    let passing = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE];
+    let passing = [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::COORDINATOR_NOT_AVAILABLE];
     broker.request_errors(ApiKey::InitProducerId, &passing).expect("told");
-    broker.request_errors(ApiKey::AddPartitionsToTxn, &[RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS]).expect("told");
-    let passing = [RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS];
+    broker.request_errors(ApiKey::AddPartitionsToTxn, &[ErrorCode::CONCURRENT_TRANSACTIONS]).expect("told");
+    let passing = [ErrorCode::CONCURRENT_TRANSACTIONS, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
     broker.request_errors(ApiKey::AddOffsetsToTxn, &passing).expect("told");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
-    broker.request_errors(ApiKey::EndTxn, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("one")).await.expect("delivered");
     transaction.send_offsets([GroupOffset::new("in", 0, 5)], Group::new("g")).await.expect("sent");
     transaction.commit().await.expect("committed");
 
-    broker.request_errors(ApiKey::EndTxn, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("two")).await.expect("delivered");
     transaction.abort().await.expect("aborted");
@@ -161,20 +159,18 @@ async fn s36_the_coordinator_may_move(host: Host) {
 }
 
 async fn s36_errors_of_offsets_are_sorted(host: Host) {
-    use ErrorCode::*;
-
     let broker = with_source();
     let producer = host.start(builder(&broker));
     for (request, error) in [
-        (ApiKey::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED),
-        (ApiKey::TxnOffsetCommit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED),
-        (ApiKey::TxnOffsetCommit, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID),
+        (ApiKey::AddOffsetsToTxn, ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        (ApiKey::TxnOffsetCommit, ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        (ApiKey::TxnOffsetCommit, ErrorCode::FENCED_INSTANCE_ID),
     ] {
         let transaction = producer.begin().await.expect("it begins");
         broker.request_errors(request, &[error]).expect("told");
         let sent = transaction.send_offsets([GroupOffset::new("in", 0, 5)], Group::new("g")).await;
         let refused = sent.expect_err("refused");
-        assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error as i32)), "{refused}");
+        assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error)), "{refused}");
         assert_eq!(transaction.commit().await.expect_err("not without the offsets").remedy(), Remedy::Abort);
     }
     whole(&producer, "after that").await.expect("committed");
@@ -265,13 +261,11 @@ async fn s38_abort_purges_what_librdkafka_queues(host: Host) {
 }
 
 async fn s39_a_fenced_producer_is_fatal(host: Host) {
-    use ErrorCode::*;
-
     for (request, error) in [
-        (ApiKey::EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED),
-        (ApiKey::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH),
-        (ApiKey::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH),
-        (ApiKey::InitProducerId, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (ApiKey::EndTxn, ErrorCode::PRODUCER_FENCED),
+        (ApiKey::EndTxn, ErrorCode::INVALID_PRODUCER_EPOCH),
+        (ApiKey::AddOffsetsToTxn, ErrorCode::INVALID_PRODUCER_EPOCH),
+        (ApiKey::InitProducerId, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
     ] {
         let broker = with_source();
         let producer = host.start(builder(&broker));
@@ -288,20 +282,18 @@ async fn s39_a_fenced_producer_is_fatal(host: Host) {
         let refused = producer.begin().await.expect_err("nothing goes on");
         assert_eq!(
             (refused.remedy(), refused.code()),
-            (Remedy::GiveUp, producer.fatal_error().map(|fatal| fatal.code))
+            (Remedy::GiveUp, producer.fatal_error().and_then(|fatal| fatal.code()))
         );
         drop(producer.close(LONG).await);
     }
 }
 
 async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
-    use ErrorCode::*;
-
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(builder(&broker));
     // Partitions that are refused: their records fail.
     let transaction = producer.begin().await.expect("it begins");
-    let refused = [RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    let refused = [ErrorCode::TOPIC_AUTHORIZATION_FAILED];
     broker.request_errors(ApiKey::AddPartitionsToTxn, &refused).expect("told");
     let delivery = at_once(transaction.produce(record("x"))).expect("accepted");
     let error = transaction.commit().await.expect_err("not authorised");
@@ -311,10 +303,10 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     whole(&producer, "first").await.expect("committed");
 
     // A commit that is refused, with a producer id that the coordinator has forgotten (KIP-360).
-    for error in [RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID] {
+    for error in [ErrorCode::INVALID_PRODUCER_ID_MAPPING, ErrorCode::UNKNOWN_PRODUCER_ID] {
         broker.request_errors(ApiKey::EndTxn, &[error]).expect("told");
         let refused = whole(&producer, "lost").await.expect_err("refused");
-        assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error as i32)), "{refused}");
+        assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error)), "{refused}");
         // Dropped with its error, and aborted before the next.
         whole(&producer, "next").await.expect("committed");
     }
@@ -396,7 +388,7 @@ async fn s25_close_aborts_on_the_broker(host: Host) {
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("first")).await.expect("delivered");
     // The abort is what ends the transaction: without it the coordinator would refuse nothing, and wait.
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::PRODUCER_FENCED]).expect("told");
     assert!(producer.close(LONG).await.is_complete());
     assert!(producer.fatal_error().is_some(), "the abort was sent");
     assert!(transaction.commit().await.is_err());

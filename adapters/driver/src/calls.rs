@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Answer, Call, CallError, CallId, Credentials, Metadata, Request};
+use aioproducer_core::backend::{
+    Answer, Call, CallError, CallId, Credentials, ErrorCode, Metadata, PartitionMetadata, Request,
+};
 use aioproducer_core::{TransactionId, Verdict};
 
 use crate::AioProducer;
@@ -332,6 +334,34 @@ impl AioProducer {
         Calling::new(self.shared(), Call::Ready { topics: ids }, None).await.map(drop)
     }
 
+    /// Asks a broker about the partitions of one topic, in the order of their numbers: leaders, replicas, and which of those are
+    /// in sync. The topic is not created by that. Source, time and turns are those of [`list_topics`](Self::list_topics).
+    ///
+    /// # Errors
+    /// [`CallError`], as of [`list_topics`](Self::list_topics); and when the broker does not tell about the topic, with the
+    /// broker's code and the topic's name: it does not exist ([`ErrorCode::UNKNOWN_TOPIC_OR_PART`]), or the producer may not
+    /// see it ([`ErrorCode::TOPIC_AUTHORIZATION_FAILED`]).
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// async fn leaderless(producer: &AioProducer, topic: &str) -> Result<usize, CallError> {
+    ///     let partitions = producer.partitions_for(topic).await?;
+    ///     Ok(partitions.iter().filter(|partition| partition.leader.is_none()).count())
+    /// }
+    /// ```
+    pub async fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, CallError> {
+        let metadata = self.list_topics(Some(topic)).await?;
+        let Some(found) = metadata.topics.into_iter().find(|found| found.name == topic) else {
+            return Err(untold(topic, ErrorCode::UNKNOWN_TOPIC_OR_PART, "the answer does not have it"));
+        };
+        if let Some(error) = found.error {
+            return Err(untold(topic, error.code(), error.reason));
+        }
+        let mut partitions = found.partitions;
+        partitions.sort_unstable_by_key(|partition| partition.id);
+        Ok(partitions)
+    }
+
     /// Changes user name and password of the connections that are made from now on (SASL PLAIN and SCRAM). Those that
     /// there are stay as they are.
     ///
@@ -354,6 +384,16 @@ impl AioProducer {
     }
 }
 
+/// The error of a question about a topic that a broker did not answer.
+fn untold(topic: &str, code: ErrorCode, reason: &str) -> CallError {
+    let reason = match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PART => format!("there is no topic {topic:?}; create it, or look at its name"),
+        code => format!("no partitions of the topic {topic:?} are told: {reason}, {code}"),
+    };
+    let (code, retriable) = (code.number(), code.is_retriable());
+    CallError { code, reason, retriable, txn_requires_abort: false, fatal: false }
+}
+
 /// An error that a producer cannot recover from (`rd_kafka_fatal_error`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FatalError {
@@ -363,9 +403,18 @@ pub struct FatalError {
     pub reason: &'static str,
 }
 
+impl FatalError {
+    /// [`FatalError::code`](field@Self::code) with its name, `None` if there is none.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        (self.code != 0).then(|| ErrorCode::new(self.code))
+    }
+}
+
 impl std::fmt::Display for FatalError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.reason, self.code)
+        f.write_str(self.reason)?;
+        self.code().map_or(Ok(()), |code| write!(f, ", {code}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 mod error;
 
@@ -14,6 +14,7 @@ use aioproducer_core::backend::Delivered;
 
 use crate::Runtime;
 use crate::completion::{CellHandle, Origin};
+use crate::record::from_millis;
 use crate::runtime::{counts_as_call, poll_turn};
 use crate::shared::Shared;
 use crate::topics::Topics;
@@ -120,6 +121,12 @@ impl DeliveryReport {
     #[must_use]
     pub fn timestamp_millis(&self) -> Option<i64> {
         (self.delivered.timestamp >= 0).then_some(self.delivered.timestamp)
+    }
+
+    /// The same as a time of the system's.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<SystemTime> {
+        self.timestamp_millis().and_then(from_millis)
     }
 }
 

@@ -52,6 +52,16 @@ pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delive
     (Ticket::to_delivery(cell), Delivery::new(handle))
 }
 
+/// What [`AioProducer::try_produce`](crate::AioProducer::try_produce) does; `transaction` says whether the record comes through one.
+#[inline]
+pub(crate) fn try_produce<'a>(
+    shared: &Shared,
+    record: &mut Record<'a>,
+    transaction: bool,
+) -> Result<Delivery, Box<ProduceError<'a>>> {
+    Entry::check_in(shared, record, transaction)?.try_enter(shared, to_delivery)
+}
+
 impl<'r, 'a> Entry<'r, 'a> {
     /// Refuses what can never be accepted, of a record that comes through no transaction.
     #[inline]

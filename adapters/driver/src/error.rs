@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 
 use crate::delivery::DeliveryError;
 use crate::end::EndedBy;
@@ -11,8 +11,21 @@ use crate::topics::TopicError;
 
 /// A record that was not accepted: it was not sent, and nothing else changed.
 ///
-/// Of [`try_produce`](crate::AioProducer::try_produce) it still borrows what the record borrowed; the futures hand
-/// back a copy.
+/// It borrows nothing, so that `?` takes it out of any function; what the record borrowed is copied for that. Only that of
+/// [`try_produce_borrowed`](crate::AioProducer::try_produce_borrowed) borrows what the record borrowed.
+///
+/// ```
+/// use aioproducer_driver::{AioProducer, Record};
+///
+/// async fn note(producer: &AioProducer, customer: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     let key = customer.to_string();
+///     let record = || Record::to("orders").key(&key).payload("two apples");
+///     let delivery = producer.produce(record()).await?;
+///     drop(producer.try_produce(record())?);
+///     delivery.await?;
+///     Ok(())
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum ProduceError<'a> {
@@ -37,6 +50,8 @@ pub enum ProduceError<'a> {
     OutsideTransaction(Record<'a>),
     /// The transaction takes no more records: it has failed, or was ended by a close.
     TransactionOver(Record<'a>),
+    /// The [`Reports`](crate::Reports) that the record's outcome was to go to were dropped, so nobody would hear of it.
+    ReportsDropped(Record<'a>),
     /// The record has more bytes than the backend takes in one.
     TooLarge {
         /// The record.
@@ -95,12 +110,19 @@ impl<'a> ProduceError<'a> {
             | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
+            | Self::ReportsDropped(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
             | Self::Topic { record, .. }
             | Self::Invalid { record, .. } => record,
         }
+    }
+
+    /// Whether it makes sense to produce the record again as it is, later: it found no room in time.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::TimedOut(_))
     }
 
     /// The record.
@@ -113,6 +135,7 @@ impl<'a> ProduceError<'a> {
             | Self::RuntimeEnded(record)
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
+            | Self::ReportsDropped(record)
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
@@ -131,6 +154,7 @@ impl<'a> ProduceError<'a> {
             Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(record.into_owned()),
             Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
             Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
+            Self::ReportsDropped(record) => ProduceError::ReportsDropped(record.into_owned()),
             Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
             Self::TooLarge { record, size, overhead, limit, setting } => {
                 ProduceError::TooLarge { record: record.into_owned(), size, overhead, limit, setting }
@@ -149,6 +173,9 @@ impl fmt::Display for ProduceError<'_> {
         match self {
             Self::OutsideTransaction(_) => f.write_str("with a transactional id, records go through a transaction"),
             Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
+            Self::ReportsDropped(_) => f.write_str(
+                "the Reports of this Reporter were dropped, so nobody would hear of the outcome: keep them for as long as it produces",
+            ),
             Self::Full(_) => f.write_str("the producer's pool is full"),
             Self::TimedOut(record) => write!(
                 f,
@@ -215,6 +242,25 @@ impl SendError {
         match self {
             Self::Produce(_) => Status::NotPersisted,
             Self::Delivery(error) => error.status(),
+        }
+    }
+
+    /// The error's number and name, `None` if it came neither from a broker nor from the client library.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Produce(_) => None,
+            Self::Delivery(error) => error.code(),
+        }
+    }
+
+    /// Whether it makes sense to send the record again as it is, later: it is not in the log, and the cause may pass. See
+    /// [`DeliveryError::is_retriable`] and [`ProduceError::is_retriable`].
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Produce(error) => error.is_retriable(),
+            Self::Delivery(error) => error.is_retriable(),
         }
     }
 

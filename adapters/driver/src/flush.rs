@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use aioproducer_core::{Instant, Lane};
+use aioproducer_core::{Lane, TopicId};
 
+use crate::callbacks::{Key, NO_PARTITION, WaitId, is_calling};
 use crate::effects::{Discard, Effects};
+use crate::end::EndedBy;
 use crate::flushes::{Group, Pending, Scope};
 use crate::observe::Call;
 use crate::runtime::{Task, poll_turn};
@@ -22,18 +24,24 @@ pub struct Flush<'a> {
     within: Option<Duration>,
     /// A topic, and maybe one of its partitions; `None` for everything.
     of: Option<(TopicRef<'a>, Option<i32>)>,
-    waiting: Option<Waiting>,
+    /// Callbacks are waited for, too.
+    callbacks: bool,
+    step: Step,
+    deadline: Option<Task>,
     trace: Call,
 }
 
-struct Waiting {
-    flush: Pending,
-    deadline: Option<(Instant, Task)>,
+/// What it waits for.
+enum Step {
+    Nothing,
+    Records(Pending, Scope),
+    Callbacks(WaitId),
 }
 
 impl<'a> Flush<'a> {
     pub(crate) fn new(shared: &'a Shared) -> Self {
-        Self { shared, within: None, of: None, waiting: None, trace: Call::default() }
+        let (step, trace) = (Step::Nothing, Call::default());
+        Self { shared, within: None, of: None, callbacks: false, step, deadline: None, trace }
     }
 
     /// Only records of this topic; others linger on in the producer. A linger of the backend's own ends for all.
@@ -45,6 +53,31 @@ impl<'a> Flush<'a> {
     /// Only records that name this partition of the topic, and those of the topic that name none, since they may go there.
     pub fn partition(mut self, topic: impl Into<TopicRef<'a>>, partition: i32) -> Self {
         self.of = Some((topic.into(), Some(partition)));
+        self
+    }
+
+    /// Waits for the callbacks of these records, too, until they have come to their end; of one topic or partition it waits
+    /// for those of the whole topic.
+    ///
+    /// It must not be awaited where a callback waits for it, which is a deadlock. Inside of a callback it fails at once.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static FAILED: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// async fn load(producer: &AioProducer, rows: Vec<String>) -> Result<usize, Box<dyn std::error::Error>> {
+    ///     for row in rows {
+    ///         let count = |outcome: Result<_, _>| drop(FAILED.fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed));
+    ///         producer.produce_with(Record::to("rows").payload(row), count).await?;
+    ///     }
+    ///     producer.flush().callbacks().await?;
+    ///     Ok(FAILED.load(Ordering::Relaxed))
+    /// }
+    /// ```
+    pub fn callbacks(mut self) -> Self {
+        self.callbacks = true;
         self
     }
 
@@ -60,15 +93,15 @@ impl Future for Flush<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let shared = this.shared;
-        if this.waiting.is_none() {
-            ready!(poll_turn(&*shared.runtime, cx));
+        if this.callbacks && is_calling() {
+            return Poll::Ready(Err(FlushError::InsideCallback));
         }
-        this.trace.flush();
-        let Some(waiting) = &mut this.waiting else {
+        if matches!(this.step, Step::Nothing) {
+            ready!(poll_turn(&*this.shared.runtime, cx));
+            this.trace.flush();
             let scope = match &this.of {
                 None => Scope::All,
-                Some((topic, partition)) => match (shared.topics.known(topic), partition) {
+                Some((topic, partition)) => match (this.shared.topics.known(topic), partition) {
                     (Some(topic), Some(partition)) => Scope::Partition(topic, *partition),
                     (Some(topic), None) => Scope::Topic(topic),
                     // Nothing was ever produced to it.
@@ -76,38 +109,87 @@ impl Future for Flush<'_> {
                 },
             };
             let wakers = two(cx.waker());
-            let begun = shared.with(|state, effects| state.begin_flush(scope, wakers, effects));
-            let Some(flush) = begun else { return Poll::Ready(Ok(())) };
-            let deadline = this.within.filter(|_| shared.lock().is_timed()).map(|limit| {
-                let at = shared.runtime.now() + limit;
-                (at, shared.runtime.sleep_until(at))
-            });
-            this.waiting = Some(Waiting { flush, deadline });
-            return self.poll(cx);
-        };
-        let wakers = two(cx.waker());
-        let (flushed, timed) = shared.with(|state, effects| {
-            let (flushed, unused) = state.flushes.poll(&mut waiting.flush, wakers);
-            effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
-            (flushed, state.is_timed())
-        });
-        if flushed {
-            this.waiting = None;
-            return Poll::Ready(Ok(()));
-        }
-        if let Some((_, timer)) = &mut waiting.deadline
-            && timed
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            let remaining = shared.with(|state, _| state.flushes.left(&waiting.flush));
-            if remaining == 0 {
-                return Poll::Ready(Ok(()));
+            match this.shared.with(|state, effects| state.begin_flush(scope, wakers, effects)) {
+                Some(flush) => this.step = Step::Records(flush, scope),
+                None => this.wait_for_callbacks(scope, cx),
             }
-            this.trace.timed_out(remaining);
-            return Poll::Ready(Err(FlushError::Timeout { remaining }));
         }
-        Poll::Pending
+        loop {
+            match &mut this.step {
+                Step::Nothing => return Poll::Ready(Ok(())),
+                Step::Records(flush, scope) => {
+                    let (scope, wakers) = (*scope, two(cx.waker()));
+                    let (flushed, timed) = this.shared.with(|state, effects| {
+                        let (flushed, unused) = state.flushes.poll(flush, wakers);
+                        effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+                        (flushed, state.is_timed())
+                    });
+                    if !flushed {
+                        ready!(poll_deadline(this.shared, this.within, &mut this.deadline, timed, cx));
+                        let remaining = this.shared.with(|state, _| state.flushes.left(flush));
+                        if remaining > 0 {
+                            this.trace.timed_out(remaining);
+                            return Poll::Ready(Err(FlushError::Timeout { remaining }));
+                        }
+                        this.leave();
+                    }
+                    this.step = Step::Nothing;
+                    this.wait_for_callbacks(scope, cx);
+                }
+                Step::Callbacks(wait) => {
+                    if let Some(remaining) = this.shared.callbacks.poll_wait(*wait, cx.waker().clone()) {
+                        let timed = this.shared.lock().has_runtime();
+                        ready!(poll_deadline(this.shared, this.within, &mut this.deadline, timed, cx));
+                        this.trace.timed_out(remaining);
+                        return Poll::Ready(Err(FlushError::Callbacks { remaining }));
+                    }
+                    this.step = Step::Nothing;
+                }
+            }
+        }
     }
+}
+
+impl Flush<'_> {
+    /// All records have their outcome, so their callbacks, if they are waited for, stand in line.
+    fn wait_for_callbacks(&mut self, scope: Scope, cx: &Context<'_>) {
+        if !self.callbacks {
+            return;
+        }
+        // Of a record that its backend lost nobody knows where it was to go.
+        let lost = (TopicId(0), NO_PARTITION);
+        let concerns = |key: Key| match scope {
+            Scope::All => true,
+            Scope::Topic(topic) | Scope::Partition(topic, _) => key.0 == topic || key == lost,
+        };
+        let wait = self.shared.callbacks.begin_wait(concerns, cx.waker().clone());
+        self.step = wait.map_or(Step::Nothing, Step::Callbacks);
+    }
+
+    /// Waits for nothing any more.
+    fn leave(&mut self) {
+        match std::mem::replace(&mut self.step, Step::Nothing) {
+            Step::Nothing => {}
+            Step::Records(flush, _) => self.shared.with(|state, effects| {
+                let unused = state.flushes.leave(&flush);
+                effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+            }),
+            Step::Callbacks(wait) => self.shared.callbacks.leave_wait(wait),
+        }
+    }
+}
+
+/// Ready when the limit has passed, which begins with the first call; `timed` says whether timers may be used.
+fn poll_deadline(
+    shared: &Shared,
+    limit: Option<Duration>,
+    timer: &mut Option<Task>,
+    timed: bool,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let (Some(limit), true) = (limit, timed) else { return Poll::Pending };
+    let timer = timer.get_or_insert_with(|| shared.runtime.sleep_until(shared.runtime.now() + limit));
+    timer.as_mut().poll(cx)
 }
 
 /// A flush may wait in two places. Cloning a waker may run anybody's code, so it is done before a lock is taken.
@@ -117,12 +199,7 @@ fn two(waker: &Waker) -> [Waker; 2] {
 
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            self.shared.with(|state, effects| {
-                let unused = state.flushes.leave(&waiting.flush);
-                effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
-            });
-        }
+        self.leave();
     }
 }
 
@@ -155,6 +232,11 @@ impl State {
     fn is_timed(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Closing(_))
     }
+
+    /// The same for a wait that goes on after the producer's end, as long as the runtime runs callbacks.
+    fn has_runtime(&self) -> bool {
+        self.ended_by != EndedBy::Runtime
+    }
 }
 
 impl fmt::Debug for Flush<'_> {
@@ -172,12 +254,26 @@ pub enum FlushError {
         /// Records accepted before the flush that have no outcome yet.
         remaining: usize,
     },
+    /// The limit of [`Flush::within`] passed. The records have their outcomes, their [callbacks](Flush::callbacks) are behind.
+    Callbacks {
+        /// Callbacks that have not come to their end yet.
+        remaining: usize,
+    },
+    /// A flush that waits for [callbacks](Flush::callbacks) was awaited inside of one, which cannot end before it. Nothing was
+    /// waited for.
+    InsideCallback,
 }
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout { remaining } => write!(f, "{remaining} records had no outcome before the flush's limit"),
+            Self::Callbacks { remaining } => {
+                write!(f, "{remaining} callbacks of delivered or failed records had not ended before the flush's limit")
+            }
+            Self::InsideCallback => f.write_str(
+                "flush().callbacks() inside of a callback would wait for itself; flush() alone may be awaited there",
+            ),
         }
     }
 }

@@ -52,8 +52,8 @@ mod trouble;
 mod waiters;
 
 pub use aioproducer_core::backend::{
-    Broker, CallError, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata, Status,
-    TopicMetadata,
+    Broker, CallError, ErrorCode, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata,
+    Status, TopicMetadata,
 };
 pub use aioproducer_core::{Instant, LimitsError};
 pub use builder::{Builder, StartError};

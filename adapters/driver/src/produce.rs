@@ -16,10 +16,10 @@ use crate::waiters::WaiterId;
 
 /// The future of [`AioProducer::produce`](crate::AioProducer::produce).
 #[must_use = "futures do nothing unless awaited"]
-pub struct Produce<'a> {
-    shared: &'a Shared,
+pub struct Produce<'p, 'r> {
+    shared: &'p Shared,
     /// Empty when the future has resolved.
-    record: Record<'a>,
+    record: Record<'r>,
     place: Option<WaiterId>,
     patience: Patience,
     /// It comes through a transaction.
@@ -27,20 +27,20 @@ pub struct Produce<'a> {
     resolved: bool,
 }
 
-impl<'a> Produce<'a> {
+impl<'p, 'r> Produce<'p, 'r> {
     #[inline]
-    pub(crate) fn new(shared: &'a Shared, record: Record<'a>) -> Self {
+    pub(crate) fn new(shared: &'p Shared, record: Record<'r>) -> Self {
         Self { shared, record, place: None, patience: Patience::default(), transaction: false, resolved: false }
     }
 
-    pub(crate) fn in_transaction(shared: &'a Shared, record: Record<'a>) -> Self {
+    pub(crate) fn in_transaction(shared: &'p Shared, record: Record<'r>) -> Self {
         let mut produce = Self::new(shared, record);
         produce.transaction = true;
         produce
     }
 }
 
-impl Future for Produce<'_> {
+impl Future for Produce<'_, '_> {
     type Output = Result<Delivery, ProduceError<'static>>;
 
     /// # Panics
@@ -72,7 +72,7 @@ impl Future for Produce<'_> {
     }
 }
 
-impl Drop for Produce<'_> {
+impl Drop for Produce<'_, '_> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             self.shared.with(|state, effects| state.leave(Some(place), effects));
@@ -80,7 +80,7 @@ impl Drop for Produce<'_> {
     }
 }
 
-impl fmt::Debug for Produce<'_> {
+impl fmt::Debug for Produce<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Produce").finish_non_exhaustive()
     }
@@ -89,18 +89,18 @@ impl fmt::Debug for Produce<'_> {
 /// The future of [`AioProducer::send`](crate::AioProducer::send).
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
-pub struct Send<'a> {
-    produce: Produce<'a>,
+pub struct Send<'p, 'r> {
+    produce: Produce<'p, 'r>,
     delivery: Option<Delivery>,
 }
 
-impl<'a> Send<'a> {
-    pub(crate) fn new(produce: Produce<'a>) -> Self {
+impl<'p, 'r> Send<'p, 'r> {
+    pub(crate) fn new(produce: Produce<'p, 'r>) -> Self {
         Self { produce, delivery: None }
     }
 }
 
-impl Future for Send<'_> {
+impl Future for Send<'_, '_> {
     type Output = Result<DeliveryReport, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

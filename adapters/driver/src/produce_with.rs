@@ -16,9 +16,9 @@ use crate::ticket::Ticket;
 use crate::waiters::WaiterId;
 
 /// The future of [`AioProducer::produce_with`](crate::AioProducer::produce_with) and of its asynchronous sister.
-pub(crate) struct ProduceWith<'a, C> {
-    shared: &'a Shared,
-    record: Record<'a>,
+pub(crate) struct ProduceWith<'p, 'r, C> {
+    shared: &'p Shared,
+    record: Record<'r>,
     step: Step<C>,
     patience: Patience,
     /// It comes through a transaction.
@@ -35,10 +35,10 @@ enum Step<C> {
 }
 
 /// The callback is moved, never pinned.
-impl<C> Unpin for ProduceWith<'_, C> {}
+impl<C> Unpin for ProduceWith<'_, '_, C> {}
 
-impl<'a, C> ProduceWith<'a, C> {
-    pub(crate) fn new(shared: &'a Shared, record: Record<'a>, callback: C) -> Self {
+impl<'p, 'r, C> ProduceWith<'p, 'r, C> {
+    pub(crate) fn new(shared: &'p Shared, record: Record<'r>, callback: C) -> Self {
         let step = Step::Callback(callback, None);
         Self { shared, record, step, patience: Patience::default(), transaction: false }
     }
@@ -78,7 +78,7 @@ impl<C: Callback> Step<C> {
     }
 }
 
-impl<C: Callback> Future for ProduceWith<'_, C> {
+impl<C: Callback> Future for ProduceWith<'_, '_, C> {
     type Output = Result<(), ProduceError<'static>>;
 
     /// # Panics
@@ -117,7 +117,7 @@ impl<C: Callback> Future for ProduceWith<'_, C> {
     }
 }
 
-impl<C> ProduceWith<'_, C> {
+impl<C> ProduceWith<'_, '_, C> {
     /// Callbacks are behind: waits, if the producer is open and the overflow policy has it wait.
     fn wait_for_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         let refused = {
@@ -165,18 +165,18 @@ impl<C> ProduceWith<'_, C> {
     }
 }
 
-impl<C> Drop for ProduceWith<'_, C> {
+impl<C> Drop for ProduceWith<'_, '_, C> {
     fn drop(&mut self) {
         self.give_up();
     }
 }
 
 /// What [`AioProducer::try_produce_with`](crate::AioProducer::try_produce_with) does.
-pub(crate) fn try_produce_with<'a, C: Callback>(
+pub(crate) fn try_produce_with<'r, C: Callback>(
     shared: &Shared,
-    record: &mut Record<'a>,
+    record: &mut Record<'r>,
     callback: C,
-) -> Result<(), ProduceError<'a>> {
+) -> Result<(), ProduceError<'r>> {
     let entry = Entry::check(shared, record).map_err(|error| *error)?;
     let mut callback = Some(callback);
     let Some(Acquired::Place(place)) = shared.callbacks.pool.acquire(&mut callback, None, None) else {

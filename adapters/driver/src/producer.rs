@@ -10,7 +10,7 @@ use crate::callbacks::{Asynchronous, Synchronous};
 use crate::close::Close;
 use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
 use crate::end::EndedBy;
-use crate::entry::{Entry, to_delivery};
+use crate::entry::try_produce;
 use crate::error::ProduceError;
 use crate::flush::Flush;
 use crate::produce::{Produce, Send};
@@ -69,18 +69,49 @@ impl AioProducer {
     /// # Errors
     /// [`ProduceError`] hands the record back.
     #[inline]
-    pub fn produce<'a>(&'a self, record: impl Into<Record<'a>>) -> Produce<'a> {
+    pub fn produce<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Produce<'p, 'r> {
         Produce::new(&self.shared, record.into())
     }
 
     /// Gets a record accepted if there is room at once.
     ///
+    /// The error borrows nothing, so `?` works wherever the function returns. For that, what a refused record borrows is copied;
+    /// [`try_produce_borrowed`](Self::try_produce_borrowed) spares it.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// fn note(producer: &AioProducer, customer: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///     let key = customer.to_string();
+    ///     drop(producer.try_produce(Record::to("orders").key(&key).payload("two apples"))?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or others wait for it.
-    pub fn try_produce<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, ProduceError<'a>> {
-        let mut record = record.into();
-        let entry = Entry::check(&self.shared, &mut record).map_err(|error| *error)?;
-        entry.try_enter(&self.shared, to_delivery).map_err(|error| *error)
+    pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'static>> {
+        try_produce(&self.shared, &mut record.into(), false).map_err(|error| error.into_owned())
+    }
+
+    /// The same, for those who meet a full pool often: the error borrows what the record borrows, and copies and allocates
+    /// nothing but its own few bytes. Records of [`Bytes`](crate::Bytes) for a [`Topic`] need it not: they borrow nothing.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// /// Whether there was room.
+    /// fn offer(producer: &AioProducer, frame: &[u8]) -> Result<bool, ProduceError<'static>> {
+    ///     match producer.try_produce_borrowed(Record::to("frames").payload(frame)) {
+    ///         Ok(_forgotten) => Ok(true),
+    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(error) => Err(error.into_owned()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`try_produce`](Self::try_produce).
+    pub fn try_produce_borrowed<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'r>> {
+        try_produce(&self.shared, &mut record.into(), false).map_err(|error| *error)
     }
 
     /// Gets a record accepted, and has `callback` called with its outcome: once, on the runtime, after those of earlier
@@ -104,13 +135,13 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
-    pub fn produce_with<'a, R, F>(
-        &'a self,
+    pub fn produce_with<'p, 'r, R, F>(
+        &'p self,
         record: R,
         callback: F,
-    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'a, R, F>
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'p, 'r, R, F>
     where
-        R: Into<Record<'a>>,
+        R: Into<Record<'r>>,
         F: FnOnce(Result<DeliveryReport, DeliveryError>) + core::marker::Send + 'static,
     {
         ProduceWith::new(&self.shared, record.into(), Synchronous(callback))
@@ -121,13 +152,13 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
-    pub fn produce_with_async<'a, R, F, T>(
-        &'a self,
+    pub fn produce_with_async<'p, 'r, R, F, T>(
+        &'p self,
         record: R,
         callback: F,
-    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'a, R, F, T>
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'p, 'r, R, F, T>
     where
-        R: Into<Record<'a>>,
+        R: Into<Record<'r>>,
         F: FnOnce(Result<DeliveryReport, DeliveryError>) -> T + core::marker::Send + 'static,
         T: Future<Output = ()> + core::marker::Send + 'static,
     {
@@ -138,11 +169,15 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
-    pub fn try_produce_with<'a, F>(&self, record: impl Into<Record<'a>>, callback: F) -> Result<(), ProduceError<'a>>
+    pub fn try_produce_with<'r, F>(
+        &self,
+        record: impl Into<Record<'r>>,
+        callback: F,
+    ) -> Result<(), ProduceError<'static>>
     where
         F: FnOnce(Result<DeliveryReport, DeliveryError>) + core::marker::Send + 'static,
     {
-        try_produce_with(&self.shared, &mut record.into(), Synchronous(callback))
+        try_produce_with(&self.shared, &mut record.into(), Synchronous(callback)).map_err(ProduceError::into_owned)
     }
 
     /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
@@ -155,13 +190,13 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
-    pub fn send<'a>(&'a self, record: impl Into<Record<'a>>) -> Send<'a> {
+    pub fn send<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Send<'p, 'r> {
         Send::new(self.produce(record))
     }
 
     /// Produces many records, in order, and waits for all their outcomes: one future, few locks. The outcomes are in
     /// the order of the records. Dropped early, what was accepted goes its way, and the rest was never accepted.
-    pub fn produce_all<'a, 'r, I>(&'a self, records: I) -> ProduceAll<'a, 'r, I::IntoIter>
+    pub fn produce_all<'p, 'r, I>(&'p self, records: I) -> ProduceAll<'p, 'r, I::IntoIter>
     where
         I: IntoIterator,
         I::Item: Into<Record<'r>>,
@@ -178,10 +213,13 @@ impl AioProducer {
     }
 
     /// Waits until every record accepted before the first poll has its outcome, and only those. Lingering ends for
-    /// them, here and in the backend. Callbacks are not waited for, so that one may flush. Any number of flushes may be under way, and each may be dropped at any time.
+    /// them, here and in the backend. Callbacks are waited for only if
+    /// [`Flush::callbacks`] asks for it, so that one may flush. Any number of flushes may be under way, and each may be dropped at
+    /// any time.
     ///
     /// # Errors
-    /// [`FlushError::Timeout`](crate::FlushError::Timeout) when a limit was set with [`Flush::within`] and it passed.
+    /// [`FlushError`](crate::FlushError): a limit was set with [`Flush::within`] and it passed, or callbacks were to be waited for
+    /// inside of one.
     pub fn flush(&self) -> Flush<'_> {
         Flush::new(&self.shared)
     }

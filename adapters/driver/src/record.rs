@@ -1,18 +1,24 @@
 //! What an application produces.
 
-use std::{borrow::Cow, error::Error, fmt, num::NonZeroU32, time::Duration};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime};
 
 mod cost;
 mod data;
 mod memory;
 mod packed;
 mod stored;
+mod time;
 mod traced;
 
 use self::data::Headers;
 pub use self::data::{Data, Header};
 pub(crate) use self::memory::Memory;
 pub use self::stored::Stored;
+pub(crate) use self::time::from_millis;
 
 use crate::observe::Open;
 use crate::topics::TopicRef;
@@ -30,6 +36,39 @@ use crate::topics::TopicRef;
 /// assert_eq!(record.get_payload(), Some(&[1, 2, 3][..]));
 /// assert_eq!(record.get_headers()[1].value(), None);
 /// ```
+///
+/// # Serializers
+///
+/// Each call that produces takes what becomes a record: `impl Into<Record>`. So `From<T> for Record<'static>` is where a type
+/// says how it is written, once, key, headers and topic included; nothing else has to be configured. With `serde` and JSON:
+///
+/// ```
+/// use aioproducer_driver::{AioProducer, Record, SendError};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Order {
+///     customer: u32,
+///     items: Vec<String>,
+/// }
+///
+/// impl From<Order> for Record<'static> {
+///     fn from(order: Order) -> Self {
+///         let json = serde_json::to_vec(&order).expect("an order is JSON");
+///         Record::to("orders").key(order.customer.to_string()).payload(json).header("content-type", "application/json")
+///     }
+/// }
+///
+/// async fn place(producer: &AioProducer, order: Order) -> Result<(), SendError> {
+///     producer.send(order).await?;
+///     Ok(())
+/// }
+///
+/// let record = Record::from(Order { customer: 7, items: vec!["apple".into()] });
+/// assert_eq!(record.get_payload(), Some(&br#"{"customer":7,"items":["apple"]}"#[..]));
+/// ```
+///
+/// What can fail to be written is for `TryFrom`: `producer.send(Record::try_from(order)?)`.
 #[derive(Clone)]
 pub struct Record<'a> {
     topic: TopicRef<'a>,
@@ -71,6 +110,19 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// A tombstone: a key without a payload, upon which a compacted topic forgets what it had of that key.
+    ///
+    /// ```
+    /// use aioproducer_driver::Record;
+    ///
+    /// let record = Record::tombstone("customers", "customer-7");
+    /// assert_eq!((record.get_key(), record.get_payload()), (Some(&b"customer-7"[..]), None));
+    /// ```
+    #[must_use]
+    pub fn tombstone(topic: impl Into<TopicRef<'a>>, key: impl Into<Data<'a>>) -> Self {
+        Self::to(topic).key(key)
+    }
+
     /// Sets the key. Records with the same key go to the same partition.
     #[inline]
     #[must_use]
@@ -95,6 +147,21 @@ impl<'a> Record<'a> {
         self.partition = partition;
         self.has_partition = true;
         self
+    }
+
+    /// Sets the creation time; what is less than a millisecond is left out. Producing refuses a time before the Unix epoch.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// use aioproducer_driver::Record;
+    ///
+    /// let record = Record::to("readings").timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    /// assert_eq!(record.get_timestamp_millis(), Some(1_700_000_000_000));
+    /// ```
+    #[must_use]
+    pub fn timestamp(self, time: impl Into<SystemTime>) -> Self {
+        self.timestamp_millis(time::to_millis(time.into()))
     }
 
     /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one; librdkafka takes
@@ -175,6 +242,12 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn get_timestamp_millis(&self) -> Option<i64> {
         self.has_timestamp.then_some(self.timestamp)
+    }
+
+    /// The creation time, `None` for the time of sending.
+    #[must_use]
+    pub fn get_timestamp(&self) -> Option<SystemTime> {
+        self.get_timestamp_millis().and_then(time::from_millis)
     }
 
     /// The record's own timeout, `None` for the producer's.
@@ -413,6 +486,8 @@ mod tests {
         assert_eq!(negative, Err(RecordError::NegativePartition { partition: -1 }));
         let early = Record::to("t").timestamp_millis(-5).check();
         assert_eq!(early, Err(RecordError::NegativeTimestamp { millis: -5 }));
+        let earlier = Record::to("t").timestamp(SystemTime::UNIX_EPOCH - Duration::from_micros(1)).check();
+        assert_eq!(earlier, Err(RecordError::NegativeTimestamp { millis: -1 }));
         let error = Record::to("t").header("fine", "").null_header("a\0b").check().unwrap_err();
         assert_eq!(error, RecordError::NulInHeaderName { index: 1, name: "a\0b".into(), at: 1 });
         assert_eq!(error.to_string(), "the name of header 1, \"a\\0b\", has a NUL at byte 1");

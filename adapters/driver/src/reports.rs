@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -14,13 +14,13 @@ use crate::callbacks::{Outcome, Synchronous};
 use crate::error::ProduceError;
 use crate::overflow::{Over, Patience};
 use crate::panics::Panics;
-use crate::produce_with::ProduceWith;
+use crate::produce_with::{ProduceWith, try_produce_with};
 use crate::record::Record;
 use crate::runtime::poll_turn;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
 use crate::waiters::{Ask, Places, WaiterId, Waiters};
-use crate::{AioProducer, Runtime};
+use crate::{AioProducer, DeliveryError, DeliveryReport, Runtime};
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
 pub struct Reporter<T> {
@@ -29,7 +29,8 @@ pub struct Reporter<T> {
 }
 
 /// The outcomes of a [`Reporter`]'s records, each with the tag that was given with the record. Those of a partition are in
-/// order. It ends when all reporters are gone and every outcome was read. Dropped early, the records go their way.
+/// order. It ends when all reporters are gone and every outcome was read. Dropped early, the records go their way, and the
+/// reporters refuse new ones, with [`ProduceError::ReportsDropped`].
 #[must_use = "streams do nothing unless polled"]
 pub struct Reports<T> {
     channel: Arc<Channel<T>>,
@@ -58,15 +59,69 @@ impl<T: Send + 'static> Reporter<T> {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
-    pub async fn produce<'a>(&'a self, record: impl Into<Record<'a>>, tag: T) -> Result<(), ProduceError<'static>> {
+    /// [`ProduceError::ReportsDropped`]: nobody would read the outcome.
+    pub async fn produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
         let (record, shared) = (record.into(), self.producer.shared());
         let (own, patience) = (record.get_timeout(), Patience::default());
         let (place, patience) = match (Acquire { channel: &self.channel, waiting: None, shared, own, patience }).await {
             Ok(acquired) => acquired,
-            Err(over) => return Err(over.error(record).into_owned()),
+            Err(NoPlace::Abandoned) => return Err(ProduceError::ReportsDropped(record).into_owned()),
+            Err(NoPlace::Over(over)) => return Err(over.error(record).into_owned()),
         };
         let callback = Synchronous(move |outcome| place.fill(tag, outcome));
         ProduceWith::new(shared, record, callback).having_waited(patience).await
+    }
+
+    /// Gets a record accepted if there is room at once, in the pool and in the stream.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{ProduceError, Record, Reporter};
+    /// /// Whether there was room.
+    /// fn offer(reporter: &Reporter<u64>, row: u64) -> Result<bool, ProduceError<'static>> {
+    ///     match reporter.try_produce(Record::to("rows").payload(row.to_string()), row) {
+    ///         Ok(()) => Ok(true),
+    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
+    /// [`ProduceError::Full`]: the pool or the stream is full, or others wait for room there.
+    /// [`ProduceError::ReportsDropped`]: nobody would read the outcome.
+    pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
+        let mut record = record.into();
+        let place = match self.channel.change(|state, _| state.try_take()) {
+            Some(Ok(())) => Place(Some(Arc::clone(&self.channel))),
+            Some(Err(Abandoned)) => return Err(ProduceError::ReportsDropped(record).into_owned()),
+            None => return Err(ProduceError::Full(record).into_owned()),
+        };
+        let callback = Synchronous(move |outcome| place.fill(tag, outcome));
+        try_produce_with(self.producer.shared(), &mut record, callback).map_err(ProduceError::into_owned)
+    }
+}
+
+impl<T> Reports<T> {
+    /// The next outcome, with its tag; `None` when all reporters are gone and every outcome was read. Dropped early, it has
+    /// taken nothing.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// async fn write(producer: &AioProducer, rows: Vec<String>) -> Result<(), ProduceError<'static>> {
+    ///     let (reporter, mut reports) = producer.reports(rows.len());
+    ///     for (number, row) in rows.into_iter().enumerate() {
+    ///         reporter.produce(Record::to("rows").payload(row), number).await?;
+    ///     }
+    ///     drop(reporter);
+    ///     while let Some((number, outcome)) = reports.next().await {
+    ///         println!("row {number}: {outcome:?}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn next(&mut self) -> impl Future<Output = Option<(T, Result<DeliveryReport, DeliveryError>)>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
     }
 }
 
@@ -114,12 +169,20 @@ impl<T> Drop for Reports<T> {
     fn drop(&mut self) {
         let unread = self.channel.change(|state, wakers| {
             state.abandoned = true;
-            let unread = std::mem::take(&mut state.reports);
-            (0..unread.len()).for_each(|_| state.give_back(wakers));
-            unread
+            state.waiters.wake_all(wakers);
+            std::mem::take(&mut state.reports)
         });
         drop(unread);
     }
+}
+
+/// Nobody reads the stream any more.
+struct Abandoned;
+
+/// Why there is no place in the stream.
+enum NoPlace {
+    Abandoned,
+    Over(Over),
 }
 
 struct Channel<T>(Mutex<State<T>>, Arc<Panics>);
@@ -140,6 +203,18 @@ struct State<T> {
 impl<T> State<T> {
     fn is_over(&self) -> bool {
         self.reporters == 0 && self.outstanding == 0
+    }
+
+    /// Takes a place, if nobody waits for one; `None` if there is none.
+    fn try_take(&mut self) -> Option<Result<(), Abandoned>> {
+        if self.abandoned {
+            return Some(Err(Abandoned));
+        }
+        (self.waiters.is_empty() && self.free > 0).then(|| {
+            self.free -= 1;
+            self.outstanding += 1;
+            Ok(())
+        })
     }
 
     /// There is room for one more.
@@ -177,25 +252,28 @@ struct Acquire<'a, T> {
 }
 
 impl<T> Future for Acquire<'_, T> {
-    type Output = Result<(Place<T>, Patience), Over>;
+    type Output = Result<(Place<T>, Patience), NoPlace>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waiting = self.waiting;
         let mut kept: Option<Waker> = None;
         let (acquired, unused) = loop {
             let asked = self.channel.change(|state, wakers| {
+                if state.abandoned {
+                    return Some((None, waiting.and_then(|waiting| state.waiters.leave(waiting))));
+                }
                 let first = waiting.map_or(state.waiters.is_empty(), |waiting| state.waiters.is_head(waiting));
                 if first && state.free > 0 {
                     state.free -= 1;
                     state.outstanding += 1;
                     let unused = waiting.and_then(|waiting| state.waiters.leave(waiting));
                     state.waiters.grant(&Places(state.free), wakers);
-                    return Some((Ok(()), unused));
+                    return Some((Some(Ok(())), unused));
                 }
                 let waker = kept.take()?;
                 Some(match waiting {
-                    Some(waiting) => (Err(waiting), state.waiters.update(waiting, waker)),
-                    None => (Err(state.waiters.join(Ask::default(), waker)), None),
+                    Some(waiting) => (Some(Err(waiting)), state.waiters.update(waiting, waker)),
+                    None => (Some(Err(state.waiters.join(Ask::default(), waker))), None),
                 })
             });
             match asked {
@@ -205,6 +283,10 @@ impl<T> Future for Acquire<'_, T> {
             }
         };
         drop(unused);
+        let Some(acquired) = acquired else {
+            self.waiting = None;
+            return Poll::Ready(Err(NoPlace::Abandoned));
+        };
         self.waiting = acquired.err();
         if self.waiting.is_none() {
             let place = Place(Some(Arc::clone(self.channel)));
@@ -212,7 +294,7 @@ impl<T> Future for Acquire<'_, T> {
         }
         let this = &mut *self;
         match this.patience.is_over(this.shared, None, this.own, cx) {
-            Some(over) => Poll::Ready(Err(over)),
+            Some(over) => Poll::Ready(Err(NoPlace::Over(over))),
             None => Poll::Pending,
         }
     }

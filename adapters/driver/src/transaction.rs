@@ -12,7 +12,7 @@ use crate::AioProducer;
 use crate::callbacks::Synchronous;
 use crate::calls::Calling;
 use crate::delivery::{Delivery, DeliveryError, DeliveryReport};
-use crate::entry::{Entry, to_delivery};
+use crate::entry::try_produce;
 use crate::error::ProduceError;
 use crate::produce::{Produce, Send};
 use crate::produce_all::ProduceAll;
@@ -181,7 +181,7 @@ impl Transaction {
     /// # Errors
     /// [`ProduceError`] hands the record back.
     #[inline]
-    pub fn produce<'a>(&'a self, record: impl Into<Record<'a>>) -> Produce<'a> {
+    pub fn produce<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Produce<'p, 'r> {
         Produce::in_transaction(self.producer.shared(), record.into())
     }
 
@@ -189,18 +189,23 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
-    pub fn try_produce<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, ProduceError<'a>> {
-        let mut record = record.into();
-        let shared = self.producer.shared();
-        let entry = Entry::check_in(shared, &mut record, true).map_err(|error| *error)?;
-        entry.try_enter(shared, to_delivery).map_err(|error| *error)
+    pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'static>> {
+        try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| error.into_owned())
+    }
+
+    /// As [`AioProducer::try_produce_borrowed`], in this transaction.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back.
+    pub fn try_produce_borrowed<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'r>> {
+        try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| *error)
     }
 
     /// As [`AioProducer::send`], in this transaction.
     ///
     /// # Errors
     /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
-    pub fn send<'a>(&'a self, record: impl Into<Record<'a>>) -> Send<'a> {
+    pub fn send<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Send<'p, 'r> {
         Send::new(self.produce(record))
     }
 
@@ -208,20 +213,20 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
-    pub fn produce_with<'a, R, F>(
-        &'a self,
+    pub fn produce_with<'p, 'r, R, F>(
+        &'p self,
         record: R,
         callback: F,
-    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'a, R, F>
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'p, 'r, R, F>
     where
-        R: Into<Record<'a>>,
+        R: Into<Record<'r>>,
         F: FnOnce(Result<DeliveryReport, DeliveryError>) + core::marker::Send + 'static,
     {
         ProduceWith::new(self.producer.shared(), record.into(), Synchronous(callback)).in_transaction()
     }
 
     /// As [`AioProducer::produce_all`], in this transaction.
-    pub fn produce_all<'a, 'r, I>(&'a self, records: I) -> ProduceAll<'a, 'r, I::IntoIter>
+    pub fn produce_all<'p, 'r, I>(&'p self, records: I) -> ProduceAll<'p, 'r, I::IntoIter>
     where
         I: IntoIterator,
         I::Item: Into<Record<'r>>,

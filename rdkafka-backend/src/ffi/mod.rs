@@ -17,6 +17,8 @@
 mod calls;
 mod cells;
 mod client;
+#[cfg(test)]
+mod codes;
 mod events;
 mod group;
 mod message;

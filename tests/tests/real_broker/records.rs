@@ -93,7 +93,7 @@ async fn s15_a_record_above_the_topic_s_limit_fails_alone(host: Host) {
                 Ok(_) => assert_ne!(n, LARGE),
                 Err(SendError::Delivery(error)) => {
                     assert_eq!((n, error.kind(), error.status()), (LARGE, FailureKind::TooLarge, Status::NotPersisted));
-                    assert_eq!(error.code(), Some(ErrorCode::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32));
+                    assert_eq!(error.code(), Some(ErrorCode::MSG_SIZE_TOO_LARGE));
                     assert_eq!(error.into_record(), Some(record(LARGE).into_owned()));
                 }
                 Err(error) => panic!("{n}: {error}"),
@@ -123,7 +123,7 @@ async fn s03_a_batch_that_the_broker_refuses_comes_back_and_is_not_in_the_log(ho
                 Ok(_) => delivered.push(n),
                 Err(SendError::Delivery(error)) => {
                     assert_eq!((error.kind(), error.status()), (FailureKind::Broker, Status::NotPersisted), "{n}");
-                    assert_eq!(error.code(), Some(ErrorCode::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as i32), "{n}");
+                    assert_eq!(error.code(), Some(ErrorCode::INVALID_TIMESTAMP), "{n}");
                     assert_eq!(error.into_record(), Some(record(n).into_owned()));
                 }
                 Err(error) => panic!("{n}: {error}"),

@@ -14,9 +14,11 @@ mod pool;
 mod queue;
 mod runner;
 mod vacant;
+mod waits;
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::{Instant, TopicId};
@@ -25,6 +27,7 @@ pub(crate) use self::pool::{Acquired, Asynchronous, Callback, CallbackRef, Pool,
 use self::queue::Queue;
 pub(crate) use self::queue::{Call, Counts, Ended};
 pub(crate) use self::runner::Runner;
+pub(crate) use self::waits::WaitId;
 use crate::delivery::{DeliveryError, DeliveryReport};
 use crate::observe::SUBSCRIBER;
 use crate::panics::Panics;
@@ -62,6 +65,27 @@ impl Callbacks {
     /// Whether no callback waits for its turn or runs. If not, whoever waits for the producer's end is woken when it is so.
     pub(crate) fn is_idle_or_tells(&self) -> bool {
         lock(&self.queue).is_idle_or_tells()
+    }
+
+    /// Begins to wait for the callbacks of these lines that are to run, or do; `None` if there are none.
+    pub(crate) fn begin_wait(&self, concerns: impl Fn(Key) -> bool, waker: Waker) -> Option<WaitId> {
+        let begun = {
+            let queue = &mut *lock(&self.queue);
+            let mut left = Vec::new();
+            left.extend(queue.unfinished().filter(|(key, _)| concerns(*key)));
+            queue.waits.begin(left.into_iter(), waker)
+        };
+        begun.ok()
+    }
+
+    /// How many callbacks of a wait are left, `None` if it is over.
+    pub(crate) fn poll_wait(&self, id: WaitId, waker: Waker) -> Option<usize> {
+        let (left, _unused) = lock(&self.queue).waits.poll(id, waker);
+        left
+    }
+
+    pub(crate) fn leave_wait(&self, id: WaitId) {
+        let _unused = lock(&self.queue).waits.leave(id);
     }
 
     /// Counts runners that have stalled; returns when to look again.
@@ -112,8 +136,10 @@ impl Callbacks {
 
     /// The runtime has dropped a runner: it will run no other.
     fn halt(&self) {
-        let left = lock(&self.queue).halt();
+        let mut wakers = Vec::new();
+        let left = lock(&self.queue).halt(&mut wakers);
         self.forget(left);
+        self.panics.wake_all(wakers);
     }
 
     /// Nothing comes any more: runners that have nothing to do end.

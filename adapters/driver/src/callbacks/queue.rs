@@ -9,6 +9,7 @@ use aioproducer_core::backend::Delivered;
 
 use super::Key;
 use super::pool::CallbackRef;
+use super::waits::Waits;
 use crate::delivery::DeliveryError;
 use crate::observe::Open;
 
@@ -58,6 +59,8 @@ struct Waiting {
     ended: VecDeque<Ended>,
     /// A runner works on it, or it is in the list of lines that are ready.
     engaged: bool,
+    /// What a runner has taken of it.
+    taken: usize,
 }
 
 enum Runner {
@@ -86,6 +89,8 @@ pub(super) struct Queue {
     halted: bool,
     /// Somebody waits until there is nothing to do.
     tells: bool,
+    /// Who waits for some of the callbacks.
+    pub(super) waits: Waits,
 }
 
 impl Queue {
@@ -99,6 +104,7 @@ impl Queue {
             watched_at: Instant::MAX,
             halted: false,
             tells: false,
+            waits: Waits::default(),
         }
     }
 
@@ -151,10 +157,15 @@ impl Queue {
         chunk: &mut VecDeque<Ended>,
         now: Instant,
         waker: &Waker,
+        wakers: &mut Vec<Waker>,
     ) -> (Option<Line>, Call) {
         if let Some(Line(key)) = before
             && let Some(line) = self.lines.get_mut(&key)
         {
+            let ran = std::mem::take(&mut line.taken);
+            if !self.waits.is_empty() {
+                self.waits.ran(key, ran, wakers);
+            }
             line.engaged = !line.ended.is_empty();
             if line.engaged {
                 self.ready.push_back(key);
@@ -175,9 +186,15 @@ impl Queue {
         self.runners[number] = runner;
         if let Some(line) = next.and_then(|key| self.lines.get_mut(&key)) {
             let count = CHUNK.min(line.ended.len());
+            line.taken = count;
             chunk.extend(line.ended.drain(..count));
         }
         (next.map(Line), self.call())
+    }
+
+    /// The callbacks of each line that have not come to their end.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (Key, usize)> {
+        self.lines.iter().map(|(key, line)| (*key, line.ended.len() + line.taken))
     }
 
     /// Callbacks have run.
@@ -250,8 +267,9 @@ impl Queue {
     }
 
     /// Takes nothing more; returns what nobody will call.
-    pub(super) fn halt(&mut self) -> impl Iterator<Item = Ended> + use<> {
+    pub(super) fn halt(&mut self, wakers: &mut Vec<Waker>) -> impl Iterator<Item = Ended> + use<> {
         self.halted = true;
+        self.waits.end(wakers);
         self.ready.clear();
         self.counts.waiting = 0;
         std::mem::take(&mut self.lines).into_values().flat_map(|line| line.ended)

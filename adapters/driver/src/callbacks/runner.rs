@@ -72,16 +72,19 @@ impl Runner {
         let shared = &self.shared;
         let callbacks = &shared.callbacks;
         let now = shared.runtime.now();
+        let mut wakers = Vec::new();
         let (call, tells, watched) = {
             let queue = &mut *lock(&callbacks.queue);
             queue.done(std::mem::take(&mut self.done), std::mem::take(&mut self.panicked));
             let call;
-            (self.line, call) = queue.next(self.number, self.line.take(), &mut self.chunk, now, cx.waker());
+            let (before, chunk) = (self.line.take(), &mut self.chunk);
+            (self.line, call) = queue.next(self.number, before, chunk, now, cx.waker(), &mut wakers);
             let watched = self.line.is_some() && queue.is_to_be_watched(now, callbacks.patience);
             (call, queue.has_to_tell(), watched)
         };
         // Whoever waits for a place may have it while these run: they do not pile up any more.
         callbacks.pool.give_back(self.chunk.len(), self.called.drain(..));
+        shared.panics.wake_all(wakers);
         let called = !matches!(call, Call::Nobody);
         callbacks.follow(shared, call);
         shared.observer.recount(&shared.topics, callbacks, &shared.panics);

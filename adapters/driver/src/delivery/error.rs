@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 
 use super::Context;
 use crate::record::Record;
@@ -106,10 +106,41 @@ impl DeliveryError {
         self.failure().status
     }
 
-    /// The client library's error number (`rd_kafka_resp_err_t`), `None` if the producer itself failed the record.
+    /// The error's number and name, of a broker or the client library (`rd_kafka_resp_err_t`); `None` if the producer itself
+    /// failed the record.
     #[must_use]
-    pub fn code(&self) -> Option<i32> {
-        (self.failure().code != 0).then_some(self.failure().code)
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.failure().code()
+    }
+
+    /// Whether it makes sense to produce the record again as it is, later: it is not in the log, and the cause may pass.
+    ///
+    /// That is so of a timeout, of what a full pool dropped, and of those errors of brokers that
+    /// [`ErrorCode::is_retriable`] says it of. The producer has retried such an error until the record's time was over. It is
+    /// not so of a purge, which somebody wanted, or of a producer that has ended.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// /// The record, if it is to be kept for later.
+    /// async fn send(producer: &AioProducer, record: Record<'_>) -> Option<Record<'static>> {
+    ///     let error = producer.send(record).await.err()?;
+    ///     if error.is_retriable() { error.into_record() } else { None }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        self.status() == Status::NotPersisted
+            && match self.kind() {
+                FailureKind::TimedOut | FailureKind::Dropped => true,
+                FailureKind::TooLarge
+                | FailureKind::UnknownPartition
+                | FailureKind::Purged
+                | FailureKind::Closed
+                | FailureKind::QueueFull
+                | FailureKind::Fatal
+                | FailureKind::State => false,
+                _ => self.code().is_some_and(ErrorCode::is_retriable),
+            }
     }
 
     pub(crate) fn failure(&self) -> &Failure {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aioproducer_core::TransactionRefusal;
-use aioproducer_core::backend::{CallError, Failure};
+use aioproducer_core::backend::{CallError, ErrorCode, Failure};
 
 use super::Transaction;
 use crate::end::EndedBy;
@@ -84,16 +84,16 @@ impl TransactionError {
         }
     }
 
-    /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`), if the error came from there.
+    /// The error's number and name, if it came from the backend or a broker.
     #[must_use]
-    pub fn code(&self) -> Option<i32> {
+    pub fn code(&self) -> Option<ErrorCode> {
         let code = match self {
             Self::Unknown(error) | Self::Call { error, .. } => error.code,
             Self::Undelivered { first, .. } => first.map_or(0, |failure| failure.code),
             Self::Fatal { code, .. } => *code,
             _ => 0,
         };
-        (code != 0).then_some(code)
+        (code != 0).then(|| ErrorCode::new(code))
     }
 
     /// `otherwise` is the remedy of an error that says nothing about it.
