@@ -56,7 +56,7 @@ mod worker;
 pub use backend::Librdkafka;
 pub use config::IdempotenceOff;
 #[cfg(feature = "embedded-broker")]
-pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
+pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
 pub use end::clients_left_behind;
 pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
