@@ -164,8 +164,9 @@ impl EmbeddedBroker {
     /// closes the connection instead.
     ///
     /// What was refused with an error that may pass, such as `NOT_ENOUGH_REPLICAS`, librdkafka sends again after
-    /// `retry.backoff.ms`; others, such as `TOPIC_AUTHORIZATION_FAILED`, fail the batch. [`ApiKey::Metadata`] is answered as
-    /// ever, see [`topic_error`](Self::topic_error).
+    /// `retry.backoff.ms`; others, such as `INVALID_RECORD`, fail the batch. After `TOPIC_AUTHORIZATION_FAILED` it fails all
+    /// records of the topic, until it has asked for metadata again. [`ApiKey::Metadata`] is answered as ever, see
+    /// [`topic_error`](Self::topic_error).
     ///
     /// ```
     /// use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode};
@@ -192,7 +193,7 @@ impl EmbeddedBroker {
     /// ```
     /// # use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode};
     /// # let broker = EmbeddedBroker::start()?;
-    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1_000])?;
+    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_INVALID_RECORD; 1_000])?;
     /// broker.clear_request_errors(ApiKey::Produce)?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```

@@ -5,10 +5,11 @@ use std::time::Duration;
 use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka, ReceivedRecord};
 use aioproducer_tests::broker::{self, config};
-use aioproducer_tests::executor::Host;
+use aioproducer_tests::executor::{Host, watched};
 use aioproducer_tests::probe::{Observed, until};
 use aioproducer_tests::promises;
 use aioproducer_tests::records::numbered;
+use aioproducer_tokio::Tokio;
 
 promises! {
     records_are_read_with_all_their_parts_in_the_order_of_the_log,
@@ -19,6 +20,22 @@ promises! {
     reading_ends_while_records_keep_coming,
     reading_blocks_no_poll_and_may_be_dropped,
     records_of_an_aborted_transaction_are_there,
+}
+
+#[test]
+fn records_may_be_awaited_under_a_paused_clock() {
+    watched(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let broker = broker::start_with_topic("t", 1);
+            let tokio = Tokio::current().expect("a runtime");
+            let producer = AioProducer::builder(broker::backend(&broker)).start(tokio).expect("started");
+            producer.send(numbered(0)).await.expect("delivered");
+            assert_eq!(broker.records("t").await.expect("its records").len(), 1);
+            producer.send(numbered(1)).await.expect("delivered");
+            assert_eq!(broker.records("t").await.expect("its records").len(), 2);
+        });
+    });
 }
 
 fn start(host: &Host, broker: &EmbeddedBroker) -> AioProducer {
