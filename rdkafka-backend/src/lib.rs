@@ -60,7 +60,7 @@ pub use aioproducer_core::backend::ErrorCode;
 pub use backend::Librdkafka;
 pub use config::IdempotenceOff;
 #[cfg(feature = "embedded-broker")]
-pub use embedded::{ApiKey, BrokerError, EmbeddedBroker};
+pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
 pub use end::clients_left_behind;
 pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::{AioProducer, StartError};
-use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
+use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka, ReceivedRecord};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -31,6 +31,19 @@ pub struct Logged {
     pub timestamp: Option<i64>,
     /// The headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl From<ReceivedRecord> for Logged {
+    fn from(record: ReceivedRecord) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            key: record.key,
+            payload: record.payload,
+            timestamp: record.timestamp_millis,
+            headers: record.headers,
+        }
+    }
 }
 
 impl Logged {
@@ -133,7 +146,9 @@ pub enum Isolation {
 /// When the log cannot be read.
 #[must_use]
 pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<Logged> {
-    let log = read_log(broker.bootstrap_servers(), topic, partitions, Isolation::Uncommitted);
+    let records = smol::future::block_on(broker.records(topic)).expect("its records");
+    let log: Vec<_> = records.into_iter().map(Logged::from).collect();
+    assert!(log.iter().all(|logged| (0..partitions).contains(&logged.partition)), "{topic} has more partitions");
     assert_no_gaps(&log);
     log
 }
