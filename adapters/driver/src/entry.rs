@@ -265,7 +265,8 @@ pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -
 #[cold]
 fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
     let (size, written, cost) = (record.size(), record.written_size(), record.cost());
-    Box::new(if transaction != shared.transactional {
+    let trace = std::mem::take(&mut record.trace);
+    let error = Box::new(if transaction != shared.transactional {
         ProduceError::OutsideTransaction(record.take())
     } else if let Err(error) = shared.topics.resolve(record.topic_ref()) {
         ProduceError::Topic { record: record.take(), error }
@@ -277,7 +278,9 @@ fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> B
         ProduceError::TooLarge { record: record.take(), size, overhead, limit, setting: shared.record_setting }
     } else {
         ProduceError::AbovePool { record: record.take(), cost, limit: shared.pool_bytes }
-    })
+    });
+    trace.refused(&error);
+    error
 }
 
 /// Leaves records in the inbox under one lock, from the first on and as long as it admits them; how many. `checked` has what

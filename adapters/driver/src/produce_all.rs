@@ -131,6 +131,7 @@ where
         self.next = 0;
         let Some(records) = &mut self.records else { return };
         self.chunk.extend(records.by_ref().take(CHUNK).map(Into::into));
+        self.trace.chunk(&self.chunk);
         if self.chunk.is_empty() {
             self.records = None;
         }
@@ -161,7 +162,10 @@ where
             };
             match entered {
                 Entered::Accepted(()) => self.accepted += 1,
-                Entered::Failed(error) => self.refused.push_back((self.tried, error.into_owned().into())),
+                Entered::Failed(error) => {
+                    self.trace.refused(&error);
+                    self.refused.push_back((self.tried, error.into_owned().into()));
+                }
                 Entered::Waiting(place) => {
                     let (policy, own) = (shared.overflow.limit(), record.get_timeout());
                     let Some(over) = self.patience.is_over(shared, policy, own, cx) else {
@@ -169,7 +173,9 @@ where
                         return Poll::Pending;
                     };
                     shared.with(|state, effects| state.leave(Some(place), effects));
-                    self.refused.push_back((self.tried, over.error(record.take()).into_owned().into()));
+                    let error = over.error(record.take());
+                    self.trace.refused(&error);
+                    self.refused.push_back((self.tried, error.into_owned().into()));
                 }
             }
             self.patience.reset();

@@ -1,11 +1,11 @@
 //! Spans and events of a producer, as a subscriber sees them.
 
 mod observed;
+#[path = "observed/recorder.rs"]
+mod recorder;
 mod still;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
 use aioproducer_driver::{AioProducer, Builder, FlushError, Overflow, Record, TraceContext};
 use observed::{ByHand, Tasks};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use recorder::Recorder;
+use tracing::span::Id;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -23,109 +23,6 @@ const REFUSED: Failure =
     Failure { kind: FailureKind::Broker, status: Status::PossiblyPersisted, code: 7, reason: "refused" };
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-type Fields = BTreeMap<&'static str, String>;
-
-struct Values<'a>(&'a mut Fields);
-
-impl Visit for Values<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Span {
-    id: u64,
-    name: &'static str,
-    fields: Fields,
-    closed: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Told {
-    level: tracing::Level,
-    fields: Fields,
-    /// The span that it is in.
-    span: Option<u64>,
-}
-
-#[derive(Default)]
-struct Seen {
-    spans: Vec<Span>,
-    events: Vec<Told>,
-    entered: Vec<u64>,
-    /// Asked at every call, as an application's subscriber may.
-    producer: Option<AioProducer>,
-}
-
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Seen>>);
-
-impl Recorder {
-    fn look(&self) {
-        let producer = self.0.lock().unwrap().producer.clone();
-        if let Some(producer) = producer {
-            let _ = producer.len();
-        }
-    }
-
-    fn change(&self, id: &Id, change: impl FnOnce(&mut Span)) {
-        let mut seen = self.0.lock().unwrap();
-        change(seen.spans.iter_mut().rev().find(|span| span.id == id.into_u64()).unwrap());
-        drop(seen);
-        self.look();
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        self.0.lock().unwrap().spans.clone()
-    }
-
-    fn events(&self) -> Vec<Told> {
-        self.0.lock().unwrap().events.clone()
-    }
-
-    fn current(&self) -> Option<u64> {
-        self.0.lock().unwrap().entered.last().copied()
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: layer::Context<'_, S>) {
-        let mut span = Span { id: id.into_u64(), name: attributes.metadata().name(), ..Span::default() };
-        attributes.record(&mut Values(&mut span.fields));
-        self.0.lock().unwrap().spans.push(span);
-        self.look();
-    }
-
-    fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, _: layer::Context<'_, S>) {
-        self.change(id, |span| values.record(&mut Values(&mut span.fields)));
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
-        let mut fields = Fields::new();
-        event.record(&mut Values(&mut fields));
-        let span = context.event_span(event).map(|span| span.id().into_u64());
-        self.0.lock().unwrap().events.push(Told { level: *event.metadata().level(), fields, span });
-        self.look();
-    }
-
-    fn on_enter(&self, id: &Id, _: layer::Context<'_, S>) {
-        self.0.lock().unwrap().entered.push(id.into_u64());
-    }
-
-    fn on_exit(&self, _: &Id, _: layer::Context<'_, S>) {
-        self.0.lock().unwrap().entered.pop();
-    }
-
-    fn on_close(&self, id: Id, _: layer::Context<'_, S>) {
-        self.change(&id, |span| span.closed = true);
-    }
-}
 
 struct Scene {
     recorder: Recorder,
@@ -145,7 +42,8 @@ fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Scen
             let producer = settings(AioProducer::builder(backend.clone())).start(tasks.clone()).unwrap();
             recorder.0.lock().unwrap().producer = Some(producer.clone());
             act(&Scene { recorder: recorder.clone(), backend, tasks, producer });
-            let producer = recorder.0.lock().unwrap().producer.take();
+            let producer = recorder.0.lock().unwrap().producer.take().unwrap();
+            assert_eq!(producer.statistics().panics_contained, 0, "the recorder says above what it does not like");
             drop(producer);
         });
         done.send(()).unwrap();
@@ -208,6 +106,14 @@ fn keys_are_there_on_request_and_tombstones_are_told() {
             assert_eq!(null.fields["messaging.destination.partition.id"], "2");
             assert!(!empty.fields.contains_key("messaging.kafka.message.key"), "it is no text");
             assert!(!empty.fields.contains_key("messaging.kafka.message.tombstone"));
+            assert_eq!(
+                (null.fields.get("messaging.message.body.size"), &*empty.fields["messaging.message.body.size"]),
+                (None, "0")
+            );
+            for _ in 0..2 {
+                scene.backend.hand_off(None);
+            }
+            assert!(scene.recorder.spans().iter().all(|span| span.fields.contains_key("messaging.kafka.offset")));
         },
     );
 }
@@ -221,7 +127,10 @@ fn a_failure_is_in_the_span_and_an_event() {
             scene.backend.hand_off(Some(REFUSED));
             let [span] = scene.recorder.spans().try_into().unwrap();
             assert!(span.closed);
-            assert_eq!((&*span.fields["error.type"], &*span.fields["otel.status_code"]), ("broker", "ERROR"));
+            assert_eq!(&*span.fields["error.type"], "REQUEST_TIMED_OUT");
+            assert_eq!(span.fields["otel.status_code"], "ERROR");
+            assert_eq!(span.fields["otel.status_description"], "refused; the record is possibly in the log");
+            assert!(!span.fields.contains_key("messaging.kafka.offset"));
             let [event] = scene.recorder.events().try_into().unwrap();
             assert_eq!((event.level, event.span), (tracing::Level::WARN, Some(span.id)));
             assert_eq!(event.fields["messaging.destination.name"], "t");
@@ -248,14 +157,80 @@ fn a_dropped_record_and_one_taken_back_end_their_spans() {
             drop(scene.producer.try_produce(Record::to("t")).unwrap());
             let [event] = scene.recorder.events().try_into().unwrap();
             assert_eq!(event.fields["error.type"], "dropped");
+            assert!(!event.fields.contains_key("code"), "there is none");
             assert!(event.fields["message"].contains("the pool was full"));
             assert!(!scene.recorder.spans()[0].closed && scene.recorder.spans()[1].closed);
             first.retract().unwrap();
             let span = &scene.recorder.spans()[0];
             assert!(span.closed);
             assert_eq!(span.fields["error.type"], "retracted");
+            assert_eq!(span.fields["otel.status_description"], "the record was taken back before it was sent");
         },
     );
+}
+
+#[test]
+fn a_record_that_is_not_accepted_ends_its_span_with_an_error() {
+    with(
+        |builder| builder.slots(1).overflow(Overflow::Fail),
+        |scene| {
+            drop(scene.producer.try_produce(Record::to("t").payload(vec![0; 2000])).unwrap_err());
+            let span = &scene.recorder.spans()[0];
+            assert!(span.closed);
+            assert_eq!(span.fields["error.type"], "too_large");
+            assert!(span.fields["otel.status_description"].contains("2000 bytes"), "{span:?}");
+
+            drop(scene.producer.try_produce(Record::to("t")).unwrap());
+            let full = scene.producer.try_produce(Record::to("t")).unwrap_err();
+            assert!(!scene.recorder.spans()[2].closed, "it may be tried again");
+            drop(full);
+            let span = &scene.recorder.spans()[2];
+            assert!(span.closed);
+            assert_eq!((&*span.fields["error.type"], &*span.fields["otel.status_code"]), ("abandoned", "ERROR"));
+
+            let full = scene.producer.try_produce(Record::to("t")).unwrap_err();
+            scene.backend.hand_off(None);
+            drop(scene.producer.try_produce(full.into_record()).unwrap());
+            scene.backend.hand_off(None);
+            let spans = scene.recorder.spans();
+            assert_eq!(spans.len(), 4, "an attempt after it belongs to the same span");
+            assert!(spans[3].closed && !spans[3].fields.contains_key("error.type"), "{:?}", spans[3]);
+        },
+    );
+}
+
+#[test]
+fn records_that_are_not_wanted_have_no_span_and_are_asked_of_once() {
+    let wanted = |builder: Builder<ByHand>| {
+        let builder = builder.slots(1).trace_records(|record| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            record.get_key().is_some()
+        });
+        builder.inject_trace_context(|span| TraceContext::new(7, span.id()?.into_u64(), 1).ok())
+    };
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    with(wanted, |scene| {
+        let around = tracing::info_span!("around");
+        let around_id = around.id().unwrap().into_u64();
+        around.in_scope(|| {
+            drop(scene.producer.try_produce(Record::to("t")).unwrap());
+            let mut waiting = scene.producer.produce(Record::to("t"));
+            assert!(poll(&mut waiting).is_pending() && poll(&mut waiting).is_pending());
+            let first = scene.backend.hand_off(None);
+            let Poll::Ready(Ok(delivery)) = poll(&mut waiting) else { panic!("there is room") };
+            drop((waiting, delivery));
+            let second = scene.backend.hand_off(Some(REFUSED));
+            for headers in [first, second] {
+                assert_eq!(headers[0][0].1, format!("00-{:032x}-{around_id:016x}-01", 7), "of the span around it");
+            }
+        });
+        assert_eq!(ASKED.load(Ordering::SeqCst), 2);
+        assert_eq!(scene.recorder.spans().len(), 1, "there is the span around them");
+        let [event] = scene.recorder.events().try_into().unwrap();
+        assert_eq!((event.level, event.fields["error.type"].as_str()), (tracing::Level::WARN, "REQUEST_TIMED_OUT"));
+        drop(scene.producer.try_produce(Record::to("t").key("k")).unwrap());
+        assert_eq!(scene.recorder.spans().len(), 2);
+    });
 }
 
 #[test]
@@ -277,6 +252,9 @@ fn a_callback_runs_inside_the_span_and_its_panic_is_told() {
             assert_eq!((&*second.fields["messaging.kafka.offset"], second.closed), ("41", true));
             let [event] = scene.recorder.events().try_into().unwrap();
             assert_eq!((event.level, event.span), (tracing::Level::ERROR, Some(second.id)));
+            assert!(!first.fields.contains_key("error.type"));
+            assert_eq!(second.fields["error.type"], "callback_panicked");
+            assert_eq!(second.fields["otel.status_description"], "the callback panicked");
         },
     );
 }
@@ -400,5 +378,21 @@ fn s03_a_subscriber_that_panics_costs_nobody_an_outcome() {
         backend.fatal(REFUSED);
         touchy.0.store(false, Ordering::SeqCst);
         assert!(producer.is_closed());
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_refused_record_does_so_once() {
+    let touchy = Touchy::default();
+    let subscriber = tracing_subscriber::registry().with(touchy.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let builder = AioProducer::builder(ByHand::default()).slots(1).overflow(Overflow::Fail);
+        let producer = builder.start(Tasks::default()).unwrap();
+        drop(producer.try_produce(Record::to("t")).unwrap());
+        let full = producer.try_produce(Record::to("t")).unwrap_err();
+        touchy.0.store(true, Ordering::SeqCst);
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(full)));
+        touchy.0.store(false, Ordering::SeqCst);
+        assert!(dropped.is_err(), "the end of the span is in the caller's hands");
     });
 }

@@ -4,6 +4,7 @@ use aioproducer_core::backend::{Delivered, Failure};
 
 use crate::callbacks::Key;
 use crate::delivery::DeliveryError;
+use crate::error::ProduceError;
 use crate::panics::Panics;
 use crate::record::Record;
 use crate::topics::Topics;
@@ -23,6 +24,9 @@ impl SpanRef {
 pub(crate) struct Open(());
 
 impl Open {
+    #[inline]
+    pub(crate) fn refused(&self, _: &ProduceError<'_>) {}
+
     #[inline]
     pub(crate) fn retracted(&self) {}
 
@@ -89,7 +93,13 @@ pub(crate) struct Bulk(());
 
 impl Bulk {
     #[inline]
-    pub(crate) fn member(&mut self, _: &Spans, _: &mut Record<'_>) {}
+    pub(crate) fn chunk(&mut self, _: &[Record<'_>]) {}
+
+    #[inline]
+    pub(crate) fn member(&self, _: &Spans, _: &mut Record<'_>) {}
+
+    #[inline]
+    pub(crate) fn refused(&self, _: &ProduceError<'_>) {}
 
     #[inline]
     pub(crate) fn counted(&mut self, _: usize) {}

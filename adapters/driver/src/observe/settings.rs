@@ -13,10 +13,12 @@ impl<B> Builder<B> {
     }
 
     /// Has `context` called with each record's span when it is made, and sets the headers that carry what it returns,
-    /// unless the record has a `traceparent` already. It is called on the task that produces, with no lock held. With the
+    /// unless the record has a `traceparent` already. It is called on the task that produces, with no lock held. Of a record
+    /// whose span has no context, or that has no span, it is called with the span around it, if there is one. With the
     /// feature `tracing`.
     ///
-    /// With `tracing-opentelemetry`, where `OpenTelemetrySpanExt` has a span's context and `TraceContextExt` what is in it:
+    /// With `tracing-opentelemetry`, where `OpenTelemetrySpanExt` has a span's context and `TraceContextExt` what is in it
+    /// (`docs/tracing.md` has it in full):
     ///
     /// ```text
     /// builder.inject_trace_context(|span| {
@@ -33,6 +35,29 @@ impl<B> Builder<B> {
         F: Fn(&tracing::Span) -> Option<crate::TraceContext> + Send + Sync + 'static,
     {
         self.observe.spans.context = Some(super::spans::Injection(std::sync::Arc::new(context)));
+        self
+    }
+
+    /// Which records have a span: those of which `is_wanted` is true, all unless told. It is asked once for each record, on the
+    /// task that produces, while a subscriber wants spans. A record without a span costs little more than without a
+    /// subscriber; its failure is an event all the same, and [`Builder::inject_trace_context`] gives it the context of the
+    /// span around it. The one span of a `produce_all` is always there. With the feature `tracing`.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// # fn one_in_a_hundred<B>(builder: aioproducer_driver::Builder<B>) -> aioproducer_driver::Builder<B> {
+    /// let records = AtomicU64::new(0);
+    /// builder.trace_records(move |_| records.fetch_add(1, Ordering::Relaxed) % 100 == 0)
+    /// # }
+    /// ```
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn trace_records<F>(mut self, is_wanted: F) -> Self
+    where
+        F: Fn(&crate::Record<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.observe.spans.wanted = Some(super::spans::Wanted(std::sync::Arc::new(is_wanted)));
         self
     }
 

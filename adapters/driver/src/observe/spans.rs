@@ -1,21 +1,33 @@
-//! Spans and events, by OpenTelemetry's semantic conventions for messaging and Kafka.
+//! Spans and events, by OpenTelemetry's semantic conventions for messaging and Kafka. `docs/tracing.md` lists them.
 //! <https://opentelemetry.io/docs/specs/semconv/messaging/kafka/>
 //!
 //! A record's span is made when the record is first tried, travels with it, and waits in a slab while the record has its
 //! slot, which knows its place. It ends when the outcome is known, or its callback has run.
+//!
+//! An attribute has the type that the conventions give it. On the way to OpenTelemetry a `u64` or an `usize` becomes a text,
+//! so numbers are `i64`; and an attribute that is set twice is exported twice, so each is set once.
+
+mod bulk;
+mod calls;
+mod error_type;
+mod open;
 
 use std::fmt;
 use std::sync::Arc;
 
-use aioproducer_core::backend::{Delivered, Failure, FailureKind};
-use tracing::field::{Empty, display};
-use tracing::{Span, error, info_span, warn};
+use aioproducer_core::backend::{Delivered, Failure};
+use tracing::field::Empty;
+use tracing::{Level, Span, error, info_span, span_enabled, warn};
 
+pub(crate) use self::bulk::Bulk;
+pub(crate) use self::calls::Call;
+use self::error_type::error_type;
+pub(crate) use self::open::Open;
+use self::open::{Inner, Of};
 use super::SUBSCRIBER;
 use super::changes::{kind_name, status_name};
 use crate::TraceContext;
 use crate::callbacks::{Key, NO_PARTITION};
-use crate::delivery::DeliveryError;
 use crate::panics::Panics;
 use crate::record::Record;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
@@ -24,6 +36,7 @@ use crate::topics::Topics;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpanOptions {
     pub(crate) context: Option<Injection>,
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) keys: bool,
 }
 
@@ -39,96 +52,15 @@ impl fmt::Debug for Injection {
     }
 }
 
-/// A record's span, if somebody wants to see it.
-#[derive(Default)]
-pub(crate) struct Open(Option<Box<Inner>>);
+/// Says which records have a span.
+#[derive(Clone)]
+pub(crate) struct Wanted(pub(crate) Arc<IsWanted>);
 
-struct Inner {
-    span: Span,
-    /// The span is that of many records.
-    many: bool,
-}
+type IsWanted = dyn Fn(&Record<'_>) -> bool + Send + Sync;
 
-/// A copy of a record is another record.
-impl Clone for Open {
-    fn clone(&self) -> Self {
-        Self(None)
-    }
-}
-
-impl Open {
-    fn new(span: Span, many: bool) -> Self {
-        Self((!span.is_disabled()).then(|| Box::new(Inner { span, many })))
-    }
-
-    fn span(&self) -> Span {
-        self.0.as_ref().map_or(Span::none(), |inner| inner.span.clone())
-    }
-
-    fn delivered(&self, partition: i32, offset: i64) {
-        let Some(Inner { span, many: false }) = self.0.as_deref() else { return };
-        span.record("messaging.destination.partition.id", display(partition));
-        if offset >= 0 {
-            span.record("messaging.kafka.offset", offset);
-        }
-    }
-
-    fn failed(&self, topic: Option<&str>, partition: Option<i32>, failure: &Failure) {
-        let (kind, status) = (kind_name(failure.kind), status_name(failure.status));
-        let span = self.span();
-        span.record("error.type", kind);
-        span.record("otel.status_code", "ERROR");
-        let partition = partition.map(display);
-        macro_rules! tell {
-            ($text:literal) => {
-                warn!(
-                    target: "aioproducer",
-                    parent: &span,
-                    {
-                        messaging.destination.name = topic,
-                        messaging.destination.partition.id = partition,
-                        error.type = kind,
-                        status = status,
-                        code = failure.code,
-                        reason = failure.reason,
-                    },
-                    $text
-                )
-            };
-        }
-        if failure.kind == FailureKind::Dropped {
-            tell!("the pool was full and a record was dropped");
-        } else {
-            tell!("a record was not delivered");
-        }
-    }
-
-    /// The outcome of a record whose callback is about to run, or never will.
-    pub(crate) fn outcome(&self, outcome: &Result<Delivered, DeliveryError>) {
-        match outcome {
-            Ok(at) => self.delivered(at.partition, at.offset),
-            Err(error) => {
-                let record = error.record();
-                let partition = record.and_then(Record::get_partition);
-                self.failed(record.map(Record::topic), partition, error.failure());
-            }
-        }
-    }
-
-    pub(crate) fn retracted(&self) {
-        self.span().record("error.type", "retracted");
-    }
-
-    pub(crate) fn inside<T>(&self, step: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(inner) => inner.span.in_scope(step),
-            None => step(),
-        }
-    }
-
-    /// The callback panicked.
-    pub(crate) fn panicked(&self) {
-        error!(target: "aioproducer", parent: &self.span(), "a callback panicked");
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted").finish_non_exhaustive()
     }
 }
 
@@ -174,6 +106,8 @@ impl SpanNotes {
 
 pub(crate) struct Spans {
     options: SpanOptions,
+    /// What a record has that is to have no span, so that nobody is asked again when it is tried again.
+    none: crate::sync::Arc<Inner>,
     /// Taken last, for a moment, and with nothing called meanwhile.
     slab: Mutex<Slab>,
     /// Subscribers know of a fatal error.
@@ -182,52 +116,67 @@ pub(crate) struct Spans {
 
 impl Spans {
     pub(crate) fn new(options: SpanOptions) -> Self {
-        Self { options, slab: Mutex::new(Slab::default()), fatal: AtomicBool::new(false) }
+        let none = Inner::new(Span::none(), Of::Many);
+        Self { options, none, slab: Mutex::new(Slab::default()), fatal: AtomicBool::new(false) }
     }
 
     /// Makes a record's span, unless it has one: from an attempt before, or that of its `produce_all`.
     #[inline]
     pub(crate) fn begin(&self, record: &mut Record<'_>) {
-        if record.trace.0.is_none() {
+        if record.trace.0.is_none() && self.wants(record) {
             let span = info_span!(
                 target: "aioproducer",
                 "send",
-                "otel.name" = Empty,
-                "otel.kind" = "producer",
+                "otel.name" = display(format_args!("send {}", record.topic())),
+                "otel.kind" = if record.is_traced() { "client" } else { "producer" },
                 "otel.status_code" = Empty,
+                "otel.status_description" = Empty,
                 "messaging.system" = "kafka",
                 "messaging.operation.name" = "send",
                 "messaging.operation.type" = "send",
                 "messaging.destination.name" = record.topic(),
                 "messaging.destination.partition.id" = record.get_partition().map(display),
                 "messaging.kafka.offset" = Empty,
-                "messaging.kafka.message.key" = Empty,
+                "messaging.kafka.message.key" = self.key_of(record),
                 "messaging.kafka.message.tombstone" = record.get_payload().is_none().then_some(true),
-                "messaging.message.body.size" = record.get_payload().map_or(0, <[u8]>::len),
+                "messaging.message.body.size" = record.get_payload().map(|payload| payload.len() as i64),
                 "error.type" = Empty,
             );
             if !span.is_disabled() {
-                self.describe(span, record);
+                self.inject(Some(&span), record);
+                let of = if record.get_partition().is_some() { Of::Placed } else { Of::Record };
+                record.trace = Open(Some(Inner::new(span, of)));
+            } else if self.options.context.is_some() {
+                self.inject(None, record);
             }
         }
     }
 
-    fn describe(&self, span: Span, record: &mut Record<'_>) {
-        span.record("otel.name", display(format_args!("send {}", record.topic())));
-        if self.options.keys
-            && let Some(key) = record.get_key().and_then(|key| std::str::from_utf8(key).ok())
-        {
-            span.record("messaging.kafka.message.key", key);
+    /// Whether the application wants a span of the record, which is marked if not.
+    #[inline]
+    fn wants(&self, record: &mut Record<'_>) -> bool {
+        let Some(Wanted(is_wanted)) = &self.options.wanted else { return true };
+        if !span_enabled!(target: "aioproducer", Level::INFO) || is_wanted(record) {
+            return true;
         }
-        self.inject(&span, record);
-        record.trace = Open::new(span, false);
+        self.inject(None, record);
+        record.trace = Open(Some(crate::sync::Arc::clone(&self.none)));
+        false
     }
 
-    fn inject(&self, span: &Span, record: &mut Record<'_>) {
-        if let Some(Injection(context)) = &self.options.context
-            && !record.is_traced()
-            && let Some(context) = context(span)
-        {
+    /// The key, if it is to be told and is text.
+    fn key_of<'r>(&self, record: &'r Record<'_>) -> Option<&'r str> {
+        record.get_key().filter(|_| self.options.keys).and_then(|key| std::str::from_utf8(key).ok())
+    }
+
+    /// Gives the record the context of its span. One whose span nobody traces has that of the span around it.
+    fn inject(&self, span: Option<&Span>, record: &mut Record<'_>) {
+        let Some(Injection(context)) = &self.options.context else { return };
+        if record.is_traced() {
+            return;
+        }
+        let around = || Some(Span::current()).filter(|span| !span.is_disabled()).and_then(|span| context(&span));
+        if let Some(context) = span.and_then(|span| context(span)).or_else(around) {
             record.set_trace_context(&context);
         }
     }
@@ -235,10 +184,10 @@ impl Spans {
     /// Keeps the span of a record that is accepted.
     #[inline]
     pub(crate) fn keep(&self, open: &mut Open) -> SpanRef {
-        if open.0.is_none() {
+        let open = std::mem::take(open);
+        if open.0.as_ref().is_none_or(|inner| inner.span.is_disabled()) {
             return SpanRef::NONE;
         }
-        let open = std::mem::take(open);
         let slab = &mut *lock(&self.slab);
         match slab.vacant.pop() {
             Some(place) => {
@@ -278,7 +227,7 @@ impl Spans {
         let stalled = std::mem::take(&mut notes.stalled);
         if stalled > 0 {
             panics.contain(SUBSCRIBER, || {
-                warn!(target: "aioproducer", count = stalled, "callbacks have stalled");
+                warn!(target: "aioproducer", count = stalled as i64, "callbacks have stalled");
             });
         }
     }
@@ -286,7 +235,13 @@ impl Spans {
     /// Tells of the first fatal error.
     pub(crate) fn fatal(&self, failure: &Failure) {
         if !self.fatal.swap(true, Ordering::Relaxed) {
-            error!(target: "aioproducer", code = failure.code, reason = failure.reason, "the producer met a fatal error");
+            let code = (failure.code != 0).then_some(failure.code);
+            let error = error_type(failure);
+            error!(
+                target: "aioproducer",
+                { error.type = error, code = code, reason = failure.reason },
+                "the producer met a fatal error"
+            );
         }
     }
 }
@@ -294,98 +249,4 @@ impl Spans {
 /// Code of the application's panicked and was contained.
 pub(crate) fn contained(name: &str) {
     error!(target: "aioproducer", code = name, "code of the application panicked; the producer goes on");
-}
-
-/// The span of a `produce_all`, which is that of all its records.
-#[derive(Default)]
-pub(crate) struct Bulk {
-    span: Option<Span>,
-    /// The topic, while all records have the same.
-    topic: Option<String>,
-    mixed: bool,
-    counted: bool,
-}
-
-impl Bulk {
-    /// Makes the record one of the batch.
-    pub(crate) fn member(&mut self, spans: &Spans, record: &mut Record<'_>) {
-        let span = self.span.get_or_insert_with(|| {
-            info_span!(
-                target: "aioproducer",
-                "send",
-                "otel.name" = Empty,
-                "otel.kind" = "producer",
-                "otel.status_code" = Empty,
-                "messaging.system" = "kafka",
-                "messaging.operation.name" = "send",
-                "messaging.operation.type" = "send",
-                "messaging.destination.name" = Empty,
-                "messaging.batch.message_count" = Empty,
-                "error.type" = Empty,
-            )
-        });
-        if span.is_disabled() || record.trace.0.is_some() {
-            return;
-        }
-        match &self.topic {
-            None if !self.mixed => self.topic = Some(record.topic().to_owned()),
-            Some(topic) if topic != record.topic() => (self.topic, self.mixed) = (None, true),
-            _ => {}
-        }
-        spans.inject(span, record);
-        record.trace = Open::new(span.clone(), true);
-    }
-
-    /// There are `count` records and no more.
-    pub(crate) fn counted(&mut self, count: usize) {
-        if let Some(span) = &self.span
-            && !std::mem::replace(&mut self.counted, true)
-        {
-            span.record("messaging.batch.message_count", count);
-            match &self.topic {
-                Some(topic) => {
-                    span.record("messaging.destination.name", topic.as_str());
-                    span.record("otel.name", display(format_args!("send {topic}")))
-                }
-                None => span.record("otel.name", "send"),
-            };
-        }
-    }
-
-    pub(crate) fn end(&mut self) {
-        self.span = None;
-    }
-}
-
-/// The span of a flush or a close.
-#[derive(Default)]
-pub(crate) struct Call(Option<Span>);
-
-impl Call {
-    pub(crate) fn flush(&mut self) {
-        self.0.get_or_insert_with(|| {
-            info_span!(target: "aioproducer", "flush", "messaging.system" = "kafka", remaining = Empty, "error.type" = Empty)
-        });
-    }
-
-    pub(crate) fn close(&mut self) {
-        self.0.get_or_insert_with(
-            || info_span!(target: "aioproducer", "close", "messaging.system" = "kafka", unsent = Empty),
-        );
-    }
-
-    /// A flush gave up.
-    pub(crate) fn timed_out(&self, remaining: usize) {
-        if let Some(span) = &self.0 {
-            span.record("remaining", remaining);
-            span.record("error.type", "timed_out");
-        }
-    }
-
-    /// A close is over.
-    pub(crate) fn closed(&self, unsent: usize) {
-        if let Some(span) = &self.0 {
-            span.record("unsent", unsent);
-        }
-    }
 }
