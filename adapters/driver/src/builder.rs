@@ -25,6 +25,7 @@ use crate::{AioProducer, Overflow, Runtime, RuntimeError, calls};
 /// | [`batch_records`](Self::batch_records) | records | 1,024 or `slots`, whichever is less |
 /// | [`batch_bytes`](Self::batch_bytes) | bytes | 1 MiB or `pool_bytes`, whichever is less |
 /// | [`linger`](Self::linger) | time | zero: a batch goes as soon as the executor is free |
+/// | [`send_lingers`](Self::send_lingers) | whether `send` lingers, too | no |
 /// | [`delivery_timeout`](Self::delivery_timeout) | time | the backend's own, 2 minutes for librdkafka |
 /// | [`overflow`](Self::overflow) | what a record does that finds the pool full | it waits |
 /// | [`callback_tasks`](Self::callback_tasks) | tasks | 64 |
@@ -40,6 +41,7 @@ pub struct Builder<B> {
     batch_records: Option<u32>,
     batch_bytes: Option<usize>,
     linger: Duration,
+    send_lingers: bool,
     delivery_timeout: Option<Duration>,
     overflow: Overflow,
     callback_tasks: usize,
@@ -59,6 +61,7 @@ impl<B> Builder<B> {
             batch_records: None,
             batch_bytes: None,
             linger: Duration::ZERO,
+            send_lingers: false,
             delivery_timeout: None,
             overflow: Overflow::Wait,
             callback_tasks: 64,
@@ -130,6 +133,17 @@ impl<B> Builder<B> {
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// Whether records of [`AioProducer::send`] linger, too. By default they do not: who sends one record waits for it, and
+    /// company that comes while a batch is on its way goes with the next one. With many tasks that may take their time, true
+    /// makes larger batches.
+    ///
+    /// A backend's own linger, librdkafka's `linger.ms`, is not ended by that.
+    #[must_use]
+    pub fn send_lingers(mut self, lingers: bool) -> Self {
+        self.send_lingers = lingers;
         self
     }
 
@@ -213,6 +227,7 @@ impl<B: Connect<Stored>> Builder<B> {
             record_setting: found.record_setting,
             transactional: found.transactional,
             call_limit: self.call_timeout,
+            hurries_sends: !self.linger.is_zero() && !self.send_lingers,
         };
         let shared = if runtime.can_pause() && backend.is_real_time() {
             let pace = Paced::new(runtime);

@@ -147,23 +147,26 @@ impl<'a> ProduceError<'a> {
     /// The same error, borrowing nothing.
     #[must_use]
     pub fn into_owned(self) -> ProduceError<'static> {
+        self.map(Record::into_owned)
+    }
+
+    /// The same error with another record.
+    pub(crate) fn map<'b>(self, change: impl FnOnce(Record<'a>) -> Record<'b>) -> ProduceError<'b> {
         match self {
-            Self::Full(record) => ProduceError::Full(record.into_owned()),
-            Self::TimedOut(record) => ProduceError::TimedOut(record.into_owned()),
-            Self::Closed(record) => ProduceError::Closed(record.into_owned()),
-            Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(record.into_owned()),
-            Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(record.into_owned()),
-            Self::TransactionOver(record) => ProduceError::TransactionOver(record.into_owned()),
-            Self::ReportsDropped(record) => ProduceError::ReportsDropped(record.into_owned()),
-            Self::Fatal { record, reason } => ProduceError::Fatal { record: record.into_owned(), reason },
+            Self::Full(record) => ProduceError::Full(change(record)),
+            Self::TimedOut(record) => ProduceError::TimedOut(change(record)),
+            Self::Closed(record) => ProduceError::Closed(change(record)),
+            Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(change(record)),
+            Self::OutsideTransaction(record) => ProduceError::OutsideTransaction(change(record)),
+            Self::TransactionOver(record) => ProduceError::TransactionOver(change(record)),
+            Self::ReportsDropped(record) => ProduceError::ReportsDropped(change(record)),
+            Self::Fatal { record, reason } => ProduceError::Fatal { record: change(record), reason },
             Self::TooLarge { record, size, overhead, limit, setting } => {
-                ProduceError::TooLarge { record: record.into_owned(), size, overhead, limit, setting }
+                ProduceError::TooLarge { record: change(record), size, overhead, limit, setting }
             }
-            Self::AbovePool { record, cost, limit } => {
-                ProduceError::AbovePool { record: record.into_owned(), cost, limit }
-            }
-            Self::Topic { record, error } => ProduceError::Topic { record: record.into_owned(), error },
-            Self::Invalid { record, error } => ProduceError::Invalid { record: record.into_owned(), error },
+            Self::AbovePool { record, cost, limit } => ProduceError::AbovePool { record: change(record), cost, limit },
+            Self::Topic { record, error } => ProduceError::Topic { record: change(record), error },
+            Self::Invalid { record, error } => ProduceError::Invalid { record: change(record), error },
         }
     }
 }
@@ -270,6 +273,16 @@ impl SendError {
         match self {
             Self::Produce(error) => Some(error.into_record()),
             Self::Delivery(error) => error.into_record(),
+        }
+    }
+}
+
+impl SendError {
+    /// The same of a record that was urgent for the while.
+    pub(crate) fn calmed(self) -> Self {
+        match self {
+            Self::Produce(error) => Self::from(error.map(Record::calmed)),
+            Self::Delivery(error) => Self::Delivery(error.calmed()),
         }
     }
 }

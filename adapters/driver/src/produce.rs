@@ -92,11 +92,17 @@ impl fmt::Debug for Produce<'_, '_> {
 pub struct Send<'p, 'r> {
     produce: Produce<'p, 'r>,
     delivery: Option<Delivery>,
+    /// The record is urgent for the while, as its sender waits for it.
+    hurried: bool,
 }
 
 impl<'p, 'r> Send<'p, 'r> {
-    pub(crate) fn new(produce: Produce<'p, 'r>) -> Self {
-        Self { produce, delivery: None }
+    pub(crate) fn new(mut produce: Produce<'p, 'r>) -> Self {
+        let hurried = produce.shared.hurries_sends && !produce.record.is_urgent();
+        if hurried {
+            produce.record = produce.record.take().urgent();
+        }
+        Self { produce, delivery: None, hurried }
     }
 }
 
@@ -105,10 +111,13 @@ impl Future for Send<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let delivery = match &mut this.delivery {
-            Some(delivery) => delivery,
-            none => none.insert(ready!(Pin::new(&mut this.produce).poll(cx))?),
+        let outcome = match &mut this.delivery {
+            Some(delivery) => ready!(Pin::new(delivery).poll(cx)).map_err(SendError::from),
+            none => match ready!(Pin::new(&mut this.produce).poll(cx)) {
+                Ok(delivery) => ready!(Pin::new(none.insert(delivery)).poll(cx)).map_err(SendError::from),
+                Err(error) => Err(SendError::from(error)),
+            },
         };
-        Pin::new(delivery).poll(cx).map_err(SendError::from)
+        Poll::Ready(if this.hurried { outcome.map_err(SendError::calmed) } else { outcome })
     }
 }

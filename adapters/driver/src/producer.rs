@@ -186,7 +186,8 @@ impl AioProducer {
         Reporter::pair(self, capacity)
     }
 
-    /// Produces a record and waits for its delivery.
+    /// Produces a record and waits for its delivery. The linger ends for it, unless
+    /// [`Builder::send_lingers`](crate::Builder::send_lingers) says otherwise.
     ///
     /// # Errors
     /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.

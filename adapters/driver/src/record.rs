@@ -195,6 +195,12 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// The same, not urgent.
+    pub(crate) fn calmed(mut self) -> Self {
+        self.urgent = false;
+        self
+    }
+
     /// Adds a header. Order and duplicates are kept.
     #[must_use]
     pub fn header(self, name: impl Into<Cow<'a, str>>, value: impl Into<Data<'a>>) -> Self {

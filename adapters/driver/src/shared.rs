@@ -111,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) pool_bytes: usize,
     /// Records are written in transactions only.
     pub(crate) transactional: bool,
+    /// A record that is sent alone does not linger.
+    pub(crate) hurries_sends: bool,
     /// How long a call of the backend may take.
     pub(crate) call_limit: Duration,
     backend: OnceLock<Arc<dyn Backend>>,
@@ -141,6 +143,7 @@ pub(crate) struct Settings {
     pub(crate) record_setting: &'static str,
     pub(crate) transactional: bool,
     pub(crate) call_limit: Duration,
+    pub(crate) hurries_sends: bool,
 }
 
 impl Shared {
@@ -151,7 +154,7 @@ impl Shared {
         runtime: impl Runtime,
     ) -> Result<Self, LimitsError> {
         let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, .. } = settings;
-        let Settings { record_overhead, record_setting, transactional, call_limit, .. } = settings;
+        let Settings { record_overhead, record_setting, transactional, call_limit, hurries_sends, .. } = settings;
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new(topics));
@@ -208,6 +211,7 @@ impl Shared {
             pool_bytes: limits.pool_bytes.min(Stored::LIMIT),
             transactional,
             call_limit,
+            hurries_sends,
             backend: OnceLock::new(),
             panics,
             spare: Mutex::new(Spare::default()),

@@ -99,7 +99,9 @@ async fn measure(servers: &str, slack: f64) -> Result<usize, Failure> {
     let ratio = median(&mut ratios);
     let goal = 0.9 / slack;
     let verdict = if ratio >= goal { "met" } else { "missed" };
-    println!("{TASKS} tasks that send: {without:.0}/s without linger, {with:.0}/s with 5 ms, {ratio:.2} times; goal {goal:.2}: {verdict}");
+    println!(
+        "{TASKS} tasks that send: {without:.0}/s without linger, {with:.0}/s with 5 ms, {ratio:.2} times; goal {goal:.2}: {verdict}"
+    );
     Ok(missed + usize::from(ratio < goal))
 }
 

@@ -154,6 +154,14 @@ impl DeliveryError {
         self.inner().record.as_ref()
     }
 
+    /// The same of a record that was urgent for the while.
+    pub(crate) fn calmed(mut self) -> Self {
+        if let Some(inner) = &mut self.0 {
+            inner.record = inner.record.take().map(Record::calmed);
+        }
+        self
+    }
+
     /// The record as it was accepted, see [`DeliveryError::record`].
     #[must_use]
     pub fn into_record(mut self) -> Option<Record<'static>> {
