@@ -280,6 +280,14 @@ fn produce_all_has_one_span() {
             assert_eq!(span.fields["messaging.batch.message_count"], "3");
             assert_eq!(span.fields["otel.name"], "send t");
             assert!(!span.fields.contains_key("messaging.kafka.offset"));
+            assert!(!span.fields.contains_key("error.type"));
+            // What is not even accepted is an error of it, too.
+            scene.backend.fatal(Failure { kind: FailureKind::Fatal, ..REFUSED });
+            let mut all = scene.producer.produce_all([Record::to("t"), Record::to("other")]);
+            while poll(&mut all).is_pending() {}
+            let span = &scene.recorder.spans()[1];
+            assert_eq!((&*span.fields["error.type"], &*span.fields["otel.name"], span.closed), ("fatal", "send", true));
+            assert!(!span.fields.contains_key("messaging.destination.name"));
         },
     );
 }

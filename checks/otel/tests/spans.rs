@@ -133,7 +133,7 @@ async fn a_batch_has_one_span() {
         let outcomes = producer.produce_all((0..3).map(|_| Record::to("orders").payload("x"))).await;
         assert!(outcomes.iter().all(Result::is_ok));
         let mixed = ["orders", "bills"].map(|topic| Record::to(topic).payload("x"));
-        assert!(producer.produce_all(mixed.into_iter()).await.iter().all(Result::is_ok));
+        assert!(producer.produce_all(mixed).await.iter().all(Result::is_ok));
     })
     .await;
     let [same, mixed] = trace.spans(2).await.try_into().expect("two");
@@ -157,7 +157,7 @@ async fn a_batch_with_failures_has_the_first() {
         assert!(outcomes.iter().all(Result::is_err));
         broker.clear_request_errors(ApiKey::Produce).expect("told");
         let sizes = [1, 3000].map(|size| Record::to("orders").payload(vec![0; size]));
-        let outcomes = producer.produce_all(sizes.into_iter()).await;
+        let outcomes = producer.produce_all(sizes).await;
         assert!(outcomes[0].is_ok() && outcomes[1].is_err());
     })
     .await;

@@ -13,7 +13,6 @@ mod error_type;
 mod open;
 
 use std::fmt;
-use std::sync::Arc;
 
 use aioproducer_core::backend::{Delivered, Failure};
 use tracing::field::Empty;
@@ -30,7 +29,7 @@ use crate::TraceContext;
 use crate::callbacks::{Key, NO_PARTITION};
 use crate::panics::Panics;
 use crate::record::Record;
-use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use crate::topics::Topics;
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +106,7 @@ impl SpanNotes {
 pub(crate) struct Spans {
     options: SpanOptions,
     /// What a record has that is to have no span, so that nobody is asked again when it is tried again.
-    none: crate::sync::Arc<Inner>,
+    none: Arc<Inner>,
     /// Taken last, for a moment, and with nothing called meanwhile.
     slab: Mutex<Slab>,
     /// Subscribers know of a fatal error.
@@ -160,7 +159,7 @@ impl Spans {
             return true;
         }
         self.inject(None, record);
-        record.trace = Open(Some(crate::sync::Arc::clone(&self.none)));
+        record.trace = Open(Some(Arc::clone(&self.none)));
         false
     }
 
