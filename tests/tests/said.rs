@@ -115,19 +115,12 @@ async fn assert_topic_cause(host: Host, error: ErrorCode, kind: FailureKind, par
 
 async fn s17_a_topic_that_does_not_exist_is_a_kind_of_its_own(host: Host) {
     let parts = ["does not exist", "timed out after 4s", "topic.metadata.propagation.max.ms"];
-    assert_topic_cause(host, ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, FailureKind::UnknownTopic, &parts)
-        .await;
+    assert_topic_cause(host, ErrorCode::UNKNOWN_TOPIC_OR_PART, FailureKind::UnknownTopic, &parts).await;
 }
 
 async fn s17_a_topic_that_may_not_be_used_is_a_kind_of_its_own(host: Host) {
     let parts = ["Topic authorization failed"];
-    assert_topic_cause(
-        host,
-        ErrorCode::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        FailureKind::NotAuthorized,
-        &parts,
-    )
-    .await;
+    assert_topic_cause(host, ErrorCode::TOPIC_AUTHORIZATION_FAILED, FailureKind::NotAuthorized, &parts).await;
 }
 
 /// What failed before a record arrived has nothing to do with one that times out later.
@@ -186,7 +179,7 @@ async fn s35_calls_that_no_broker_answers_tell_why(host: Host) {
 async fn s35_a_producer_is_ready_or_says_what_is_missing(host: Host) {
     let broker = broker::start_with_topic("t", 3);
     broker.create_topic("gone", 1, 1).expect("a topic");
-    broker.topic_error("gone", ErrorCode::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).expect("a broker");
+    broker.topic_error("gone", ErrorCode::UNKNOWN_TOPIC_OR_PART).expect("a broker");
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
     producer.ready(["t"]).await.expect("all is there");
     producer.ready([""; 0]).await.expect("a broker is there");

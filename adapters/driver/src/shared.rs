@@ -376,13 +376,15 @@ impl State {
             let lane = aioproducer_core::Record::lane(record);
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
         });
+        let topic = key.map(|(topic, _)| topic);
+        let (failure, trouble) = shared.context.troubles.explain(topic, failure);
         shared.observer.failed(ticket, key, failure, &mut effects.notes);
         let record = record.map(|record| shared.hand_back(record));
         let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
         if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
             unsent.push(Unsent { record: record.clone(), status: failure.status });
         }
-        let error = DeliveryError::new(&shared.context, key.map(|(topic, _)| topic), failure, record);
+        let error = DeliveryError::new(&shared.context, failure, trouble, record);
         match ticket.target() {
             Target::Delivery(cell) => {
                 let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);

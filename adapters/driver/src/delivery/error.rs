@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::TopicId;
 use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 
 use super::Context;
 use crate::record::Record;
 use crate::sync::{Mutex, lock};
+use crate::trouble::Explained;
 
 /// Why an accepted record was not delivered, whether it is in the log all the same, and the record.
 pub struct DeliveryError(
@@ -58,17 +58,13 @@ impl Spent {
 impl DeliveryError {
     pub(crate) fn new(
         context: &Arc<Context>,
-        topic: Option<TopicId>,
-        mut failure: Failure,
+        failure: Failure,
+        explained: Explained,
         record: Option<Record<'static>>,
     ) -> Self {
-        let trouble = context.troubles.of(topic, failure.kind);
+        let Explained { cause, timed_out } = explained;
         let own = record.as_ref().and_then(Record::get_timeout);
-        let limit = if failure.kind == FailureKind::TimedOut { own.or(context.delivery_timeout) } else { None };
-        if let (Some(trouble), FailureKind::TimedOut) = (&trouble, failure.kind) {
-            failure.kind = trouble.kind;
-        }
-        let cause = trouble.map(|trouble| trouble.reason);
+        let limit = if timed_out { own.or(context.delivery_timeout) } else { None };
         let new = Inner { failure, record, cause, limit, context: Some(Arc::clone(context)) };
         let spent = lock(&context.errors.0).pop();
         Self(Some(match spent {

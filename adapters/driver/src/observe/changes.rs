@@ -49,6 +49,9 @@ pub(crate) fn kind_name(kind: FailureKind) -> &'static str {
         FailureKind::QueueFull => "queue_full",
         FailureKind::Fatal => "fatal",
         FailureKind::State => "state",
+        FailureKind::Authentication => "authentication",
+        FailureKind::Tls => "tls",
+        FailureKind::NotAuthorized => "not_authorized",
         FailureKind::Broker => "broker",
         _ => "_OTHER",
     }
