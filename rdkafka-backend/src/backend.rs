@@ -60,7 +60,7 @@ use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, To
 /// | `queue.buffering.backpressure.threshold` | 1 | more |
 ///
 /// When it is off, retries may write records twice and out of order, and such records are reported as delivered. So it is said
-/// when the producer starts: by [`Event::IdempotenceOff`] and as a warning of the crate `log`. If `enable.idempotence` is
+/// when the producer starts: by [`Event::IdempotenceOff`] and as a warning (see below). If `enable.idempotence` is
 /// set to true, or `transactional.id` is set, which needs it, a value that conflicts is refused instead.
 ///
 /// ```
@@ -72,8 +72,15 @@ use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, To
 /// # let _ = backend;
 /// ```
 ///
-/// librdkafka's log, statistics and errors are formatted only if somebody listens: see [`Librdkafka::events`] and
-/// [`Librdkafka::on_event`]. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
+/// # What it says
+///
+/// Errors and warnings of librdkafka's are written for the operator unless somebody listens, by [`Librdkafka::events`] or
+/// [`Librdkafka::on_event`]: as events of `tracing` with the driver's feature of that name and a subscriber, else by the crate
+/// `log` if it has a logger, else as lines on standard error. The same line comes once in 30 seconds at most, and no more than 10
+/// come in a row. What nobody who listens is told is always written: that idempotence is off, a topic that does not exist or may
+/// not be used, records that are lost when the last handle goes. No line has the value of a secret key.
+///
+/// librdkafka's log and statistics are told only if somebody listens. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
 /// `ClientConfig::set_log_level` is not looked at.
 ///
 /// A clone has the same handlers and token provider, and tells the streams that were made before it.

@@ -16,6 +16,7 @@
 //! | `aioproducer-control` | flush, purge, tokens, shutdown: the calls that block |
 //! | `aioproducer-caller` | transactions: calls that wait for a broker; from the first one on |
 //! | `aioproducer-metadata` | the other calls that wait for a broker, metadata and credentials; from the first one on |
+//! | `aioproducer-scout` | gets a producer id soon, and finds out why a topic's records wait; ends when there is nothing to ask |
 //! | `aioproducer-end` | sees to it at the end that nobody waits for what librdkafka cannot end: see [`clients_left_behind`] |
 //!
 //! With the feature `embedded-broker` (on by default) `EmbeddedBroker` is librdkafka's mock cluster, in process, for

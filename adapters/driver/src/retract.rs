@@ -78,6 +78,7 @@ mod tests {
             record_setting: "",
             transactional: false,
             call_limit: Duration::from_secs(1),
+            hurries_sends: false,
         };
         let shared = Arc::new(Shared::new(Limits::default(), settings, Options::default(), Still).expect("settings"));
         let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());

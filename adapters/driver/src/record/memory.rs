@@ -89,6 +89,7 @@ mod tests {
             record_setting: "",
             transactional: false,
             call_limit: Duration::from_secs(1),
+            hurries_sends: false,
         };
         let limits = Limits { batch_records: SLOTS as u32, ..Limits::default() };
         let shared = Arc::new(Shared::new(limits, settings, Options::default(), clock).expect("settings"));
