@@ -53,12 +53,13 @@ impl Troubles {
         if line.facility != CONNECTION_ENDED {
             return None;
         }
-        let reason = bare(without_thread(&line.message));
-        if self.last.as_ref().is_none_or(|(_, last)| last != reason) {
-            let hint = HINTS.iter().find(|(hint, _)| reason.contains(hint));
-            self.last = Some((hint.map_or(FailureKind::TimedOut, |(_, kind)| *kind), reason.to_owned()));
+        let reason = without_thread(&line.message);
+        let reason = format!("{}{}", bare(reason), hint(reason));
+        if self.last.as_ref().is_none_or(|(_, last)| *last != reason) {
+            let known = HINTS.iter().find(|(hint, _)| reason.contains(hint));
+            self.last = Some((known.map_or(FailureKind::TimedOut, |(_, kind)| *kind), reason.clone()));
         }
-        self.untold.take().map(|untold| with_cause(untold, reason))
+        self.untold.take().map(|untold| with_cause(untold, &reason))
     }
 
     /// A record has arrived; whether anything was in its way before.
@@ -100,6 +101,22 @@ fn brokers(reason: &str) -> Option<&str> {
     let (_, rest) = reason.split_once('/')?;
     let (count, _) = rest.split_once(' ')?;
     count.bytes().all(|byte| byte.is_ascii_digit()).then_some(count)
+}
+
+/// What a connection that the other side closed at its very beginning may mean.
+fn hint(reason: &str) -> &'static str {
+    let Some((rest, state)) = reason.rsplit_once(" in state ") else { return "" };
+    let Some((what, after)) = rest.rsplit_once(" (after ") else { return "" };
+    let at_once = after.strip_suffix("ms").and_then(|time| time.parse().ok()).is_some_and(|time: u32| time < 2_000);
+    if !at_once || !what.contains("Disconnected") || what.contains('?') {
+        ""
+    } else if state.starts_with("APIVERSION_QUERY") {
+        " (does this listener expect TLS? see `security.protocol`)"
+    } else if state.starts_with("UP") {
+        " (does this listener ask for a login? see `security.protocol`)"
+    } else {
+        ""
+    }
 }
 
 /// A line without the name of librdkafka's thread.
@@ -174,6 +191,20 @@ mod tests {
         );
         assert_eq!(troubles.now().map(|now| now.kind), Some(FailureKind::Tls));
         assert_eq!(troubles.line(&LogLine { facility: "GETPID".into(), ..line }), None);
+    }
+
+    #[test]
+    fn s17_a_connection_that_ends_at_once_has_a_hint() {
+        let last = |state: &str| {
+            let mut troubles = Troubles::default();
+            troubles.line(&fail(&format!("[thrd:b:1]: b:1: Disconnected: closed by peer ({state})")));
+            troubles.now().expect("a trouble").reason.to_string()
+        };
+        assert!(last("after 0ms in state APIVERSION_QUERY").ends_with("expect TLS? see `security.protocol`)"));
+        assert!(last("after 7ms in state UP, 1 identical error(s) suppressed").contains("ask for a login?"));
+        for usual in ["after 600000ms in state UP", "after 0ms in state CONNECT"] {
+            assert_eq!(last(usual), "last error: b:1: Disconnected: closed by peer");
+        }
     }
 
     #[test]

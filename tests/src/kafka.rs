@@ -40,6 +40,8 @@ pub struct Kafka {
     servers: String,
     /// Clients that start here stay behind the proxy: it is what this listener of the broker tells them.
     proxied_servers: String,
+    /// Where a login is asked for.
+    login_servers: String,
     proxy: Proxy,
     folder: PathBuf,
     admin: AdminClient<DefaultClientContext>,
@@ -59,7 +61,7 @@ impl Kafka {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("aioproducer-kafka-{}-{number}", process::id()));
         fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let ports @ [port, _, behind, proxy] = free_ports();
+        let ports @ [port, _, behind, proxy, login] = free_ports();
         let servers = format!("127.0.0.1:{port}");
         let mut config = config_for(&servers);
         config.set("reconnect.backoff.max.ms", "200");
@@ -69,6 +71,7 @@ impl Kafka {
         let kafka = Self {
             servers,
             proxied_servers: format!("127.0.0.1:{proxy}"),
+            login_servers: format!("127.0.0.1:{login}"),
             proxy: Proxy::start(proxy, behind),
             folder,
             admin: config.create().expect("a client"),
@@ -104,6 +107,13 @@ impl Kafka {
     #[must_use]
     pub fn proxied_servers(&self) -> &str {
         &self.proxied_servers
+    }
+
+    /// The same, where a login by SASL PLAIN is asked for: of the user `writer`, who may do everything, or of `stranger`, who may
+    /// do nothing, each with the password `right`.
+    #[must_use]
+    pub fn login_servers(&self) -> &str {
+        &self.login_servers
     }
 
     /// What is in between there.
@@ -336,15 +346,21 @@ fn jars() -> PathBuf {
     folder.into()
 }
 
-fn properties([port, controller, behind, proxy]: [u16; 4], folder: &Path) -> String {
+fn properties([port, controller, behind, proxy, login]: [u16; 5], folder: &Path) -> String {
     let mut text = String::new();
     let _ = write!(
         text,
         "process.roles=broker,controller\n\
          node.id=1\n\
-         listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}\n\
-         listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},LOGIN://127.0.0.1:{login},\
+         CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=DIRECT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy},LOGIN://127.0.0.1:{login}\n\
+         listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         sasl.enabled.mechanisms=PLAIN\n\
+         listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+         user_writer=\"right\" user_stranger=\"right\";\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS;User:writer\n\
          inter.broker.listener.name=DIRECT\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
@@ -368,7 +384,7 @@ fn properties([port, controller, behind, proxy]: [u16; 4], folder: &Path) -> Str
 
 /// Ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
 /// broker's port when it is started again.
-fn free_ports() -> [u16; 4] {
+fn free_ports() -> [u16; 5] {
     const FROM: u16 = 20_000;
     const COUNT: u16 = 10_000;
     static TRIED: AtomicU16 = AtomicU16::new(0);
@@ -376,7 +392,7 @@ fn free_ports() -> [u16; 4] {
     let mut free = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT)
         .take(COUNT.into())
         .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    [(); 4].map(|()| free.next().expect("a free port"))
+    [(); 5].map(|()| free.next().expect("a free port"))
 }
 
 fn options() -> AdminOptions {

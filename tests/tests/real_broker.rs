@@ -4,6 +4,8 @@
 mod order;
 #[path = "real_broker/records.rs"]
 mod records;
+#[path = "real_broker/said.rs"]
+mod said;
 #[path = "real_broker/settings.rs"]
 mod settings;
 #[path = "real_broker/topics.rs"]
