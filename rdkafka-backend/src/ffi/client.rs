@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use aioproducer_core::backend::Failure;
+use aioproducer_core::backend::{Failure, Message};
 use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
-use super::cells::Cells;
+use super::cells::{Cells, Lent};
 #[cfg(doc)]
 use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
@@ -106,9 +106,15 @@ impl<R> Client<R> {
     }
 
     /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
-    pub(crate) fn topic(&self, name: &str, state: impl FnOnce() -> TopicState) -> Option<Arc<Topic>> {
+    /// `lent` is where its records are, for a rule that reads their values.
+    pub(crate) fn topic(
+        &self,
+        name: &str,
+        lent: Option<Weak<dyn Lent>>,
+        state: impl FnOnce() -> TopicState,
+    ) -> Option<Arc<Topic>> {
         let place = Arc::clone(self.topics().entry(name.into()).or_default());
-        place.get_or_init(|| Topic::new(self.ptr(), name, state()).map(Arc::new)).clone()
+        place.get_or_init(|| Topic::new(self.ptr(), name, state(), lent).map(Arc::new)).clone()
     }
 
     /// A topic's handle, if one was made; `None` inside if librdkafka has refused its name.
@@ -166,6 +172,14 @@ impl<R> Client<R> {
     pub(crate) fn reclaim(&self, report: &RawReport) -> Option<R> {
         // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
         unsafe { self.cells.take(report.slot) }
+    }
+
+    /// The lent records, for those who look at them while librdkafka has them.
+    pub(crate) fn lent(&self) -> Option<Weak<dyn Lent>>
+    where
+        R: Message,
+    {
+        Some(Arc::downgrade(&*self.cells) as Weak<dyn Lent>)
     }
 
     /// Where lent records are, for somebody who looks at them without the client.

@@ -217,7 +217,7 @@ mod tests {
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
         for name in ["a", "b", "c"] {
-            assert!(client.topic(name, || TopicState::new(effective.partitioning.clone(), 0)).is_some());
+            assert!(client.topic(name, None, || TopicState::new(name, effective.partitioning.clone(), 0)).is_some());
         }
         events()
     }
