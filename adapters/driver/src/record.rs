@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 mod cost;
 mod data;
@@ -149,21 +149,6 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the creation time; what is less than a millisecond is left out. Producing refuses a time before the Unix epoch.
-    ///
-    /// ```
-    /// use std::time::{Duration, UNIX_EPOCH};
-    ///
-    /// use aioproducer_driver::Record;
-    ///
-    /// let record = Record::to("readings").timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-    /// assert_eq!(record.get_timestamp_millis(), Some(1_700_000_000_000));
-    /// ```
-    #[must_use]
-    pub fn timestamp(self, time: impl Into<SystemTime>) -> Self {
-        self.timestamp_millis(time::to_millis(time.into()))
-    }
-
     /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one; librdkafka takes
     /// 0 for the time of hand-off.
     #[must_use]
@@ -242,12 +227,6 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn get_timestamp_millis(&self) -> Option<i64> {
         self.has_timestamp.then_some(self.timestamp)
-    }
-
-    /// The creation time, `None` for the time of sending.
-    #[must_use]
-    pub fn get_timestamp(&self) -> Option<SystemTime> {
-        self.get_timestamp_millis().and_then(time::from_millis)
     }
 
     /// The record's own timeout, `None` for the producer's.
@@ -423,6 +402,8 @@ impl Error for RecordError {}
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
+    use std::time::SystemTime;
+
     use bytes::Bytes;
 
     use super::*;
