@@ -164,8 +164,13 @@ impl<'a> Record<'a> {
     /// The time begins with the call, so it covers the wait for room in a full pool: a record that finds none in its time is
     /// [`ProduceError::TimedOut`](crate::ProduceError::TimedOut). In `produce_all` it begins when it is the record's turn.
     ///
+    /// # Its status then
     /// A record that expires in the producer's own buffer is `NotPersisted`. One that the backend has by then is
-    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it.
+    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it. That is so
+    /// with all brokers down, too, where the producer's own timeout gives `NotPersisted`: librdkafka has one timeout for all
+    /// records of a topic, and tells whether it sent a record with that record's report only, which is yet to come.
+    /// Where it has to be known, leave the timeout to the producer
+    /// ([`delivery_timeout`](crate::Builder::delivery_timeout)).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let millis = timeout.as_nanos().div_ceil(1_000_000);
