@@ -89,7 +89,7 @@ async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks(host
         .collect();
     for topic in ["t", "back"] {
         let record = |value: &Option<Vec<u8>>, number: usize| {
-            let record = Record::to(topic).key(if number % 5 == 0 { "" } else { "key" });
+            let record = Record::to(topic).key(if number.is_multiple_of(5) { "" } else { "key" });
             let record = if number % 7 == 6 { record.header("h", "v") } else { record };
             if let Some(value) = value { record.payload(value.clone()) } else { record }
         };
