@@ -19,7 +19,10 @@ use crate::secrets::Secrets;
 use crate::signals::Signals;
 use crate::tokens::Counter;
 use crate::voice::Voice;
-use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, TokenProvider, control, events, tokens};
+use crate::{
+    ConfigError, Event, EventHandler, Events, Partition, Partitioner, ToPartition, TokenProvider, control, events,
+    tokens,
+};
 
 /// librdkafka as a backend, yet to be connected.
 ///
@@ -266,11 +269,15 @@ struct Contained {
 }
 
 impl Partition for Contained {
-    fn partition(&self, key: &[u8], count: i32) -> i32 {
-        contain(|| self.rule.partition(key, count)).unwrap_or_else(|| {
+    fn partition(&self, record: ToPartition<'_>) -> i32 {
+        contain(|| self.rule.partition(record)).unwrap_or_else(|| {
             self.audience.contained("the partitioner");
             -1
         })
+    }
+
+    fn reads_value(&self) -> bool {
+        self.rule.reads_value()
     }
 }
 

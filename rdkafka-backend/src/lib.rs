@@ -67,5 +67,5 @@ pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
 pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
-pub use partitioner::{Partition, Partitioner};
+pub use partitioner::{Partition, Partitioner, ToPartition};
 pub use rdkafka::{ClientConfig, statistics};

@@ -40,7 +40,7 @@ pub enum Partitioner {
     Fnv1a,
     /// Each record with a key to any partition that has a leader, so equal keys have no order. Records without a key stick.
     Random,
-    /// The application's own, for keys, also empty ones. Records without a key stick.
+    /// The application's own, for records with keys, also empty ones. Records without a key stick.
     Custom(Arc<dyn Partition>),
 }
 
@@ -55,30 +55,72 @@ pub(crate) enum Place {
     Nowhere,
 }
 
-/// An application's own rule for keys.
+/// A record with a key that is about to get its partition.
+#[non_exhaustive]
+#[derive(Clone, Copy)]
+pub struct ToPartition<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The key; it may be empty.
+    pub key: &'a [u8],
+    /// The value, `None` if it is null, or if the rule [does not read it](Partition::reads_value).
+    pub value: Option<&'a [u8]>,
+    /// How many partitions the topic has, at least 1.
+    pub partitions: i32,
+}
+
+/// Shows lengths, not contents.
+impl fmt::Debug for ToPartition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToPartition")
+            .field("topic", &self.topic)
+            .field("key", &format_args!("{} bytes", self.key.len()))
+            .field("value", &self.value.map(<[u8]>::len))
+            .field("partitions", &self.partitions)
+            .finish()
+    }
+}
+
+/// An application's own rule for records with keys. A closure is one; [`Partitioner::custom`] takes it.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
-/// use aioproducer_rdkafka::{Partition, Partitioner};
+/// use aioproducer_rdkafka::{Partition, Partitioner, ToPartition};
 ///
 /// /// The key's first byte decides.
 /// struct FirstByte;
 ///
 /// impl Partition for FirstByte {
-///     fn partition(&self, key: &[u8], count: i32) -> i32 {
-///         i32::from(key.first().copied().unwrap_or(0)) % count
+///     fn partition(&self, record: ToPartition<'_>) -> i32 {
+///         i32::from(record.key.first().copied().unwrap_or(0)) % record.partitions
+///     }
+///
+///     fn reads_value(&self) -> bool {
+///         false
 ///     }
 /// }
 /// let _ = Partitioner::Custom(Arc::new(FirstByte));
 /// ```
 pub trait Partition: Send + Sync {
-    /// The partition for `key`, from 0 to `count - 1`, where `count` is at least 1.
+    /// The partition for `record`, from 0 to one less than its topic has.
     ///
     /// It is called for each record, on a worker thread, on the thread that produces a record which is alone, and at times
     /// on a thread of librdkafka that holds a lock of the topic: it must be quick and must not wait. A record for which it panics or answers out of range fails with
     /// [`UnknownPartition`](aioproducer_core::backend::FailureKind::UnknownPartition).
-    fn partition(&self, key: &[u8], count: i32) -> i32;
+    fn partition(&self, record: ToPartition<'_>) -> i32;
+
+    /// Whether the rule reads the record's value; asked once for each topic. A rule that does not is cheaper: short records are
+    /// copied then where that costs less, while one that does needs each of them to stay where it is.
+    fn reads_value(&self) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(ToPartition<'_>) -> i32 + Send + Sync> Partition for F {
+    fn partition(&self, record: ToPartition<'_>) -> i32 {
+        self(record)
+    }
 }
 
 impl fmt::Debug for Partitioner {
@@ -97,6 +139,24 @@ impl fmt::Debug for Partitioner {
 }
 
 impl Partitioner {
+    /// The application's own rule for records with keys, as a closure. It has to answer as [`Partition::partition`] says.
+    ///
+    /// ```
+    /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
+    ///
+    /// // Of orders the first byte of the value decides, of everything else that of the key.
+    /// let partitioner = Partitioner::custom(|record| {
+    ///     let decides = if record.topic == "orders" { record.value.unwrap_or_default() } else { record.key };
+    ///     i32::from(decides.first().copied().unwrap_or(0)) % record.partitions
+    /// });
+    /// let backend = Librdkafka::new(ClientConfig::new()).partitioner(partitioner);
+    /// # let _ = backend;
+    /// ```
+    #[must_use]
+    pub fn custom(rule: impl Fn(ToPartition<'_>) -> i32 + Send + Sync + 'static) -> Self {
+        Self::Custom(Arc::new(rule))
+    }
+
     /// librdkafka's rule of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -111,8 +171,13 @@ impl Partitioner {
         })
     }
 
-    /// The place for a record with `key` among `count` partitions.
-    pub(crate) fn place(&self, key: Option<&[u8]>, count: i32) -> Place {
+    /// The place for a record with `key` among `count` partitions; `ask` gives the application's rule the rest of the record.
+    pub(crate) fn place(
+        &self,
+        key: Option<&[u8]>,
+        count: i32,
+        ask: impl FnOnce(&dyn Partition, &[u8]) -> i32,
+    ) -> Place {
         let hash = match (self, key) {
             (Self::Murmur2Random, Some(key)) => murmur2(key) & 0x7fff_ffff,
             (Self::Murmur2, key) => murmur2(key.unwrap_or_default()) & 0x7fff_ffff,
@@ -122,7 +187,7 @@ impl Partitioner {
             (Self::Fnv1a, key) => fnv1a(key.unwrap_or_default()),
             (Self::Random, Some(_)) => return Place::Anywhere,
             (Self::Custom(rule), Some(key)) => {
-                return match catch_unwind(AssertUnwindSafe(|| rule.partition(key, count))) {
+                return match catch_unwind(AssertUnwindSafe(|| ask(&**rule, key))) {
                     Ok(answer) if (0..count).contains(&answer) => Place::Partition(answer),
                     _ => Place::Nowhere,
                 };
@@ -216,13 +281,7 @@ mod tests {
 
     #[test]
     fn a_rule_out_of_range_has_no_answer() {
-        struct Fixed(i32);
-        impl Partition for Fixed {
-            fn partition(&self, _key: &[u8], _count: i32) -> i32 {
-                self.0
-            }
-        }
-        let place = |answer| Partitioner::Custom(Arc::new(Fixed(answer))).place(Some(b"k"), 3);
+        let place = |answer| Partitioner::custom(|_| 0).place(Some(b"k"), 3, |_, _| answer);
         let expected = [Place::Nowhere, Place::Partition(0), Place::Partition(2), Place::Nowhere];
         assert_eq!([-1, 0, 2, 3].map(place), expected);
     }

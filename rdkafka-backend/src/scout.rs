@@ -171,7 +171,7 @@ pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
     for id in topics {
         let exchange = gate.open().ok_or_else(|| failure::call(failure::DESTROY, "the producer was closed"))?;
         let name = exchange.topic_name(*id).unwrap_or_default().to_owned();
-        if client.topic(*id, &name, partitioning).is_none() {
+        if client.topic(*id, &name, client.lent(), partitioning).is_none() {
             return Err(failure::call(failure::INVALID_ARGUMENT, &format!("no topic can have the name {name:?}")));
         }
         names.push(name);

@@ -8,8 +8,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Partitioner;
-use crate::partitioner::Place;
+use crate::contain::contain;
+use crate::partitioner::{Partition, Place};
+use crate::{Partitioner, ToPartition};
 
 /// How long a partition count is trusted.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -61,7 +62,10 @@ pub(crate) enum Plan {
 }
 
 pub(crate) struct TopicState {
+    name: Box<str>,
     partitioning: Partitioning,
+    /// The rule is the application's, and reads the records' values.
+    reads_value: bool,
     chooser: Mutex<Chooser>,
 }
 
@@ -81,7 +85,7 @@ struct Chooser {
 }
 
 impl TopicState {
-    pub(crate) fn new(partitioning: Partitioning, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, partitioning: Partitioning, seed: u64) -> Self {
         let chooser = Chooser {
             count: 0,
             available: Vec::new(),
@@ -92,7 +96,11 @@ impl TopicState {
             since: None,
             random: seed | 1,
         };
-        Self { partitioning, chooser: Mutex::new(chooser) }
+        let reads_value = match &partitioning.partitioner {
+            Partitioner::Custom(rule) => contain(|| rule.reads_value()).unwrap_or(true),
+            _ => false,
+        };
+        Self { name: name.into(), partitioning, reads_value, chooser: Mutex::new(chooser) }
     }
 
     /// Decides how a batch of `bytes` finds its partitions. One batch a second asks librdkafka.
@@ -110,9 +118,27 @@ impl TopicState {
         Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes, self.partitioning.sticky_bytes) }
     }
 
+    /// Whether whoever asks for a partition has to know the record's value.
+    pub(crate) fn reads_value(&self) -> bool {
+        self.reads_value
+    }
+
+    /// The place of a record. The application's rule gives none if it reads the value and that is not known: `None`, where
+    /// `Some(None)` is null.
+    fn place(&self, key: Option<&[u8]>, value: Option<Option<&[u8]>>, partitions: i32) -> Place {
+        let ask = |rule: &dyn Partition, key: &[u8]| match value {
+            None if self.reads_value => -1,
+            _ => {
+                let value = value.flatten().filter(|_| self.reads_value);
+                rule.partition(ToPartition { topic: &self.name, key, value, partitions })
+            }
+        };
+        self.partitioning.partitioner.place(key, partitions, ask)
+    }
+
     /// The partition of a record with `key`, of [`Plan::Choose`]; `None` if the application's rule has no valid answer.
-    pub(crate) fn route(&self, key: Option<&[u8]>, count: i32, sticky: i32) -> Option<i32> {
-        match self.partitioning.partitioner.place(key, count) {
+    pub(crate) fn route(&self, key: Option<&[u8]>, value: Option<&[u8]>, count: i32, sticky: i32) -> Option<i32> {
+        match self.place(key, Some(value), count) {
             Place::Partition(partition) => Some(partition),
             Place::Sticky => Some(sticky),
             Place::Anywhere => Some(self.lock().any()),
@@ -130,15 +156,21 @@ impl TopicState {
         self.lock().count = 0;
     }
 
-    /// librdkafka's question, asked under its lock of the topic.
-    pub(crate) fn assign(&self, key: Option<&[u8]>, count: i32, available: impl Fn(i32) -> bool) -> Option<i32> {
+    /// librdkafka's question, asked under its lock of the topic; `value` as for [`TopicState::place`].
+    pub(crate) fn assign(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<Option<&[u8]>>,
+        count: i32,
+        available: impl Fn(i32) -> bool,
+    ) -> Option<i32> {
         let mut chooser = self.lock();
         if chooser.stale || chooser.count != count {
             chooser.observe(count, available);
         }
         // The application's rule runs without our lock.
         drop(chooser);
-        match self.partitioning.partitioner.place(key, count) {
+        match self.place(key, value, count) {
             Place::Partition(partition) => Some(partition),
             Place::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
             Place::Anywhere => Some(self.lock().any()),
@@ -214,18 +246,18 @@ mod tests {
     }
 
     fn state_with(partitioner: Partitioner) -> TopicState {
-        TopicState::new(Partitioning { partitioner, sticky_time: STICKY_TIME, sticky_bytes: STICKY_BYTES }, 42)
+        TopicState::new("t", Partitioning { partitioner, sticky_time: STICKY_TIME, sticky_bytes: STICKY_BYTES }, 42)
     }
 
     #[test]
     fn growth_is_noticed_within_the_refresh_interval() {
         let (state, start) = (state(), Instant::now());
         assert_eq!(state.plan(start, 1), Plan::Ask, "nothing is known yet");
-        assert!(state.assign(Some(b"k"), 3, |_| true).is_some());
+        assert!(state.assign(Some(b"k"), None, 3, |_| true).is_some());
         assert_eq!(state.plan(start, 1), Plan::Ask, "not verified yet");
         assert!(matches!(state.plan(start, 1), Plan::Choose { count: 3, .. }));
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
-        assert!(state.assign(None, 5, |_| true).is_some());
+        assert!(state.assign(None, None, 5, |_| true).is_some());
         assert!(matches!(state.plan(start + REFRESH, 1), Plan::Choose { count: 5, .. }));
         state.forget();
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
@@ -234,9 +266,9 @@ mod tests {
     #[test]
     fn keyless_records_stick_for_some_time_or_bytes_and_then_move_to_an_available_partition() {
         let (state, start) = (state(), Instant::now());
-        assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
+        assert!(state.assign(Some(b"k"), None, 4, |partition| partition != 2).is_some());
         assert_eq!(state.plan(start, 0), Plan::Ask);
-        assert!(state.assign(Some(b"k"), 4, |partition| partition != 2).is_some());
+        assert!(state.assign(Some(b"k"), None, 4, |partition| partition != 2).is_some());
         let sticky_at = |now, bytes| match state.plan(now, bytes) {
             Plan::Choose { sticky, .. } => sticky,
             Plan::Ask => panic!("the count is known"),
@@ -261,9 +293,9 @@ mod tests {
     #[test]
     fn a_sticky_partition_that_loses_its_leader_is_left() {
         let (state, start) = (state(), Instant::now());
-        let first = state.assign(None, 3, |_| true);
+        let first = state.assign(None, None, 3, |_| true);
         assert_eq!(state.plan(start, 1), Plan::Ask);
-        assert_ne!(state.assign(None, 3, |partition| Some(partition) != first), first);
+        assert_ne!(state.assign(None, None, 3, |partition| Some(partition) != first), first);
     }
 
     #[test]
@@ -271,18 +303,49 @@ mod tests {
         let state = state_with(Partitioner::Random);
         let mut seen = [[0; 4]; 2];
         for _ in 0..300 {
-            let asked = state.assign(Some(b"k"), 4, |partition| partition != 2).expect("a partition");
-            let chosen = state.route(Some(b""), 4, 3).expect("a partition");
+            let asked = state.assign(Some(b"k"), None, 4, |partition| partition != 2).expect("a partition");
+            let chosen = state.route(Some(b""), None, 4, 3).expect("a partition");
             seen[0][asked as usize] += 1;
             seen[1][chosen as usize] += 1;
         }
         assert!(seen.iter().all(|seen| seen[2] == 0 && [0, 1, 3].iter().all(|at| seen[*at] > 60)), "{seen:?}");
-        assert_eq!([state.route(None, 4, 3), state.route(None, 4, 0)], [Some(3), Some(0)], "they stick");
+        assert_eq!([state.route(None, None, 4, 3), state.route(None, None, 4, 0)], [Some(3), Some(0)], "they stick");
     }
 
     #[test]
     fn without_any_leader_there_is_still_a_partition() {
-        let answer = state().assign(None, 3, |_| false);
+        let answer = state().assign(None, None, 3, |_| false);
         assert!(answer.is_some_and(|partition| (0..3).contains(&partition)));
+    }
+
+    #[test]
+    fn s09_a_rule_that_reads_the_value_has_no_answer_without_it() {
+        let rule = |record: ToPartition<'_>| {
+            assert_eq!((record.topic, record.key), ("t", &b"k"[..]));
+            record.value.map_or(2, |value| value.len() as i32)
+        };
+        let state = state_with(Partitioner::custom(rule));
+        assert!(state.reads_value());
+        let asked = |value| state.assign(Some(b"k"), value, 3, |_| true);
+        assert_eq!([asked(Some(Some(b"x"))), asked(Some(None)), asked(None)], [Some(1), Some(2), None]);
+        let chosen = |value| state.route(Some(b"k"), value, 3, 0);
+        assert_eq!([chosen(Some(b"x")), chosen(None), chosen(Some(b"out of range"))], [Some(1), Some(2), None]);
+
+        struct ByKey;
+        impl Partition for ByKey {
+            fn partition(&self, record: ToPartition<'_>) -> i32 {
+                assert!(record.value.is_none());
+                record.partitions - 1
+            }
+
+            fn reads_value(&self) -> bool {
+                false
+            }
+        }
+        let state = state_with(Partitioner::Custom(std::sync::Arc::new(ByKey)));
+        assert_eq!(
+            [state.assign(Some(b"k"), None, 3, |_| true), state.route(Some(b"k"), Some(b"x"), 3, 0)],
+            [Some(2); 2]
+        );
     }
 }

@@ -160,7 +160,7 @@ impl<R: Message> Worker<R> {
             self.topics.resize(index + 1, None);
         }
         let (client, partitioning) = (&self.client, &self.partitioning);
-        let create = || client.topic(id, exchange.topic_name(id)?, partitioning);
+        let create = || client.topic(id, exchange.topic_name(id)?, client.lent(), partitioning);
         self.topics[index].get_or_insert_with(create).clone()
     }
 
@@ -168,10 +168,14 @@ impl<R: Message> Worker<R> {
     fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
         self.routes.clear();
         self.rich.clear();
-        let route = |record: &R, count, sticky| state.route(record.key(), count, sticky).unwrap_or(NOWHERE);
+        let route = |record: &R, count, sticky| {
+            let value = if state.reads_value() { record.payload() } else { None };
+            state.route(record.key(), value, count, sticky).unwrap_or(NOWHERE)
+        };
         let alone = self.prompt && records.len() == 1;
         let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_short();
-        if (alone || part_ways(lane, records)) && records.iter().all(can_copy) {
+        // librdkafka does not tell of the copy's value when it asks for a partition.
+        if (alone || part_ways(lane, records)) && !state.reads_value() && records.iter().all(can_copy) {
             self.outgoing.hold(records.drain(..), alone);
             if let Route::Each { count, sticky } = plan {
                 self.routes.extend(self.outgoing.held().map(|record| route(record, count, sticky)));

@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashMap;
 
 use aioproducer_core::backend::FailureKind;
-use aioproducer_rdkafka::{ApiKey, ErrorCode, Librdkafka, Partition, Partitioner};
+use aioproducer_rdkafka::{ApiKey, ErrorCode, Librdkafka, Partition, Partitioner, ToPartition};
 use common::{NOT_PERSISTED, Payload, Rec, Rig, Seen, TOPIC, broker, client, consume, failure};
 
 #[test]
@@ -137,8 +137,9 @@ fn keyed_records_go_where_javas_client_sends_them() {
 fn a_rule_that_answers_badly_fails_its_record_only() {
     struct Rule;
     impl Partition for Rule {
-        fn partition(&self, key: &[u8], count: i32) -> i32 {
-            match key {
+        fn partition(&self, record: ToPartition<'_>) -> i32 {
+            let count = record.partitions;
+            match record.key {
                 b"panic" => panic!("on purpose"),
                 b"low" => -1,
                 b"high" => count,

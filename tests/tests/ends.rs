@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Failure, FailureKind, Message, Status};
 use aioproducer_driver::{AioProducer, Builder, CloseReport, Group, GroupOffset, Record, Remedy};
-use aioproducer_rdkafka::{EmbeddedBroker, Event, Librdkafka, Partition, Partitioner, clients_left_behind};
+use aioproducer_rdkafka::{
+    EmbeddedBroker, Event, Librdkafka, Partition, Partitioner, ToPartition, clients_left_behind,
+};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::records::{accepted, numbered};
@@ -214,7 +216,7 @@ struct Slow {
 }
 
 impl Partition for Slow {
-    fn partition(&self, _key: &[u8], _count: i32) -> i32 {
+    fn partition(&self, _: ToPartition<'_>) -> i32 {
         self.asked.store(true, Ordering::SeqCst);
         while !self.goes_on.load(Ordering::SeqCst) {
             thread::park_timeout(Duration::from_millis(1));

@@ -1,15 +1,18 @@
 //! S33: librdkafka's names of partitioners mean here what they mean there, for records without a key, with an empty one, and
-//! with any other. `aioproducer_rdkafka` compares the functions themselves.
+//! with any other. `aioproducer_rdkafka` compares the functions themselves. S9: a rule of the application's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
-use aioproducer_driver::{AioProducer, Record};
-use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
+use aioproducer_driver::{AioProducer, FailureKind, Record};
+use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka, Partitioner, ToPartition};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};
 
 promises! {
     s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does,
+    s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks,
 }
 
 const PARTITIONS: i32 = 7;
@@ -55,6 +58,62 @@ async fn s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does(host: H
             }
         }
     }
+}
+
+/// By the value's first byte; of topic "back" counted from the last partition, and with the key "nowhere" to none.
+fn by_value(record: &ToPartition<'_>) -> i32 {
+    if record.key == b"nowhere" {
+        return record.partitions;
+    }
+    assert!(record.key.is_empty() || record.key == b"key", "{record:?}");
+    let place = record.value.map_or(0, |value| value.first().map_or(1, |byte| i32::from(*byte) % record.partitions));
+    if record.topic == "back" { record.partitions - 1 - place } else { place }
+}
+
+async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks(host: Host) {
+    let broker = broker::start_with_topic("t", PARTITIONS);
+    broker.create_topic("back", PARTITIONS, 1).expect("a topic");
+    // Which threads have asked, and how often; librdkafka's have no name for Rust.
+    let asked: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+    let counted = Arc::clone(&asked);
+    let backend = broker::backend(&broker).partitioner(Partitioner::custom(move |record| {
+        let thread = thread::current().name().unwrap_or("unnamed").to_owned();
+        *counted.lock().expect("counts").entry(thread).or_default() += 1;
+        by_value(&record)
+    }));
+    let producer = host.start(AioProducer::builder(backend));
+    let long = |first: u8| vec![first; 3000];
+    let values: Vec<Option<Vec<u8>>> = (0..60)
+        .map(|n: u8| if n % 10 == 3 { Some(long(n)) } else { Some(vec![n; usize::from(n % 4)]) })
+        .chain([None])
+        .collect();
+    for topic in ["t", "back"] {
+        let record = |value: &Option<Vec<u8>>, number: usize| {
+            let record = Record::to(topic).key(if number.is_multiple_of(5) { "" } else { "key" });
+            let record = if number % 7 == 6 { record.header("h", "v") } else { record };
+            if let Some(value) = value { record.payload(value.clone()) } else { record }
+        };
+        let expected = |value: &Option<Vec<u8>>| {
+            let place = value.as_ref().map_or(0, |value| value.first().map_or(1, |byte| i32::from(*byte) % PARTITIONS));
+            if topic == "back" { PARTITIONS - 1 - place } else { place }
+        };
+        for _round in 0..3 {
+            let records = values.iter().enumerate().map(|(number, value)| record(value, number));
+            for (outcome, value) in producer.produce_all(records).await.into_iter().zip(&values) {
+                assert_eq!(outcome.expect("delivered").partition(), expected(value), "{topic} {value:?}");
+            }
+        }
+        // Alone, they are handed off on this thread.
+        for (number, value) in values.iter().enumerate() {
+            let report = producer.send(record(value, number)).await.expect("delivered");
+            assert_eq!(report.partition(), expected(value), "{topic} {value:?}");
+        }
+        let nowhere = producer.send(Record::to(topic).key("nowhere").payload("x")).await.expect_err("out of range");
+        assert_eq!(nowhere.kind(), Some(FailureKind::UnknownPartition));
+    }
+    let asked = asked.lock().expect("counts").clone();
+    // As long as it did not know the topics, librdkafka has asked; then their worker, or whoever produced them.
+    assert!(asked.len() > 2 && asked.contains_key("unnamed"), "{asked:?}");
 }
 
 /// `(murmur2(key) & 0x7fffffff) % 7`, from Kafka's `Utils.murmur2`: 0x106e08d9 for an empty key.

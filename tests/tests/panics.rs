@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aioproducer_core::Instant;
 use aioproducer_driver::{AioProducer, Record, Runtime, Task};
-use aioproducer_rdkafka::{Event, EventHandler, Partition, Partitioner};
+use aioproducer_rdkafka::{Event, EventHandler, Partition, Partitioner, ToPartition};
 use aioproducer_tests::executor::{AnyRuntime, Host};
 use aioproducer_tests::scripted::Script;
 use aioproducer_tests::{broker, promises};
@@ -88,7 +88,7 @@ impl EventHandler for Counter {
 struct Rule;
 
 impl Partition for Rule {
-    fn partition(&self, _key: &[u8], _count: i32) -> i32 {
+    fn partition(&self, _: ToPartition<'_>) -> i32 {
         panic!("a partitioner that panics, as the test has it");
     }
 }

@@ -10,7 +10,6 @@ use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
 use aioproducer_tests::{broker, promises};
-use smol::stream::StreamExt;
 
 promises! {
     s12_a_topic_is_flushed_alone,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 mod cost;
 mod data;
@@ -149,21 +149,6 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the creation time; what is less than a millisecond is left out. Producing refuses a time before the Unix epoch.
-    ///
-    /// ```
-    /// use std::time::{Duration, UNIX_EPOCH};
-    ///
-    /// use aioproducer_driver::Record;
-    ///
-    /// let record = Record::to("readings").timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-    /// assert_eq!(record.get_timestamp_millis(), Some(1_700_000_000_000));
-    /// ```
-    #[must_use]
-    pub fn timestamp(self, time: impl Into<SystemTime>) -> Self {
-        self.timestamp_millis(time::to_millis(time.into()))
-    }
-
     /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one; librdkafka takes
     /// 0 for the time of hand-off.
     #[must_use]
@@ -179,8 +164,13 @@ impl<'a> Record<'a> {
     /// The time begins with the call, so it covers the wait for room in a full pool: a record that finds none in its time is
     /// [`ProduceError::TimedOut`](crate::ProduceError::TimedOut). In `produce_all` it begins when it is the record's turn.
     ///
+    /// # Its status then
     /// A record that expires in the producer's own buffer is `NotPersisted`. One that the backend has by then is
-    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it.
+    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it. That is so
+    /// with all brokers down, too, where the producer's own timeout gives `NotPersisted`: librdkafka has one timeout for all
+    /// records of a topic, and tells whether it sent a record with that record's report only, which is yet to come.
+    /// Where it has to be known, leave the timeout to the producer
+    /// ([`delivery_timeout`](crate::Builder::delivery_timeout)).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let millis = timeout.as_nanos().div_ceil(1_000_000);
@@ -248,12 +238,6 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn get_timestamp_millis(&self) -> Option<i64> {
         self.has_timestamp.then_some(self.timestamp)
-    }
-
-    /// The creation time, `None` for the time of sending.
-    #[must_use]
-    pub fn get_timestamp(&self) -> Option<SystemTime> {
-        self.get_timestamp_millis().and_then(time::from_millis)
     }
 
     /// The record's own timeout, `None` for the producer's.
@@ -429,6 +413,8 @@ impl Error for RecordError {}
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
+    use std::time::SystemTime;
+
     use bytes::Bytes;
 
     use super::*;

@@ -120,8 +120,8 @@ impl<T> Reports<T> {
     ///     Ok(())
     /// }
     /// ```
-    pub fn next(&mut self) -> impl Future<Output = Option<(T, Result<DeliveryReport, DeliveryError>)>> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
+    pub async fn next(&mut self) -> Option<(T, Result<DeliveryReport, DeliveryError>)> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use aioproducer_tokio::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt;
 
 const RECORDS: usize = 10_000;
 

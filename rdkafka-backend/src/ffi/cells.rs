@@ -35,7 +35,8 @@ pub(crate) struct Cells<R> {
 }
 
 // SAFETY: a record is reached only by the one thread that the tag's protocol entitles to it, so sharing the table means
-// sending records between threads. Two see one at the same time only in `duplicates`, which asks for records that can be shared.
+// sending records between threads. Two see one at the same time only in `duplicates` and `Lent`, which ask for records that can be
+// shared.
 unsafe impl<R: Send> Sync for Cells<R> {}
 
 impl<R> Cells<R> {
@@ -137,6 +138,29 @@ impl<R> Cells<R> {
         let answer = use_record(unsafe { &mut *cell.record.get() });
         cell.tag.store(VACANT, Ordering::Release);
         Some(answer)
+    }
+}
+
+/// Lent records, looked at by whoever does not know their type.
+pub(crate) trait Lent: Send + Sync {
+    /// The payload of the record of `slot`; `None` if the record is not here, or a copy is made of it.
+    ///
+    /// # Safety
+    /// librdkafka has the message of that slot, and does not report it before the answer was used for the last time.
+    unsafe fn payload(&self, slot: SlotId) -> Option<Option<&[u8]>>;
+}
+
+impl<R: Message> Lent for Cells<R> {
+    unsafe fn payload(&self, slot: SlotId) -> Option<Option<&[u8]>> {
+        let cell = self.cell(slot)?;
+        if cell.tag.load(Ordering::Acquire) != slot.to_bits() {
+            return None;
+        }
+        // SAFETY: the tag bears the slot's bits, so the record was put in. It is taken out after its report only, and by this
+        // function's contract there is none. So nobody has more than a shared reference to it.
+        let place = unsafe { &*cell.record.get() };
+        // SAFETY: as above.
+        Some(unsafe { place.assume_init_ref() }.payload())
     }
 }
 

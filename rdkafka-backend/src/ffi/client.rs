@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::Failure;
+use aioproducer_core::backend::{Failure, Message};
 use rdkafka::client::Client as Handle;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
-use super::cells::Cells;
+use super::cells::{Cells, Lent};
 #[cfg(doc)]
 use super::events::Polled;
 use super::events::{Listeners, on_event, on_throttle};
@@ -109,11 +109,18 @@ impl<R> Client<R> {
     }
 
     /// Creates a topic's handle, or finds it; `None` if librdkafka refuses the name.
-    pub(crate) fn topic(&self, id: TopicId, name: &str, partitioning: &Partitioning) -> Option<Arc<Topic>> {
+    /// `lent` is where its records are, for a rule that reads their values.
+    pub(crate) fn topic(
+        &self,
+        id: TopicId,
+        name: &str,
+        lent: Option<Weak<dyn Lent>>,
+        partitioning: &Partitioning,
+    ) -> Option<Arc<Topic>> {
         let place = Arc::clone(self.topics().entry(name.into()).or_default());
         let create = || {
             let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
-            let topic = Topic::new(self.ptr(), id, name, TopicState::new(partitioning.clone(), seed));
+            let topic = Topic::new(self.ptr(), id, name, TopicState::new(name, partitioning.clone(), seed), lent);
             self.listeners().signals.topic();
             topic.map(Arc::new)
         };
@@ -182,6 +189,14 @@ impl<R> Client<R> {
     pub(crate) fn reclaim(&self, report: &RawReport) -> Option<R> {
         // SAFETY: librdkafka reported the message, after which it does not look at the record's memory any more.
         unsafe { self.cells.take(report.slot) }
+    }
+
+    /// The lent records, for those who look at them while librdkafka has them.
+    pub(crate) fn lent(&self) -> Option<Weak<dyn Lent>>
+    where
+        R: Message,
+    {
+        Some(Arc::downgrade(&*self.cells) as Weak<dyn Lent>)
     }
 
     /// Where lent records are, for somebody who looks at them without the client.

@@ -218,7 +218,7 @@ mod tests {
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
         for (id, name) in ["a", "b", "c"].into_iter().enumerate() {
-            assert!(client.topic(TopicId(id as u32), name, &effective.partitioning).is_some());
+            assert!(client.topic(TopicId(id as u32), name, None, &effective.partitioning).is_some());
         }
         events()
     }

@@ -49,6 +49,11 @@ pub(super) const ALONE: u64 = 1 << 30;
 /// Marks the slot of a copied record that is urgent. Slots from this number on are not handed off.
 pub(super) const URGENT: u64 = 1 << 29;
 
+/// The slot whose record a message with this opaque borrows; `None` if it has a copy.
+pub(super) fn lent_slot(opaque: u64) -> Option<SlotId> {
+    (opaque & COPIED == 0).then(|| SlotId::from_bits(opaque & !(ALONE | URGENT)))
+}
+
 /// Messages of reports that were told at once, that may wait to be freed.
 const EARLY: usize = 16;
 

@@ -4,11 +4,13 @@ use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use aioproducer_core::TopicId;
 use rdkafka_sys as sys;
 
+use super::cells::Lent;
+use super::reports::lent_slot;
 use crate::topics::TopicState;
 
 /// No topic has so many partitions: librdkafka fails the record with `_UNKNOWN_PARTITION`.
@@ -19,7 +21,14 @@ pub(crate) struct Topic {
     id: TopicId,
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
-    state: Arc<TopicState>,
+    asked: Arc<Asked>,
+}
+
+/// What our partitioner needs to know.
+struct Asked {
+    state: TopicState,
+    /// Where the records are. It goes with the client, so this does not keep it.
+    lent: Option<Weak<dyn Lent>>,
 }
 
 // SAFETY: handle and owner may be used from any thread; the rest is plain data.
@@ -28,19 +37,25 @@ unsafe impl Send for Topic {}
 unsafe impl Sync for Topic {}
 
 impl Topic {
-    pub(super) fn new(owner: *mut sys::rd_kafka_t, id: TopicId, name: &str, state: TopicState) -> Option<Self> {
+    pub(super) fn new(
+        owner: *mut sys::rd_kafka_t,
+        id: TopicId,
+        name: &str,
+        state: TopicState,
+        lent: Option<Weak<dyn Lent>>,
+    ) -> Option<Self> {
         let c_name = CString::new(name).ok()?;
-        let state = Arc::new(state);
+        let asked = Arc::new(Asked { state, lent });
         // SAFETY: the client is alive.
         let conf = unsafe { sys::rd_kafka_default_topic_conf_dup(owner) };
         // SAFETY: the configuration is ours; the callback has the expected signature and never unwinds.
         unsafe { sys::rd_kafka_topic_conf_set_partitioner_cb(conf, Some(partitioner)) };
-        let opaque = Arc::as_ptr(&state).cast_mut().cast();
-        // SAFETY: the configuration is ours; the state outlives the client, which keeps this topic until its end.
+        let opaque = Arc::as_ptr(&asked).cast_mut().cast();
+        // SAFETY: the configuration is ours; what it points to outlives the client, which keeps this topic until its end.
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
         // SAFETY: all three are valid; the configuration is the callee's from here on, also if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { id, handle: NonNull::new(handle)?, owner, state })
+        Some(Self { id, handle: NonNull::new(handle)?, owner, asked })
     }
 
     /// What the driver calls it.
@@ -49,7 +64,7 @@ impl Topic {
     }
 
     pub(crate) fn state(&self) -> &TopicState {
-        &self.state
+        &self.asked.state
     }
 
     /// The handle, for calls on `owner`, which keeps it alive.
@@ -73,11 +88,11 @@ unsafe extern "C" fn partitioner(
     key: *const c_void,
     key_len: usize,
     count: i32,
-    state: *mut c_void,
-    _message: *mut c_void,
+    asked: *mut c_void,
+    message: *mut c_void,
 ) -> i32 {
-    // SAFETY: the opaque pointer is the state that `Topic::new` set, and the client keeps it until its end.
-    let state = unsafe { &*state.cast_const().cast::<TopicState>() };
+    // SAFETY: the opaque pointer is what `Topic::new` set, and the client keeps it until its end.
+    let Asked { state, lent } = unsafe { &*asked.cast_const().cast::<Asked>() };
     let key = (!key.is_null()).then(|| {
         // SAFETY: librdkafka passes its copy of the key, which lives during the call.
         unsafe { slice::from_raw_parts(key.cast::<u8>(), key_len) }
@@ -87,7 +102,14 @@ unsafe extern "C" fn partitioner(
         let answer = unsafe { sys::rd_kafka_topic_partition_available(topic, partition) };
         answer != 0
     };
-    catch_unwind(AssertUnwindSafe(|| state.assign(key, count, available))).ok().flatten().unwrap_or(NOWHERE)
+    let lent = lent.as_ref().filter(|_| state.reads_value()).and_then(Weak::upgrade);
+    let value = lent.as_ref().and_then(|lent| {
+        let slot = lent_slot(message.addr() as u64)?;
+        // SAFETY: librdkafka asks about a message that it has just got or that waits for its topic, of which it reports nothing
+        // before it has the answer; and the value is used until then only.
+        unsafe { lent.payload(slot) }
+    });
+    catch_unwind(AssertUnwindSafe(|| state.assign(key, value, count, available))).ok().flatten().unwrap_or(NOWHERE)
 }
 
 #[cfg(test)]
@@ -95,6 +117,9 @@ mod tests {
     use std::ptr;
     use std::time::Duration;
 
+    use aioproducer_core::SlotId;
+
+    use super::super::reports::COPIED;
     use super::*;
     use crate::Partitioner;
     use crate::partitioner::Place;
@@ -125,7 +150,7 @@ mod tests {
                     _ => name.ends_with("_random") && key.is_none(),
                 };
                 for count in [1, 2, 3, 7, 12, 100, 10_007, i32::MAX] {
-                    let found = ours.place(key, count);
+                    let found = ours.place(key, count, |_, _| NOWHERE);
                     if by_chance {
                         assert_eq!(found, Place::Sticky, "{name} {key:?}");
                         continue;
@@ -160,28 +185,46 @@ mod tests {
             assert!(config.create_native_config().is_ok() && Partitioner::named(name).is_some(), "{name}");
         }
         for key in [&b""[..], b"key"] {
-            assert_eq!(Partitioner::Random.place(Some(key), 3), Place::Anywhere);
+            assert_eq!(Partitioner::Random.place(Some(key), 3, |_, _| NOWHERE), Place::Anywhere);
         }
-        assert_eq!(Partitioner::Random.place(None, 3), Place::Sticky);
+        assert_eq!(Partitioner::Random.place(None, 3, |_, _| NOWHERE), Place::Sticky);
     }
+
+    /// Has one record.
+    struct One(SlotId);
+
+    impl Lent for One {
+        unsafe fn payload(&self, slot: SlotId) -> Option<Option<&[u8]>> {
+            (slot == self.0).then_some(Some(b"value"))
+        }
+    }
+
+    /// What librdkafka is told by a rule, of a message with this opaque and the key "k", among no partitions that can be
+    /// looked at.
+    fn answer(rule: Partitioner, opaque: u64) -> i32 {
+        let partitioning = Partitioning { partitioner: rule, sticky_time: Duration::ZERO, sticky_bytes: 0 };
+        let lent: Arc<dyn Lent> = Arc::new(One(SlotId::new(5, 3)));
+        let asked = Asked { state: TopicState::new("t", partitioning, 1), lent: Some(Arc::downgrade(&lent)) };
+        asked.state.assign(None, None, COUNT, |_| true);
+        // The next question looks at no partition: their number is known, and so is which have a leader.
+        let asked = ptr::from_ref(&asked).cast_mut().cast();
+        let message = ptr::without_provenance_mut(opaque as usize);
+        // SAFETY: as just said the topic is not touched; all else is valid.
+        unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, COUNT, asked, message) }
+    }
+
+    const COUNT: i32 = 9;
 
     #[test]
     fn a_panicking_partitioner_does_not_unwind_into_c() {
-        struct Bad;
-        impl crate::Partition for Bad {
-            fn partition(&self, _key: &[u8], _count: i32) -> i32 {
-                panic!("on purpose")
-            }
-        }
-        let partitioning = Partitioning {
-            partitioner: Partitioner::Custom(std::sync::Arc::new(Bad)),
-            sticky_time: Duration::ZERO,
-            sticky_bytes: 0,
-        };
-        let state = TopicState::new(partitioning, 1);
-        let state = ptr::from_ref(&state).cast_mut().cast();
-        // SAFETY: with no partition to look at the topic is not touched; key and state are valid.
-        let answer = unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, 0, state, ptr::null_mut()) };
-        assert_eq!(answer, NOWHERE);
+        assert_eq!(answer(Partitioner::custom(|_| panic!("on purpose")), SlotId::new(5, 3).to_bits()), NOWHERE);
+    }
+
+    #[test]
+    fn s09_a_rule_is_told_the_value_of_the_record_that_is_asked_about() {
+        let rule = || Partitioner::custom(|record| record.value.map_or(0, |value| value.len() as i32));
+        assert_eq!(answer(rule(), SlotId::new(5, 3).to_bits()), 5);
+        assert_eq!(answer(rule(), SlotId::new(5, 4).to_bits()), NOWHERE, "another record has the slot");
+        assert_eq!(answer(rule(), SlotId::new(5, 3).to_bits() | COPIED), NOWHERE, "it was copied");
     }
 }

@@ -2,8 +2,33 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Record;
+
+impl Record<'_> {
+    /// Sets the creation time; what is less than a millisecond is left out. Producing refuses a time before the Unix epoch.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// use aioproducer_driver::Record;
+    ///
+    /// let record = Record::to("readings").timestamp(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    /// assert_eq!(record.get_timestamp_millis(), Some(1_700_000_000_000));
+    /// ```
+    #[must_use]
+    pub fn timestamp(self, time: impl Into<SystemTime>) -> Self {
+        self.timestamp_millis(to_millis(time.into()))
+    }
+
+    /// The creation time, `None` for the time of sending.
+    #[must_use]
+    pub fn get_timestamp(&self) -> Option<SystemTime> {
+        self.get_timestamp_millis().and_then(from_millis)
+    }
+}
+
 /// Rounded down, so that a time before the epoch is negative.
-pub(super) fn to_millis(time: SystemTime) -> i64 {
+fn to_millis(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
         Err(before) => {
