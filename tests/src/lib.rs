@@ -89,6 +89,9 @@ pub mod sources;
 /// The guides' examples, as tests.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../docs/executors.md")]
+    struct Executors;
+
     #[doc = include_str!("../../docs/from-future-producer.md")]
     struct FromFutureProducer;
 
