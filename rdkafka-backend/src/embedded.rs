@@ -174,7 +174,7 @@ impl EmbeddedBroker {
     ///
     /// let broker = EmbeddedBroker::start()?;
     /// // Twice no, then yes.
-    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 2])?;
+    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::NOT_ENOUGH_REPLICAS; 2])?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
     ///
@@ -194,7 +194,7 @@ impl EmbeddedBroker {
     /// ```
     /// # use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode};
     /// # let broker = EmbeddedBroker::start()?;
-    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::RD_KAFKA_RESP_ERR_INVALID_RECORD; 1_000])?;
+    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::INVALID_RECORD; 1_000])?;
     /// broker.clear_request_errors(ApiKey::Produce)?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
@@ -314,13 +314,13 @@ impl EmbeddedBroker {
     }
 
     /// Has metadata requests for a topic answered with `error`, until it is called with
-    /// [`ErrorCode::RD_KAFKA_RESP_ERR_NO_ERROR`]. The topic is created if there is none.
+    /// [`ErrorCode::NO_ERROR`]. The topic is created if there is none.
     ///
     /// ```
     /// use aioproducer_rdkafka::{EmbeddedBroker, ErrorCode};
     ///
     /// let broker = EmbeddedBroker::start()?;
-    /// broker.topic_error("orders", ErrorCode::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)?;
+    /// broker.topic_error("orders", ErrorCode::TOPIC_AUTHORIZATION_FAILED)?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
     ///

@@ -85,3 +85,16 @@ pub mod proxy;
 pub mod records;
 pub mod scripted;
 pub mod sources;
+
+/// The guides' examples, as tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/executors.md")]
+    struct Executors;
+
+    #[doc = include_str!("../../docs/from-future-producer.md")]
+    struct FromFutureProducer;
+
+    #[doc = include_str!("../../docs/from-python-aioproducer.md")]
+    struct FromPythonAioProducer;
+}

@@ -1,5 +1,6 @@
-//! A service under load that ends in order: on SIGTERM or ctrl-c it stops accepting, sends what it has accepted, up to a
-//! deadline, prints what was not sent, and exits with 0. Nothing that was accepted is lost.
+//! A service under load that ends in order: on SIGTERM or ctrl-c its tasks stop producing, then it sends what was accepted,
+//! up to a deadline, prints what was not sent, and exits with 0. Nothing that was accepted is lost, and nothing is refused that
+//! a task has in its hands.
 //!
 //! ```sh
 //! cargo run --release -p aioproducer-tokio --example graceful_shutdown
@@ -71,17 +72,20 @@ async fn serve(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
         .collect();
     terminated.await;
 
-    // First nothing new is accepted, then what was accepted has its time.
+    // First those end who produce, as a producer that closed now would refuse what they have in their hands. Then what was
+    // accepted has its time.
     drop(stop);
+    let mut open = Vec::new();
+    for task in tasks {
+        open.extend(task.await??);
+    }
     let report = producer.close(Duration::from_millis(arguments.close_within)).await;
     for unsent in report.unsent() {
         println!("unsent {} {:?}", id(&unsent.record), unsent.status);
     }
-    for task in tasks {
-        for delivery in task.await? {
-            // The close has told of those that it could not send.
-            settle(delivery).await;
-        }
+    for delivery in open {
+        // The close has told of those that it could not send.
+        settle(delivery).await;
     }
     println!("closed {}", report.unsent().len());
     Ok(())
@@ -93,27 +97,24 @@ async fn work(
     topic: String,
     task: usize,
     mut stopped: watch::Receiver<()>,
-) -> VecDeque<Delivery> {
+) -> anyhow::Result<VecDeque<Delivery>> {
     let mut open = VecDeque::new();
     for number in 0_u64.. {
         let id = format!("{task}-{number}");
         tokio::select! {
             // Dropped before it is ready, the record was never accepted.
-            produced = producer.produce(Record::to(&topic).key(&id).payload(&id)) => match produced {
-                Ok(delivery) => open.push_back(delivery),
-                Err(_) => break,
-            },
+            produced = producer.produce(Record::to(&topic).key(&id).payload(&id)) => open.push_back(produced?),
             _ = stopped.changed() => break,
         }
         println!("accepted {id}");
         while open.len() > 1_000 {
             tokio::select! {
                 () = async { if let Some(delivery) = open.front_mut() { settle(delivery).await } } => drop(open.pop_front()),
-                _ = stopped.changed() => return open,
+                _ = stopped.changed() => return Ok(open),
             }
         }
     }
-    open
+    Ok(open)
 }
 
 /// Waits for a record's outcome, and prints it if it failed by itself.

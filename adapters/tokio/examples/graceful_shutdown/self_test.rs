@@ -8,11 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use aioproducer_tokio::{ClientConfig, EmbeddedBroker};
+use aioproducer_tokio::EmbeddedBroker;
 use anyhow::{Context, bail, ensure};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use futures_lite::future::block_on;
 
 const PARTITIONS: i32 = 4;
 
@@ -154,27 +152,6 @@ impl Drop for Service {
 
 /// All payloads in `topic`.
 fn read(broker: &EmbeddedBroker, topic: &str) -> anyhow::Result<Vec<String>> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", broker.bootstrap_servers());
-    config.set("group.id", "self-test").set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = config.create()?;
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
-    }
-    consumer.assign(&assignment)?;
-    let (mut log, mut unread) = (Vec::new(), (0..PARTITIONS).collect::<BTreeSet<_>>());
-    while !unread.is_empty() {
-        match consumer.poll(PATIENCE) {
-            Some(Ok(message)) => {
-                log.push(String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
-            // The consumer tries again by itself.
-            Some(Err(KafkaError::MessageConsumption(_))) => {}
-            Some(Err(error)) => return Err(error.into()),
-            None => bail!("no record came for {PATIENCE:?}"),
-        }
-    }
-    Ok(log)
+    let records = block_on(broker.records(topic))?;
+    Ok(records.iter().map(|record| record.payload_str().unwrap_or_default().to_owned()).collect())
 }

@@ -12,11 +12,12 @@
 //! | 400 | the topic's name or the record cannot be |
 //! | 413 | the record is larger than the producer or the broker takes |
 //! | 502 | the broker refused it; the body says whether it may be in the log |
-//! | 503 | the pool is full, with `Retry-After`, or the service is closing |
+//! | 503 | the pool is full, with `Retry-After`; or the end came before the record was delivered |
 //! | 504 | it was not delivered in time; the body says whether it may be in the log |
 //!
-//! Ctrl-c or SIGTERM ends it in order: no new connections, then what was accepted is delivered, up to a deadline; what
-//! was not is printed. The broker is embedded, unless `AIOPRODUCER_BOOTSTRAP=host:port` names one.
+//! Ctrl-c or SIGTERM ends it in order. First HTTP: no new connections, and the requests that are being served get their
+//! answers, for which the producer stays open. Then the producer: what it has is delivered, and what was not is printed. Each
+//! part has its limit. The broker is embedded, unless `AIOPRODUCER_BOOTSTRAP=host:port` names one.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,7 +27,8 @@ use aioproducer_tokio::{AioProducer, ClientConfig, CloseReport, EmbeddedBroker, 
 use anyhow::Context;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 mod routes;
 mod self_test;
@@ -47,7 +49,11 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
     delivery_timeout: u64,
 
-    /// How long the end may take.
+    /// How long requests have for their end when the service ends.
+    #[arg(long, value_name = "SECONDS", default_value = "15")]
+    drain_within: u64,
+
+    /// How long the producer has after that.
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     close_within: u64,
 
@@ -77,7 +83,11 @@ async fn run(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| arguments.listen.to_string())?;
     println!("http://{}/records/{{topic}}, to {bootstrap}", listener.local_addr()?);
     let stop = end_signal()?;
-    let report = serve(listener, producer, stop, Duration::from_secs(arguments.close_within)).await?;
+    let limits = Limits {
+        drain: Duration::from_secs(arguments.drain_within),
+        close: Duration::from_secs(arguments.close_within),
+    };
+    let report = serve(listener, producer, stop, limits).await?;
 
     for unsent in report.unsent() {
         eprintln!("not delivered: {:?}, {:?}", unsent.record, unsent.status);
@@ -86,25 +96,47 @@ async fn run(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until `stop`, then lets the accepted records arrive, and the requests that wait for them be answered.
+/// How long the parts of the end may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Requests that are being served.
+    drain: Duration,
+    /// The producer.
+    close: Duration,
+}
+
+/// How long an answer to a request that was cut off may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves until `stop`, then lets requests end, then the producer.
 async fn serve(
     listener: TcpListener,
     producer: AioProducer,
     stop: impl Future<Output = ()>,
-    close_within: Duration,
+    limits: Limits,
 ) -> anyhow::Result<CloseReport> {
     let (stopping, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, routes::routes(producer.clone()))
+    let (cut, is_cut) = watch::channel(());
+    let server = axum::serve(listener, routes::routes(producer.clone(), is_cut))
         .with_graceful_shutdown(async { drop(stopped.await) })
         .into_future();
-    let server = tokio::spawn(server);
+    let mut server = tokio::spawn(server);
 
     stop.await;
     drop(stopping);
-    let report = producer.close(close_within).await;
-    // Every delivery has its outcome now. A client that does not read its answer is not waited for.
-    if let Ok(ended) = tokio::time::timeout(close_within, server).await {
-        ended??;
+    // A request that was begun is to be served to its end, and may not have produced its record yet: a producer that
+    // closed now would refuse it.
+    let drained = timeout(limits.drain, &mut server).await;
+    let report = producer.close(limits.close).await;
+    match drained {
+        Ok(ended) => ended??,
+        Err(_) => {
+            // What was produced in time has its outcome by the close. The rest gets an answer if its client reads it.
+            drop(cut);
+            if timeout(LAST_WORDS, &mut server).await.is_err() {
+                server.abort();
+            }
+        }
     }
     Ok(report)
 }

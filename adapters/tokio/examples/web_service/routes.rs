@@ -4,15 +4,27 @@ use std::collections::HashMap;
 
 use aioproducer_tokio::{AioProducer, DeliveryError, FailureKind, ProduceError, Record, Status};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router, body::Bytes};
 use serde_json::json;
+use tokio::sync::watch;
 
-pub(crate) fn routes(producer: AioProducer) -> Router {
-    Router::new().route("/records/{topic}", post(produce)).with_state(producer)
+/// The service's routes. What they serve when the other end of `cut` is dropped is answered with 503.
+pub(crate) fn routes(producer: AioProducer, cut: watch::Receiver<()>) -> Router {
+    let routes = Router::new().route("/records/{topic}", post(produce)).with_state(producer);
+    routes.layer(middleware::from_fn_with_state(cut, until_cut))
+}
+
+async fn until_cut(State(mut cut): State<watch::Receiver<()>>, request: Request, next: Next) -> Response {
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        _ = cut.changed() => answer(StatusCode::SERVICE_UNAVAILABLE, "the service has ended", "no"),
+    }
 }
 
 /// Writes the body as a record. If the client goes away meanwhile, the record goes its way all the same.
@@ -68,10 +80,14 @@ fn not_delivered(error: &DeliveryError) -> Response {
         Status::PossiblyPersisted => "possibly",
         Status::Persisted => "yes",
     };
-    (status, Json(json!({ "error": error.to_string(), "persisted": persisted }))).into_response()
+    answer(status, &error.to_string(), persisted)
 }
 
 /// An answer to a record that was not sent.
 fn refusal(status: StatusCode, error: &dyn std::error::Error) -> Response {
-    (status, Json(json!({ "error": error.to_string(), "persisted": "no" }))).into_response()
+    answer(status, &error.to_string(), "no")
+}
+
+fn answer(status: StatusCode, error: &str, persisted: &str) -> Response {
+    (status, Json(json!({ "error": error, "persisted": persisted }))).into_response()
 }

@@ -5,16 +5,24 @@ use std::time::Duration;
 
 use aioproducer_tokio::{AioProducer, ClientConfig, CloseReport, EmbeddedBroker, Librdkafka, Tokio};
 use anyhow::{Context, ensure};
+use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
-const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+use super::Limits;
 
 /// No check may take longer; it is only reached when one hangs.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// More than any end takes here.
+const PATIENT: Limits = Limits { drain: LIMIT, close: LIMIT };
+
+/// Requests that wait for a delivery when the end begins, and requests that have not produced their record yet.
+const WAITING: usize = 200;
+const UPLOADS: usize = 100;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start()?;
@@ -22,7 +30,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         answers(&broker).await.context("answers")?;
         full_pool(&broker).await.context("full pool")?;
         broker_away(&broker).await.context("broker away")?;
-        closing(&broker).await.context("closing")
+        drained(&broker).await.context("drained")?;
+        cut_off(&broker).await.context("cut off")
     };
     tokio::time::timeout(LIMIT, checks).await.context("no end in sight")??;
     println!("self-test passed");
@@ -31,7 +40,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 
 /// What a client gets to see while all is well.
 async fn answers(broker: &EmbeddedBroker) -> anyhow::Result<()> {
-    let service = Service::start(broker, 100, LIMIT).await?;
+    let (service, end) = Service::start(broker, 100, LIMIT, PATIENT).await?;
 
     let first = service.post("/records/orders?key=customer-7", b"two apples").await?.expect(201)?;
     let second = service.post("/records/orders?key=customer-7", b"\xff\0 pears").await?.expect(201)?;
@@ -48,14 +57,14 @@ async fn answers(broker: &EmbeddedBroker) -> anyhow::Result<()> {
         service.post(&format!("/records/{topic}"), b"").await?.expect(400)?;
     }
 
-    let report = service.stop().await?;
+    let report = end.stop().await?;
     ensure!(report.is_complete(), "{report:?}");
     Ok(())
 }
 
 /// A pool of one record, which the broker keeps waiting.
 async fn full_pool(broker: &EmbeddedBroker) -> anyhow::Result<()> {
-    let service = Service::start(broker, 1, LIMIT).await?;
+    let (service, end) = Service::start(broker, 1, LIMIT, PATIENT).await?;
     service.post("/records/orders", b"the connection is warm").await?.expect(201)?;
 
     broker.broker_down(-1)?;
@@ -73,45 +82,83 @@ async fn full_pool(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     meanwhile?;
     waiting?.expect(201)?;
 
-    let report = service.stop().await?;
+    let report = end.stop().await?;
     ensure!(report.is_complete(), "{report:?}");
     Ok(())
 }
 
 /// Records that cannot be delivered in time.
 async fn broker_away(broker: &EmbeddedBroker) -> anyhow::Result<()> {
-    let service = Service::start(broker, 10, Duration::from_secs(1)).await?;
+    let (service, end) = Service::start(broker, 10, Duration::from_secs(1), PATIENT).await?;
     broker.broker_down(-1)?;
     let late = service.post("/records/orders", b"nobody there").await?.expect(504)?;
     ensure!(late.body["persisted"] == "no", "{late:?}");
     broker.broker_up(-1)?;
-    service.stop().await?;
+    end.stop().await?;
     Ok(())
 }
 
-/// An end while a request waits.
-async fn closing(broker: &EmbeddedBroker) -> anyhow::Result<()> {
-    let service = Service::start(broker, 10, LIMIT).await?;
+/// An end under load: what was begun is answered, by a producer that is still open.
+async fn drained(broker: &EmbeddedBroker) -> anyhow::Result<()> {
+    broker.create_topic("drained", 4, 1)?;
+    let (service, end) = Service::start(broker, WAITING + UPLOADS, LIMIT, PATIENT).await?;
+    service.post("/records/drained", b"the connection is warm").await?.expect(201)?;
+
+    // Nothing is delivered before the end has begun.
+    broker.broker_down(-1)?;
+    let waiting = join_all((0..WAITING).map(|_| service.post("/records/drained", b"in flight")));
+    let ending = async {
+        while service.producer.len() < WAITING {
+            yield_now().await;
+        }
+        let uploads = try_join_all((0..UPLOADS).map(|_| service.begin("/records/drained", 4))).await?;
+        drop(end.stop);
+        while TcpStream::connect(service.address).await.is_ok() {
+            yield_now().await;
+        }
+        broker.broker_up(-1)?;
+        let uploads = join_all(uploads.into_iter().map(|upload| upload.finish(b"late"))).await;
+        let report = end.server.await??;
+        ensure!(report.is_complete(), "{report:?}");
+        Ok(uploads)
+    };
+    let (waiting, uploads) = tokio::join!(waiting, ending);
+    for answer in waiting.into_iter().chain(uploads?) {
+        let answer = answer?;
+        ensure!(answer.status == 201, "a request that was begun: {answer:?}");
+    }
+    let records = broker.records("drained").await?;
+    ensure!(records.len() == 1 + WAITING + UPLOADS, "{} records", records.len());
+    println!("{WAITING} requests with a record in flight and {UPLOADS} without one were answered 201 during the end");
+    Ok(())
+}
+
+/// An end that takes too long: the producer gives its record back, and whoever is still being served hears of it.
+async fn cut_off(broker: &EmbeddedBroker) -> anyhow::Result<()> {
+    let limits = Limits { drain: Duration::from_millis(100), close: Duration::from_millis(100) };
+    let (service, end) = Service::start(broker, 10, LIMIT, limits).await?;
     service.post("/records/orders", b"the connection is warm").await?.expect(201)?;
 
     broker.broker_down(-1)?;
     let waiting = service.post("/records/orders", b"unsent");
-    let close = async {
+    let ending = async {
         while service.producer.is_empty() {
             yield_now().await;
         }
-        let report = service.producer.close(Duration::ZERO).await;
+        let stalled = service.begin("/records/orders", 1_000_000).await?;
+        drop(end.stop);
+        let stalled = stalled.finish(b"").await?.expect(503)?;
+        ensure!(stalled.body["persisted"] == "no", "{stalled:?}");
+        let report = end.server.await??;
         ensure!(report.unsent().len() == 1, "{report:?}");
         ensure!(report.unsent()[0].record.get_payload() == Some(b"unsent"), "{report:?}");
         Ok(())
     };
-    let (waiting, close) = tokio::join!(waiting, close);
-    close?;
-    waiting?.expect(503)?;
-    let closed = service.post("/records/orders", b"after the end").await?.expect(503)?;
-    ensure!(!closed.head.contains("retry-after"), "{closed:?}");
+    let (waiting, ending) = tokio::join!(waiting, ending);
+    ending?;
+    let unsent = waiting?.expect(503)?;
+    ensure!(unsent.body["persisted"] == "no" && !unsent.head.contains("retry-after"), "{unsent:?}");
     broker.broker_up(-1)?;
-    service.stop().await?;
     Ok(())
 }
 
@@ -119,12 +166,28 @@ async fn closing(broker: &EmbeddedBroker) -> anyhow::Result<()> {
 struct Service {
     address: SocketAddr,
     producer: AioProducer,
+}
+
+/// Its end, which begins when `stop` is dropped.
+struct End {
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<CloseReport>>,
 }
 
+impl End {
+    async fn stop(self) -> anyhow::Result<CloseReport> {
+        drop(self.stop);
+        self.server.await?
+    }
+}
+
 impl Service {
-    async fn start(broker: &EmbeddedBroker, slots: usize, delivery_timeout: Duration) -> anyhow::Result<Self> {
+    async fn start(
+        broker: &EmbeddedBroker,
+        slots: usize,
+        delivery_timeout: Duration,
+        limits: Limits,
+    ) -> anyhow::Result<(Self, End)> {
         let mut config = ClientConfig::new();
         // Back to the broker soon after it returns.
         config.set("bootstrap.servers", broker.bootstrap_servers()).set("reconnect.backoff.max.ms", "100");
@@ -136,26 +199,47 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let server = super::serve(listener, producer.clone(), async { drop(stopped.await) }, CLOSE_WITHIN);
-        Ok(Self { address, producer, stop, server: tokio::spawn(server) })
+        let server = super::serve(listener, producer.clone(), async { drop(stopped.await) }, limits);
+        Ok((Self { address, producer }, End { stop, server: tokio::spawn(server) }))
     }
 
     async fn post(&self, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        let length = body.len();
-        let head =
-            format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).await?;
-        // A server that refuses a body need not read it.
-        let _ = stream.write_all(body).await;
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer).await;
-        Answer::parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("POST {path}: {read:?}"))
+        let stream = self.request(path, body.len(), "").await?;
+        Upload { stream, path: path.to_owned() }.finish(body).await
     }
 
-    async fn stop(self) -> anyhow::Result<CloseReport> {
-        drop(self.stop);
-        self.server.await?
+    /// Begins a request with a body that is yet to come. The service has begun to serve it, as it asked for the body.
+    async fn begin(&self, path: &str, length: usize) -> anyhow::Result<Upload> {
+        let mut stream = self.request(path, length, "Expect: 100-continue\r\n").await?;
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).await?;
+        ensure!(&go_on == b"HTTP/1.1 100 Continue\r\n\r\n", "{}", String::from_utf8_lossy(&go_on));
+        Ok(Upload { stream, path: path.to_owned() })
+    }
+
+    async fn request(&self, path: &str, length: usize, header: &str) -> anyhow::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n{header}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await?;
+        Ok(stream)
+    }
+}
+
+/// A request whose body is yet to come.
+struct Upload {
+    stream: TcpStream,
+    path: String,
+}
+
+impl Upload {
+    async fn finish(mut self, body: &[u8]) -> anyhow::Result<Answer> {
+        // A server that refuses a body need not read it.
+        let _ = self.stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let read = self.stream.read_to_end(&mut answer).await;
+        Answer::parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("POST {}: {read:?}", self.path))
     }
 }
 

@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::text::Text;
@@ -130,11 +131,19 @@ impl Place {
         Ok(config.create()?)
     }
 
+    /// Where a partition's log begins and ends. A broker that was told to lead it needs a moment until it does.
     fn watermarks(&self, consumer: &BaseConsumer, partition: usize) -> anyhow::Result<Range<i64>> {
-        let (low, high) = consumer
-            .fetch_watermarks(&self.topic, partition as i32, PATIENCE)
-            .with_context(|| format!("offsets of partition {partition}"))?;
-        Ok(low..high)
+        let begin = Instant::now();
+        loop {
+            let error = match consumer.fetch_watermarks(&self.topic, partition as i32, PATIENCE) {
+                Ok((low, high)) => return Ok(low..high),
+                Err(error) => error,
+            };
+            if begin.elapsed() >= PATIENCE || !error.rdkafka_error_code().is_some_and(is_young) {
+                return Err(error).with_context(|| format!("offsets of partition {partition}"));
+            }
+            drop(consumer.poll(Duration::from_millis(50)));
+        }
     }
 
     /// The partitions of the topic if it exists, with their leaders; -1 stands for none.
@@ -173,6 +182,13 @@ impl Place {
         }
         bail!("topic {}: not all partitions have a leader", self.topic)
     }
+}
+
+/// Whether a broker may answer so of a partition that was just made.
+fn is_young(error: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
+
+    matches!(error, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
 }
 
 /// How many partitions the embedded broker needs to keep the text.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hdrhistogram::Histogram;
@@ -16,8 +17,11 @@ use crate::aio::{AioProducer, DeliveryError, DeliveryReport, Record};
 pub(crate) struct Sent {
     /// Partition and offset of each line.
     pub(crate) places: Vec<(i32, i64)>,
-    /// From produce to delivery, in microseconds.
+    /// What the first line took, with which the producer connected.
+    first: Duration,
+    /// From produce to delivery, in microseconds, of the others.
     latency: Histogram<u64>,
+    /// What the others took together.
     elapsed: Duration,
 }
 
@@ -34,13 +38,27 @@ pub(crate) async fn send(producer: &AioProducer, text: &Text, place: &Place, lim
     let bar = super::progress_bar("sending", text.lines.len());
     let mut sent = Sent {
         places: vec![(-1, -1); text.lines.len()],
+        first: Duration::ZERO,
         latency: Histogram::new_with_bounds(1, 3_600_000_000, 3)?,
         elapsed: Duration::ZERO,
     };
+    // Cloning the payload shares it. The partition may be left to the producer; here it is round robin, so that the
+    // embedded broker's partitions fill evenly.
+    let record = |line, payload: &Bytes| Record::to(&topic).payload(payload.clone()).partition(place.partition(line));
+    let mut lines = text.lines.iter().enumerate();
+
+    // The first one waits for connections, of which the others' figures are to tell nothing.
+    if let Some((line, payload)) = lines.next() {
+        let begin = Instant::now();
+        let report = producer.send(record(line, payload)).await.with_context(|| describe(line, text))?;
+        sent.places[line] = (report.partition(), report.offset());
+        sent.first = begin.elapsed();
+        bar.inc(1);
+    }
+
     let mut in_flight = FuturesUnordered::new();
     let begin = Instant::now();
-
-    for (line, payload) in text.lines.iter().enumerate() {
+    for (line, payload) in lines {
         // Takes what has arrived, and waits only when enough is on its way.
         while let Some(outcome) = match in_flight.len() < limit {
             true => in_flight.next().now_or_never().flatten(),
@@ -49,11 +67,8 @@ pub(crate) async fn send(producer: &AioProducer, text: &Text, place: &Place, lim
             sent.add(outcome, text, &bar)?;
         }
 
-        // Cloning the payload shares it. The partition may be left to the producer; here it is round robin, so that the
-        // embedded broker's partitions fill evenly.
-        let record = Record::to(&topic).payload(payload.clone()).partition(place.partition(line));
         let start = Instant::now();
-        let delivery = producer.produce(record).await.with_context(|| describe(line, text))?;
+        let delivery = producer.produce(record(line, payload)).await.with_context(|| describe(line, text))?;
         in_flight.push(async move {
             let result = delivery.await;
             Outcome { line, result, latency: start.elapsed() }
@@ -78,13 +93,13 @@ impl Sent {
     }
 
     pub(crate) fn print(&self) {
-        let (count, elapsed) = (self.places.len(), self.elapsed);
-        let rate = HumanCount((count as f64 / elapsed.as_secs_f64()) as u64);
-        println!(
-            "delivered {} records in {elapsed:.1?}, connecting included: {rate} records/s",
-            HumanCount(count as u64)
-        );
+        if !self.places.is_empty() {
+            println!("delivered the first record in {:.1?}, connecting included", self.first);
+        }
         if !self.latency.is_empty() {
+            let (count, elapsed) = (self.latency.len(), self.elapsed);
+            let rate = HumanCount((count as f64 / elapsed.as_secs_f64()) as u64);
+            println!("delivered {} more in {elapsed:.1?}: {rate} records/s", HumanCount(count));
             let at = |quantile| HumanCount(self.latency.value_at_quantile(quantile));
             let (p50, p90, p99, max) = (at(0.5), at(0.9), at(0.99), HumanCount(self.latency.max()));
             println!("latency from produce to delivery, in µs: p50 {p50}, p90 {p90}, p99 {p99}, max {max}");
