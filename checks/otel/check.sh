@@ -6,4 +6,4 @@ cd "$(dirname "$0")"
 
 # The versions that everything else has.
 cp ../../Cargo.lock .
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target}/otel cargo test "$@"
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target} cargo test "$@"

@@ -7,4 +7,4 @@ cd "$(dirname "$0")"
 
 # The versions that everything else has.
 cp ../../Cargo.lock .
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target}/outside cargo test
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target} cargo test

@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 # The versions that everything else has.
 cp ../../Cargo.lock .
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target}/service
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target}
 cargo test --no-run
 
 now() { echo "${EPOCHREALTIME//[!0-9]/}"; }

@@ -234,7 +234,9 @@ impl<R: Message> Connect<R> for Librdkafka {
         }
         let native = config::native(&config)?;
         if let Some(off) = idempotence_off {
-            exchange.say(Severity::Warning, &off.to_string());
+            if !off.is_asked_for() {
+                exchange.say(Severity::Warning, &off.to_string());
+            }
             audience.tell(|| Told::Event(Event::IdempotenceOff(off)));
         }
         // A transactional producer gets its id by a call of its own.

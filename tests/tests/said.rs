@@ -1,6 +1,10 @@
 //! S34, S17, S26: what goes wrong is said, with its cause, where an operator looks, and in the errors of the records.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
@@ -14,6 +18,8 @@ use log::{Level, LevelFilter, Log, Metadata};
 promises! {
     s17_a_broker_that_is_away_is_the_cause,
     s17_a_host_without_address_is_the_cause,
+    s17_tls_to_a_plain_port_is_a_kind_of_its_own,
+    s17_a_plain_connection_to_a_tls_port_has_a_hint,
     s17_a_topic_that_does_not_exist_is_a_kind_of_its_own,
     s17_a_topic_that_may_not_be_used_is_a_kind_of_its_own,
     s17_what_is_over_is_no_cause,
@@ -65,7 +71,6 @@ fn said(what: &str) -> Vec<(Level, String)> {
 
 /// A name that no other test uses.
 fn unique(prefix: &str) -> String {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     static NAMES: AtomicUsize = AtomicUsize::new(0);
     format!("{prefix}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
 }
@@ -91,6 +96,53 @@ async fn s17_a_broker_that_is_away_is_the_cause(host: Host) {
 
 async fn s17_a_host_without_address_is_the_cause(host: Host) {
     assert_cause(host, format!("{}.invalid:9092", unique("no-such-host")), "Failed to resolve").await;
+}
+
+async fn s17_tls_to_a_plain_port_is_a_kind_of_its_own(host: Host) {
+    listen();
+    let broker = broker::start();
+    let mut config = broker::config(&broker);
+    config.set("security.protocol", "ssl");
+    let producer = match AioProducer::builder(Librdkafka::new(config)).delivery_timeout(SOON).start(host.runtime()) {
+        Ok(producer) => producer,
+        Err(error) => {
+            assert!(error.to_string().contains("feature `ssl`"), "{error}");
+            println!("SKIPPED: this librdkafka has no TLS; it comes with the feature ssl");
+            return;
+        }
+    };
+    let error = producer.send(Record::to("t").payload("x")).await.expect_err("it speaks no TLS");
+    assert_eq!((error.kind(), error.status()), (Some(FailureKind::Tls), Status::NotPersisted), "{error}");
+    assert!(error.to_string().contains("PLAINTEXT broker listener"), "{error}");
+    assert!(!said(broker.bootstrap_servers()).is_empty());
+    producer.close(LONG).await;
+}
+
+/// A server that expects TLS sees none in what a client says first, and hangs up.
+async fn s17_a_plain_connection_to_a_tls_port_has_a_hint(host: Host) {
+    listen();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    let over = Arc::new(AtomicBool::new(false));
+    let serves = Arc::clone(&over);
+    let server = thread::spawn(move || {
+        for connection in listener.incoming() {
+            if serves.load(Ordering::SeqCst) {
+                return;
+            }
+            // What it says does not matter.
+            let _ = connection.and_then(|mut connection| connection.read(&mut [0; 64]));
+        }
+    });
+    let backend = Librdkafka::new(broker::config_for(&address));
+    let producer = host.start(AioProducer::builder(backend).delivery_timeout(SOON));
+    let error = producer.send(Record::to("t").payload("x")).await.expect_err("nobody answers");
+    assert!(error.to_string().contains("does this listener expect TLS? see `security.protocol`"), "{error}");
+    assert!(!said(&address).is_empty());
+    producer.close(LONG).await;
+    over.store(true, Ordering::SeqCst);
+    drop(TcpStream::connect(&address));
+    server.join().expect("the server ends");
 }
 
 async fn assert_topic_cause(host: Host, error: ErrorCode, kind: FailureKind, parts: &[&str]) {

@@ -24,6 +24,13 @@ pub struct IdempotenceOff {
     pub needed: &'static str,
 }
 
+impl IdempotenceOff {
+    /// Whether the application has turned it off by its own name, and knows it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.key == KEY
+    }
+}
+
 impl fmt::Display for IdempotenceOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, value, needed } = self;
