@@ -203,7 +203,8 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Records of up to 1,000,000 bytes; a delivery timeout of two minutes unless the producer asks for another.
+    /// Records of up to 1,000,000 bytes; a delivery timeout of a day, which is more than any test lingers, unless
+    /// the producer asks for another.
     #[must_use]
     pub fn new() -> Self {
         Self::with_record_bytes(1_000_000)
@@ -214,7 +215,7 @@ impl Script {
     pub fn with_record_bytes(record_bytes: usize) -> Self {
         Self(Arc::new(Inner {
             limits: BackendLimits {
-                delivery_timeout: Some(Duration::from_secs(120)),
+                delivery_timeout: Some(Duration::from_secs(86_400)),
                 linger: Duration::ZERO,
                 record_bytes,
                 record_overhead: 0,

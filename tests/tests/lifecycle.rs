@@ -211,11 +211,17 @@ async fn s23_any_number_of_flushes_and_any_of_them_dropped(host: Host) {
 
 /// With lingers of five minutes in both layers, the watchdog is the test.
 async fn s23_a_flush_ends_the_linger_of_both_layers(host: Host) {
+    // Both at once are refused.
+    for (ours, librdkafkas) in [(300, "0"), (0, "300000")] {
+        flush_ends_linger(&host, Duration::from_secs(ours), librdkafkas).await;
+    }
+}
+
+async fn flush_ends_linger(host: &Host, ours: Duration, librdkafkas: &str) {
     let broker = broker::start_with_topic("lingering", 2);
     let mut config = broker::config(&broker);
-    config.set("linger.ms", "300000").set("message.timeout.ms", "600000");
-    let builder = AioProducer::builder(Librdkafka::new(config)).linger(Duration::from_secs(300));
-    let producer = host.start(builder);
+    config.set("linger.ms", librdkafkas).set("message.timeout.ms", "600000");
+    let producer = host.start(AioProducer::builder(Librdkafka::new(config)).linger(ours));
     for round in 1..=3 {
         for n in 0..10 {
             drop(producer.produce(Record::to("lingering").partition(n % 2).payload("x")).await.expect("accepted"));
@@ -231,7 +237,8 @@ async fn s23_a_flush_ends_the_linger_of_both_layers(host: Host) {
 
 async fn s25_close_sends_what_was_accepted_and_a_second_close_is_fine(host: Host) {
     let broker = broker::start_with_topic("closing", 1);
-    let producer = host.start(AioProducer::builder(broker::backend(&broker)).linger(LONG));
+    let builder = AioProducer::builder(broker::backend(&broker)).linger(LONG).delivery_timeout(2 * LONG);
+    let producer = host.start(builder);
     let deliveries: Vec<_> =
         (0..100).map(|n| accepted(&producer, Record::to("closing").payload(n.to_string()))).collect();
     let report = producer.close(LONG).await;

@@ -91,7 +91,7 @@ async fn s28_a_backend_that_vanishes_ends_a_full_pool_in_pieces(host: Host) {
 async fn s12_flushes_of_many_topics_and_partitions_end_with_their_records(host: Host) {
     let script = Script::new();
     let timeout = Duration::from_millis(100);
-    let builder = AioProducer::builder(script.backend()).slots(SLOTS).linger(Duration::from_secs(3600));
+    let builder = AioProducer::builder(script.backend()).slots(SLOTS).linger(timeout / 2);
     let producer = host.start(builder.delivery_timeout(timeout));
     let topic = |number: usize| format!("t{}", number % 50);
     let record = |number: usize| Record::to(topic(number)).partition((number / 50) as i32 % 2);

@@ -242,7 +242,7 @@ fn executor_dropped<E: Executor>() {
     watched(|| {
         let script = Script::new();
         let executor = E::new();
-        let builder = AioProducer::builder(script.backend()).linger(LONG).delivery_timeout(LONG).batch_records(2);
+        let builder = AioProducer::builder(script.backend()).linger(LONG).delivery_timeout(2 * LONG).batch_records(2);
         let producer = executor.host().start(builder.slots(3));
         let (held, buffered, taken) = executor.block_on(async {
             let held = [accepted(&producer, "0"), accepted(&producer, "1")];

@@ -41,7 +41,8 @@ fn told(outcome: Result<aioproducer_driver::DeliveryReport, DeliveryError>) -> (
 
 async fn s06_a_retracted_record_is_never_in_the_log(host: Host) {
     let broker = broker::start_with_topic("t", 1);
-    let producer = host.start(AioProducer::builder(broker::backend(&broker)).linger(LONG));
+    let builder = AioProducer::builder(broker::backend(&broker)).linger(LONG).delivery_timeout(2 * LONG);
+    let producer = host.start(builder);
     let mut deliveries: Vec<_> = (0..9).map(|number| accepted(&producer, numbered(number).header("n", "h"))).collect();
     for number in [7, 4, 0] {
         let record = deliveries.remove(number).retract().expect("it is buffered");

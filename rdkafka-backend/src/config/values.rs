@@ -143,9 +143,10 @@ impl Unit {
         let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
         let number: u64 = text[..end].parse().ok()?;
         let factor = match (self, text[end..].trim()) {
-            (_, "k" | "e3") | (Self::Bytes, "kb") | (Self::Milliseconds, "s" | "sec" | "seconds") => 1_000,
-            (_, "m" | "e6") if self != Self::Milliseconds => 1_000_000,
-            (Self::Bytes, "mb") => 1_000_000,
+            (_, "e3") | (Self::Bytes, "kb") | (Self::Milliseconds, "s" | "sec" | "seconds") => 1_000,
+            (_, "e6") | (Self::Bytes, "mb") => 1_000_000,
+            (Self::Bytes | Self::Records | Self::None, "k") => 1_000,
+            (Self::Bytes | Self::Records | Self::None, "m") => 1_000_000,
             (Self::Bytes, "kib") | (Self::Kibibytes, "mib") => 1 << 10,
             (Self::Bytes, "mib") => 1 << 20,
             (Self::Bytes, "b") | (Self::Milliseconds, "ms") | (Self::Seconds, "s") | (Self::Kibibytes, "kib") => 1,

@@ -130,6 +130,9 @@ impl DeliveryError {
                 FailureKind::TimedOut | FailureKind::Dropped => true,
                 FailureKind::TooLarge
                 | FailureKind::UnknownPartition
+                | FailureKind::Authentication
+                | FailureKind::Tls
+                | FailureKind::NotAuthorized
                 | FailureKind::Purged
                 | FailureKind::Closed
                 | FailureKind::QueueFull
