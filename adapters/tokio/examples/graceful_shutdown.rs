@@ -24,9 +24,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
 
-use aioproducer_tokio::{
-    AioProducer, ClientConfig, Delivery, DeliveryError, EmbeddedBroker, FailureKind, Librdkafka, Record, Tokio,
-};
+use aioproducer_tokio::{AioProducer, ClientConfig, Delivery, EmbeddedBroker, Librdkafka, Record, Tokio};
 use clap::Parser;
 use tokio::sync::watch;
 
@@ -79,15 +77,18 @@ async fn serve(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
     for task in tasks {
         open.extend(task.await??);
     }
-    let report = producer.close(Duration::from_millis(arguments.close_within)).await;
-    for unsent in report.unsent() {
-        println!("unsent {} {:?}", id(&unsent.record), unsent.status);
+    //
+    // The report has the records, for whoever keeps what was not sent. Which those are each delivery tells, also of one that
+    // librdkafka did not give back in time.
+    let _report = producer.close(Duration::from_millis(arguments.close_within)).await;
+    let mut unsent = 0;
+    for (id, delivery) in open {
+        if let Err(error) = delivery.await {
+            println!("unsent {id} {:?}", error.status());
+            unsent += 1;
+        }
     }
-    for delivery in open {
-        // The close has told of those that it could not send.
-        settle(delivery).await;
-    }
-    println!("closed {}", report.unsent().len());
+    println!("closed {unsent}");
     Ok(())
 }
 
@@ -97,19 +98,22 @@ async fn work(
     topic: String,
     task: usize,
     mut stopped: watch::Receiver<()>,
-) -> anyhow::Result<VecDeque<Delivery>> {
+) -> anyhow::Result<VecDeque<(String, Delivery)>> {
     let mut open = VecDeque::new();
     for number in 0_u64.. {
         let id = format!("{task}-{number}");
         tokio::select! {
             // Dropped before it is ready, the record was never accepted.
-            produced = producer.produce(Record::to(&topic).key(&id).payload(&id)) => open.push_back(produced?),
+            produced = producer.produce(Record::to(&topic).key(&id).payload(&id)) => {
+                let delivery = produced?;
+                println!("accepted {id}");
+                open.push_back((id, delivery));
+            }
             _ = stopped.changed() => break,
         }
-        println!("accepted {id}");
         while open.len() > 1_000 {
             tokio::select! {
-                () = async { if let Some(delivery) = open.front_mut() { settle(delivery).await } } => drop(open.pop_front()),
+                () = async { if let Some((id, delivery)) = open.front_mut() { settle(id, delivery).await } } => drop(open.pop_front()),
                 _ = stopped.changed() => return Ok(open),
             }
         }
@@ -117,17 +121,11 @@ async fn work(
     Ok(open)
 }
 
-/// Waits for a record's outcome, and prints it if it failed by itself.
-async fn settle(delivery: impl Future<Output = Result<impl Sized, DeliveryError>>) {
-    if let Err(error) = delivery.await
-        && !matches!(error.kind(), FailureKind::Closed | FailureKind::Purged)
-    {
-        println!("failed {} {:?}", error.record().map(id).unwrap_or_default(), error.status());
+/// Waits for a record's outcome, and prints it if it failed.
+async fn settle(id: &str, delivery: &mut Delivery) {
+    if let Err(error) = delivery.await {
+        println!("failed {id} {:?}", error.status());
     }
-}
-
-fn id(record: &Record<'static>) -> String {
-    String::from_utf8_lossy(record.get_payload().unwrap_or_default()).into_owned()
 }
 
 /// Resolves on ctrl-c or SIGTERM.
