@@ -53,8 +53,9 @@ impl Troubles {
         if line.facility != CONNECTION_ENDED {
             return None;
         }
-        let reason = without_thread(&line.message);
-        let reason = format!("{}{}", bare(reason), hint(reason));
+        let full = without_thread(&line.message);
+        let again = self.last.as_ref().is_some_and(|(_, last)| last.starts_with(bare(full)));
+        let reason = format!("{}{}", bare(full), hint(full, again));
         if self.last.as_ref().is_none_or(|(_, last)| *last != reason) {
             let known = HINTS.iter().find(|(hint, _)| reason.contains(hint));
             self.last = Some((known.map_or(FailureKind::TimedOut, |(_, kind)| *kind), reason.clone()));
@@ -103,8 +104,9 @@ fn brokers(reason: &str) -> Option<&str> {
     count.bytes().all(|byte| byte.is_ascii_digit()).then_some(count)
 }
 
-/// What a connection that the other side closed at its very beginning may mean.
-fn hint(reason: &str) -> &'static str {
+/// What a connection that the other side closed at its very beginning may mean, when it does so `again`, as a broker may just
+/// have stopped.
+fn hint(reason: &str, again: bool) -> &'static str {
     let Some((rest, state)) = reason.rsplit_once(" in state ") else { return "" };
     let Some((what, after)) = rest.rsplit_once(" (after ") else { return "" };
     let at_once = after.strip_suffix("ms").and_then(|time| time.parse().ok()).is_some_and(|time: u32| time < 2_000);
@@ -112,7 +114,7 @@ fn hint(reason: &str) -> &'static str {
         ""
     } else if state.starts_with("APIVERSION_QUERY") {
         " (does this listener expect TLS? see `security.protocol`)"
-    } else if state.starts_with("UP") {
+    } else if state.starts_with("UP") && again {
         " (does this listener ask for a login? see `security.protocol`)"
     } else {
         ""
@@ -197,7 +199,11 @@ mod tests {
     fn s17_a_connection_that_ends_at_once_has_a_hint() {
         let last = |state: &str| {
             let mut troubles = Troubles::default();
-            troubles.line(&fail(&format!("[thrd:b:1]: b:1: Disconnected: closed by peer ({state})")));
+            let line = fail(&format!("[thrd:b:1]: b:1: Disconnected: closed by peer ({state})"));
+            troubles.line(&line);
+            let once = troubles.now().expect("a trouble").reason;
+            assert!(!once.contains("login"), "it may just have stopped: {once}");
+            troubles.line(&line);
             troubles.now().expect("a trouble").reason.to_string()
         };
         assert!(last("after 0ms in state APIVERSION_QUERY").ends_with("expect TLS? see `security.protocol`)"));

@@ -69,7 +69,9 @@ impl Future for Close<'_> {
             }
             match state.phase {
                 Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
-                    return Poll::Ready(CloseReport { unsent: state.unsent.replace(Vec::new()).unwrap_or_default() });
+                    let unsent = state.unsent.replace(Vec::new()).unwrap_or_default();
+                    let unreturned = std::mem::take(&mut state.unreturned);
+                    return Poll::Ready(CloseReport { unsent, unreturned });
                 }
                 _ => {}
             }
@@ -95,6 +97,7 @@ impl fmt::Debug for Close<'_> {
 #[derive(Debug, Default)]
 pub struct CloseReport {
     unsent: Vec<Unsent>,
+    unreturned: usize,
 }
 
 impl CloseReport {
@@ -110,10 +113,17 @@ impl CloseReport {
         self.unsent
     }
 
+    /// How many more records were not delivered, which the backend could not give back in time: librdkafka has copies of short
+    /// ones, and may not let go of them when it is busy. Their deliveries have failed, with a status.
+    #[must_use]
+    pub fn unreturned(&self) -> usize {
+        self.unreturned
+    }
+
     /// Whether every accepted record had its outcome before the deadline.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.unsent.is_empty()
+        self.unsent.is_empty() && self.unreturned == 0
     }
 }
 

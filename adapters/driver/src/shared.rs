@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) session: Option<Box<Session>>,
     /// What a close could not send; `None` until there is one.
     pub(crate) unsent: Option<Vec<Unsent>>,
+    /// How many more it could not send, that the backend has not given back.
+    pub(crate) unreturned: usize,
     pub(crate) close_wakers: Vec<Waker>,
     /// Until when a close waits, for callbacks in the end.
     pub(crate) close_by: Instant,
@@ -188,6 +190,7 @@ impl Shared {
             calls: Calls::default(),
             session: transactional.then(Box::default),
             unsent: None,
+            unreturned: 0,
             close_wakers: Vec::new(),
             close_by: Instant::ZERO,
             driver: None,
@@ -381,8 +384,11 @@ impl State {
         shared.observer.failed(ticket, key, failure, &mut effects.notes);
         let record = record.map(|record| shared.hand_back(record));
         let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
-        if given_up && let (Some(unsent), Some(record)) = (&mut self.unsent, &record) {
-            unsent.push(Unsent { record: record.clone(), status: failure.status });
+        if given_up && let Some(unsent) = &mut self.unsent {
+            match &record {
+                Some(record) => unsent.push(Unsent { record: record.clone(), status: failure.status }),
+                None => self.unreturned += 1,
+            }
         }
         let error = DeliveryError::new(&shared.context, failure, trouble, record);
         match ticket.target() {

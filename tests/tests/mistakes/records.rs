@@ -41,6 +41,20 @@ pub(crate) fn chapter() -> Chapter {
                 names["orders"],
                 tells["nknown partition"],
             ),
+            mistake!(
+                "A topic that does not exist",
+                Delivery,
+                Send(an_unknown_topic),
+                names["the topic `ordrs` does not exist"],
+                tells["create it, or correct its name"],
+            ),
+            mistake!(
+                "A topic that the login may not use",
+                Delivery,
+                Send(a_forbidden_topic),
+                names["payroll"],
+                tells["authorization failed"],
+            ),
         ],
     }
 }
@@ -68,4 +82,12 @@ async fn after_close(producer: AioProducer) -> Result<(), SendError> {
 
 async fn an_unknown_partition(producer: AioProducer) -> Result<(), SendError> {
     producer.send(Record::to("orders").partition(9).payload("two apples")).await.map(drop)
+}
+
+async fn an_unknown_topic(producer: AioProducer) -> Result<(), SendError> {
+    producer.send(Record::to("ordrs").payload("two apples")).await.map(drop)
+}
+
+async fn a_forbidden_topic(producer: AioProducer) -> Result<(), SendError> {
+    producer.send(Record::to("payroll").payload("two apples")).await.map(drop)
 }

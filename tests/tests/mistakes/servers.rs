@@ -114,6 +114,20 @@ pub(crate) fn chapter() -> Chapter {
                 names ["`bootstrap.servers`", "`::1`"],
                 tells ["write `[::1]:9092`"],
             ),
+            mistake!(
+                "A broker that is not there",
+                Delivery,
+                Configure(nobody_there),
+                names["0 of 1 brokers reachable", "127.0.0.1:1/"],
+                tells["Connection refused"],
+            ),
+            mistake!(
+                "A host that has no address",
+                Delivery,
+                Configure(no_such_host),
+                names["0 of 1 brokers reachable", "kafka-1.invalid:9092"],
+                tells["Failed to resolve"],
+            ),
         ],
     }
 }
@@ -176,4 +190,14 @@ fn blanks(config: &mut ClientConfig) {
 
 fn bare_ipv6(config: &mut ClientConfig) {
     config.set("bootstrap.servers", "::1");
+}
+
+fn nobody_there(config: &mut ClientConfig) {
+    config.set("bootstrap.servers", "127.0.0.1:1");
+    config.set("delivery.timeout.ms", "1500");
+}
+
+fn no_such_host(config: &mut ClientConfig) {
+    config.set("bootstrap.servers", "kafka-1.invalid:9092");
+    config.set("delivery.timeout.ms", "1500");
 }

@@ -1,8 +1,9 @@
 //! What a mistake is, and how it is made.
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Builder, SendError};
+use aioproducer_driver::{AioProducer, Builder, ErrorCode, Record, SendError};
 use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
 use aioproducer_tests::broker;
 use aioproducer_tests::executor::Host;
@@ -41,11 +42,12 @@ pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
 
 /// The user's code.
 pub(crate) enum Act {
-    /// It changes a configuration that is right otherwise.
+    /// It changes a configuration that is right otherwise, with which a record is sent then.
     Configure(fn(&mut ClientConfig)),
     /// It makes a builder.
     Build(fn(ClientConfig) -> Builder<Librdkafka>),
-    /// It sends by a producer, to an embedded broker with a topic `orders` of four partitions.
+    /// It sends by a producer, to an embedded broker with a topic `orders` of four partitions, and one `payroll` that may not be
+    /// used. A topic `ordrs` there is not. The delivery timeout is 3 seconds.
     Send(fn(AioProducer) -> Sent),
 }
 
@@ -77,12 +79,19 @@ impl Mistake {
             Act::Configure(configure) => {
                 let mut config = broker::config_for("localhost:9092");
                 configure(&mut config);
-                self.start(host, AioProducer::builder(Librdkafka::new(config)))
+                self.start(host, AioProducer::builder(Librdkafka::new(config))).await
             }
-            Act::Build(build) => self.start(host, build(broker::config_for("localhost:9092"))),
+            Act::Build(build) => self.start(host, build(broker::config_for("localhost:9092"))).await,
             Act::Send(send) => {
                 let broker = broker::start_with_topic("orders", 4);
-                let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+                let errors =
+                    [("ordrs", ErrorCode::UNKNOWN_TOPIC_OR_PART), ("payroll", ErrorCode::TOPIC_AUTHORIZATION_FAILED)];
+                for (topic, error) in errors {
+                    broker.create_topic(topic, 1, 1).expect("a topic");
+                    broker.topic_error(topic, error).expect("a broker");
+                }
+                let builder = AioProducer::builder(broker::backend(&broker));
+                let producer = host.start(builder.delivery_timeout(Duration::from_secs(3)));
                 match send(producer).await {
                     Ok(()) => panic!("{}: it is delivered", self.title),
                     Err(SendError::Produce(error)) => (When::Produce, named(&broker, error.to_string())),
@@ -92,9 +101,17 @@ impl Mistake {
         }
     }
 
-    fn start(&self, host: &Host, builder: Builder<Librdkafka>) -> (When, String) {
-        let error = builder.start(host.runtime()).err();
-        (When::Start, error.unwrap_or_else(|| panic!("{}: it starts", self.title)).to_string())
+    async fn start(&self, host: &Host, builder: Builder<Librdkafka>) -> (When, String) {
+        match builder.start(host.runtime()) {
+            Err(error) => (When::Start, error.to_string()),
+            Ok(producer) => {
+                assert_eq!(self.when, When::Delivery, "{}: it starts", self.title);
+                let sent = producer.send(Record::to("orders").payload("two apples")).await;
+                let message = sent.err().unwrap_or_else(|| panic!("{}: it is delivered", self.title)).to_string();
+                // A machine without a network has another word for it.
+                (When::Delivery, message.replace("Temporary failure in name resolution", "Name or service not known"))
+            }
+        }
     }
 }
 
