@@ -141,7 +141,9 @@ async fn s02_try_produce_never_waits_and_hands_the_record_back(host: Host) {
     let delivery = producer.try_produce(numbered(0)).expect("room");
     let (key, payload) = (String::from("key"), vec![1, 2, 3]);
     let record = Record::to("t").key(&key).payload(&payload).header("h", "v").partition(3).timestamp_millis(7);
-    match producer.try_produce(record.clone()) {
+    let full: ProduceError<'static> = producer.try_produce(record.clone()).expect_err("no room");
+    assert!(matches!(full, ProduceError::Full(back) if back == record));
+    match producer.try_produce_borrowed(record.clone()) {
         Err(ProduceError::Full(back)) => {
             assert_eq!(back, record);
             let addresses = (back.get_key().unwrap().as_ptr(), back.get_payload().unwrap().as_ptr());

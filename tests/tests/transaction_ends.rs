@@ -116,7 +116,7 @@ async fn s39_after_a_fatal_error_nothing_goes_on(host: Host) {
     assert!(error.into_transaction().is_none());
     let fatal = producer.fatal_error().expect("it is known");
     assert_eq!((fatal.code, fatal.reason), (90, "the script says it is fatal"));
-    assert_eq!(fatal.to_string(), "the script says it is fatal (90)");
+    assert_eq!(fatal.to_string(), "the script says it is fatal, ProducerFenced (90)");
     let error = at_once(producer.begin()).expect_err("fatal");
     assert_eq!(error, TransactionError::Fatal { code: 90, reason: fatal.reason });
     assert_eq!(error.remedy(), Remedy::GiveUp);
