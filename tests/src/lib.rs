@@ -86,15 +86,9 @@ pub mod records;
 pub mod scripted;
 pub mod sources;
 
-/// The guides' examples, as tests.
+/// A page's examples, as tests.
 #[cfg(doctest)]
 mod guides {
     #[doc = include_str!("../../docs/executors.md")]
     struct Executors;
-
-    #[doc = include_str!("../../docs/from-future-producer.md")]
-    struct FromFutureProducer;
-
-    #[doc = include_str!("../../docs/from-python-aioproducer.md")]
-    struct FromPythonAioProducer;
 }

@@ -44,7 +44,7 @@ fn s11_the_timer_ends_a_linger() {
 #[test]
 fn s17_the_timer_ends_a_record() {
     on_executor(|runtime| async move {
-        let builder = AioProducer::builder(Script::new().backend()).linger(LONG);
+        let builder = AioProducer::builder(Script::new().backend());
         let producer = builder.delivery_timeout(MOMENT).start(runtime).expect("started");
         let delivery = producer.produce(Record::to("t")).await.expect("room");
         let error = delivery.await.expect_err("too late");

@@ -66,7 +66,7 @@ fn s29_under_a_paused_clock_a_broker_delivers() {
 fn s29_under_a_paused_clock_linger_ends_and_the_broker_delivers() {
     on_tokio(true, || async {
         let (_broker, builder) = slow_broker();
-        let producer = start(builder.linger(Duration::from_secs(60)));
+        let producer = start(builder.linger(Duration::from_secs(60)).send_lingers(true));
         let before = Instant::now();
         producer.send(numbered(0)).await.expect("delivered");
         let elapsed = before.elapsed();

@@ -23,7 +23,8 @@ const LONG: Duration = Duration::from_secs(3600);
 
 async fn s11_of_150_records_at_once_the_first_100_are_a_batch(host: Host) {
     let script = Script::new();
-    let producer = host.start(AioProducer::builder(script.backend()).linger(LONG).batch_records(100));
+    let producer =
+        host.start(AioProducer::builder(script.backend()).linger(LONG).send_lingers(true).batch_records(100));
     let mut sent: Vec<_> = (0..150).map(|n| Observed::new(producer.send(numbered(n)))).collect();
     assert!(sent.iter_mut().all(|sent| sent.poll_in_turn().is_pending()));
     let first = script.accept().await;

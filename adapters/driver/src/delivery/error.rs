@@ -195,9 +195,12 @@ impl fmt::Debug for DeliveryError {
 
 impl fmt::Display for DeliveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.failure().reason;
         match self.inner().limit {
-            Some(limit) => write!(f, "timed out after {limit:?}")?,
-            None => f.write_str(self.failure().reason)?,
+            // The client library says no more than that.
+            Some(limit) if reason.ends_with("timed out") => write!(f, "timed out after {limit:?}")?,
+            Some(limit) => write!(f, "timed out after {limit:?}: {reason}")?,
+            None => f.write_str(reason)?,
         }
         if let Some(record) = self.record() {
             write!(f, " (topic {})", record.topic())?;
