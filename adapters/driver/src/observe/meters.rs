@@ -133,7 +133,7 @@ pub(crate) struct Meters {
 }
 
 /// Kinds of failures, with one for those that are yet to come.
-const KINDS: usize = 12;
+const KINDS: usize = 15;
 
 #[derive(Default)]
 struct Told {

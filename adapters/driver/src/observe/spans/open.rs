@@ -90,7 +90,9 @@ fn refusal(error: &ProduceError<'_>) -> &'static str {
         ProduceError::TimedOut(_) => "timed_out",
         ProduceError::Closed(_) | ProduceError::RuntimeEnded(_) => "closed",
         ProduceError::Fatal { .. } => "fatal",
-        ProduceError::OutsideTransaction(_) | ProduceError::TransactionOver(_) => "state",
+        ProduceError::OutsideTransaction(_) | ProduceError::TransactionOver(_) | ProduceError::ReportsDropped(_) => {
+            "state"
+        }
         ProduceError::Full(_) => "pool_full",
         ProduceError::Topic { .. } | ProduceError::Invalid { .. } => "invalid",
     }
