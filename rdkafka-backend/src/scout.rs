@@ -169,7 +169,7 @@ pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
     let due = Instant::now() + limit;
     let mut names = Vec::new();
     for id in topics {
-        let exchange = gate.open().ok_or_else(|| failure::call(failure::DESTROY, "the producer was closed"))?;
+        let exchange = gate.open().ok_or_else(closed)?;
         let name = exchange.topic_name(*id).unwrap_or_default().to_owned();
         if client.topic(*id, &name, client.lent(), partitioning).is_none() {
             return Err(failure::call(failure::INVALID_ARGUMENT, &format!("no topic can have the name {name:?}")));
@@ -203,12 +203,19 @@ pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
                 Err(Unready::Never(code, reason)) => return Err(failure::call(code, &reason)),
             }
         }
-        if Instant::now() >= due || signals.is_shut_down() {
+        if signals.is_shut_down() {
+            return Err(closed());
+        }
+        if Instant::now() >= due {
             let reason = format!("not ready after {limit:?}: {missing}");
             return Err(CallError { retriable: true, ..failure::call(TIMED_OUT, &reason) });
         }
         questions.pause_at_most(due.saturating_duration_since(Instant::now()));
     }
+}
+
+fn closed() -> CallError {
+    failure::call(failure::DESTROY, "the producer was closed")
 }
 
 /// Why a topic's records could not go.

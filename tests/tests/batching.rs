@@ -3,11 +3,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use aioproducer_core::backend::{FailureKind, Status};
 use aioproducer_core::{BatchError, BatchLimits, CutReason, Lane, MessageBatch, TopicId};
 use aioproducer_driver::{AioProducer, Delivery, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once, poll_once};
-use aioproducer_tests::scripted::{Script, texts};
+use aioproducer_tests::scripted::{Script, failure, texts};
 use aioproducer_tests::{broker, promises};
 use smol::future::{self, FutureExt};
 
@@ -15,6 +16,7 @@ promises! {
     s11_a_full_count_is_cut,
     s11_a_full_count_of_bytes_is_cut,
     s11_a_flush_cuts_the_linger,
+    s11_who_sends_one_record_does_not_wait_for_company,
     s11_the_oldest_record_s_age_cuts_under_steady_traffic,
     s11_steady_traffic_with_linger_reaches_the_broker,
     s11_without_linger_an_idle_executor_is_handed_what_there_is,
@@ -65,6 +67,31 @@ async fn s11_a_full_count_of_bytes_is_cut(host: Host) {
     let _large = accepted(&producer, sized("d", 150));
     let lens: Vec<_> = std::iter::from_fn(|| script.take()).map(|hand| hand.accept().len()).collect();
     assert_eq!(lens, [1, 1]);
+}
+
+async fn s11_who_sends_one_record_does_not_wait_for_company(host: Host) {
+    for send_lingers in [false, true] {
+        let script = Script::new();
+        let builder = AioProducer::builder(script.backend()).linger(LONG).send_lingers(send_lingers);
+        let producer = host.start(builder);
+        let _company = accepted(&producer, sized("a", 1));
+        let mut sent = Observed::new(producer.send(sized("b", 1)));
+        assert!(sent.is_pending());
+        if send_lingers {
+            assert!(script.take().is_none(), "both linger");
+            continue;
+        }
+        let hand = script.take().expect("a batch");
+        assert_eq!(hand.batch().reason(), CutReason::Flush);
+        let taken = hand.accept();
+        assert_eq!(texts(&taken), ["a", "b"]);
+        script.deliver([&taken[0]]);
+        script.fail(&taken[1], failure(FailureKind::Broker, Status::NotPersisted));
+        let error = sent.ready().expect_err("it failed");
+        assert_eq!(error.into_record(), Some(sized("b", 1)), "as it was, so not urgent");
+        let mut refused = Observed::new(producer.send(sized("c", 1).partition(-1)));
+        assert_eq!(refused.ready().expect_err("no partition").into_record(), Some(sized("c", 1).partition(-1)));
+    }
 }
 
 async fn s11_a_flush_cuts_the_linger(host: Host) {
