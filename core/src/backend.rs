@@ -265,6 +265,11 @@ pub trait Exchange<R>: Send + Sync + 'static {
         let _ = (topic, trouble);
     }
 
+    /// What a broker said about a record that failed. To be called before its [report](Exchange::report), in the same order.
+    fn explain(&self, slot: SlotId, said: &str) {
+        let _ = (slot, said);
+    }
+
     /// Has a line written for the application's operator, to wherever its log is. For what nobody else is told: a backend
     /// with listeners tells those. It limits by itself how often it says something, and hides secrets.
     fn say(&self, severity: Severity, line: &str) {

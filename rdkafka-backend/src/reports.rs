@@ -146,6 +146,9 @@ fn report<R: Message>(
     let mut known = 0;
     for index in 0..reports.len() {
         let report = &reports[index];
+        if let Some(said) = report.failed.as_ref().and_then(|failed| failed.said.as_ref()) {
+            exchange.explain(report.slot, said);
+        }
         let lent = report.code == 0 && !report.copied;
         let record = if lent { client.reclaim(report) } else { None };
         if !lent || record.is_some() {
@@ -171,8 +174,8 @@ fn outcome<R>(report: &mut RawReport) -> Option<Outcome<R>> {
     if report.code == 0 {
         return Some(Outcome::Delivered(report.delivered()));
     }
-    let copy = report.copy.take()?;
-    Some(Outcome::FailedCopy(failure::of(report.code, report.status), *copy))
+    let copy = report.failed.as_mut()?.copy.take()?;
+    Some(Outcome::FailedCopy(failure::of(report.code, report.status), copy))
 }
 
 /// The outcome of a record that was reported while the client came to its end, with the record if it was lent and is there;
@@ -192,6 +195,7 @@ mod tests {
     use aioproducer_core::backend::{Copied, Delivered, Status};
 
     use super::*;
+    use crate::ffi::Failed;
 
     #[test]
     fn s25_what_is_reported_in_the_last_moment_is_told_as_it_is() {
@@ -204,7 +208,10 @@ mod tests {
             partition: 1,
             status: if code == 0 { Status::Persisted } else { Status::NotPersisted },
             copied,
-            copy: (copied && code != 0).then(|| Box::new(Copied { key: None, payload: None, urgent: false })),
+            failed: (copied && code != 0).then(|| {
+                let copy = Some(Copied { key: None, payload: None, urgent: false });
+                Box::new(Failed { copy, said: None })
+            }),
         };
         let at = Delivered { partition: 1, offset: 5, timestamp: 9 };
         let told = |report, lent: Option<u8>| {

@@ -110,7 +110,8 @@ fn hint(reason: &str, again: bool) -> &'static str {
     let Some((rest, state)) = reason.rsplit_once(" in state ") else { return "" };
     let Some((what, after)) = rest.rsplit_once(" (after ") else { return "" };
     let at_once = after.strip_suffix("ms").and_then(|time| time.parse().ok()).is_some_and(|time: u32| time < 2_000);
-    if !at_once || !what.contains("Disconnected") || what.contains('?') {
+    let was_closed = what.contains("Disconnected") || what.contains("Send failed");
+    if !at_once || !was_closed || what.contains('?') {
         ""
     } else if state.starts_with("APIVERSION_QUERY") {
         " (does this listener expect TLS? see `security.protocol`)"

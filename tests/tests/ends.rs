@@ -116,7 +116,12 @@ async fn s19_a_fatal_error_after_the_end_changes_nothing(host: Host) {
     // Of a thread that could not be ended.
     let late = script.late();
     script.vanish();
-    assert!(close.into_future().await.is_complete(), "nobody gave the record back");
+    let report = close.into_future().await;
+    assert_eq!(
+        (report.unsent().len(), report.unreturned(), report.is_complete()),
+        (0, 1, false),
+        "nobody gave it back"
+    );
     late.fatal(FATAL);
     late.fail(&taken[0], failure(FailureKind::Purged, Status::NotPersisted));
     late.end();

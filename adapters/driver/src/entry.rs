@@ -232,7 +232,7 @@ impl<'r, 'a> Entry<'r, 'a> {
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
         state.dropped += 1;
-        state.tell_failure(shared, ticket, DROPPED, Some(record), effects);
+        state.tell_failure(shared, ticket, DROPPED, None, Some(record), effects);
         kept
     }
 
@@ -344,7 +344,7 @@ impl State {
                     self.note_timeout(slot, since.unwrap_or(at) + timeout, effects);
                 }
             }
-            Err(refused) => self.tell_failure(shared, refused.ticket, CLOSED, Some(refused.record), effects),
+            Err(refused) => self.tell_failure(shared, refused.ticket, CLOSED, None, Some(refused.record), effects),
         }
     }
 

@@ -180,6 +180,8 @@ impl Exchange<Stored> for Shared {
         }
         {
             let state = &mut *self.lock();
+            // Those of records whose outcome was known.
+            state.said.clear();
             state.completing -= 1;
             state.follow_up(self, &mut effects);
         }
@@ -220,6 +222,10 @@ impl Exchange<Stored> for Shared {
 
     fn trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
         self.context.troubles.set(topic, trouble);
+    }
+
+    fn explain(&self, slot: SlotId, said: &str) {
+        self.lock().said.push_back((slot, said.into()));
     }
 
     fn say(&self, severity: Severity, line: &str) {

@@ -3,12 +3,13 @@
 //! The rule of this file: under the lock, decide; after it, act. Wake-ups and calls to the backend are gathered in
 //! [`Effects`] and carried out when the lock is free.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackgroundTask, Delivered, Failure, FailureKind, Severity};
-use aioproducer_core::{Completed, Heap, Instant, Lane, Limits, LimitsError, Producer, TopicId};
+use aioproducer_core::{Completed, Heap, Instant, Lane, Limits, LimitsError, Producer, SlotId, TopicId};
 
 use crate::arena::Arena;
 use crate::callbacks::{Call, Callbacks, Ended, NO_PARTITION};
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) timeouts: Timeouts,
     /// Records that the overflow policy dropped.
     pub(crate) dropped: u64,
+    /// What brokers said about records whose reports are about to come.
+    pub(crate) said: VecDeque<(SlotId, Arc<str>)>,
     /// What the operator knows of.
     refusals: Vec<(TopicId, FailureKind)>,
     /// Lanes whose batch is being handed off.
@@ -177,6 +180,7 @@ impl Shared {
             flushes: Flushes::default(),
             timeouts: Timeouts::default(),
             dropped: 0,
+            said: VecDeque::new(),
             refusals: Vec::new(),
             handing_off: Vec::new(),
             purge_after: None,
@@ -335,10 +339,12 @@ impl State {
     ) {
         self.end_record(&ended, effects);
         self.note_refusal(shared, ended.lane.topic(), failure, effects);
+        let is_about_it = self.said.front().is_some_and(|(slot, _)| *slot == ended.slot);
+        let said = if is_about_it { self.said.pop_front().map(|(_, said)| said) } else { None };
         if ended.ticket.target() == Target::Nobody {
             effects.discard.extend(record.map(|record| Discard::Returned(shared.hand_back(record))));
         } else {
-            self.tell_failure(shared, ended.ticket, failure, record, effects);
+            self.tell_failure(shared, ended.ticket, failure, said, record, effects);
         }
     }
 
@@ -364,6 +370,7 @@ impl State {
         shared: &Shared,
         ticket: Ticket,
         failure: Failure,
+        said: Option<Arc<str>>,
         record: Option<Stored>,
         effects: &mut Effects,
     ) {
@@ -380,7 +387,8 @@ impl State {
             (lane.topic(), lane.partition().unwrap_or(NO_PARTITION))
         });
         let topic = key.map(|(topic, _)| topic);
-        let (failure, trouble) = shared.context.troubles.explain(topic, failure);
+        let (failure, mut explained) = shared.context.troubles.explain(topic, failure);
+        explained.cause = said.or(explained.cause);
         shared.observer.failed(ticket, key, failure, &mut effects.notes);
         let record = record.map(|record| shared.hand_back(record));
         let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
@@ -390,7 +398,7 @@ impl State {
                 None => self.unreturned += 1,
             }
         }
-        let error = DeliveryError::new(&shared.context, failure, trouble, record);
+        let error = DeliveryError::new(&shared.context, failure, explained, record);
         match ticket.target() {
             Target::Delivery(cell) => {
                 let unwanted = shared.completions.complete_failed(cell, error, &mut effects.wakers);

@@ -96,7 +96,7 @@ impl State {
                 Err(RetractError::HandedOff) => {
                     if let Some(ticket) = self.machine.ticket_mut(slot) {
                         let ticket = std::mem::replace(ticket, Ticket::NOBODY);
-                        self.tell_failure(shared, ticket, LATE, copy, effects);
+                        self.tell_failure(shared, ticket, LATE, None, copy, effects);
                     }
                 }
                 Err(_) => effects.discard.extend(copy.map(Discard::Record)),

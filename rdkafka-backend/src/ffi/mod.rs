@@ -36,6 +36,8 @@ pub use group::consumer_group;
 
 pub(crate) use events::{Listeners, Polled, error_text};
 pub(crate) use produce::{Outgoing, UNASSIGNED};
+#[cfg(test)]
+pub(crate) use reports::Failed;
 pub(crate) use reports::{AtOnce, RawReport, is_telling};
 pub(crate) use topic::Topic;
 

@@ -5,7 +5,7 @@
 //! were allocated on.
 
 use std::cell::Cell;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::LocalKey;
@@ -29,8 +29,16 @@ pub(crate) struct RawReport {
     pub(crate) status: Status,
     /// librdkafka had copied the record, which is in no cell.
     pub(crate) copied: bool,
-    /// What it had copied, if the record failed.
-    pub(crate) copy: Option<Box<Copied>>,
+    /// What else there is of a record that failed.
+    pub(crate) failed: Option<Box<Failed>>,
+}
+
+/// Of a record that failed.
+pub(crate) struct Failed {
+    /// What librdkafka had copied of it.
+    pub(crate) copy: Option<Copied>,
+    /// What the broker said about this record (`rd_kafka_message_produce_errstr`).
+    pub(crate) said: Option<Box<str>>,
 }
 
 impl RawReport {
@@ -230,7 +238,7 @@ unsafe extern "C" fn on_acknowledgement(
 unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawReport {
     // SAFETY: the message is valid; the kind of timestamp is not asked for.
     let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
-    let code = entry.err;
+    let mut code = entry.err;
     let status = if code == 0 {
         Status::Persisted
     } else {
@@ -244,11 +252,35 @@ unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawRep
     let opaque = entry.opaque.addr() as u64;
     let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE | URGENT)), opaque & COPIED != 0);
     let offset = if code == 0 { told_offset(entry) } else { -1 };
-    let copy = (copied && code != 0).then(|| {
+    let failed = (code != 0).then(|| {
         // SAFETY: by this function's contract.
-        Box::new(unsafe { copy(entry) })
+        let said = unsafe { said(message) };
+        // One bad record gives its error to the whole batch, and librdkafka tells the others by this text alone.
+        if said.as_ref().is_some_and(|said| said.starts_with(OF_ANOTHER)) {
+            code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD as i32;
+        }
+        // SAFETY: by this function's contract.
+        let copy = copied.then(|| unsafe { copy(entry) });
+        (copy.is_some() || said.is_some()).then(|| Box::new(Failed { copy, said }))
     });
-    RawReport { slot, offset, timestamp, code, partition: entry.partition, status, copied, copy }
+    RawReport { slot, offset, timestamp, code, partition: entry.partition, status, copied, failed: failed.flatten() }
+}
+
+/// How librdkafka begins what it says of a record that failed because of another one in its batch.
+const OF_ANOTHER: &str = "Failed to append record because it was part of a batch";
+
+/// What the broker said about a record.
+///
+/// # Safety
+/// `message` is part of one of librdkafka's own messages, and has failed.
+unsafe fn said(message: *const sys::rd_kafka_message_t) -> Option<Box<str>> {
+    // SAFETY: by this function's contract; it reads a field of the message.
+    let said = unsafe { sys::rd_kafka_message_produce_errstr(message) };
+    if said.is_null() {
+        return None;
+    }
+    // SAFETY: a C string that lives as long as the call that this is a part of.
+    Some(unsafe { CStr::from_ptr(said) }.to_string_lossy().into())
 }
 
 /// # Safety
@@ -272,7 +304,8 @@ mod tests {
         let opaque = ptr::without_provenance_mut((slot.to_bits() | marks) as usize);
         let (rkt, payload, key) = (ptr::null_mut(), nothing, nothing);
         let entry = Entry { err: code, rkt, partition: 0, payload, len: 0, key, key_len: 0, offset: 5, opaque };
-        let report = RawReport { slot, offset: 5, timestamp: 9, code, partition: 0, status, copied: true, copy: None };
+        let report =
+            RawReport { slot, offset: 5, timestamp: 9, code, partition: 0, status, copied: true, failed: None };
         reports.tell(&entry, &report)
     }
 
