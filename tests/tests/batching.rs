@@ -89,7 +89,7 @@ async fn s11_who_sends_one_record_does_not_wait_for_company(host: Host) {
         script.fail(&taken[1], failure(FailureKind::Broker, Status::NotPersisted));
         let error = sent.ready().expect_err("it failed");
         assert_eq!(error.into_record(), Some(sized("b", 1)), "as it was, so not urgent");
-        let mut refused = Observed::new(producer.send(sized("c", 1).partition(-1)));
+        let refused = Observed::new(producer.send(sized("c", 1).partition(-1)));
         assert_eq!(refused.ready().expect_err("no partition").into_record(), Some(sized("c", 1).partition(-1)));
     }
 }
