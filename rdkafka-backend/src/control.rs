@@ -118,10 +118,10 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
 
     /// Sees to requests until the backend is shut down. Each caller is started for its line's first call, a scout when there
     /// is something to ask.
-    fn serve(&self, warm_up: bool) -> Vec<JoinHandle<()>> {
+    fn serve(&self, mut warm_up: bool) -> Vec<JoinHandle<()>> {
         let mut patience = None;
         let mut callers = [None, None];
-        let mut scout = if warm_up && self.signals.needs_scout() { self.start_scout(true) } else { None };
+        let mut scout: Option<JoinHandle<()>> = None;
         loop {
             let requests = self.signals.requests(patience);
             if requests.shut_down {
@@ -130,7 +130,7 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
             if requests.topic && self.signals.needs_scout() {
                 // The last one has gone, or is about to.
                 scout.take().into_iter().for_each(join);
-                scout = self.start_scout(false);
+                scout = self.start_scout(std::mem::take(&mut warm_up));
             }
             if requests.call {
                 for line in Line::ALL {

@@ -6,13 +6,16 @@
 //! - Records for a topic that does not exist wait for it, for `topic.metadata.propagation.max.ms`, and nothing says so.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::{CallError, Exchange, FailureKind, Message, Metadata, TopicMetadata};
+use aioproducer_core::backend::{
+    CallError, Exchange, FailureKind, Message, Metadata, PartitionMetadata, TopicMetadata,
+};
 
 use crate::failure::{self, TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION};
-use crate::ffi::Client;
+use crate::ffi::{Client, Topic};
 use crate::gate::Gate;
 use crate::lines::Line;
 use crate::signals::Signals;
@@ -33,11 +36,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Why a producer is not ready.
 const NOT_CONNECTED: &str = "no broker has answered in time";
 
-/// Asks until nothing is left to ask, or the backend is shut down. `warm_up` if a producer id is wanted.
+/// Asks until nothing is left to ask, or the backend is shut down; begun when a topic is used. `warm_up` if a producer id is
+/// wanted. No more is asked for than one topic at a time: a cluster may have very many.
 pub(crate) fn run<R: Message, E: Exchange<R>>(client: &Client<R>, gate: &Gate<E>, signals: &Signals, warm_up: bool) {
     let mut questions = Questions::new(client, signals);
-    while warm_up && !signals.is_shut_down() {
-        match questions.ask() {
+    let topic = if warm_up { client.any_topic() } else { None };
+    while let Some(topic) = &topic
+        && !signals.is_shut_down()
+    {
+        match questions.ask(topic) {
             Some(metadata) if metadata.answered_by >= 0 => break,
             _ => questions.pause(),
         }
@@ -66,9 +73,7 @@ pub(crate) fn run<R: Message, E: Exchange<R>>(client: &Client<R>, gate: &Gate<E>
             if signals.is_shut_down() || told.contains(&topic.id()) {
                 continue;
             }
-            let answer = client.ask(Some(&topic), questions.slice());
-            questions.heed(&answer);
-            let found = answer.ok().and_then(|metadata| trouble(metadata.topics.first()?));
+            let found = questions.ask(&topic).and_then(|metadata| trouble(metadata.topics.first()?));
             if let (Some(found), Some(exchange)) = (found, gate.open()) {
                 told.insert(topic.id());
                 tell(client, &*exchange, topic.id(), Some(found));
@@ -123,9 +128,9 @@ impl<'a, R: Message> Questions<'a, R> {
         i32::try_from(self.slice.as_millis()).unwrap_or(i32::MAX)
     }
 
-    /// What a broker knows of the topics that are in use; `None` if none has answered.
-    fn ask(&mut self) -> Option<Metadata> {
-        let answer = self.client.ask_known(self.slice());
+    /// What a broker knows of a topic; `None` if none has answered.
+    fn ask(&mut self, topic: &Topic) -> Option<Metadata> {
+        let answer = self.client.ask(Some(topic), self.slice());
         self.heed(&answer);
         answer.ok()
     }
@@ -157,7 +162,7 @@ impl<'a, R: Message> Questions<'a, R> {
 }
 
 /// Waits until a record for any of `topics` can be delivered at once: a broker has answered, the producer id was asked for,
-/// each partition has a leader, and each leader answers.
+/// each partition has a leader, and each leader answers. Without topics a broker is to have answered.
 pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
     client: &Client<R>,
     gate: &Gate<E>,
@@ -167,42 +172,33 @@ pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
     limit: Duration,
 ) -> Result<(), CallError> {
     let due = Instant::now() + limit;
-    let mut names = Vec::new();
+    let mut wanted = Vec::new();
     for id in topics {
         let exchange = gate.open().ok_or_else(closed)?;
         let name = exchange.topic_name(*id).unwrap_or_default().to_owned();
-        if client.topic(*id, &name, client.lent(), partitioning).is_none() {
+        let Some(topic) = client.topic(*id, &name, client.lent(), partitioning) else {
             return Err(failure::call(failure::INVALID_ARGUMENT, &format!("no topic can have the name {name:?}")));
-        }
-        names.push(name);
+        };
+        wanted.push((name, topic));
     }
     let mut questions = Questions::new(client, signals);
     let mut unknown_since = None;
     loop {
-        let mut missing = String::from(NOT_CONNECTED);
-        if let Some(metadata) = questions.ask().filter(|metadata| metadata.answered_by >= 0) {
-            match readiness(&metadata, &names) {
-                Ok(leaders) if leaders.iter().all(|(topic, partition)| questions.reaches(topic, *partition)) => {
-                    // A broker's answers come in the order of the questions, and one of those was for the producer id.
-                    if questions.ask().is_some() {
-                        return Ok(());
-                    }
+        let missing = match questions.look(&wanted) {
+            Ok(()) => return Ok(()),
+            Err(Unready::Never(code, reason)) => return Err(failure::call(code, &reason)),
+            Err(Unready::Unknown(code, reason)) => {
+                let since = *unknown_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= 3 * PATIENCE {
+                    return Err(failure::call(code, &reason));
                 }
-                Ok(_) => missing = "a partition's leader does not answer".into(),
-                Err(Unready::Later(reason)) => {
-                    unknown_since = None;
-                    missing = reason;
-                }
-                Err(Unready::Unknown(code, reason)) => {
-                    let since = *unknown_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= 3 * PATIENCE {
-                        return Err(failure::call(code, &reason));
-                    }
-                    missing = reason;
-                }
-                Err(Unready::Never(code, reason)) => return Err(failure::call(code, &reason)),
+                reason
             }
-        }
+            Err(Unready::Later(reason)) => {
+                unknown_since = None;
+                reason
+            }
+        };
         if signals.is_shut_down() {
             return Err(closed());
         }
@@ -211,6 +207,40 @@ pub(crate) fn get_ready<R: Message, E: Exchange<R>>(
             return Err(CallError { retriable: true, ..failure::call(TIMED_OUT, &reason) });
         }
         questions.pause_at_most(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl<R: Message> Questions<'_, R> {
+    /// Whether all is there that records for these topics need.
+    fn look(&mut self, topics: &[(String, Arc<Topic>)]) -> Result<(), Unready> {
+        let Some((_, last)) = topics.last() else {
+            let answered = self.client.has_cluster_id(self.slice());
+            return if answered { Ok(()) } else { Err(Unready::Later(NOT_CONNECTED.into())) };
+        };
+        let mut leaders: Vec<(i32, &str, i32)> = Vec::new();
+        for (name, topic) in topics {
+            let answer = self.ask(topic).filter(|metadata| metadata.answered_by >= 0);
+            let found = answer.and_then(|metadata| metadata.topics.into_iter().find(|found| found.name == *name));
+            for partition in partitions(found.ok_or_else(|| Unready::Later(NOT_CONNECTED.into()))?)? {
+                match partition.leader {
+                    Some(leader) if leaders.iter().any(|(known, ..)| *known == leader) => {}
+                    Some(leader) => leaders.push((leader, name, partition.id)),
+                    None => {
+                        let reason = format!("partition {} of `{name}` has no leader", partition.id);
+                        return Err(Unready::Later(reason));
+                    }
+                }
+            }
+        }
+        for (leader, topic, partition) in leaders {
+            if !self.reaches(topic, partition) {
+                let reason =
+                    format!("broker {leader}, which leads partition {partition} of `{topic}`, does not answer");
+                return Err(Unready::Later(reason));
+            }
+        }
+        // A broker's answers come in the order of the questions, and one of those was for the producer id.
+        self.ask(last).map(drop).ok_or_else(|| Unready::Later(NOT_CONNECTED.into()))
     }
 }
 
@@ -226,30 +256,15 @@ enum Unready {
     Never(i32, String),
 }
 
-/// A partition of each leader.
-fn readiness(metadata: &Metadata, names: &[String]) -> Result<Vec<(String, i32)>, Unready> {
-    let mut leaders: Vec<(i32, String, i32)> = Vec::new();
-    for name in names {
-        let Some(topic) = metadata.topic(name) else {
-            return Err(Unready::Later(format!("`{name}` is not known yet")));
-        };
-        if let Some(error) = topic.error {
-            return Err(match (trouble(topic), error.code) {
-                (Some((FailureKind::UnknownTopic, _)), code) if code == UNKNOWN_TOPIC_OR_PARTITION => {
-                    Unready::Unknown(code, format!("the topic `{name}` does not exist: {}", error.reason))
-                }
-                (Some((_, reason)), code) => Unready::Never(code, reason),
-                (None, _) => Unready::Later(format!("`{name}`: {}", error.reason)),
-            });
+/// The partitions of a topic, if there is nothing wrong with it.
+fn partitions(topic: TopicMetadata) -> Result<Vec<PartitionMetadata>, Unready> {
+    let Some(error) = topic.error else { return Ok(topic.partitions) };
+    let name = &topic.name;
+    Err(match trouble(&topic) {
+        Some((FailureKind::UnknownTopic, _)) if error.code == UNKNOWN_TOPIC_OR_PARTITION => {
+            Unready::Unknown(error.code, format!("the topic `{name}` does not exist: {}", error.reason))
         }
-        for partition in &topic.partitions {
-            let Some(leader) = partition.leader else {
-                return Err(Unready::Later(format!("partition {} of `{name}` has no leader", partition.id)));
-            };
-            if !leaders.iter().any(|(known, ..)| *known == leader) {
-                leaders.push((leader, name.clone(), partition.id));
-            }
-        }
-    }
-    Ok(leaders.into_iter().map(|(_, topic, partition)| (topic, partition)).collect())
+        Some((_, reason)) => Unready::Never(error.code, reason),
+        None => Unready::Later(format!("`{name}`: {}", error.reason)),
+    })
 }

@@ -26,6 +26,7 @@ promises! {
     s34_nothing_is_written_while_somebody_listens,
     s35_calls_that_no_broker_answers_tell_why,
     s35_a_producer_is_ready_or_says_what_is_missing,
+    s35_no_more_is_asked_for_than_the_topics_in_use,
     s26_the_last_handle_says_what_is_lost,
     s26_nothing_is_said_where_nothing_is_lost,
     s18_a_setting_that_turns_idempotence_off_is_a_warning,
@@ -242,6 +243,28 @@ async fn s35_a_producer_is_ready_or_says_what_is_missing(host: Host) {
     assert!(producer.send(Record::to("t")).await.is_ok());
     producer.close(LONG).await;
     assert!(producer.ready(["t"]).await.is_err());
+}
+
+/// A cluster may have very many topics.
+async fn s35_no_more_is_asked_for_than_the_topics_in_use(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    broker.create_topic("not-in-use", 1, 1).expect("a topic");
+    let mut config = broker::config(&broker);
+    config.set("debug", "metadata");
+    let mut backend = Librdkafka::new(config);
+    let mut events = backend.events_with_capacity(10_000);
+    let producer = host.start(AioProducer::builder(backend));
+    producer.ready([""; 0]).await.expect("a broker is there");
+    producer.ready(["t"]).await.expect("all is there");
+    producer.send(Record::to("t")).await.expect("delivered");
+    producer.close(LONG).await;
+    let mut answers = 0;
+    while let Some(event) = events.next().await {
+        let told = format!("{event:?}");
+        answers += usize::from(told.contains("Received metadata"));
+        assert!(!told.contains("not-in-use") && !told.contains("all topics"), "{told}");
+    }
+    assert!(answers > 0);
 }
 
 async fn s26_the_last_handle_says_what_is_lost(host: Host) {

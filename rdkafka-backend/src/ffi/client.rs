@@ -118,13 +118,22 @@ impl<R> Client<R> {
         partitioning: &Partitioning,
     ) -> Option<Arc<Topic>> {
         let place = Arc::clone(self.topics().entry(name.into()).or_default());
-        let create = || {
+        let mut is_new = false;
+        let topic = place.get_or_init(|| {
+            is_new = true;
             let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
-            let topic = Topic::new(self.ptr(), id, name, TopicState::new(name, partitioning.clone(), seed), lent);
+            let state = TopicState::new(name, partitioning.clone(), seed);
+            Topic::new(self.ptr(), id, name, state, lent).map(Arc::new)
+        });
+        if is_new {
             self.listeners().signals.topic();
-            topic.map(Arc::new)
-        };
-        place.get_or_init(create).clone()
+        }
+        topic.clone()
+    }
+
+    /// A topic that has a handle.
+    pub(crate) fn any_topic(&self) -> Option<Arc<Topic>> {
+        self.topics().values().find_map(|place| place.get().cloned().flatten())
     }
 
     /// Topics whose partitions nobody has told yet.

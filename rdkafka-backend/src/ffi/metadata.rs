@@ -78,14 +78,16 @@ impl<R> Client<R> {
         Ok(metadata)
     }
 
-    /// Asks about the topics that have handles.
-    pub(crate) fn ask_known(&self, timeout_ms: i32) -> Result<Metadata, CallError> {
-        self.ask_about(false, None, timeout_ms)
-    }
-
-    /// Asks about one topic or all.
-    pub(crate) fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
-        self.ask_about(topic.is_none(), topic, timeout_ms)
+    /// Whether a broker has answered, or does so in time (`rd_kafka_clusterid`). It asks for nothing itself.
+    pub(crate) fn has_cluster_id(&self, timeout_ms: i32) -> bool {
+        // SAFETY: the client is alive.
+        let id = unsafe { sys::rd_kafka_clusterid(self.ptr(), timeout_ms) };
+        if id.is_null() {
+            return false;
+        }
+        // SAFETY: once, and it came from this client.
+        unsafe { sys::rd_kafka_mem_free(self.ptr(), id.cast()) };
+        true
     }
 
     /// Has the leader of a partition answer (`rd_kafka_query_watermark_offsets`).
@@ -107,10 +109,11 @@ impl<R> Client<R> {
         if code == 0 { Ok((low, high)) } else { Err(failure::call(code, error_text(code))) }
     }
 
-    fn ask_about(&self, all: bool, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+    /// Asks about one topic or all.
+    pub(crate) fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
         let only = topic.map_or(ptr::null_mut(), |topic| topic.handle(self.ptr()));
         let mut metadata = ptr::null();
-        let all = c_int::from(all);
+        let all = c_int::from(topic.is_none());
         // SAFETY: client and topic are alive; the result has a place.
         let code = unsafe { rd_kafka_metadata_number(self.ptr(), all, only, &raw mut metadata, timeout_ms) };
         if code != 0 || metadata.is_null() {
