@@ -29,6 +29,7 @@ promises! {
     s22_a_callback_that_stalls_is_counted,
     s23_after_a_flush_of_callbacks_all_have_run,
     s23_a_flush_of_callbacks_waits_for_those_before_it_and_has_a_limit,
+    s23_a_flush_of_callbacks_does_not_wait_for_one_that_came_later_in_the_line,
     s23_a_flush_of_callbacks_fails_inside_of_one,
     s25_close_waits_for_callbacks_until_its_deadline,
     s25_close_inside_a_callback_does_not_wait_for_itself,
@@ -364,6 +365,38 @@ async fn s23_after_a_flush_of_callbacks_all_have_run(host: Host) {
         assert_eq!((flushed, ran.load(Ordering::Relaxed)), (Ok(()), round * RECORDS));
     }
     assert_eq!(producer.flush().callbacks().await, Ok(()), "there is nothing to wait for");
+}
+
+/// A runner takes several callbacks of a line at once, those before the flush and those after it.
+async fn s23_a_flush_of_callbacks_does_not_wait_for_one_that_came_later_in_the_line(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()));
+    let served = script.serve(&host);
+    let begun = Arc::new(AtomicUsize::new(0));
+    let waits = |number: usize| {
+        let (open, gate) = smol::channel::bounded::<()>(1);
+        let begun = Arc::clone(&begun);
+        let callback = move |_: Outcome| async move {
+            begun.fetch_add(1, Ordering::SeqCst);
+            gate.recv().await.expect("opened");
+        };
+        (open, producer.produce_with_async(numbered(number), callback))
+    };
+    let (first, produced) = waits(0);
+    produced.await.expect("accepted");
+    host.until(|| begun.load(Ordering::SeqCst) == 1).await;
+    producer.produce_with(numbered(1), |_| {}).await.expect("accepted");
+    producer.flush().await.expect("flushed");
+    let mut flush = Observed::new(producer.flush().callbacks());
+    assert!(flush.poll_in_turn().is_pending());
+    let (last, produced) = waits(2);
+    produced.await.expect("accepted");
+    producer.flush().await.expect("flushed");
+    first.send(()).await.expect("a callback that waits");
+    assert_eq!(flush.into_future().await, Ok(()), "the last one still waits");
+    last.send(()).await.expect("a callback that waits");
+    assert!(producer.close(Duration::from_secs(10)).await.is_complete());
+    served.join().await;
 }
 
 async fn s23_a_flush_of_callbacks_waits_for_those_before_it_and_has_a_limit(host: Host) {

@@ -18,14 +18,15 @@ mod waits;
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::{Instant, TopicId};
 
 pub(crate) use self::pool::{Acquired, Asynchronous, Callback, CallbackRef, Pool, Synchronous};
-use self::queue::Queue;
 pub(crate) use self::queue::{Call, Counts, Ended};
+use self::queue::{Line, Queue};
 pub(crate) use self::runner::Runner;
 pub(crate) use self::waits::WaitId;
 use crate::delivery::{DeliveryError, DeliveryReport};
@@ -47,13 +48,15 @@ pub(crate) struct Callbacks {
     /// A runner that is busy for longer has stalled.
     patience: Duration,
     panics: Arc<Panics>,
+    /// Somebody waits for some callbacks.
+    awaited: AtomicBool,
 }
 
 impl Callbacks {
     /// `places` callbacks wait for their outcome or their turn, `runners` run at the same time, at most.
     pub(crate) fn new(places: usize, runners: usize, patience: Duration, panics: Arc<Panics>) -> Self {
         let pool = Pool::new(places, Arc::clone(&panics));
-        Self { pool, queue: Mutex::new(Queue::new(runners)), patience, panics }
+        Self { pool, queue: Mutex::new(Queue::new(runners)), patience, panics, awaited: AtomicBool::new(false) }
     }
 
     /// Has the callbacks of records that have ended wait for their turn, under the producer's lock: so nobody takes the
@@ -73,9 +76,24 @@ impl Callbacks {
             let queue = &mut *lock(&self.queue);
             let mut left = Vec::new();
             left.extend(queue.unfinished().filter(|(key, _)| concerns(*key)));
-            queue.waits.begin(left.into_iter(), waker)
+            let begun = queue.waits.begin(left.into_iter(), waker);
+            self.awaited.store(!queue.waits.is_empty(), Ordering::Relaxed);
+            begun
         };
         begun.ok()
+    }
+
+    /// One callback of a line has come to its end. Unless somebody waits for some, they are counted when their runner goes on.
+    fn one_ran(&self, line: &Line) {
+        if self.awaited.load(Ordering::Relaxed) {
+            let mut wakers = Vec::new();
+            {
+                let queue = &mut *lock(&self.queue);
+                queue.one_ran(line, &mut wakers);
+                self.awaited.store(!queue.waits.is_empty(), Ordering::Relaxed);
+            }
+            self.panics.wake_all(wakers);
+        }
     }
 
     /// How many callbacks of a wait are left, `None` if it is over.

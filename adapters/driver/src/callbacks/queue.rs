@@ -192,6 +192,16 @@ impl Queue {
         (next.map(Line), self.call())
     }
 
+    /// One callback of a line has come to its end, and more of what was taken with it may take a while.
+    pub(super) fn one_ran(&mut self, Line(key): &Line, wakers: &mut Vec<Waker>) {
+        if let Some(line) = self.lines.get_mut(key)
+            && line.taken > 0
+        {
+            line.taken -= 1;
+            self.waits.ran(*key, 1, wakers);
+        }
+    }
+
     /// The callbacks of each line that have not come to their end.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = (Key, usize)> {
         self.lines.iter().map(|(key, line)| (*key, line.ended.len() + line.taken))

@@ -133,6 +133,9 @@ impl Runner {
         };
         if self.current.is_none() {
             self.done += 1;
+            if let Some(line) = &self.line {
+                shared.callbacks.one_ran(line);
+            }
             shared.panics.drop_all(SUBSCRIBER, [std::mem::take(&mut self.trace)]);
         }
     }
