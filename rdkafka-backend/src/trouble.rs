@@ -13,8 +13,9 @@ use crate::failure;
 /// The facility of librdkafka's lines about a connection that ended.
 const CONNECTION_ENDED: &str = "FAIL";
 
-/// Hints of librdkafka's that a broker's listener speaks another protocol than the client.
-const HINTS: [(&str, FailureKind); 2] = [
+/// What librdkafka's texts say more than its codes.
+const HINTS: [(&str, FailureKind); 3] = [
+    ("SSL handshake failed", FailureKind::Tls),
     ("connecting to a SSL listener?", FailureKind::Tls),
     ("broker might require SASL authentication", FailureKind::Authentication),
 ];
@@ -43,7 +44,7 @@ impl Troubles {
             };
         }
         let reason = bare(&error.reason);
-        self.last = Some((failure::trouble(error.code), reason.to_owned()));
+        self.last = Some((kind(failure::trouble(error.code), reason), reason.to_owned()));
         let untold = self.untold.take().map(|untold| with_cause(untold, reason));
         std::iter::once(error).chain(untold).collect()
     }
@@ -57,8 +58,7 @@ impl Troubles {
         let again = self.last.as_ref().is_some_and(|(_, last)| last.starts_with(bare(full)));
         let reason = format!("{}{}", bare(full), hint(full, again));
         if self.last.as_ref().is_none_or(|(_, last)| *last != reason) {
-            let known = HINTS.iter().find(|(hint, _)| reason.contains(hint));
-            self.last = Some((known.map_or(FailureKind::TimedOut, |(_, kind)| *kind), reason.clone()));
+            self.last = Some((kind(FailureKind::TimedOut, &reason), reason.clone()));
         }
         self.untold.take().map(|untold| with_cause(untold, &reason))
     }
@@ -79,6 +79,12 @@ impl Troubles {
         let kind = if self.down.is_some() { *kind } else { FailureKind::TimedOut };
         Some(Trouble { kind, reason: Arc::from(reason) })
     }
+}
+
+/// The kind by a code, or by the text if the code says nothing.
+fn kind(by_code: FailureKind, reason: &str) -> FailureKind {
+    let hint = HINTS.iter().find(|(hint, _)| reason.contains(hint));
+    hint.filter(|_| by_code == FailureKind::TimedOut).map_or(by_code, |(_, kind)| *kind)
 }
 
 fn with_cause(error: ClientError, cause: &str) -> ClientError {
