@@ -96,7 +96,7 @@ async fn s17_a_broker_that_is_away_is_the_cause(host: Host) {
 }
 
 async fn s17_a_host_without_address_is_the_cause(host: Host) {
-    assert_cause(host, format!("{}.invalid:9092", unique("no-such-host")), "Failed to resolve").await;
+    assert_cause(host, format!("{}..internal:9092", unique("no-such-host")), "Failed to resolve").await;
 }
 
 async fn s17_tls_to_a_plain_port_is_a_kind_of_its_own(host: Host) {

@@ -122,10 +122,10 @@ pub(crate) fn chapter() -> Chapter {
                 tells["Connection refused"],
             ),
             mistake!(
-                "A host that has no address",
+                "A host that has no address, here for a dot too many",
                 Delivery,
                 Configure(no_such_host),
-                names["0 of 1 brokers reachable", "kafka-1.invalid:9092"],
+                names["0 of 1 brokers reachable", "kafka..internal:9092"],
                 tells["Failed to resolve"],
             ),
         ],
@@ -198,6 +198,6 @@ fn nobody_there(config: &mut ClientConfig) {
 }
 
 fn no_such_host(config: &mut ClientConfig) {
-    config.set("bootstrap.servers", "kafka-1.invalid:9092");
+    config.set("bootstrap.servers", "kafka..internal:9092");
     config.set("delivery.timeout.ms", "1500");
 }
