@@ -83,8 +83,8 @@ use crate::{
 /// come in a row. What nobody who listens is told is always written: that idempotence is off, a topic that does not exist or may
 /// not be used, records that are lost when the last handle goes. No line has the value of a secret key.
 ///
-/// librdkafka's log and statistics are told only if somebody listens. The log's level is librdkafka's `log_level` then, or 7 with `debug`;
-/// `ClientConfig::set_log_level` is not looked at.
+/// librdkafka's log and statistics are told only if somebody listens. The log's level is librdkafka's `log_level` then, or 7
+/// with `debug`; `ClientConfig::set_log_level` is not looked at.
 ///
 /// A clone has the same handlers and token provider, and tells the streams that were made before it.
 #[derive(Clone)]

@@ -160,7 +160,11 @@ impl<R: Message, E: Exchange<R>> Crew<R, E> {
     fn start_scout(&self, warm_up: bool) -> Option<JoinHandle<()>> {
         let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
         let work = move || scout::run(&client, &gate, &signals, warm_up);
-        Builder::new().name("aioproducer-scout".into()).spawn(work).ok()
+        let started = Builder::new().name("aioproducer-scout".into()).spawn(work);
+        if started.is_err() {
+            self.signals.lose_scout();
+        }
+        started.ok()
     }
 
     fn start_caller(&self, line: Line) -> Option<JoinHandle<()>> {

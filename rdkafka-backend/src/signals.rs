@@ -53,8 +53,14 @@ struct State {
     permits: usize,
     workers: usize,
     requests: Requests,
-    /// Whether there is a scout, and whether it is to look at topics once more.
-    scout: (bool, bool),
+    scout: Scout,
+}
+
+#[derive(Default)]
+struct Scout {
+    is_there: bool,
+    /// It is to look at the topics once more.
+    is_wanted: bool,
 }
 
 impl State {
@@ -73,7 +79,7 @@ impl Signals {
             permits: 0,
             workers,
             requests: Requests::default(),
-            scout: (false, false),
+            scout: Scout::default(),
         };
         let (worker, control, callers) = (Condvar::new(), Condvar::new(), Default::default());
         Self { state: Mutex::new(state), worker, control, callers }
@@ -194,26 +200,31 @@ impl Signals {
     pub(crate) fn topic(&self) {
         let mut state = self.lock();
         state.requests.topic = true;
-        state.scout.1 = true;
+        state.scout.is_wanted = true;
         drop(state);
         self.control.notify_one();
     }
 
     /// Whether there is no scout; the caller is to start one then.
     pub(crate) fn needs_scout(&self) -> bool {
-        !std::mem::replace(&mut self.lock().scout.0, true)
+        !std::mem::replace(&mut self.lock().scout.is_there, true)
     }
 
     /// The scout is about to look at the topics.
     pub(crate) fn begin_scouting(&self) {
-        self.lock().scout.1 = false;
+        self.lock().scout.is_wanted = false;
+    }
+
+    /// No scout could be started; the next topic needs one.
+    pub(crate) fn lose_scout(&self) {
+        self.lock().scout.is_there = false;
     }
 
     /// The scout has found nothing to do: whether it may go. Whoever needs one from now on starts another.
     pub(crate) fn end_scouting(&self) -> bool {
         let scout = &mut self.lock().scout;
-        scout.0 = scout.1;
-        !scout.1
+        scout.is_there = scout.is_wanted;
+        !scout.is_there
     }
 
     fn request(&self, change: impl FnOnce(&mut Requests)) {

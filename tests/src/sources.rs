@@ -1,8 +1,8 @@
 //! This workspace's own tests, read from its sources: so that tables about tests can be checked.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// A test function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,24 @@ impl Test {
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+}
+
+/// Sees to it that a page under version control is `expected`; with `WRITE_DOCS` in the environment it is written.
+///
+/// # Panics
+/// When it differs: with the first line that does, and how `test` writes it.
+pub fn assert_page(path: &str, expected: &str, test: &str) {
+    let place = root().join(path);
+    if env::var_os("WRITE_DOCS").is_some() {
+        fs::write(&place, expected).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    let found = fs::read_to_string(&place).unwrap_or_default();
+    let differs = (1..).zip(found.lines().zip(expected.lines())).find(|(_, (found, expected))| found != expected);
+    assert!(
+        found == expected,
+        "{path} is not what it has to be, from here on: {differs:?}. \
+         WRITE_DOCS=1 cargo test -p aioproducer-tests --test {test} writes it anew"
+    );
 }
 
 /// All tests of all packages, by file and name.

@@ -17,11 +17,9 @@ mod servers;
 #[path = "mistakes/table.rs"]
 mod table;
 
-use std::{env, fs};
-
 use aioproducer_rdkafka::ClientConfig;
 use aioproducer_tests::executor::{Executor, TokioMulti};
-use aioproducer_tests::sources::root;
+use aioproducer_tests::sources::assert_page;
 use table::{Chapter, When};
 
 fn chapters() -> [Chapter; 4] {
@@ -57,17 +55,7 @@ fn s33_each_mistake_is_named_with_what_to_do() {
             page::section(&mut page, &chapter, mistake, when, &message);
         }
     }
-    let path = root().join("docs/mistakes.md");
-    if env::var_os("WRITE_DOCS").is_some() {
-        fs::write(&path, &page).expect("docs/mistakes.md");
-    }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    let differs = (1..).zip(found.lines().zip(page.lines())).find(|(_, (found, expected))| found != expected);
-    assert!(
-        found == page,
-        "docs/mistakes.md is not what the messages are, from here on: {differs:?}. \
-         WRITE_DOCS=1 cargo test -p aioproducer-tests --test mistakes writes it anew"
-    );
+    assert_page("docs/mistakes.md", &page, "mistakes");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::{env, fs};
+use std::fs;
 
-use aioproducer_tests::sources::{Test, root, tests};
+use aioproducer_tests::sources::{Test, assert_page, root, tests};
 
 /// The promises that are kept today: each has at least one test.
 const KEPT: [u32; 41] = [
@@ -116,17 +116,7 @@ fn every_promise_has_a_test() {
 
 #[test]
 fn the_table_of_promises_is_what_the_sources_say() {
-    let (path, expected) = (root().join("docs/promises.md"), document(&table()));
-    if env::var_os("WRITE_DOCS").is_some() {
-        fs::write(&path, &expected).expect("docs/promises.md");
-    }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    let differs = (1..).zip(found.lines().zip(expected.lines())).find(|(_, (found, expected))| found != expected);
-    assert!(
-        found == expected,
-        "docs/promises.md is not what the sources say, from here on: {differs:?}. \
-         WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table writes it anew"
-    );
+    assert_page("docs/promises.md", &document(&table()), "promise_table");
 }
 
 /// The compiler does the rest: these examples are run as tests of this package's documentation.
