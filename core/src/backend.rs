@@ -1,21 +1,21 @@
 //! The seam between the driver and a backend that does I/O on its own threads.
 //!
-//! A backend's threads **pull**: a free worker asks the [`Exchange`] for a batch, and gets the records themselves.
+//! A backend's threads **pull**: a free worker asks the [`Driver`] for a batch, and gets the records themselves.
 //! While a backend works on a record it owns it, so whatever memory it lends to a C library is its own, and the borrow
 //! checker, not a convention between crates, keeps it alive. The record's slot stays in the pool and counts until the
-//! record's one outcome comes back, by [`Exchange::settle`] or [`Exchange::report`].
+//! record's one outcome comes back, by [`Driver::settle`] or [`Driver::report`].
 //!
 //! ```text
 //! driver                               backend
 //!   Backend::wake ───────────────────▶ a worker wakes; for a record that is alone, the caller may do its work
-//!   Exchange::take ◀────────────────── worker asks; records move to it
-//!   Exchange::settle ◀──────────────── worker says what became of each record of the batch
-//!   Exchange::release ◀──────────────── delivered or copied records, to be used again
-//!   Exchange::report ◀───────────────── delivery reports, in bulk
+//!   Driver::take ◀────────────────── worker asks; records move to it
+//!   Driver::settle ◀──────────────── worker says what became of each record of the batch
+//!   Driver::release ◀──────────────── delivered or copied records, to be used again
+//!   Driver::report ◀───────────────── delivery reports, in bulk
 //!   Backend::call ──────────────────▶ a thread that may wait makes the call
-//!   Exchange::answered ◀─────────────── what it came to
+//!   Driver::answered ◀─────────────── what it came to
 //!   Backend::shut_down ──────────────▶ purge, end the threads
-//!   Exchange::ended ◀────────────────── the last word
+//!   Driver::ended ◀────────────────── the last word
 //! ```
 
 mod calls;
@@ -66,7 +66,7 @@ pub trait Message: Record + Send + Sync + 'static {
     }
 
     /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it,
-    /// [`Exchange::release`] it right after its hand-off, and, should it fail, give back the copy ([`Outcome::FailedCopy`]).
+    /// [`Driver::release`] it right after its hand-off, and, should it fail, give back the copy ([`Outcome::FailedCopy`]).
     fn is_short(&self) -> bool {
         false
     }
@@ -211,11 +211,11 @@ pub enum Unsent<R> {
 
 /// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock shortly, for many
 /// reports several times.
-pub trait Exchange<R>: Send + Sync + 'static {
+pub trait Driver<R>: Send + Sync + 'static {
     /// The next batch, its records moved to the end of `records` in lane order; `None` means that there is nothing to
     /// do until [`Backend::wake`].
     ///
-    /// A lane whose batch is out is not offered again before [`Exchange::settle`], so its order holds for any number of
+    /// A lane whose batch is out is not offered again before [`Driver::settle`], so its order holds for any number of
     /// workers.
     fn take(&self, records: &mut Vec<(SlotId, R)>) -> Option<MessageBatch>;
 
@@ -237,7 +237,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
 
     /// Tells of the success of a record that was handed off alone, from a thread that must not be kept and that may not call
     /// the backend: it wakes who waits for it, and no more. The space that the record takes in the backend's queue may be
-    /// freed later. False if the driver rather hears of it by [`Exchange::report`], in order with the others.
+    /// freed later. False if the driver rather hears of it by [`Driver::report`], in order with the others.
     fn report_at_once(&self, slot: SlotId, delivered: Delivered) -> bool {
         let _ = (slot, delivered);
         false
@@ -252,7 +252,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
         false
     }
 
-    /// The name of a topic that a lane of this exchange mentioned.
+    /// The name of a topic that a lane of this driver mentioned.
     fn topic_name(&self, topic: TopicId) -> Option<&str>;
 
     /// The backend met a fatal error: pending records fail with it, new ones are refused. To be called before the answer of a
@@ -265,7 +265,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
         let _ = (topic, trouble);
     }
 
-    /// What a broker said about a record that failed. To be called before its [report](Exchange::report), in the same order.
+    /// What a broker said about a record that failed. To be called before its [report](Driver::report), in the same order.
     fn explain(&self, slot: SlotId, said: &str) {
         let _ = (slot, said);
     }
@@ -277,7 +277,7 @@ pub trait Exchange<R>: Send + Sync + 'static {
     }
 
     /// What a call came to that [`Backend::call`] took on; once for each. After the driver was told to expect nothing more,
-    /// by [`Exchange::ended`], none is left.
+    /// by [`Driver::ended`], none is left.
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
         let _ = (id, outcome);
     }
@@ -298,14 +298,14 @@ pub trait Backend: Send + Sync + 'static {
         self.wake();
     }
 
-    /// Asks that lingering records be sent now, for as long as [`Exchange::flushing`] says so.
+    /// Asks that lingering records be sent now, for as long as [`Driver::flushing`] says so.
     fn flush(&self);
 
     /// Fails what the backend holds with [`FailureKind::Purged`]: records it has not sent, those it waits to have
     /// acknowledged, or both.
     fn purge(&self, queued: bool, in_flight: bool);
 
-    /// Makes a call that waits, on a thread that may, and answers by [`Exchange::answered`], not before this returns. After
+    /// Makes a call that waits, on a thread that may, and answers by [`Driver::answered`], not before this returns. After
     /// one that is [transactional](Call::is_transactional) the next such comes when it is answered, and so it is with the
     /// others; one of each kind may be under way at once.
     ///
@@ -315,7 +315,7 @@ pub trait Backend: Send + Sync + 'static {
         Err(request)
     }
 
-    /// Ends the backend: everything still held is purged, the threads end, then comes [`Exchange::ended`]. It comes soon, also
+    /// Ends the backend: everything still held is purged, the threads end, then comes [`Driver::ended`]. It comes soon, also
     /// if something that cannot be ended goes on.
     fn shut_down(&self);
 
@@ -374,6 +374,6 @@ pub trait Connect<R: Message> {
     /// Starts the backend's threads. `capacity` is the size of the pool: a [`SlotId`]'s index is always below it.
     ///
     /// # Errors
-    /// When the configuration is refused. Nothing is left running then, and `exchange` is not called.
-    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, Self::Error>;
+    /// When the configuration is refused. Nothing is left running then, and `driver` is not called.
+    fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, Self::Error>;
 }

@@ -4,25 +4,22 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{
-    Backend, BackendLimits, BackgroundTask, Connect, Exchange, Message, Request, Severity,
-};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message, Request, Severity};
 use rdkafka::ClientConfig;
 
+use crate::catch_panic::catch_panic;
+use crate::config::secrets::Secrets;
 use crate::config::{self, Effective};
-use crate::contain::contain;
-use crate::desk::Desk;
-use crate::end::End;
-use crate::events::{Audience, Outlet, Told};
+use crate::events::voice::Voice;
+use crate::events::{EventSink, EventSinks, RawEvent};
 use crate::ffi::{self, AtOnce, Client, Listeners};
-use crate::secrets::Secrets;
-use crate::signals::Signals;
-use crate::tokens::Counter;
-use crate::voice::Voice;
-use crate::{
-    ConfigError, Event, EventHandler, Events, Partition, Partitioner, ToPartition, TokenProvider, control, events,
-    tokens,
-};
+use crate::oauth::mailbox as tokens;
+use crate::oauth::mailbox::TokenMailbox;
+use crate::threads::control;
+use crate::threads::end::End;
+use crate::threads::inline_worker::InlineWorker;
+use crate::threads::signals::Signals;
+use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, ToPartition, TokenProvider, events};
 
 /// librdkafka as a backend, yet to be connected.
 ///
@@ -93,11 +90,11 @@ pub struct Librdkafka {
     workers: usize,
     partitioner: Option<Partitioner>,
     delivery_timeout: Option<Duration>,
-    outlets: Vec<Outlet>,
+    sinks: Vec<EventSink>,
     handlers: Vec<Arc<dyn EventHandler>>,
     provider: Option<Arc<dyn TokenProvider>>,
     /// There once the provider's task is made.
-    counter: Option<Arc<Counter>>,
+    mailbox: Option<Arc<TokenMailbox>>,
 }
 
 impl Librdkafka {
@@ -109,10 +106,10 @@ impl Librdkafka {
             workers: 1,
             partitioner: None,
             delivery_timeout: None,
-            outlets: Vec::new(),
+            sinks: Vec::new(),
             handlers: Vec::new(),
             provider: None,
-            counter: None,
+            mailbox: None,
         }
     }
 
@@ -157,8 +154,8 @@ impl Librdkafka {
 
     /// The same for a stream that holds up to `capacity` events, and at least one.
     pub fn events_with_capacity(&mut self, capacity: usize) -> Events {
-        let (outlet, events) = Events::new(capacity);
-        self.outlets.push(outlet);
+        let (sink, events) = Events::new(capacity);
+        self.sinks.push(sink);
         events
     }
 
@@ -213,67 +210,68 @@ impl<R: Message> Connect<R> for Librdkafka {
             tasks.push(Box::pin(events::handle(self.events(), handler)));
         }
         if let Some(provider) = self.provider.clone() {
-            let counter = Arc::new(Counter::default());
-            tasks.push(Box::pin(tokens::serve(Arc::clone(&counter), provider)));
-            self.counter = Some(counter);
+            let mailbox = Arc::new(TokenMailbox::default());
+            tasks.push(Box::pin(tokens::serve(Arc::clone(&mailbox), provider)));
+            self.mailbox = Some(mailbox);
         }
         tasks
     }
 
-    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
+    fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
         let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, .. } =
             self.effective()?;
         let log_level = config::log_level(&config::native(&config)?);
-        let audience = Arc::new(Audience::new(self.outlets, Secrets::of(&config)).with_log_level(log_level));
+        let sinks = Arc::new(EventSinks::new(self.sinks, Secrets::of(&config)).with_log_level(log_level));
         if let Partitioner::Custom(rule) = partitioning.partitioner {
-            let audience = Arc::clone(&audience);
-            partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, audience }));
+            let sinks = Arc::clone(&sinks);
+            partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, sinks }));
         }
-        if audience.is_empty() {
+        if sinks.is_empty() {
             config.set("statistics.interval.ms", "0");
         }
         let native = config::native(&config)?;
         if let Some(off) = idempotence_off {
             if !off.is_asked_for() {
-                exchange.say(Severity::Warning, &off.to_string());
+                driver.say(Severity::Warning, &off.to_string());
             }
-            audience.tell(|| Told::Event(Event::IdempotenceOff(off)));
+            sinks.tell(|| RawEvent::Event(Event::IdempotenceOff(off)));
         }
         // A transactional producer gets its id by a call of its own.
         let is_set = |key| native.get(key).is_ok_and(|value| value == "true");
         let warm_up = is_set("enable.idempotence") && !limits.transactional;
         let signals = Arc::new(Signals::new(self.workers));
         let listeners = Listeners {
-            audience: Arc::clone(&audience),
-            tokens: self.counter,
+            sinks: Arc::clone(&sinks),
+            tokens: self.mailbox,
             signals: Arc::clone(&signals),
             voice: Voice::default(),
         };
-        let served = Arc::downgrade(&exchange);
+        let served = Arc::downgrade(&driver);
         let at_once = has_spare_room.then(|| at_once(served.clone()));
         let client = Client::new(&config, native, capacity, listeners, at_once)
             .map_err(|error| config::refused(&config, &error))?;
-        let (desk, end) = control::start(client, exchange, Arc::clone(&signals), self.workers, &partitioning, warm_up)
-            .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle { signals, desk, end, exchange: served, audience }))
+        let (inline_worker, end) =
+            control::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
+                .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
+        Ok(Arc::new(Handle { signals, inline_worker, end, driver: served, sinks }))
     }
 }
 
 /// Has the driver hear of a success on librdkafka's thread.
-fn at_once<R, E: Exchange<R>>(exchange: Weak<E>) -> AtOnce {
-    Box::new(move |slot, delivered| exchange.upgrade().is_some_and(|exchange| exchange.report_at_once(slot, delivered)))
+fn at_once<R, E: Driver<R>>(driver: Weak<E>) -> AtOnce {
+    Box::new(move |slot, delivered| driver.upgrade().is_some_and(|driver| driver.report_at_once(slot, delivered)))
 }
 
 /// The application's partitioner. A record whose partitioner panics has no partition, and its caller is told.
 struct Contained {
     rule: Arc<dyn Partition>,
-    audience: Arc<Audience>,
+    sinks: Arc<EventSinks>,
 }
 
 impl Partition for Contained {
     fn partition(&self, record: ToPartition<'_>) -> i32 {
-        contain(|| self.rule.partition(record)).unwrap_or_else(|| {
-            self.audience.contained("the partitioner");
+        catch_panic(|| self.rule.partition(record)).unwrap_or_else(|| {
+            self.sinks.contained("the partitioner");
             -1
         })
     }
@@ -284,23 +282,23 @@ impl Partition for Contained {
 }
 
 /// The driver's hold on the threads: they end with it, if it was not done before.
-struct Handle<R: Message, E: Exchange<R>> {
+struct Handle<R: Message, E: Driver<R>> {
     signals: Arc<Signals>,
-    desk: Arc<Desk<R>>,
+    inline_worker: Arc<InlineWorker<R>>,
     end: Arc<End<R, E>>,
-    exchange: Weak<E>,
-    audience: Arc<Audience>,
+    driver: Weak<E>,
+    sinks: Arc<EventSinks>,
 }
 
-impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
+impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
     fn wake(&self) {
         self.signals.wake();
     }
 
     fn wake_for_one(&self) {
         // A waker that runs a task at once may get here from within librdkafka.
-        let here = if ffi::is_telling() { None } else { self.exchange.upgrade() };
-        let served = here.is_some_and(|exchange| self.desk.serve(&*exchange));
+        let here = if ffi::is_telling() { None } else { self.driver.upgrade() };
+        let served = here.is_some_and(|driver| self.inline_worker.serve(&*driver));
         if !served {
             self.signals.wake();
         }
@@ -324,11 +322,11 @@ impl<R: Message, E: Exchange<R>> Backend for Handle<R, E> {
     }
 
     fn contained(&self, code: &'static str) {
-        self.audience.contained(code);
+        self.sinks.contained(code);
     }
 }
 
-impl<R: Message, E: Exchange<R>> Drop for Handle<R, E> {
+impl<R: Message, E: Driver<R>> Drop for Handle<R, E> {
     fn drop(&mut self) {
         self.shut_down();
     }

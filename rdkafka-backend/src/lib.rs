@@ -30,42 +30,26 @@ extern crate self as aioproducer_rdkafka;
 mod common;
 
 mod backend;
-mod calls;
+mod catch_panic;
 mod config;
-mod contain;
-mod control;
-mod desk;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
-mod end;
-mod error;
 mod events;
-mod failure;
 mod ffi;
-mod gate;
-mod lines;
 mod oauth;
-mod partitioner;
+mod partition;
 mod reports;
-mod runs;
-mod scout;
-mod secrets;
-mod signals;
-mod tokens;
-mod topics;
-mod trouble;
-mod voice;
-mod worker;
+mod threads;
 
 pub use aioproducer_core::backend::ErrorCode;
 pub use backend::Librdkafka;
 pub use config::IdempotenceOff;
+pub use config::error::ConfigError;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
-pub use end::clients_left_behind;
-pub use error::ConfigError;
 pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
 pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
-pub use partitioner::{Partition, Partitioner, ToPartition};
+pub use partition::partitioner::{Partition, Partitioner, ToPartition};
 pub use rdkafka::{ClientConfig, statistics};
+pub use threads::end::clients_left_behind;

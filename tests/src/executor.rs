@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aioproducer_core::Instant;
 use aioproducer_core::backend::Connect;
-use aioproducer_driver::{AioProducer, Builder, ClockHold, Runtime, RuntimeError, Stored, Task};
+use aioproducer_driver::{AioProducer, Builder, ClockHold, OwnedRecord, Runtime, RuntimeError, Task};
 use aioproducer_smol::Smol;
 use aioproducer_tokio::Tokio;
 use smol::channel::{self, Receiver};
@@ -263,7 +263,7 @@ impl Host {
     ///
     /// # Panics
     /// When it does not.
-    pub fn start<B: Connect<Stored>>(&self, builder: Builder<B>) -> AioProducer
+    pub fn start<B: Connect<OwnedRecord>>(&self, builder: Builder<B>) -> AioProducer
     where
         B::Error: std::fmt::Debug,
     {

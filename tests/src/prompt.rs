@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Backend, BackendLimits, Connect, Delivered, Exchange, Message, Outcome, Report, Request,
+    Backend, BackendLimits, Connect, Delivered, Driver, Message, Outcome, Report, Request,
 };
 
 /// The backend, yet to be connected.
@@ -37,29 +37,29 @@ impl<R: Message> Connect<R> for Prompt {
         false
     }
 
-    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
-        deliver(&*exchange);
+    fn connect<E: Driver<R>>(self, driver: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        deliver(&*driver);
         // The producer owns the backend.
-        let (one, other) = (Arc::downgrade(&exchange), Arc::downgrade(&exchange));
-        let deliver = move || with(&one, |exchange| deliver(exchange));
-        let end = move || with(&other, |exchange| exchange.ended());
+        let (one, other) = (Arc::downgrade(&driver), Arc::downgrade(&driver));
+        let deliver = move || with(&one, |driver| deliver(driver));
+        let end = move || with(&other, |driver| driver.ended());
         Ok(Arc::new(Connected { deliver: Box::new(deliver), end: Box::new(end) }))
     }
 }
 
-fn with<E>(exchange: &Weak<E>, what: impl Fn(&E)) {
-    if let Some(exchange) = exchange.upgrade() {
-        what(&exchange);
+fn with<E>(driver: &Weak<E>, what: impl Fn(&E)) {
+    if let Some(driver) = driver.upgrade() {
+        what(&driver);
     }
 }
 
 /// Takes what there is and reports it.
-fn deliver<R: Message, E: Exchange<R>>(exchange: &E) {
+fn deliver<R: Message, E: Driver<R>>(driver: &E) {
     let mut records = Vec::new();
-    while let Some(batch) = exchange.take(&mut records) {
-        exchange.settle(batch, std::iter::empty());
+    while let Some(batch) = driver.take(&mut records) {
+        driver.settle(batch, std::iter::empty());
         let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
-        exchange.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
+        driver.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
     }
 }
 

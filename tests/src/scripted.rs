@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Exchange, Failure, FailureKind, Message,
+    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Driver, Failure, FailureKind, Message,
     Outcome, Report, Request, Status, Unsent,
 };
 use aioproducer_core::{MessageBatch, SlotId};
@@ -110,15 +110,15 @@ trait Link: Send + Sync {
 }
 
 struct Lent<E, R> {
-    exchange: Arc<E>,
+    driver: Arc<E>,
     held: Mutex<BTreeMap<SlotId, R>>,
 }
 
-impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
+impl<E: Driver<R>, R: Message> Link for Lent<E, R> {
     fn take(&self) -> Option<(MessageBatch, Vec<Seen>)> {
         let mut records = Vec::new();
-        let batch = self.exchange.take(&mut records)?;
-        let topic = self.exchange.topic_name(batch.lane().topic()).expect("a topic that a lane mentions").to_owned();
+        let batch = self.driver.take(&mut records)?;
+        let topic = self.driver.topic_name(batch.lane().topic()).expect("a topic that a lane mentions").to_owned();
         let seen = records.iter().map(|(slot, record)| see(*slot, &topic, record)).collect();
         lock(&self.held).extend(records);
         Some((batch, seen))
@@ -134,7 +134,7 @@ impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
             });
             unsent.collect()
         };
-        self.exchange.settle(batch, unsent.into_iter());
+        self.driver.settle(batch, unsent.into_iter());
     }
 
     fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>) {
@@ -150,11 +150,11 @@ impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
             });
             reports.collect()
         };
-        self.exchange.report(reports.into_iter());
+        self.driver.report(reports.into_iter());
     }
 
     fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool {
-        self.exchange.report_at_once(slot, at)
+        self.driver.report_at_once(slot, at)
     }
 
     fn held(&self) -> Vec<SlotId> {
@@ -162,19 +162,19 @@ impl<E: Exchange<R>, R: Message> Link for Lent<E, R> {
     }
 
     fn flushing(&self) -> bool {
-        self.exchange.flushing()
+        self.driver.flushing()
     }
 
     fn fatal(&self, failure: Failure) {
-        self.exchange.fatal(failure);
+        self.driver.fatal(failure);
     }
 
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        self.exchange.answered(id, outcome);
+        self.driver.answered(id, outcome);
     }
 
     fn ended(&self) {
-        self.exchange.ended();
+        self.driver.ended();
     }
 }
 
@@ -472,8 +472,8 @@ impl<R: Message> Connect<R> for ScriptedBackend {
         false
     }
 
-    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
-        *lock(&self.0.link) = Some(Arc::new(Lent { exchange, held: Mutex::default() }));
+    fn connect<E: Driver<R>>(self, driver: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        *lock(&self.0.link) = Some(Arc::new(Lent { driver, held: Mutex::default() }));
         Ok(Arc::new(self))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Failure, FailureKind, Message, Status};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Failure, FailureKind, Message, Status};
 use aioproducer_driver::{AioProducer, Builder, CloseReport, Group, GroupOffset, Record, Remedy};
 use aioproducer_rdkafka::{
     EmbeddedBroker, Event, Librdkafka, Partition, Partitioner, ToPartition, clients_left_behind,
@@ -55,16 +55,16 @@ impl<R: Message> Connect<R> for Eager {
         })
     }
 
-    fn connect<E: Exchange<R>>(self, exchange: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
-        exchange.fatal(FATAL);
+    fn connect<E: Driver<R>>(self, driver: Arc<E>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        driver.fatal(FATAL);
         if self.ends {
-            exchange.ended();
+            driver.ended();
         }
-        Ok(Arc::new(Running(exchange, PhantomData)))
+        Ok(Arc::new(Running(driver, PhantomData)))
     }
 }
 
-impl<R: Message, E: Exchange<R>> Backend for Running<R, E> {
+impl<R: Message, E: Driver<R>> Backend for Running<R, E> {
     fn wake(&self) {}
 
     fn flush(&self) {}

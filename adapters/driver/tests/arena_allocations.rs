@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-#[path = "../src/arena.rs"]
+#[path = "../src/admission/arena.rs"]
 #[allow(dead_code, reason = "the crate uses more of it than this test")]
 mod arena;
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, ProduceError, Record, Stored};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Outcome, Report};
+use aioproducer_driver::{AioProducer, OwnedRecord, ProduceError, Record};
 
 use self::still::Still;
 
@@ -19,7 +19,7 @@ mod still;
 #[derive(Clone, Default)]
 struct Obliging(Arc<(Mutex<bool>, Condvar, AtomicBool)>);
 
-impl Connect<Stored> for Obliging {
+impl Connect<OwnedRecord> for Obliging {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
@@ -33,22 +33,22 @@ impl Connect<Stored> for Obliging {
         })
     }
 
-    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
         let worker = self.clone();
         thread::spawn(move || {
             let (woken, condition, ended) = &*worker.0;
             let mut records = Vec::new();
             while !ended.load(Ordering::Relaxed) {
-                let Some(batch) = exchange.take(&mut records) else {
+                let Some(batch) = driver.take(&mut records) else {
                     let asleep = |woken: &mut bool| !*woken && !ended.load(Ordering::Relaxed);
                     *condition.wait_while(woken.lock().unwrap(), asleep).unwrap() = false;
                     continue;
                 };
-                exchange.settle(batch, std::iter::empty());
+                driver.settle(batch, std::iter::empty());
                 let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
-                exchange.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
+                driver.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
             }
-            exchange.ended();
+            driver.ended();
         });
         Ok(Arc::new(self))
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Failure, FailureKind, Overflow, Record, Status, Stored};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Outcome, Report};
+use aioproducer_driver::{AioProducer, Failure, FailureKind, Overflow, OwnedRecord, Record, Status};
 
 use self::still::Still;
 
@@ -27,7 +27,7 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Default)]
 struct ByHand(Arc<Mutex<Option<FailBatch>>>, Arc<Mutex<Option<Meanwhile>>>);
 
-impl Connect<Stored> for ByHand {
+impl Connect<OwnedRecord> for ByHand {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
@@ -41,15 +41,15 @@ impl Connect<Stored> for ByHand {
         })
     }
 
-    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
         let Self(step, meanwhile) = self;
         *step.lock().unwrap() = Some(Box::new(move || {
             let mut records = Vec::new();
-            let batch = exchange.take(&mut records).expect("a batch is ready");
-            exchange.settle(batch, std::iter::empty());
+            let batch = driver.take(&mut records).expect("a batch is ready");
+            driver.settle(batch, std::iter::empty());
             let (kind, status) = (FailureKind::Broker, Status::NotPersisted);
             let failure = Failure { kind, status, code: 1, reason: "refused" };
-            exchange.report(records.drain(..).map(|(slot, record)| {
+            driver.report(records.drain(..).map(|(slot, record)| {
                 if let Some(meanwhile) = meanwhile.lock().unwrap().take() {
                     meanwhile();
                 }

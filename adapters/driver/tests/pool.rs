@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::LimitsError;
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Exchange};
-use aioproducer_driver::{AioProducer, ProduceError, Record, StartError, Stored};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver};
+use aioproducer_driver::{AioProducer, OwnedRecord, ProduceError, Record, StartError};
 
 use self::still::Still;
 
@@ -18,7 +18,7 @@ const LARGEST: usize = 30_000;
 /// A backend that takes nothing.
 struct Idle;
 
-impl Connect<Stored> for Idle {
+impl Connect<OwnedRecord> for Idle {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
@@ -32,7 +32,7 @@ impl Connect<Stored> for Idle {
         })
     }
 
-    fn connect<E: Exchange<Stored>>(self, _: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, _: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
         Ok(Arc::new(Still))
     }
 }

@@ -43,7 +43,7 @@ fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Scen
             recorder.0.lock().unwrap().producer = Some(producer.clone());
             act(&Scene { recorder: recorder.clone(), backend, tasks, producer });
             let producer = recorder.0.lock().unwrap().producer.take().unwrap();
-            assert_eq!(producer.statistics().panics_contained, 0, "the recorder says above what it does not like");
+            assert_eq!(producer.statistics().panics_caught, 0, "the recorder says above what it does not like");
             drop(producer);
         });
         done.send(()).unwrap();
@@ -381,7 +381,7 @@ fn s03_a_subscriber_that_panics_costs_nobody_an_outcome() {
         }
         let statistics = producer.statistics();
         assert_eq!((statistics.callbacks_waiting, statistics.callbacks_panicked), (0, 0));
-        assert!(statistics.panics_contained >= 8, "{statistics:?}");
+        assert!(statistics.panics_caught >= 8, "{statistics:?}");
         touchy.0.store(true, Ordering::SeqCst);
         backend.fatal(REFUSED);
         touchy.0.store(false, Ordering::SeqCst);

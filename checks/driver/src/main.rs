@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Outcome, Report};
-use aioproducer_driver::{AioProducer, Record, Stored};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Outcome, Report};
+use aioproducer_driver::{AioProducer, Record, OwnedRecord};
 
 use self::still::Still;
 
@@ -23,7 +23,7 @@ type Step = Box<dyn FnMut() + Send>;
 #[derive(Clone, Default)]
 struct Obliging(Arc<Mutex<Option<Step>>>);
 
-impl Connect<Stored> for Obliging {
+impl Connect<OwnedRecord> for Obliging {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
@@ -37,18 +37,18 @@ impl Connect<Stored> for Obliging {
         })
     }
 
-    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
         let (mut records, mut slots, mut freed) = (Vec::new(), Vec::new(), Vec::new());
         *self.0.lock().unwrap() = Some(Box::new(move || {
-            while let Some(batch) = exchange.take(&mut records) {
-                exchange.settle(batch, std::iter::empty());
+            while let Some(batch) = driver.take(&mut records) {
+                driver.settle(batch, std::iter::empty());
                 for (slot, record) in records.drain(..) {
                     slots.push(slot);
                     freed.push(record);
                 }
-                exchange.release(&mut freed);
+                driver.release(&mut freed);
                 let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
-                exchange.report(slots.drain(..).map(|slot| Report { slot, outcome: Outcome::Delivered(at) }));
+                driver.report(slots.drain(..).map(|slot| Report { slot, outcome: Outcome::Delivered(at) }));
             }
         }));
         Ok(Arc::new(Still))

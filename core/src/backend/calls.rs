@@ -1,7 +1,7 @@
 //! Calls of a backend that wait for a broker: transactions, metadata, credentials.
 //!
 //! The driver asks by [`Backend::call`](super::Backend::call), which returns at once, and hears by
-//! [`Exchange::answered`](super::Exchange::answered). At any time it has at most one call of transactions with the backend,
+//! [`Driver::answered`](super::Driver::answered). At any time it has at most one call of transactions with the backend,
 //! and one other.
 
 use alloc::string::String;
@@ -95,7 +95,7 @@ pub struct CallError {
     pub retriable: bool,
     /// The transaction can only be aborted.
     pub txn_requires_abort: bool,
-    /// The producer cannot go on. The backend says so by [`Exchange::fatal`](super::Exchange::fatal), too, before or after.
+    /// The producer cannot go on. The backend says so by [`Driver::fatal`](super::Driver::fatal), too, before or after.
     pub fatal: bool,
 }
 

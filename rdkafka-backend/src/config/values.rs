@@ -5,7 +5,7 @@ use rdkafka::config::ClientConfig;
 use super::keys::{self, Kind};
 use super::{invalid, native, value};
 use crate::ConfigError;
-use crate::secrets::is_secret;
+use crate::config::secrets::is_secret;
 
 /// The names that librdkafka takes.
 const PARTITIONERS: &str = "random, consistent, consistent_random, murmur2, murmur2_random, fnv1a, fnv1a_random";

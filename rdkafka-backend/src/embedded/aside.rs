@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::Builder;
 
-/// Runs `work` on a thread of its own, also if the future is dropped. `None` if it panicked, of which the panic hook has told.
+/// PartitionGroups `work` on a thread of its own, also if the future is dropped. `None` if it panicked, of which the panic hook has told.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
     let slot = Arc::new(Slot(Mutex::new(State { outcome: None, ended: false, waker: None })));
     let end = End(Arc::clone(&slot));

@@ -8,7 +8,7 @@ use rdkafka::statistics::Statistics;
 
 use super::{ClientError, Event, Events, LogLine, Throttle};
 use crate::IdempotenceOff;
-use crate::contain::contain;
+use crate::catch_panic::catch_panic;
 
 /// Events that a handler gets in a row before other tasks have their turn.
 const BUDGET: usize = 16;
@@ -89,10 +89,10 @@ fn some(events: &mut Events, handler: &dyn EventHandler, panics: &mut u64, cx: &
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => return Poll::Ready(()),
             Poll::Ready(Some(event)) => {
-                if contain(|| call(handler, &event)).is_none() {
+                if catch_panic(|| call(handler, &event)).is_none() {
                     *panics += 1;
                     // What this does wrong is beyond help.
-                    contain(|| handler.on_panic(*panics));
+                    catch_panic(|| handler.on_panic(*panics));
                 }
             }
         }
@@ -120,8 +120,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::events::{Audience, LogLevel, Told};
-    use crate::secrets::Secrets;
+    use crate::config::secrets::Secrets;
+    use crate::events::{EventSinks, LogLevel, RawEvent};
 
     #[derive(Default)]
     struct Diary(Mutex<Vec<String>>);
@@ -156,37 +156,41 @@ mod tests {
         }
     }
 
-    fn log(message: &str) -> Told {
-        Told::Event(Event::Log(LogLine { level: LogLevel::Info, facility: "TEST".into(), message: message.to_owned() }))
+    fn log(message: &str) -> RawEvent {
+        RawEvent::Event(Event::Log(LogLine {
+            level: LogLevel::Info,
+            facility: "TEST".into(),
+            message: message.to_owned(),
+        }))
     }
 
     #[test]
     fn each_kind_has_its_method_and_panics_are_contained_and_counted() {
-        let (outlet, events) = Events::new(8);
-        let audience = Audience::new(vec![outlet], Secrets::default());
+        let (sink, events) = Events::new(8);
+        let sinks = EventSinks::new(vec![sink], Secrets::default());
         let diary = Arc::new(Diary::default());
         let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
         let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        audience.tell(|| Told::Event(Event::Error(ClientError { code: -1, reason: "no".into(), fatal: false })));
-        audience.tell(|| log("panic"));
-        audience.tell(|| log("a line"));
-        audience.tell(|| log("panic"));
+        sinks.tell(|| RawEvent::Event(Event::Error(ClientError { code: -1, reason: "no".into(), fatal: false })));
+        sinks.tell(|| log("panic"));
+        sinks.tell(|| log("a line"));
+        sinks.tell(|| log("panic"));
         let time = Duration::from_millis(3);
-        audience.tell(|| Told::Event(Event::Throttle(Throttle { broker: "b:1".into(), broker_id: 4, time })));
-        audience.tell(|| Told::Event(Event::Lost { count: 2 }));
+        sinks.tell(|| RawEvent::Event(Event::Throttle(Throttle { broker: "b:1".into(), broker_id: 4, time })));
+        sinks.tell(|| RawEvent::Event(Event::Lost { count: 2 }));
         assert!(poll().is_pending());
         assert_eq!(*diary.0.lock().unwrap(), ["no", "panic 1", "a line", "panic 2", "4 3ms", "lost 2"]);
-        drop(audience);
+        drop(sinks);
         assert!(poll().is_ready());
     }
 
     #[test]
     fn a_flood_of_events_leaves_others_their_turn() {
-        let (outlet, events) = Events::new(100);
-        let audience = Audience::new(vec![outlet], Secrets::default());
+        let (sink, events) = Events::new(100);
+        let sinks = EventSinks::new(vec![sink], Secrets::default());
         let diary = Arc::new(Diary::default());
         let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
-        (0..BUDGET + 1).for_each(|_| audience.tell(|| log("a line")));
+        (0..BUDGET + 1).for_each(|_| sinks.tell(|| log("a line")));
         assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(diary.0.lock().unwrap().len(), BUDGET);
     }

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Event;
-use crate::contain::contain;
+use crate::catch_panic::catch_panic;
 
 /// Statistics of a large cluster are a megabyte of text, so counting is not enough.
 const BYTES: usize = 8 << 20;
 
 /// An event as it waits. What costs time is left to the reader.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum RawEvent {
     Event(Event),
     /// librdkafka's JSON.
     Statistics(String),
@@ -25,7 +25,7 @@ pub(crate) enum Told {
 /// fatal.
 const RANKS: usize = 3;
 
-impl Told {
+impl RawEvent {
     fn rank(&self) -> usize {
         match self {
             Self::Statistics(_) | Self::Event(Event::Log(_) | Event::Statistics(_) | Event::Lost { .. }) => 0,
@@ -52,7 +52,7 @@ pub(super) struct Ring(Mutex<State>);
 
 struct State {
     /// By rank, each with its number in the order of arrival.
-    waiting: [VecDeque<(u64, Told)>; RANKS],
+    waiting: [VecDeque<(u64, RawEvent)>; RANKS],
     arrived: u64,
     bytes: usize,
     lost: u64,
@@ -64,7 +64,7 @@ struct State {
 
 impl Ring {
     /// A ring with a reader and one writer. It holds at least one event.
-    pub(super) fn new(capacity: usize) -> (Outlet, Arc<Self>) {
+    pub(super) fn new(capacity: usize) -> (EventSink, Arc<Self>) {
         let ring = Arc::new(Self(Mutex::new(State {
             waiting: [const { VecDeque::new() }; RANKS],
             arrived: 0,
@@ -75,11 +75,11 @@ impl Ring {
             has_reader: true,
             waker: None,
         })));
-        (Outlet::new(Arc::clone(&ring)), ring)
+        (EventSink::new(Arc::clone(&ring)), ring)
     }
 
     /// The oldest event, before it how many were lost; `None` when there will not be another.
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Told>> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<RawEvent>> {
         let found = self.lock().next();
         if found.is_ready() {
             return found;
@@ -104,7 +104,7 @@ impl Ring {
         drop(waker);
     }
 
-    fn push(&self, told: Told) {
+    fn push(&self, told: RawEvent) {
         let mut state = self.lock();
         if !state.has_reader {
             return;
@@ -125,7 +125,7 @@ impl State {
         self.waiting.iter().map(VecDeque::len).sum()
     }
 
-    fn push(&mut self, told: Told) {
+    fn push(&mut self, told: RawEvent) {
         let (rank, bytes) = (told.rank(), told.bytes());
         while self.len() >= self.capacity || (self.bytes > 0 && self.bytes + bytes > BYTES) {
             self.lost += 1;
@@ -140,9 +140,9 @@ impl State {
         self.bytes += bytes;
     }
 
-    fn next(&mut self) -> Poll<Option<Told>> {
+    fn next(&mut self) -> Poll<Option<RawEvent>> {
         if self.lost > 0 {
-            return Poll::Ready(Some(Told::Event(Event::Lost { count: std::mem::take(&mut self.lost) })));
+            return Poll::Ready(Some(RawEvent::Event(Event::Lost { count: std::mem::take(&mut self.lost) })));
         }
         let oldest = self.waiting.iter_mut().filter(|queue| !queue.is_empty()).min_by_key(|queue| queue[0].0);
         match oldest.and_then(VecDeque::pop_front) {
@@ -159,22 +159,22 @@ impl State {
 /// Wakes the reader, whose waker is the application's code. Threads come by that go on if it panics.
 fn wake(reader: Option<Waker>) {
     if let Some(waker) = reader {
-        contain(|| waker.wake());
+        catch_panic(|| waker.wake());
     }
 }
 
 /// A writer's end. When the last one is gone, the reader gets what waits, and then the end.
-pub(crate) struct Outlet {
+pub(crate) struct EventSink {
     ring: Arc<Ring>,
     is_closed: AtomicBool,
 }
 
-impl Outlet {
+impl EventSink {
     fn new(ring: Arc<Ring>) -> Self {
         Self { ring, is_closed: AtomicBool::new(false) }
     }
 
-    pub(super) fn push(&self, told: Told) {
+    pub(super) fn push(&self, told: RawEvent) {
         if !self.is_closed.load(Ordering::Relaxed) {
             self.ring.push(told);
         }
@@ -199,14 +199,14 @@ impl Outlet {
 }
 
 /// One that is open.
-impl Clone for Outlet {
+impl Clone for EventSink {
     fn clone(&self) -> Self {
         self.ring.lock().writers += 1;
         Self::new(Arc::clone(&self.ring))
     }
 }
 
-impl Drop for Outlet {
+impl Drop for EventSink {
     fn drop(&mut self) {
         self.close();
     }
@@ -220,15 +220,19 @@ mod tests {
     use super::*;
     use crate::events::{ClientError, LogLevel, LogLine};
 
-    fn log(message: &str) -> Told {
-        Told::Event(Event::Log(LogLine { level: LogLevel::Info, facility: "TEST".into(), message: message.to_owned() }))
+    fn log(message: &str) -> RawEvent {
+        RawEvent::Event(Event::Log(LogLine {
+            level: LogLevel::Info,
+            facility: "TEST".into(),
+            message: message.to_owned(),
+        }))
     }
 
-    fn error(reason: &str, fatal: bool) -> Told {
-        Told::Event(Event::Error(ClientError { code: -1, reason: reason.to_owned(), fatal }))
+    fn error(reason: &str, fatal: bool) -> RawEvent {
+        RawEvent::Event(Event::Error(ClientError { code: -1, reason: reason.to_owned(), fatal }))
     }
 
-    fn poll(ring: &Ring) -> Poll<Option<Told>> {
+    fn poll(ring: &Ring) -> Poll<Option<RawEvent>> {
         ring.poll(&Context::from_waker(Waker::noop()))
     }
 
@@ -237,10 +241,10 @@ mod tests {
         let mut texts = Vec::new();
         while let Poll::Ready(Some(told)) = poll(ring) {
             texts.push(match told {
-                Told::Event(Event::Log(line)) => line.message,
-                Told::Event(Event::Error(error)) => error.reason,
-                Told::Event(Event::Lost { count }) => format!("lost {count}"),
-                Told::Statistics(json) => format!("{} bytes", json.len()),
+                RawEvent::Event(Event::Log(line)) => line.message,
+                RawEvent::Event(Event::Error(error)) => error.reason,
+                RawEvent::Event(Event::Lost { count }) => format!("lost {count}"),
+                RawEvent::Statistics(json) => format!("{} bytes", json.len()),
                 other => panic!("{other:?}"),
             });
         }
@@ -249,27 +253,27 @@ mod tests {
 
     #[test]
     fn a_full_ring_loses_the_oldest_of_the_least_and_says_how_many() {
-        let (outlet, ring) = Ring::new(3);
+        let (sink, ring) = Ring::new(3);
         for told in [error("e0", false), log("l0"), log("l1"), log("l2"), error("f", true), error("e1", false)] {
-            outlet.push(told);
+            sink.push(told);
         }
         assert_eq!(texts(&ring), ["lost 3", "e0", "f", "e1"], "in the order of arrival");
         for told in [error("f", true), error("e2", false), error("e3", false), error("e4", false), log("l3")] {
-            outlet.push(told);
+            sink.push(told);
         }
         assert_eq!(texts(&ring), ["lost 2", "f", "e3", "e4"]);
-        outlet.push(log("l4"));
+        sink.push(log("l4"));
         assert_eq!(texts(&ring), ["l4"], "the loss was told");
     }
 
     #[test]
     fn a_ring_is_bounded_by_bytes_and_holds_at_least_one_event() {
-        let (outlet, ring) = Ring::new(0);
-        outlet.push(Told::Statistics(" ".repeat(2 * BYTES)));
+        let (sink, ring) = Ring::new(0);
+        sink.push(RawEvent::Statistics(" ".repeat(2 * BYTES)));
         assert_eq!(texts(&ring), [format!("{} bytes", 2 * BYTES)]);
-        let (outlet, ring) = Ring::new(1000);
+        let (sink, ring) = Ring::new(1000);
         for _ in 0..5 {
-            outlet.push(Told::Statistics(" ".repeat(BYTES / 3)));
+            sink.push(RawEvent::Statistics(" ".repeat(BYTES / 3)));
         }
         assert_eq!(texts(&ring)[0], "lost 3");
         assert_eq!(ring.lock().bytes, 0);
@@ -285,14 +289,14 @@ mod tests {
         }
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
-        let (outlet, ring) = Ring::new(3);
+        let (sink, ring) = Ring::new(3);
         assert!(ring.poll(&Context::from_waker(&waker)).is_pending());
-        outlet.push(log("l0"));
-        outlet.push(log("l1"));
+        sink.push(log("l0"));
+        sink.push(log("l1"));
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "once for both");
         assert_eq!(texts(&ring), ["l0", "l1"]);
-        let second = outlet.clone();
-        drop(outlet);
+        let second = sink.clone();
+        drop(sink);
         assert!(ring.poll(&Context::from_waker(&waker)).is_pending());
         drop(second);
         assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
@@ -301,11 +305,11 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_a_reader_that_left() {
-        let (outlet, ring) = Ring::new(3);
-        assert!(outlet.has_reader());
+        let (sink, ring) = Ring::new(3);
+        assert!(sink.has_reader());
         ring.leave();
-        outlet.push(log("l0"));
-        assert!(!outlet.has_reader());
+        sink.push(log("l0"));
+        assert!(!sink.has_reader());
         assert_eq!(ring.lock().len(), 0);
     }
 }

@@ -6,7 +6,7 @@ use aioproducer_core::backend::{CallError, Credentials, Group, GroupOffset};
 use rdkafka_sys as sys;
 
 use super::Client;
-use crate::failure;
+use crate::reports::failure;
 
 unsafe extern "C" {
     /// The same function as the bindings', with the code as a plain number: brokers may send codes that the bindings'
@@ -61,7 +61,7 @@ impl<R> Client<R> {
 
     /// Does not wait.
     pub(crate) fn set_sasl_credentials(&self, credentials: &Credentials) -> Result<(), CallError> {
-        self.listeners().audience.keep_secret(credentials.password());
+        self.listeners().sinks.keep_secret(credentials.password());
         let user = text(credentials.user(), "the user name has a NUL byte")?;
         let password = text(credentials.password(), "the password has a NUL byte")?;
         // SAFETY: the client is alive; the call copies both.
@@ -79,7 +79,7 @@ impl<R> Client<R> {
     unsafe fn outcome(&self, error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
         // SAFETY: by this function's contract.
         let outcome = unsafe { outcome(error) };
-        outcome.map_err(|error| CallError { reason: self.listeners().audience.hide(error.reason), ..error })
+        outcome.map_err(|error| CallError { reason: self.listeners().sinks.hide(error.reason), ..error })
     }
 }
 

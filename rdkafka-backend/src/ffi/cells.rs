@@ -13,7 +13,7 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
 
 use super::reports::URGENT;
-use crate::contain::contain;
+use crate::catch_panic::catch_panic;
 
 /// Cells are made in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
 const CHUNK: usize = 1024;
@@ -106,7 +106,7 @@ impl<R> Cells<R> {
             let place = unsafe { &*cell.record.get() };
             // SAFETY: as above, and `put` wrote it.
             let record = unsafe { place.assume_init_ref() };
-            let copy = contain(|| record.duplicate()).flatten();
+            let copy = catch_panic(|| record.duplicate()).flatten();
             cell.tag.store(tag, Ordering::Release);
             Some((SlotId::from_bits(tag), copy?))
         };

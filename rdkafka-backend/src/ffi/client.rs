@@ -20,8 +20,8 @@ use super::events::{Listeners, on_event, on_throttle};
 use super::reports::{AtOnce, RawReport, Reports};
 use super::topic::Topic;
 use crate::config;
-use crate::failure;
-use crate::topics::{Partitioning, TopicState};
+use crate::partition::choice::{Partitioning, TopicState};
+use crate::reports::failure;
 
 /// A producer client with the records that it borrows.
 pub(crate) struct Client<R> {
@@ -71,7 +71,7 @@ impl<R> Client<R> {
         unsafe { reports.subscribe(native.ptr()) };
         // Why a connection fails is told by lines of that level alone, sometimes.
         let mut log_level = config::INFO;
-        if !listeners.audience.is_empty() {
+        if !listeners.sinks.is_empty() {
             log_level = log_level.max(config::log_level(&native));
             // SAFETY: the configuration is valid; its opaque pointer will be one to the listeners, as the callback expects.
             unsafe { sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle)) };

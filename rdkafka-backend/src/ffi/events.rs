@@ -9,17 +9,17 @@ use rdkafka::ClientContext;
 use rdkafka_sys as sys;
 
 use super::Client;
-use crate::contain::contain;
-use crate::events::{Audience, ClientError, Event, LogLevel, LogLine, Throttle, Told};
-use crate::signals::Signals;
-use crate::tokens::Counter;
-use crate::voice::Voice;
+use crate::catch_panic::catch_panic;
+use crate::events::voice::Voice;
+use crate::events::{ClientError, Event, EventSinks, LogLevel, LogLine, RawEvent, Throttle};
+use crate::oauth::mailbox::TokenMailbox;
+use crate::threads::signals::Signals;
 
 /// Whom a client's callbacks and events are for.
 pub(crate) struct Listeners {
-    pub(crate) audience: Arc<Audience>,
+    pub(crate) sinks: Arc<EventSinks>,
     /// Who gets tokens, if somebody does.
-    pub(crate) tokens: Option<Arc<Counter>>,
+    pub(crate) tokens: Option<Arc<TokenMailbox>>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) voice: Voice,
 }
@@ -29,7 +29,7 @@ impl ClientContext for Listeners {}
 impl Listeners {
     /// Nobody is told anything more, or asked.
     pub(crate) fn close(&self) {
-        self.audience.close();
+        self.sinks.close();
         if let Some(tokens) = &self.tokens {
             tokens.close();
         }
@@ -81,7 +81,7 @@ impl<R> Client<R> {
             }
             sys::RD_KAFKA_EVENT_STATS => {
                 // SAFETY: as above.
-                listeners.audience.tell(|| unsafe { statistics(event) });
+                listeners.sinks.tell(|| unsafe { statistics(event) });
                 Polled::Other
             }
             sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
@@ -99,7 +99,7 @@ impl<R> Client<R> {
     }
 }
 
-/// The main queue was empty and is not any more. Runs under the queue's lock, so it calls nothing of librdkafka.
+/// The main queue was empty and is not any more. PartitionGroups under the queue's lock, so it calls nothing of librdkafka.
 pub(super) unsafe extern "C" fn on_event(_client: *mut sys::rd_kafka_t, listeners: *mut c_void) {
     // SAFETY: the client that set the pointer keeps the listeners until its end.
     let listeners = unsafe { &*listeners.cast_const().cast::<Listeners>() };
@@ -118,11 +118,11 @@ pub(super) unsafe extern "C" fn on_throttle(
     // SAFETY: the client, of which this is the context, keeps the listeners until its end.
     let listeners = unsafe { &*listeners.cast_const().cast::<Listeners>() };
     // It wakes the application's task.
-    contain(|| {
-        listeners.audience.tell(|| {
+    catch_panic(|| {
+        listeners.sinks.tell(|| {
             let time = Duration::from_millis(u64::try_from(time_ms).unwrap_or(0));
             // SAFETY: librdkafka's C string.
-            Told::Event(Event::Throttle(Throttle { broker: unsafe { text(broker) }, broker_id, time }))
+            RawEvent::Event(Event::Throttle(Throttle { broker: unsafe { text(broker) }, broker_id, time }))
         });
     });
 }
@@ -155,11 +155,11 @@ unsafe fn log_line(event: *mut sys::rd_kafka_event_t) -> LogLine {
 
 /// # Safety
 /// `event` is statistics, and alive.
-unsafe fn statistics(event: *mut sys::rd_kafka_event_t) -> Told {
+unsafe fn statistics(event: *mut sys::rd_kafka_event_t) -> RawEvent {
     // SAFETY: by this function's contract.
     let json = unsafe { sys::rd_kafka_event_stats(event) };
     // SAFETY: the event's C string.
-    Told::Statistics(unsafe { text(json) })
+    RawEvent::Statistics(unsafe { text(json) })
 }
 
 /// # Safety
@@ -202,18 +202,17 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::events::{Events, Outlet};
-    use crate::secrets::Secrets;
+    use crate::config::secrets::Secrets;
+    use crate::events::{EventSink, Events};
 
     /// How many events there are when topics were created, of which librdkafka was asked to write in its log.
-    fn lines_of_a_client(outlets: Vec<Outlet>) -> usize {
+    fn lines_of_a_client(sinks: Vec<EventSink>) -> usize {
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", "1").set("debug", "topic");
         let effective = config::effective(&config, None, None, false).unwrap_or_else(|error| panic!("{error}"));
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
-        let audience = Arc::new(Audience::new(outlets, Secrets::default()));
-        let listeners =
-            Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
+        let sinks = Arc::new(EventSinks::new(sinks, Secrets::default()));
+        let listeners = Listeners { sinks, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
         let client = Client::<()>::new(&config, native, 1, listeners, None).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
@@ -225,17 +224,16 @@ mod tests {
 
     #[test]
     fn s34_nothing_is_logged_for_nobody() {
-        let (outlet, _events) = Events::new(8);
-        assert!(lines_of_a_client(vec![outlet]) > 0);
+        let (sink, _events) = Events::new(8);
+        assert!(lines_of_a_client(vec![sink]) > 0);
         assert_eq!(lines_of_a_client(Vec::new()), 0);
     }
 
     #[test]
     fn s34_a_throttled_producer_is_told() {
-        let (outlet, mut events) = Events::new(8);
-        let audience = Arc::new(Audience::new(vec![outlet], Secrets::default()));
-        let listeners =
-            Listeners { audience, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
+        let (sink, mut events) = Events::new(8);
+        let sinks = Arc::new(EventSinks::new(vec![sink], Secrets::default()));
+        let listeners = Listeners { sinks, tokens: None, signals: Arc::new(Signals::new(1)), voice: Voice::default() };
         let opaque = ptr::from_ref(&listeners).cast_mut().cast();
         for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]
         {

@@ -8,7 +8,7 @@ use rdkafka_sys as sys;
 /// `rd_kafka_message_t`, with the error as a plain number: brokers may send codes that the bindings' enum lacks.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Entry {
+pub(super) struct NativeMessage {
     pub(super) err: i32,
     pub(super) rkt: *mut c_void,
     pub(super) partition: i32,
@@ -21,17 +21,17 @@ pub(super) struct Entry {
 }
 
 // SAFETY: an entry's pointers are plain values here; only librdkafka follows them, during a call.
-unsafe impl Send for Entry {}
+unsafe impl Send for NativeMessage {}
 
 const _: () = {
-    assert!(size_of::<Entry>() == size_of::<sys::rd_kafka_message_t>());
-    assert!(align_of::<Entry>() == align_of::<sys::rd_kafka_message_t>());
-    assert!(offset_of!(Entry, err) == offset_of!(sys::rd_kafka_message_t, err));
-    assert!(offset_of!(Entry, partition) == offset_of!(sys::rd_kafka_message_t, partition));
-    assert!(offset_of!(Entry, payload) == offset_of!(sys::rd_kafka_message_t, payload));
-    assert!(offset_of!(Entry, len) == offset_of!(sys::rd_kafka_message_t, len));
-    assert!(offset_of!(Entry, key) == offset_of!(sys::rd_kafka_message_t, key));
-    assert!(offset_of!(Entry, key_len) == offset_of!(sys::rd_kafka_message_t, key_len));
-    assert!(offset_of!(Entry, offset) == offset_of!(sys::rd_kafka_message_t, offset));
-    assert!(offset_of!(Entry, opaque) == offset_of!(sys::rd_kafka_message_t, _private));
+    assert!(size_of::<NativeMessage>() == size_of::<sys::rd_kafka_message_t>());
+    assert!(align_of::<NativeMessage>() == align_of::<sys::rd_kafka_message_t>());
+    assert!(offset_of!(NativeMessage, err) == offset_of!(sys::rd_kafka_message_t, err));
+    assert!(offset_of!(NativeMessage, partition) == offset_of!(sys::rd_kafka_message_t, partition));
+    assert!(offset_of!(NativeMessage, payload) == offset_of!(sys::rd_kafka_message_t, payload));
+    assert!(offset_of!(NativeMessage, len) == offset_of!(sys::rd_kafka_message_t, len));
+    assert!(offset_of!(NativeMessage, key) == offset_of!(sys::rd_kafka_message_t, key));
+    assert!(offset_of!(NativeMessage, key_len) == offset_of!(sys::rd_kafka_message_t, key_len));
+    assert!(offset_of!(NativeMessage, offset) == offset_of!(sys::rd_kafka_message_t, offset));
+    assert!(offset_of!(NativeMessage, opaque) == offset_of!(sys::rd_kafka_message_t, _private));
 };

@@ -8,7 +8,8 @@ use aioproducer_core::backend::{Broker, CallError, Metadata, MetadataError, Part
 use rdkafka_sys as sys;
 
 use super::{Client, Topic, error_text};
-use crate::{failure, topics};
+use crate::partition::choice;
+use crate::reports::failure;
 
 unsafe extern "C" {
     /// The same function as the bindings', with its error as a plain number: brokers may send codes that the bindings'
@@ -65,7 +66,7 @@ impl<R> Client<R> {
     /// So none is made to ask about a topic that has got no record: all are asked for, and the others are left out.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout_ms: i32) -> Result<Metadata, CallError> {
         let Some(name) = topic else { return self.ask(None, timeout_ms) };
-        topics::check_name(name).map_err(|reason| failure::call(failure::INVALID_ARGUMENT, &reason))?;
+        choice::check_name(name).map_err(|reason| failure::call(failure::INVALID_ARGUMENT, &reason))?;
         if let Some(Some(topic)) = self.known_topic(name) {
             return self.ask(Some(&topic), timeout_ms);
         }

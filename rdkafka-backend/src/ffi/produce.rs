@@ -12,10 +12,10 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
-use super::message::Entry;
+use super::message::NativeMessage;
 use super::reports::{ALONE, COPIED, URGENT, producing};
 use super::{Client, Topic};
-use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
+use crate::reports::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
 /// The partition of a record for which librdkafka is to ask our partitioner.
 pub(crate) const UNASSIGNED: i32 = -1;
@@ -35,14 +35,14 @@ enum Fate {
 /// The records of a batch on their way out, by their position in it. Reused from batch to batch.
 pub(crate) struct Outgoing<R> {
     client: Arc<Client<R>>,
-    entries: Vec<Entry>,
+    entries: Vec<NativeMessage>,
     slots: Vec<SlotId>,
     fates: Vec<Fate>,
     /// The records, if librdkafka is to copy them. Entries point to them, so they stay where they are until they are given
     /// back.
     held: Vec<Option<R>>,
     /// Entries of positions that are not next to each other, for one call.
-    run: Vec<Entry>,
+    run: Vec<NativeMessage>,
     copying: bool,
     sent: usize,
     /// librdkafka's queue was full: nothing more is sent of this batch.
@@ -230,11 +230,11 @@ impl<R: Message> Outgoing<R> {
     }
 }
 
-fn entry<R: Message>(opaque: u64, record: &R) -> Entry {
+fn entry<R: Message>(opaque: u64, record: &R) -> NativeMessage {
     let (payload, len) = raw(record.payload());
     let (key, key_len) = raw(record.key());
     let opaque = ptr::without_provenance_mut(opaque as usize);
-    Entry { err: 0, rkt: ptr::null_mut(), partition: 0, payload, len, key, key_len, offset: 0, opaque }
+    NativeMessage { err: 0, rkt: ptr::null_mut(), partition: 0, payload, len, key, key_len, offset: 0, opaque }
 }
 
 /// `None` and empty are different: an empty slice has a dangling pointer, not a null one.
@@ -243,7 +243,7 @@ fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
 }
 
 /// Enqueues the entries and returns how many were accepted; each one's `err` says whether it is.
-fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, flags: c_int, entries: &mut [Entry]) -> usize {
+fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, flags: c_int, entries: &mut [NativeMessage]) -> usize {
     let topic = topic.handle(client.ptr());
     let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
     let entries = entries.as_mut_ptr().cast();
@@ -255,7 +255,13 @@ fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, flags: c_int, e
 }
 
 /// Enqueues one record with its headers and timestamp; returns the error code.
-fn produce_one<R: Message>(client: &Client<R>, topic: &Topic, partition: i32, entry: &Entry, record: &R) -> i32 {
+fn produce_one<R: Message>(
+    client: &Client<R>,
+    topic: &Topic,
+    partition: i32,
+    entry: &NativeMessage,
+    record: &R,
+) -> i32 {
     use sys::rd_kafka_vtype_t as Kind;
     use sys::rd_kafka_vu_s__bindgen_ty_1 as Value;
 

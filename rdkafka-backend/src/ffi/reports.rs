@@ -15,8 +15,8 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::{Copied, Delivered, Status};
 use rdkafka_sys as sys;
 
-use super::message::Entry;
-use crate::contain::contain;
+use super::message::NativeMessage;
+use crate::catch_panic::catch_panic;
 
 /// A delivery report before its record was found.
 pub(crate) struct RawReport {
@@ -89,7 +89,7 @@ impl Reports {
     }
 
     /// Tells of a record's success at once, if it is one that went alone, and whether it did.
-    fn tell(&self, entry: &Entry, report: &RawReport) -> bool {
+    fn tell(&self, entry: &NativeMessage, report: &RawReport) -> bool {
         let Some(at_once) = &self.at_once else { return false };
         let alone = entry.opaque.addr() as u64 & ALONE != 0;
         if !alone || report.code != 0 || self.early.load(Ordering::Relaxed) >= EARLY {
@@ -97,7 +97,7 @@ impl Reports {
         }
         let marked = Mark::set(&TELLING);
         // It wakes the application's task.
-        let told = contain(|| at_once(report.slot, report.delivered())) != Some(false);
+        let told = catch_panic(|| at_once(report.slot, report.delivered())) != Some(false);
         drop(marked);
         if told {
             // The message's event comes after this.
@@ -177,8 +177,8 @@ impl Counting {
 }
 
 /// The offset of a delivered message, -1 if no broker has told it.
-fn told_offset(entry: &Entry) -> i64 {
-    let Entry { offset, partition, rkt: topic, .. } = *entry;
+fn told_offset(entry: &NativeMessage) -> i64 {
+    let NativeMessage { offset, partition, rkt: topic, .. } = *entry;
     let counting = COUNTING.get();
     if offset < 0 || (offset == counting.next && topic == counting.topic && partition == counting.partition) {
         COUNTING.set(Counting { topic, partition, next: offset + 1 });
@@ -195,7 +195,7 @@ pub(crate) fn is_telling() -> bool {
     TELLING.get()
 }
 
-/// Runs a call that enqueues messages. librdkafka "acknowledges" those that the call refuses; their fate is told by its
+/// PartitionGroups a call that enqueues messages. librdkafka "acknowledges" those that the call refuses; their fate is told by its
 /// return value, and they may not even be whole messages.
 pub(super) fn producing<T>(call: impl FnOnce() -> T) -> T {
     debug_assert!(!is_telling(), "librdkafka forbids calls from interceptors");
@@ -222,7 +222,7 @@ unsafe extern "C" fn on_acknowledgement(
     // SAFETY: `Reports::subscribe` set the pointer, and by its contract it is valid.
     let reports = unsafe { &*reports.cast_const().cast::<Reports>() };
     // SAFETY: the message is valid, and an entry has its layout.
-    let entry = unsafe { &*message.cast_const().cast::<Entry>() };
+    let entry = unsafe { &*message.cast_const().cast::<NativeMessage>() };
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole one.
         let report = unsafe { read(message, entry) };
@@ -235,7 +235,7 @@ unsafe extern "C" fn on_acknowledgement(
 
 /// # Safety
 /// `message` is part of one of librdkafka's own messages, and `entry` is the same.
-unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &Entry) -> RawReport {
+unsafe fn read(message: *const sys::rd_kafka_message_t, entry: &NativeMessage) -> RawReport {
     // SAFETY: the message is valid; the kind of timestamp is not asked for.
     let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
     let mut code = entry.err;
@@ -285,7 +285,7 @@ unsafe fn said(message: *const sys::rd_kafka_message_t) -> Option<Box<str>> {
 
 /// # Safety
 /// `entry` is one of librdkafka's own messages.
-unsafe fn copy(entry: &Entry) -> Copied {
+unsafe fn copy(entry: &NativeMessage) -> Copied {
     let bytes = |start: *mut c_void, len| {
         // SAFETY: key and payload are valid for their lengths while the message is.
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
@@ -303,7 +303,7 @@ mod tests {
         let (slot, status, nothing) = (SlotId::new(3, 7), Status::Persisted, ptr::null_mut());
         let opaque = ptr::without_provenance_mut((slot.to_bits() | marks) as usize);
         let (rkt, payload, key) = (ptr::null_mut(), nothing, nothing);
-        let entry = Entry { err: code, rkt, partition: 0, payload, len: 0, key, key_len: 0, offset: 5, opaque };
+        let entry = NativeMessage { err: code, rkt, partition: 0, payload, len: 0, key, key_len: 0, offset: 5, opaque };
         let report =
             RawReport { slot, offset: 5, timestamp: 9, code, partition: 0, status, copied: true, failed: None };
         reports.tell(&entry, &report)
@@ -331,7 +331,7 @@ mod tests {
         let contained = producing(|| {
             producing(|| assert!(PRODUCING.get()));
             assert!(PRODUCING.get(), "the outer call goes on");
-            contain(|| producing(|| panic!("a partitioner that panics, as the test has it")))
+            catch_panic(|| producing(|| panic!("a partitioner that panics, as the test has it")))
         });
         assert_eq!(contained, None::<()>);
         assert!(!PRODUCING.get(), "the outer call is over");
@@ -349,7 +349,7 @@ mod tests {
         let [one, other] = [1, 2].map(ptr::without_provenance_mut);
         let told = |rkt, partition, offsets: &[i64]| -> Vec<i64> {
             let (nothing, err) = (ptr::null_mut(), 0);
-            let entry = |offset| Entry {
+            let entry = |offset| NativeMessage {
                 err,
                 rkt,
                 partition,

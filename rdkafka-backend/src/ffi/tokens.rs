@@ -6,8 +6,8 @@ use std::ptr;
 use rdkafka_sys as sys;
 
 use super::Client;
+use crate::oauth::mailbox::TakesTokens;
 use crate::oauth::{Token, TokenError};
-use crate::tokens::TakesTokens;
 
 /// Room for librdkafka's reasons.
 const REASON: usize = 512;
@@ -24,7 +24,7 @@ impl<R> Client<R> {
 impl<R> TakesTokens for Client<R> {
     fn set_token(&self, token: &Token) -> Result<(), TokenError> {
         let text = |text: &str| CString::new(text).map_err(|_| TokenError::new("the token has a NUL byte"));
-        self.listeners().audience.keep_secret(token.value());
+        self.listeners().sinks.keep_secret(token.value());
         let (value, principal) = (text(token.value())?, text(token.principal_name())?);
         let extensions = token.extensions().map(text).collect::<Result<Vec<_>, _>>()?;
         let mut extensions: Vec<_> = extensions.iter().map(|extension| extension.as_ptr()).collect();

@@ -11,7 +11,7 @@ use rdkafka_sys as sys;
 
 use super::cells::Lent;
 use super::reports::lent_slot;
-use crate::topics::TopicState;
+use crate::partition::choice::TopicState;
 
 /// No topic has so many partitions: librdkafka fails the record with `_UNKNOWN_PARTITION`.
 const NOWHERE: i32 = i32::MAX;
@@ -81,7 +81,7 @@ impl Topic {
     }
 }
 
-/// Runs under librdkafka's topic lock: on a worker if the partitions are known, else on librdkafka's main thread once
+/// PartitionGroups under librdkafka's topic lock: on a worker if the partitions are known, else on librdkafka's main thread once
 /// they are.
 unsafe extern "C" fn partitioner(
     topic: *const sys::rd_kafka_topic_t,
@@ -122,8 +122,8 @@ mod tests {
     use super::super::reports::COPIED;
     use super::*;
     use crate::Partitioner;
-    use crate::partitioner::Place;
-    use crate::topics::Partitioning;
+    use crate::partition::choice::Partitioning;
+    use crate::partition::partitioner::Place;
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;

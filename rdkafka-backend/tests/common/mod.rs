@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
-    Answer, Backend, Call, CallError, CallId, Connect, Copied, Delivered, Exchange, Failure, Message, Outcome, Report,
+    Answer, Backend, Call, CallError, CallId, Connect, Copied, Delivered, Driver, Failure, Message, Outcome, Report,
     Request, Status, Unsent,
 };
 use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
@@ -179,7 +179,7 @@ impl Ledger {
     }
 }
 
-impl Exchange<Rec> for Ledger {
+impl Driver<Rec> for Ledger {
     fn take(&self, records: &mut Vec<(SlotId, Rec)>) -> Option<MessageBatch> {
         let mut state = self.lock();
         state.holds = state.held;

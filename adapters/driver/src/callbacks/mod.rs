@@ -25,15 +25,16 @@ use std::time::Duration;
 use aioproducer_core::{Instant, TopicId};
 
 pub(crate) use self::pool::{Acquired, Asynchronous, Callback, CallbackRef, Pool, Synchronous};
-pub(crate) use self::queue::{Call, Counts, Ended};
+pub(crate) use self::queue::{Counts, Ended, RunnerSignal};
 use self::queue::{Line, Queue};
 pub(crate) use self::runner::Runner;
 pub(crate) use self::waits::WaitId;
-use crate::delivery::{DeliveryError, DeliveryReport};
 use crate::observe::SUBSCRIBER;
-use crate::panics::Panics;
-use crate::shared::Shared;
-use crate::sync::{Mutex, lock};
+use crate::outcome::error::DeliveryError;
+use crate::outcome::report::DeliveryReport;
+use crate::runtime::panics::Panics;
+use crate::runtime::sync::{Mutex, lock};
+use crate::state::shared::Shared;
 
 /// What a callback is called with.
 pub(crate) type Outcome = Result<DeliveryReport, DeliveryError>;
@@ -61,8 +62,8 @@ impl Callbacks {
 
     /// Has the callbacks of records that have ended wait for their turn, under the producer's lock: so nobody takes the
     /// producer for done before they have. What is left of `ended` nobody will call, for want of a runtime.
-    pub(crate) fn push(&self, ended: &mut Vec<Ended>) -> Call {
-        if ended.is_empty() { Call::Nobody } else { lock(&self.queue).push(ended) }
+    pub(crate) fn push(&self, ended: &mut Vec<Ended>) -> RunnerSignal {
+        if ended.is_empty() { RunnerSignal::None } else { lock(&self.queue).push(ended) }
     }
 
     /// Whether no callback waits for its turn or runs. If not, whoever waits for the producer's end is woken when it is so.
@@ -116,16 +117,16 @@ impl Callbacks {
     }
 
     /// Does what [`Callbacks::push`] asks for, without a lock.
-    pub(crate) fn follow(&self, shared: &Shared, call: Call) {
+    pub(crate) fn follow(&self, shared: &Shared, call: RunnerSignal) {
         match call {
-            Call::Nobody => {}
-            Call::Wake(waker) => self.panics.wake_all([waker]),
-            Call::Spawn(number) => {
+            RunnerSignal::None => {}
+            RunnerSignal::Wake(waker) => self.panics.wake_all([waker]),
+            RunnerSignal::Spawn(number) => {
                 let Some(shared) = shared.me() else { return };
                 // A runtime that panics is asked once more. If that fails, too, it is taken for gone.
                 for is_last in [false, true] {
                     let runner = Box::pin(Runner::new(shared.clone(), number, is_last));
-                    if self.panics.contain("the runtime's spawn", || shared.runtime.spawn(runner)).is_some() {
+                    if self.panics.catch("the runtime's spawn", || shared.runtime.spawn(runner)).is_some() {
                         return;
                     }
                 }
@@ -143,10 +144,10 @@ impl Callbacks {
     fn discard(&self, ended: impl Iterator<Item = Ended>) -> Vec<CallbackRef> {
         let mut callbacks = Vec::new();
         for Ended { callback, outcome, trace, .. } in ended {
-            self.panics.contain(SUBSCRIBER, || trace.outcome(&outcome));
+            self.panics.catch(SUBSCRIBER, || trace.outcome(&outcome));
             self.panics.drop_all(SUBSCRIBER, [trace]);
             self.panics.drop_all("what a record holds", [outcome]);
-            self.panics.contain("a callback that is dropped", || self.pool.discard(callback));
+            self.panics.catch("a callback that is dropped", || self.pool.discard(callback));
             callbacks.push(callback);
         }
         callbacks
@@ -181,15 +182,15 @@ pub(crate) fn is_calling() -> bool {
 }
 
 /// Marks the thread as inside a callback, until it is dropped.
-struct Calling(bool);
+struct InsideCallback(bool);
 
-impl Calling {
+impl InsideCallback {
     fn begin() -> Self {
         Self(CALLING.replace(true))
     }
 }
 
-impl Drop for Calling {
+impl Drop for InsideCallback {
     fn drop(&mut self) {
         CALLING.set(self.0);
     }

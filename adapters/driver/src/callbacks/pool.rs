@@ -11,12 +11,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::admission::waiters::{Ask, Places, WaiterId, Waiters};
 use crate::callbacks::vacant::Vacant;
 use crate::callbacks::{Outcome, is_calling};
-use crate::panics::Panics;
 use crate::runtime::Task;
-use crate::sync::{Mutex, lock};
-use crate::waiters::{Ask, Places, WaiterId, Waiters};
+use crate::runtime::panics::Panics;
+use crate::runtime::sync::{Mutex, lock};
 
 /// Names a callback in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

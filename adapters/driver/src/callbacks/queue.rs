@@ -10,8 +10,8 @@ use aioproducer_core::backend::Delivered;
 use super::Key;
 use super::pool::CallbackRef;
 use super::waits::Waits;
-use crate::delivery::DeliveryError;
-use crate::observe::Open;
+use crate::observe::RecordSpan;
+use crate::outcome::error::DeliveryError;
 
 /// Callbacks that a runner takes at once.
 const CHUNK: usize = 64;
@@ -29,14 +29,14 @@ pub(crate) struct Ended {
     pub(crate) key: Key,
     pub(crate) outcome: Result<Delivered, DeliveryError>,
     /// The record's span.
-    pub(crate) trace: Open,
+    pub(crate) trace: RecordSpan,
 }
 
 /// What is to be done, without a lock.
 #[derive(Default)]
-pub(crate) enum Call {
+pub(crate) enum RunnerSignal {
     #[default]
-    Nobody,
+    None,
     Wake(Waker),
     /// A runner with this number is to be started.
     Spawn(usize),
@@ -109,9 +109,9 @@ impl Queue {
     }
 
     /// Takes what has ended, unless there is no runtime any more.
-    pub(super) fn push(&mut self, ended: &mut Vec<Ended>) -> Call {
+    pub(super) fn push(&mut self, ended: &mut Vec<Ended>) -> RunnerSignal {
         if self.halted {
-            return Call::Nobody;
+            return RunnerSignal::None;
         }
         self.counts.waiting += ended.len();
         let mut ended = ended.drain(..).peekable();
@@ -130,23 +130,23 @@ impl Queue {
     }
 
     /// Sees to it that a runner is on its way while a line is ready.
-    fn call(&mut self) -> Call {
+    fn call(&mut self) -> RunnerSignal {
         if self.ready.is_empty() || self.runners.iter().any(|runner| matches!(runner, Runner::Seeking)) {
-            return Call::Nobody;
+            return RunnerSignal::None;
         }
         for (number, runner) in self.runners.iter_mut().enumerate() {
             if matches!(runner, Runner::Parked(_) | Runner::Gone) {
                 return match std::mem::replace(runner, Runner::Seeking) {
-                    Runner::Parked(waker) => Call::Wake(waker),
-                    _ => Call::Spawn(number),
+                    Runner::Parked(waker) => RunnerSignal::Wake(waker),
+                    _ => RunnerSignal::Spawn(number),
                 };
             }
         }
         if self.runners.len() >= self.most_runners {
-            return Call::Nobody;
+            return RunnerSignal::None;
         }
         self.runners.push(Runner::Seeking);
-        Call::Spawn(self.runners.len() - 1)
+        RunnerSignal::Spawn(self.runners.len() - 1)
     }
 
     /// What runner `number` does next: some of a line, in `chunk`. With no line it is parked.
@@ -158,7 +158,7 @@ impl Queue {
         now: Instant,
         waker: &Waker,
         wakers: &mut Vec<Waker>,
-    ) -> (Option<Line>, Call) {
+    ) -> (Option<Line>, RunnerSignal) {
         if let Some(Line(key)) = before
             && let Some(line) = self.lines.get_mut(&key)
         {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
-use super::queue::{Call, Ended, Line};
-use super::{CallbackRef, Calling, lock};
-use crate::delivery::DeliveryReport;
-use crate::observe::{Open, SUBSCRIBER};
-use crate::panics::discard;
+use super::queue::{Ended, Line, RunnerSignal};
+use super::{CallbackRef, InsideCallback, lock};
+use crate::observe::{RecordSpan, SUBSCRIBER};
+use crate::outcome::report::DeliveryReport;
 use crate::runtime::Task;
-use crate::shared::{Phase, Shared};
+use crate::runtime::panics::discard;
+use crate::state::shared::{Phase, Shared};
 
 /// Callbacks that one poll runs at most, before others have their turn on the thread.
 const BUDGET: usize = 128;
@@ -31,7 +31,7 @@ pub(crate) struct Runner {
     /// What an asynchronous callback has still to do.
     current: Option<Task>,
     /// The span of the record whose callback it is.
-    trace: Open,
+    trace: RecordSpan,
     /// Callbacks that have come to their end since the queue was last told, and those of them that panicked.
     done: usize,
     panicked: u64,
@@ -58,7 +58,7 @@ impl Runner {
             chunk: VecDeque::new(),
             called: Vec::new(),
             current: None,
-            trace: Open::default(),
+            trace: RecordSpan::default(),
             done: 0,
             panicked: 0,
             ended: false,
@@ -85,7 +85,7 @@ impl Runner {
         // Whoever waits for a place may have it while these run: they do not pile up any more.
         callbacks.pool.give_back(self.chunk.len(), self.called.drain(..));
         shared.panics.wake_all(wakers);
-        let called = !matches!(call, Call::Nobody);
+        let called = !matches!(call, RunnerSignal::None);
         callbacks.follow(shared, call);
         shared.observer.recount(&shared.topics, callbacks, &shared.panics);
         if tells || watched {
@@ -119,14 +119,14 @@ impl Runner {
     fn step(&mut self, step: impl FnOnce(&Shared) -> Option<Task>) {
         let shared = &self.shared;
         let outcome = {
-            let _calling = Calling::begin();
+            let _calling = InsideCallback::begin();
             catch_unwind(AssertUnwindSafe(|| self.trace.inside(|| step(shared))))
         };
         self.current = match outcome {
             Ok(rest) => rest,
             Err(panic) => {
                 self.panicked += 1;
-                shared.panics.contain(SUBSCRIBER, || self.trace.panicked());
+                shared.panics.catch(SUBSCRIBER, || self.trace.panicked());
                 discard(panic);
                 None
             }
@@ -160,7 +160,7 @@ impl Future for Runner {
                     return Poll::Pending;
                 }
             } else if let Some(Ended { callback, key, outcome, trace }) = this.chunk.pop_front() {
-                this.shared.panics.contain(SUBSCRIBER, || trace.outcome(&outcome));
+                this.shared.panics.catch(SUBSCRIBER, || trace.outcome(&outcome));
                 this.trace = trace;
                 this.called.push(callback);
                 this.step(|shared| {

@@ -3,7 +3,7 @@
 use aioproducer_core::backend::{FailureKind, Status};
 
 use crate::callbacks::{Callbacks, Counts};
-use crate::sync::{Mutex, lock};
+use crate::runtime::sync::{Mutex, lock};
 
 /// A change of the callbacks' counts.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,10 +12,10 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
 use super::SUBSCRIBER;
 use super::changes::{CallbackChange, kind_name, status_name};
-use crate::panics::{Panics, discard};
-use crate::record::Stored;
-use crate::shared::State;
-use crate::sync::{Mutex, lock};
+use crate::record::OwnedRecord;
+use crate::runtime::panics::{Panics, discard};
+use crate::runtime::sync::{Mutex, lock};
+use crate::state::shared::State;
 
 /// A name, a unit and what it means.
 type Meaning = (&'static str, Unit, &'static str);
@@ -129,14 +129,14 @@ pub(crate) struct Meters {
     histograms: [Histogram; HISTOGRAMS.len()],
     /// Made when needed, by status and kind.
     failed: [OnceLock<Counter>; 3 * KINDS],
-    told: Mutex<Told>,
+    told: Mutex<ReportedGauges>,
 }
 
 /// Kinds of failures, with one for those that are yet to come.
 const KINDS: usize = 15;
 
 #[derive(Default)]
-struct Told {
+struct ReportedGauges {
     counters: [u64; MACHINE],
     gauges: [i64; GAUGES.len()],
 }
@@ -164,7 +164,7 @@ impl Meters {
                 gauges: GAUGES.map(|gauge| recorder.register_gauge(&key(gauge), &METADATA)),
                 histograms: HISTOGRAMS.map(|histogram| recorder.register_histogram(&key(histogram), &METADATA)),
                 failed: std::array::from_fn(|_| OnceLock::new()),
-                told: Mutex::new(Told::default()),
+                told: Mutex::new(ReportedGauges::default()),
                 labels: labels.clone(),
             };
             let mut told = [0; GAUGES.len()];
@@ -179,7 +179,7 @@ impl Meters {
         &self,
         state: &mut State,
         batch: &MessageBatch,
-        records: &[(SlotId, Stored)],
+        records: &[(SlotId, OwnedRecord)],
         first: usize,
         notes: &mut MeterNotes,
     ) {
@@ -233,22 +233,22 @@ impl Meters {
     pub(crate) fn tell(&self, notes: &mut MeterNotes, panics: &Panics) {
         for (counter, count) in self.counters.iter().zip(&mut notes.counters) {
             if *count > 0 {
-                panics.contain(SUBSCRIBER, || counter.increment(std::mem::take(count)));
+                panics.catch(SUBSCRIBER, || counter.increment(std::mem::take(count)));
             }
         }
         let gauges = std::mem::take(&mut notes.gauges);
-        panics.contain(SUBSCRIBER, || self.change(&gauges));
+        panics.catch(SUBSCRIBER, || self.change(&gauges));
         let record = |histogram: &Histogram, values: &mut Vec<f64>| {
-            panics.contain(SUBSCRIBER, || values.drain(..).for_each(|value| histogram.record(value)));
+            panics.catch(SUBSCRIBER, || values.drain(..).for_each(|value| histogram.record(value)));
         };
         record(&self.histograms[QUEUE], &mut notes.queue);
         record(&self.histograms[DELIVERY], &mut notes.delivery);
-        panics.contain(SUBSCRIBER, || {
+        panics.catch(SUBSCRIBER, || {
             for batch in notes.batches.drain(..) {
                 self.histograms[BATCH..].iter().zip(batch).for_each(|(histogram, value)| histogram.record(value));
             }
         });
-        panics.contain(SUBSCRIBER, || {
+        panics.catch(SUBSCRIBER, || {
             notes.failed.drain(..).for_each(|(kind, status)| self.failed(kind, status).increment(1));
         });
     }

@@ -19,14 +19,14 @@ use aioproducer_core::{MessageBatch, SlotId};
 pub(crate) use self::meters::Time;
 use self::meters::{MeterNotes, MeterOptions, Meters};
 pub(crate) use self::spans::contained;
-pub(crate) use self::spans::{Bulk, Call, Open};
+pub(crate) use self::spans::{Bulk, CallSpan, RecordSpan};
 use self::spans::{SpanNotes, SpanOptions, SpanRef, Spans};
 use crate::callbacks::{Callbacks, Key};
-use crate::panics::Panics;
-use crate::record::{Record, Stored};
-use crate::shared::State;
-use crate::ticket::{Target, Ticket};
-use crate::topics::Topics;
+use crate::outcome::ticket::{Target, Ticket};
+use crate::record::topics::Topics;
+use crate::record::{OwnedRecord, Record};
+use crate::runtime::panics::Panics;
+use crate::state::shared::State;
 
 /// What [`Panics`] calls the code that is told of spans and metrics.
 pub(crate) const SUBSCRIBER: &str = "a subscriber or a recorder";
@@ -95,7 +95,7 @@ impl Observer {
 
     /// The span of a record whose outcome is known.
     #[inline]
-    pub(crate) fn span_of(&self, ticket: Ticket) -> Open {
+    pub(crate) fn span_of(&self, ticket: Ticket) -> RecordSpan {
         self.spans.take(ticket.mark.span)
     }
 
@@ -105,7 +105,7 @@ impl Observer {
         &self,
         state: &mut State,
         batch: Option<&MessageBatch>,
-        records: &[(SlotId, Stored)],
+        records: &[(SlotId, OwnedRecord)],
         first: usize,
         notes: &mut Notes,
     ) {

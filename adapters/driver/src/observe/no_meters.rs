@@ -3,9 +3,9 @@
 use aioproducer_core::backend::Failure;
 use aioproducer_core::{MessageBatch, SlotId};
 
-use crate::panics::Panics;
-use crate::record::Stored;
-use crate::shared::State;
+use crate::record::OwnedRecord;
+use crate::runtime::panics::Panics;
+use crate::state::shared::State;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeterOptions;
@@ -47,7 +47,7 @@ impl Meters {
         &self,
         _: &mut State,
         _: &MessageBatch,
-        _: &[(SlotId, Stored)],
+        _: &[(SlotId, OwnedRecord)],
         _: usize,
         _: &mut MeterNotes,
     ) {

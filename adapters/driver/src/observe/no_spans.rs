@@ -2,12 +2,12 @@
 
 use aioproducer_core::backend::{Delivered, Failure};
 
+use crate::api::error::ProduceError;
 use crate::callbacks::Key;
-use crate::delivery::DeliveryError;
-use crate::error::ProduceError;
-use crate::panics::Panics;
+use crate::outcome::error::DeliveryError;
 use crate::record::Record;
-use crate::topics::Topics;
+use crate::record::topics::Topics;
+use crate::runtime::panics::Panics;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpanOptions;
@@ -21,9 +21,9 @@ impl SpanRef {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Open(());
+pub(crate) struct RecordSpan(());
 
-impl Open {
+impl RecordSpan {
     #[inline]
     pub(crate) fn refused(&self, _: &ProduceError<'_>) {}
 
@@ -47,10 +47,10 @@ pub(crate) struct SpanNotes;
 
 impl SpanNotes {
     #[inline]
-    pub(crate) fn delivered(&mut self, _: Open, _: Delivered) {}
+    pub(crate) fn delivered(&mut self, _: RecordSpan, _: Delivered) {}
 
     #[inline]
-    pub(crate) fn failed(&mut self, _: Open, _: Option<Key>, _: Failure) {}
+    pub(crate) fn failed(&mut self, _: RecordSpan, _: Option<Key>, _: Failure) {}
 
     #[cfg(feature = "metrics")]
     #[inline]
@@ -69,13 +69,13 @@ impl Spans {
     pub(crate) fn begin(&self, _: &mut Record<'_>) {}
 
     #[inline]
-    pub(crate) fn keep(&self, _: &mut Open) -> SpanRef {
+    pub(crate) fn keep(&self, _: &mut RecordSpan) -> SpanRef {
         SpanRef
     }
 
     #[inline]
-    pub(crate) fn take(&self, _: SpanRef) -> Open {
-        Open(())
+    pub(crate) fn take(&self, _: SpanRef) -> RecordSpan {
+        RecordSpan(())
     }
 
     #[inline]
@@ -109,9 +109,9 @@ impl Bulk {
 }
 
 #[derive(Default)]
-pub(crate) struct Call(());
+pub(crate) struct CallSpan(());
 
-impl Call {
+impl CallSpan {
     #[inline]
     pub(crate) fn flush(&mut self) {}
 

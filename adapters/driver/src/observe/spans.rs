@@ -10,7 +10,7 @@
 mod bulk;
 mod calls;
 mod error_type;
-mod open;
+mod record_span;
 
 use std::fmt;
 
@@ -19,18 +19,18 @@ use tracing::field::Empty;
 use tracing::{Level, Span, error, info_span, span_enabled, warn};
 
 pub(crate) use self::bulk::Bulk;
-pub(crate) use self::calls::Call;
+pub(crate) use self::calls::CallSpan;
 use self::error_type::error_type;
-pub(crate) use self::open::Open;
-use self::open::{Inner, Of};
+pub(crate) use self::record_span::RecordSpan;
+use self::record_span::{Inner, Of};
 use super::SUBSCRIBER;
 use super::changes::{kind_name, status_name};
 use crate::TraceContext;
 use crate::callbacks::{Key, NO_PARTITION};
-use crate::panics::Panics;
 use crate::record::Record;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
-use crate::topics::Topics;
+use crate::record::topics::Topics;
+use crate::runtime::panics::Panics;
+use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpanOptions {
@@ -75,26 +75,26 @@ impl SpanRef {
 /// Spans of records that have a slot.
 #[derive(Default)]
 struct Slab {
-    places: Vec<Open>,
+    places: Vec<RecordSpan>,
     vacant: Vec<u32>,
 }
 
 /// What is to be told: the outcomes of records with a span, all failures, and stalls.
 #[derive(Default)]
 pub(crate) struct SpanNotes {
-    delivered: Vec<(Open, Delivered)>,
-    failed: Vec<(Open, Option<Key>, Failure)>,
+    delivered: Vec<(RecordSpan, Delivered)>,
+    failed: Vec<(RecordSpan, Option<Key>, Failure)>,
     stalled: u64,
 }
 
 impl SpanNotes {
-    pub(crate) fn delivered(&mut self, open: Open, at: Delivered) {
+    pub(crate) fn delivered(&mut self, open: RecordSpan, at: Delivered) {
         if open.0.is_some() {
             self.delivered.push((open, at));
         }
     }
 
-    pub(crate) fn failed(&mut self, open: Open, key: Option<Key>, failure: Failure) {
+    pub(crate) fn failed(&mut self, open: RecordSpan, key: Option<Key>, failure: Failure) {
         self.failed.push((open, key, failure));
     }
 
@@ -144,7 +144,7 @@ impl Spans {
             if !span.is_disabled() {
                 self.inject(Some(&span), record);
                 let of = if record.get_partition().is_some() { Of::Placed } else { Of::Record };
-                record.trace = Open(Some(Inner::new(span, of)));
+                record.trace = RecordSpan(Some(Inner::new(span, of)));
             } else if self.options.context.is_some() {
                 self.inject(None, record);
             }
@@ -159,7 +159,7 @@ impl Spans {
             return true;
         }
         self.inject(None, record);
-        record.trace = Open(Some(Arc::clone(&self.none)));
+        record.trace = RecordSpan(Some(Arc::clone(&self.none)));
         false
     }
 
@@ -182,7 +182,7 @@ impl Spans {
 
     /// Keeps the span of a record that is accepted.
     #[inline]
-    pub(crate) fn keep(&self, open: &mut Open) -> SpanRef {
+    pub(crate) fn keep(&self, open: &mut RecordSpan) -> SpanRef {
         let open = std::mem::take(open);
         if open.0.as_ref().is_none_or(|inner| inner.span.is_disabled()) {
             return SpanRef::NONE;
@@ -202,9 +202,9 @@ impl Spans {
 
     /// Gives it back, once.
     #[inline]
-    pub(crate) fn take(&self, place: SpanRef) -> Open {
+    pub(crate) fn take(&self, place: SpanRef) -> RecordSpan {
         if place == SpanRef::NONE {
-            return Open(None);
+            return RecordSpan(None);
         }
         let slab = &mut *lock(&self.slab);
         slab.vacant.push(place.0);
@@ -214,18 +214,18 @@ impl Spans {
     /// A subscriber that panics hears of the next all the same. To drop a span calls it, too.
     pub(crate) fn tell(&self, topics: &Topics, notes: &mut SpanNotes, panics: &Panics) {
         for (open, at) in notes.delivered.drain(..) {
-            panics.contain(SUBSCRIBER, || open.delivered(at.partition, at.offset));
+            panics.catch(SUBSCRIBER, || open.delivered(at.partition, at.offset));
             panics.drop_all(SUBSCRIBER, [open]);
         }
         for (open, key, failure) in notes.failed.drain(..) {
             let topic = key.and_then(|(topic, _)| topics.name(topic));
             let partition = key.map(|(_, partition)| partition).filter(|partition| *partition != NO_PARTITION);
-            panics.contain(SUBSCRIBER, || open.failed(topic, partition, &failure));
+            panics.catch(SUBSCRIBER, || open.failed(topic, partition, &failure));
             panics.drop_all(SUBSCRIBER, [open]);
         }
         let stalled = std::mem::take(&mut notes.stalled);
         if stalled > 0 {
-            panics.contain(SUBSCRIBER, || {
+            panics.catch(SUBSCRIBER, || {
                 warn!(target: "aioproducer", count = stalled as i64, "callbacks have stalled");
             });
         }

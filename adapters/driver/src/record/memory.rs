@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Stored;
-use crate::arena::Arena;
+use super::OwnedRecord;
+use crate::admission::arena::Arena;
 
 /// Memory for records, most of which has been other records' before.
 pub(crate) struct Memory {
@@ -11,7 +11,7 @@ pub(crate) struct Memory {
     pub(crate) arena: Arena,
     /// Places of records that are gone. First in, first out: memory is then walked through in one direction, which
     /// processors foresee.
-    places: VecDeque<Stored>,
+    places: VecDeque<OwnedRecord>,
     /// The places that are kept at most.
     most: usize,
 }
@@ -27,12 +27,12 @@ impl Memory {
 
     /// A place for a record, `None` if no record has left one.
     #[inline(always)]
-    pub(super) fn place(&mut self) -> Option<Stored> {
+    pub(super) fn place(&mut self) -> Option<OwnedRecord> {
         self.places.pop_front()
     }
 
     /// Takes back the places of cleared records, as many as there are slots.
-    pub(crate) fn recycle(&mut self, places: impl IntoIterator<Item = Stored>) {
+    pub(crate) fn recycle(&mut self, places: impl IntoIterator<Item = OwnedRecord>) {
         let missing = self.most.saturating_sub(self.places.len());
         self.places.extend(places.into_iter().take(missing));
     }
@@ -43,16 +43,16 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use aioproducer_core::backend::{Copied, Delivered, Exchange, Failure, FailureKind, Outcome, Report, Status};
+    use aioproducer_core::backend::{Copied, Delivered, Driver, Failure, FailureKind, Outcome, Report, Status};
     use aioproducer_core::{Instant, Limits, SlotId};
 
+    use crate::api::overflow::Overflow;
     use crate::observe::Options;
-    use crate::overflow::Overflow;
     use crate::record::Record;
     use crate::runtime::{Runtime, Task};
-    use crate::shared::{Settings, Shared};
+    use crate::state::shared::{Settings, Shared};
     use crate::still::Still;
-    use crate::{AioProducer, Stored};
+    use crate::{AioProducer, OwnedRecord};
 
     const SLOTS: usize = 8;
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     /// Hands off what there is.
-    fn take(shared: &Shared) -> Vec<(SlotId, Stored)> {
+    fn take(shared: &Shared) -> Vec<(SlotId, OwnedRecord)> {
         let mut taken = Vec::new();
         let batch = shared.take(&mut taken).expect("a batch is ready");
         shared.settle(batch, std::iter::empty());

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Exchange, Message, Outcome, Report};
-use aioproducer_driver::{Failure, Instant, Runtime, Stored, Task};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Message, Outcome, Report};
+use aioproducer_driver::{Failure, Instant, OwnedRecord, Runtime, Task};
 
 use crate::still::Still;
 
@@ -45,7 +45,7 @@ impl ByHand {
     }
 }
 
-impl Connect<Stored> for ByHand {
+impl Connect<OwnedRecord> for ByHand {
     type Error = String;
 
     fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
@@ -59,16 +59,16 @@ impl Connect<Stored> for ByHand {
         })
     }
 
-    fn connect<E: Exchange<Stored>>(self, exchange: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
-        let (fatal, ended) = (Arc::clone(&exchange), Arc::clone(&exchange));
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+        let (fatal, ended) = (Arc::clone(&driver), Arc::clone(&driver));
         let hand_off = move |failure: Option<Failure>| {
             let mut records = Vec::new();
-            let batch = exchange.take(&mut records).expect("a batch is ready");
-            exchange.settle(batch, std::iter::empty());
+            let batch = driver.take(&mut records).expect("a batch is ready");
+            driver.settle(batch, std::iter::empty());
             let header = |(name, value): (&str, Option<&[u8]>)| {
                 (name.to_owned(), String::from_utf8(value.unwrap_or_default().to_vec()).unwrap())
             };
-            let headers = |(_, record): &(_, Stored)| {
+            let headers = |(_, record): &(_, OwnedRecord)| {
                 (0..record.header_count()).filter_map(|at| record.header(at)).map(header).collect()
             };
             let seen = records.iter().map(headers).collect();
@@ -79,7 +79,7 @@ impl Connect<Stored> for ByHand {
                 };
                 Report { slot, outcome }
             });
-            exchange.report(reports);
+            driver.report(reports);
             seen
         };
         let mut link = self.0.lock().unwrap();

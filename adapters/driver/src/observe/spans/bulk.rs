@@ -6,10 +6,10 @@ use tracing::field::{Empty, display};
 use tracing::info_span;
 
 use super::Spans;
-use super::open::{Inner, Of, Open};
-use crate::error::ProduceError;
+use super::record_span::{Inner, Of, RecordSpan};
+use crate::api::error::ProduceError;
 use crate::record::Record;
-use crate::sync::Arc;
+use crate::runtime::sync::Arc;
 
 /// The span of a `produce_all`, which is that of all its records.
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Bulk {
         }
         let Some(inner) = &self.span else { return spans.inject(None, record) };
         spans.inject(Some(&inner.span), record);
-        record.trace = Open(Some(Arc::clone(inner)));
+        record.trace = RecordSpan(Some(Arc::clone(inner)));
     }
 
     /// A record was not accepted. Called without a lock.

@@ -3,11 +3,11 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::open::fail;
+use super::record_span::fail;
 
 /// The span of a flush or a close.
 #[derive(Default)]
-pub(crate) struct Call(Option<Span>);
+pub(crate) struct CallSpan(Option<Span>);
 
 macro_rules! call {
     ($name:literal, $left:literal) => {
@@ -24,7 +24,7 @@ macro_rules! call {
     };
 }
 
-impl Call {
+impl CallSpan {
     pub(crate) fn flush(&mut self) {
         self.0.get_or_insert_with(|| call!("flush", "aioproducer.remaining"));
     }

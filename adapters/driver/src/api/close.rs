@@ -1,0 +1,137 @@
+//! An orderly end, and what it could not send.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use aioproducer_core::backend::Status;
+
+use crate::callbacks::is_calling;
+use crate::observe::CallSpan;
+use crate::record::Record;
+use crate::runtime::poll_turn;
+use crate::state::shared::{Phase, Shared};
+
+/// The future of [`AioProducer::close`](crate::AioProducer::close). Once polled, the close goes on even if this is
+/// dropped.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Close<'a> {
+    shared: &'a Shared,
+    within: Duration,
+    begun: bool,
+    trace: CallSpan,
+}
+
+impl<'a> Close<'a> {
+    pub(crate) fn new(shared: &'a Shared, within: Duration) -> Self {
+        Self { shared, within, begun: false, trace: CallSpan::default() }
+    }
+}
+
+/// Unsent records that the list of them has room for from the start. To move it when it grows takes a lock's time.
+const FORESEEN: usize = 1 << 16;
+
+impl Future for Close<'_> {
+    type Output = CloseReport;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReport> {
+        let shared = self.shared;
+        if !self.begun {
+            ready!(poll_turn(&*shared.runtime, cx));
+        }
+        self.trace.close();
+        let begin = !std::mem::replace(&mut self.begun, true);
+        let now = shared.runtime.now();
+        let deadline = now + self.within;
+        let mut waker = Some(cx.waker().clone());
+        let report = shared.with(|state, effects| {
+            let unsent = state.machine.len().min(FORESEEN);
+            state.unsent.get_or_insert_with(|| Vec::with_capacity(unsent));
+            match state.phase {
+                Phase::Open => {
+                    state.close(shared, effects);
+                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
+                    effects.flush_backend();
+                    effects.wakers.extend(state.driver.take());
+                }
+                Phase::Closing(earlier) if begin && deadline < earlier => {
+                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
+                    effects.wakers.extend(state.driver.take());
+                }
+                Phase::Closing(_) => {}
+                Phase::Ending | Phase::Ended if begin && state.close_by < deadline => {
+                    state.close_by = deadline;
+                    effects.wakers.extend(state.driver.take());
+                }
+                Phase::Ending | Phase::Ended => {}
+            }
+            match state.phase {
+                Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
+                    let unsent = state.unsent.replace(Vec::new()).unwrap_or_default();
+                    let unreturned = std::mem::take(&mut state.unreturned);
+                    return Poll::Ready(CloseReport { unsent, unreturned });
+                }
+                _ => {}
+            }
+            if !state.close_wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.close_wakers.extend(waker.take());
+            }
+            Poll::Pending
+        });
+        if let Poll::Ready(report) = &report {
+            self.trace.closed(report.unsent.len());
+        }
+        report
+    }
+}
+
+impl fmt::Debug for Close<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Close").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// What a close came to. The records are handed out once: a second close reports none.
+#[derive(Debug, Default)]
+pub struct CloseReport {
+    unsent: Vec<Unsent>,
+    unreturned: usize,
+}
+
+impl CloseReport {
+    /// The records that were accepted and not delivered before the deadline, oldest first within a lane.
+    #[must_use]
+    pub fn unsent(&self) -> &[Unsent] {
+        &self.unsent
+    }
+
+    /// See [`CloseReport::unsent`].
+    #[must_use]
+    pub fn into_unsent(self) -> Vec<Unsent> {
+        self.unsent
+    }
+
+    /// How many more records were not delivered, which the backend could not give back in time: librdkafka has copies of short
+    /// ones, and may not let go of them when it is busy. Their deliveries have failed, with a status.
+    #[must_use]
+    pub fn unreturned(&self) -> usize {
+        self.unreturned
+    }
+
+    /// Whether every accepted record had its outcome before the deadline.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unsent.is_empty() && self.unreturned == 0
+    }
+}
+
+/// A record that a close gave back.
+#[derive(Clone, Debug)]
+pub struct Unsent {
+    /// The record.
+    pub record: Record<'static>,
+    /// Whether it may be in the log.
+    pub status: Status,
+}

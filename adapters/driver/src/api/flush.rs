@@ -1,0 +1,281 @@
+//! Waiting for what was accepted so far.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use aioproducer_core::{Lane, TopicId};
+
+use crate::callbacks::{Key, NO_PARTITION, WaitId, is_calling};
+use crate::observe::CallSpan;
+use crate::record::topics::TopicRef;
+use crate::runtime::{Task, poll_turn};
+use crate::state::effects::{Discard, Effects};
+use crate::state::end::EndedBy;
+use crate::state::flushes::{Group, Pending, Scope};
+use crate::state::shared::{Phase, Shared, State};
+
+/// The future of [`AioProducer::flush`](crate::AioProducer::flush).
+#[must_use = "futures do nothing unless awaited"]
+pub struct Flush<'a> {
+    shared: &'a Shared,
+    within: Option<Duration>,
+    /// A topic, and maybe one of its partitions; `None` for everything.
+    of: Option<(TopicRef<'a>, Option<i32>)>,
+    /// Callbacks are waited for, too.
+    callbacks: bool,
+    step: Step,
+    deadline: Option<Task>,
+    trace: CallSpan,
+}
+
+/// What it waits for.
+enum Step {
+    Nothing,
+    Records(Pending, Scope),
+    Callbacks(WaitId),
+}
+
+impl<'a> Flush<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        let (step, trace) = (Step::Nothing, CallSpan::default());
+        Self { shared, within: None, of: None, callbacks: false, step, deadline: None, trace }
+    }
+
+    /// Only records of this topic; others linger on in the producer. A linger of the backend's own ends for all.
+    pub fn topic(mut self, topic: impl Into<TopicRef<'a>>) -> Self {
+        self.of = Some((topic.into(), None));
+        self
+    }
+
+    /// Only records that name this partition of the topic, and those of the topic that name none, since they may go there.
+    pub fn partition(mut self, topic: impl Into<TopicRef<'a>>, partition: i32) -> Self {
+        self.of = Some((topic.into(), Some(partition)));
+        self
+    }
+
+    /// Waits for the callbacks of these records, too, until they have come to their end; of one topic or partition it waits
+    /// for those of the whole topic.
+    ///
+    /// It must not be awaited where a callback waits for it, which is a deadlock. Inside of a callback it fails at once.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static FAILED: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// async fn load(producer: &AioProducer, rows: Vec<String>) -> Result<usize, Box<dyn std::error::Error>> {
+    ///     for row in rows {
+    ///         let count = |outcome: Result<_, _>| drop(FAILED.fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed));
+    ///         producer.produce_with(Record::to("rows").payload(row), count).await?;
+    ///     }
+    ///     producer.flush().callbacks().await?;
+    ///     Ok(FAILED.load(Ordering::Relaxed))
+    /// }
+    /// ```
+    pub fn callbacks(mut self) -> Self {
+        self.callbacks = true;
+        self
+    }
+
+    /// Gives up after `limit`, counted from the first poll. The records stay accepted.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+}
+
+impl Future for Flush<'_> {
+    type Output = Result<(), FlushError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.callbacks && is_calling() {
+            return Poll::Ready(Err(FlushError::InsideCallback));
+        }
+        if matches!(this.step, Step::Nothing) {
+            ready!(poll_turn(&*this.shared.runtime, cx));
+            this.trace.flush();
+            let scope = match &this.of {
+                None => Scope::All,
+                Some((topic, partition)) => match (this.shared.topics.known(topic), partition) {
+                    (Some(topic), Some(partition)) => Scope::Partition(topic, *partition),
+                    (Some(topic), None) => Scope::Topic(topic),
+                    // Nothing was ever produced to it.
+                    (None, _) => return Poll::Ready(Ok(())),
+                },
+            };
+            let wakers = two(cx.waker());
+            match this.shared.with(|state, effects| state.begin_flush(scope, wakers, effects)) {
+                Some(flush) => this.step = Step::Records(flush, scope),
+                None => this.wait_for_callbacks(scope, cx),
+            }
+        }
+        loop {
+            match &mut this.step {
+                Step::Nothing => return Poll::Ready(Ok(())),
+                Step::Records(flush, scope) => {
+                    let (scope, wakers) = (*scope, two(cx.waker()));
+                    let (flushed, timed) = this.shared.with(|state, effects| {
+                        let (flushed, unused) = state.flushes.poll(flush, wakers);
+                        effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+                        (flushed, state.is_timed())
+                    });
+                    if !flushed {
+                        ready!(poll_deadline(this.shared, this.within, &mut this.deadline, timed, cx));
+                        let remaining = this.shared.with(|state, _| state.flushes.left(flush));
+                        if remaining > 0 {
+                            this.trace.timed_out(remaining);
+                            return Poll::Ready(Err(FlushError::Timeout { remaining }));
+                        }
+                        this.leave();
+                    }
+                    this.step = Step::Nothing;
+                    this.wait_for_callbacks(scope, cx);
+                }
+                Step::Callbacks(wait) => {
+                    if let Some(remaining) = this.shared.callbacks.poll_wait(*wait, cx.waker().clone()) {
+                        let timed = this.shared.lock().has_runtime();
+                        ready!(poll_deadline(this.shared, this.within, &mut this.deadline, timed, cx));
+                        this.trace.timed_out(remaining);
+                        return Poll::Ready(Err(FlushError::Callbacks { remaining }));
+                    }
+                    this.step = Step::Nothing;
+                }
+            }
+        }
+    }
+}
+
+impl Flush<'_> {
+    /// All records have their outcome, so their callbacks, if they are waited for, stand in line.
+    fn wait_for_callbacks(&mut self, scope: Scope, cx: &Context<'_>) {
+        if !self.callbacks {
+            return;
+        }
+        // Of a record that its backend lost nobody knows where it was to go.
+        let lost = (TopicId(0), NO_PARTITION);
+        let concerns = |key: Key| match scope {
+            Scope::All => true,
+            Scope::Topic(topic) | Scope::Partition(topic, _) => key.0 == topic || key == lost,
+        };
+        let wait = self.shared.callbacks.begin_wait(concerns, cx.waker().clone());
+        self.step = wait.map_or(Step::Nothing, Step::Callbacks);
+    }
+
+    /// Waits for nothing any more.
+    fn leave(&mut self) {
+        match std::mem::replace(&mut self.step, Step::Nothing) {
+            Step::Nothing => {}
+            Step::Records(flush, _) => self.shared.with(|state, effects| {
+                let unused = state.flushes.leave(&flush);
+                effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+            }),
+            Step::Callbacks(wait) => self.shared.callbacks.leave_wait(wait),
+        }
+    }
+}
+
+/// Ready when the limit has passed, which begins with the first call; `timed` says whether timers may be used.
+fn poll_deadline(
+    shared: &Shared,
+    limit: Option<Duration>,
+    timer: &mut Option<Task>,
+    timed: bool,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let (Some(limit), true) = (limit, timed) else { return Poll::Pending };
+    let timer = timer.get_or_insert_with(|| shared.runtime.sleep_until(shared.runtime.now() + limit));
+    timer.as_mut().poll(cx)
+}
+
+/// A flush may wait in two places. Cloning a waker may run anybody's code, so it is done before a lock is taken.
+fn two(waker: &Waker) -> [Waker; 2] {
+    [waker.clone(), waker.clone()]
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl State {
+    /// Begins a flush, unless there is nothing to wait for.
+    fn begin_flush(&mut self, scope: Scope, wakers: [Waker; 2], effects: &mut Effects) -> Option<Pending> {
+        let machine = &mut self.machine;
+        let point = match scope {
+            Scope::All => machine.flush(),
+            Scope::Topic(topic) => machine.flush_lanes(|lane| lane.topic() == topic),
+            Scope::Partition(topic, partition) => {
+                machine.flush_lane(Lane::new(topic, Some(partition)));
+                machine.flush_lane(Lane::new(topic, None))
+            }
+        };
+        let outstanding = |group| match group {
+            Group::All => machine.len(),
+            Group::Topic(topic) => machine.len_in(|lane| lane.topic() == topic),
+            Group::Lane(lane) => machine.len_of(lane),
+        };
+        let (begun, unused) = self.flushes.begin(scope.groups(), point, outstanding, self.completing > 0, wakers);
+        effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+        if begun.is_some() {
+            effects.flush_backend();
+        }
+        begun
+    }
+
+    /// Whether timers may be used. A producer that is ending may have lost its runtime, and ends soon by itself.
+    fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing(_))
+    }
+
+    /// The same for a wait that goes on after the producer's end, as long as the runtime runs callbacks.
+    fn has_runtime(&self) -> bool {
+        self.ended_by != EndedBy::Runtime
+    }
+}
+
+impl fmt::Debug for Flush<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flush").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// Why a flush ended early.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlushError {
+    /// The limit of [`Flush::within`] passed.
+    Timeout {
+        /// Records accepted before the flush that have no outcome yet.
+        remaining: usize,
+    },
+    /// The limit of [`Flush::within`] passed. The records have their outcomes, their [callbacks](Flush::callbacks) are behind.
+    Callbacks {
+        /// Callbacks that have not come to their end yet.
+        remaining: usize,
+    },
+    /// A flush that waits for [callbacks](Flush::callbacks) was awaited inside of one, which cannot end before it. Nothing was
+    /// waited for.
+    InsideCallback,
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { remaining } => write!(f, "{remaining} records had no outcome before the flush's limit"),
+            Self::Callbacks { remaining } => {
+                write!(f, "{remaining} callbacks of delivered or failed records had not ended before the flush's limit")
+            }
+            Self::InsideCallback => f.write_str(
+                "flush().callbacks() inside of a callback would wait for itself; flush() alone may be awaited there",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {}

@@ -1,0 +1,124 @@
+//! One record: wait for room, then for delivery.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::admission::admit::{Admission, Entered, to_delivery};
+use crate::admission::waiters::WaiterId;
+use crate::api::delivery::Delivery;
+use crate::api::error::{ProduceError, SendError};
+use crate::api::overflow::Patience;
+use crate::outcome::report::DeliveryReport;
+use crate::record::Record;
+use crate::runtime::poll_turn;
+use crate::state::shared::Shared;
+
+/// The future of [`AioProducer::produce`](crate::AioProducer::produce).
+#[must_use = "futures do nothing unless awaited"]
+pub struct Produce<'p, 'r> {
+    shared: &'p Shared,
+    /// Empty when the future has resolved.
+    record: Record<'r>,
+    place: Option<WaiterId>,
+    patience: Patience,
+    /// It comes through a transaction.
+    transaction: bool,
+    resolved: bool,
+}
+
+impl<'p, 'r> Produce<'p, 'r> {
+    #[inline]
+    pub(crate) fn new(shared: &'p Shared, record: Record<'r>) -> Self {
+        Self { shared, record, place: None, patience: Patience::default(), transaction: false, resolved: false }
+    }
+
+    pub(crate) fn in_transaction(shared: &'p Shared, record: Record<'r>) -> Self {
+        let mut produce = Self::new(shared, record);
+        produce.transaction = true;
+        produce
+    }
+}
+
+impl Future for Produce<'_, '_> {
+    type Output = Result<Delivery, ProduceError<'static>>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        assert!(!this.resolved, "`Produce` polled after it was ready");
+        if this.place.is_none() {
+            ready!(poll_turn(&*this.shared.runtime, cx));
+        }
+        let entered = match Admission::check_in(this.shared, &mut this.record, this.transaction) {
+            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.patience, cx.waker()),
+            Err(error) => Entered::Failed(error),
+        };
+        let outcome = match entered {
+            Entered::Waiting(place) => {
+                this.place = Some(place);
+                let (policy, own) = (this.shared.overflow.limit(), this.record.get_timeout());
+                let Some(over) = this.patience.is_over(this.shared, policy, own, cx) else { return Poll::Pending };
+                this.shared.with(|state, effects| state.leave(Some(place), effects));
+                Err(over.error(this.record.take()).into_owned())
+            }
+            Entered::Accepted(delivery) => Ok(delivery),
+            Entered::Failed(error) => Err(error.into_owned()),
+        };
+        (this.resolved, this.place) = (true, None);
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Produce<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.with(|state, effects| state.leave(Some(place), effects));
+        }
+    }
+}
+
+impl fmt::Debug for Produce<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Produce").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`AioProducer::send`](crate::AioProducer::send).
+#[must_use = "futures do nothing unless awaited"]
+#[derive(Debug)]
+pub struct SendRecord<'p, 'r> {
+    produce: Produce<'p, 'r>,
+    delivery: Option<Delivery>,
+    /// The record is urgent for the while, as its sender waits for it.
+    hurried: bool,
+}
+
+impl<'p, 'r> SendRecord<'p, 'r> {
+    pub(crate) fn new(mut produce: Produce<'p, 'r>) -> Self {
+        let hurried = produce.shared.hurries_sends && !produce.record.is_urgent();
+        if hurried {
+            produce.record = produce.record.take().urgent();
+        }
+        Self { produce, delivery: None, hurried }
+    }
+}
+
+impl Future for SendRecord<'_, '_> {
+    type Output = Result<DeliveryReport, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let outcome = match &mut this.delivery {
+            Some(delivery) => ready!(Pin::new(delivery).poll(cx)).map_err(SendError::from),
+            none => match ready!(Pin::new(&mut this.produce).poll(cx)) {
+                Ok(delivery) => ready!(Pin::new(none.insert(delivery)).poll(cx)).map_err(SendError::from),
+                Err(error) => Err(SendError::from(error)),
+            },
+        };
+        Poll::Ready(if this.hurried { outcome.map_err(SendError::calmed) } else { outcome })
+    }
+}

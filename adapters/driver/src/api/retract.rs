@@ -1,0 +1,80 @@
+//! Taking a record back.
+
+use std::fmt;
+
+use crate::api::delivery::Delivery;
+use crate::record::Record;
+
+impl Delivery {
+    /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours go
+    /// their way. Linear in the records that were not handed off.
+    ///
+    /// # Errors
+    /// [`TooLate`] with the delivery, whose outcome is on its way or there.
+    pub fn retract(self) -> Result<Record<'static>, TooLate> {
+        let producer = self.cell.context().and_then(|context| context.retracts.get()?.upgrade());
+        match producer {
+            Some(producer) => producer.retract(self.cell).map_err(|cell| TooLate(Self { cell })),
+            None => Err(TooLate(self)),
+        }
+    }
+}
+
+/// The record is in the backend's hands, or has its outcome.
+#[derive(Debug)]
+pub struct TooLate(Delivery);
+
+impl TooLate {
+    /// The delivery, to be awaited.
+    #[must_use = "a delivery tells whether the record arrived"]
+    pub fn into_delivery(self) -> Delivery {
+        self.0
+    }
+}
+
+impl fmt::Display for TooLate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the record was handed off and cannot be taken back")
+    }
+}
+
+impl std::error::Error for TooLate {}
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use aioproducer_core::Limits;
+
+    use crate::Overflow;
+    use crate::observe::Options;
+    use crate::record::Record;
+    use crate::state::shared::{Settings, Shared};
+    use crate::still::Still;
+
+    #[test]
+    fn s06_a_retracted_record_leaves_its_cell_to_others() {
+        let settings = Settings {
+            slots: 1024,
+            lanes: 4,
+            topics: 4,
+            overflow: Overflow::Fail,
+            callback_tasks: 1,
+            callback_stall: Duration::from_secs(1),
+            record_overhead: 0,
+            record_setting: "",
+            transactional: false,
+            call_limit: Duration::from_secs(1),
+            hurries_sends: false,
+        };
+        let shared = Arc::new(Shared::new(Limits::default(), settings, Options::default(), Still).expect("settings"));
+        let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());
+        for number in 0..10_000 {
+            let delivery = producer.try_produce(Record::to("t").payload(number.to_string())).expect("accepted");
+            let record = delivery.retract().expect("it is buffered");
+            assert_eq!(record.get_payload(), Some(number.to_string().as_bytes()));
+        }
+        assert_eq!(shared.completions.segments(), 1);
+    }
+}

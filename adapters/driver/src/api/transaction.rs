@@ -1,0 +1,364 @@
+//! Transactions: the session that records are written through.
+
+mod error;
+
+use std::fmt;
+use std::task::Poll;
+
+use aioproducer_core::backend::{Call, Failure, Group, GroupOffset};
+use aioproducer_core::{Standing, TransactionId, TransactionRefusal};
+
+use crate::AioProducer;
+use crate::admission::admit::try_produce;
+use crate::api::calls::CallFuture;
+use crate::api::delivery::Delivery;
+use crate::api::error::ProduceError;
+use crate::api::produce::{Produce, SendRecord};
+use crate::api::produce_all::ProduceAll;
+use crate::api::produce_with::ProduceWith;
+use crate::callbacks::Synchronous;
+use crate::outcome::error::DeliveryError;
+use crate::outcome::report::DeliveryReport;
+use crate::record::Record;
+use crate::runtime::turn;
+use crate::state::transactions::{Session, Watch};
+
+pub use error::{EndError, Remedy, TransactionError};
+
+impl AioProducer {
+    /// Gets the transactional id's producer id from its coordinator, and ends what an earlier producer of that id left
+    /// open, which is *fenced* from then on. [`begin`](Self::begin) does it, too, when it was not done before; to do it
+    /// apart shows errors at start-up.
+    ///
+    /// The source is `rd_kafka_init_transactions` (KIP-98). Dropped early, it goes on by itself.
+    ///
+    /// # Errors
+    /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which takes up where it was.
+    pub async fn init_transactions(&self) -> Result<(), TransactionError> {
+        turn(&*self.shared().runtime).await;
+        self.command(|session, _| {
+            session.machine.init()?;
+            session.error = None;
+            Ok(())
+        })?;
+        self.watch(|session, fatal| {
+            let machine = &session.machine;
+            if let Some(error) = gone(session, fatal) {
+                Poll::Ready(Err(error))
+            } else if machine.is_initialized() {
+                Poll::Ready(Ok(()))
+            } else if machine.is_initializing() {
+                Poll::Pending
+            } else {
+                Poll::Ready(Err(TransactionError::of_call(session.error.clone(), Remedy::GiveUp)))
+            }
+        })
+        .await?
+    }
+
+    /// Opens a transaction. There is one at a time; if the one before was dropped, this waits for its abort.
+    ///
+    /// The source is `rd_kafka_begin_transaction`. Dropped early, nothing stays open.
+    ///
+    /// # Errors
+    /// [`TransactionError`]: the producer has no transactional id, a transaction is open, the outcome of an earlier one's
+    /// commit is not known (see [`in_doubt`](Self::in_doubt)), or the broker did not let it.
+    ///
+    /// ```
+    /// use aioproducer_driver::{AioProducer, Record, Remedy};
+    ///
+    /// async fn transfer(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let transaction = producer.begin().await?;
+    ///     let debit = transaction.produce(Record::to("ledger").key("alice").payload("-5")).await?;
+    ///     let credit = transaction.produce(Record::to("ledger").key("bob").payload("5")).await?;
+    ///     let mut ended = transaction.commit().await;
+    ///     // The outcome is not known yet: ask again.
+    ///     while let Err(error) = ended {
+    ///         match (error.remedy(), error.into_parts()) {
+    ///             (Remedy::Resolve, (_, Some(transaction))) => ended = transaction.commit().await,
+    ///             (_, (error, _aborted_when_dropped)) => return Err(error.into()),
+    ///         }
+    ///     }
+    ///     println!("{:?} {:?}", debit.await?, credit.await?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn begin(&self) -> Result<Transaction, TransactionError> {
+        turn(&*self.shared().runtime).await;
+        let id = self.command(|session, _| {
+            let id = session.machine.begin()?;
+            session.error = None;
+            Ok(id)
+        })?;
+        // From here on it is given up when this future is dropped.
+        let transaction = Transaction { producer: self.clone(), id };
+        self.watch(|session, fatal| match session.machine.standing(id) {
+            Standing::Beginning => Poll::Pending,
+            Standing::Over => {
+                let refused = || TransactionError::of_call(session.error.clone(), Remedy::GiveUp);
+                Poll::Ready(Err(gone(session, fatal).unwrap_or_else(refused)))
+            }
+            _ => Poll::Ready(Ok(())),
+        })
+        .await??;
+        Ok(transaction)
+    }
+
+    /// The transaction whose commit was called and whose outcome nobody knows: its future, or the error that told so, was
+    /// dropped. [`Transaction::commit`] finds the outcome out. `None` if there is no such transaction.
+    ///
+    /// Until that is done [`begin`](Self::begin) refuses with [`TransactionError::InDoubt`], since whoever begins anew
+    /// should know whether to write the same records again.
+    #[must_use]
+    pub fn in_doubt(&self) -> Option<Transaction> {
+        let shared = self.shared();
+        let id = shared.with(|state, _| state.session.as_mut().and_then(|session| session.machine.adopt()))?;
+        Some(Transaction { producer: self.clone(), id })
+    }
+
+    /// Tells the machine of transactions what is wanted. Records that came by the fast way are known to it then, and no
+    /// more come.
+    fn command<T>(
+        &self,
+        command: impl FnOnce(&mut Session, &mut bool) -> Result<T, TransactionRefusal>,
+    ) -> Result<T, TransactionError> {
+        let shared = self.shared();
+        shared.with(|state, effects| {
+            state.shut_inbox(shared, effects);
+            let fatal = state.fatal;
+            let Some(session) = &mut state.session else { return Err(TransactionError::NotTransactional) };
+            let mut flush = false;
+            let outcome = command(session, &mut flush);
+            if flush {
+                state.machine.flush();
+                effects.flush_backend();
+            }
+            let ended_by = session.ended_by;
+            outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref(), ended_by))
+        })
+    }
+
+    async fn watch<T>(
+        &self,
+        look: impl FnMut(&mut Session, Option<&Failure>) -> Poll<T> + Unpin,
+    ) -> Result<T, TransactionError> {
+        Watch::new(self.shared(), look).await.ok_or(TransactionError::NotTransactional)
+    }
+}
+
+/// Why nothing can be expected any more, if so.
+fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> {
+    if session.machine.is_fatal() {
+        return Some(match (&session.error, fatal) {
+            (Some(error), _) if error.fatal => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
+            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, session.ended_by),
+        });
+    }
+    session.machine.is_ended().then(|| TransactionError::closed(session.ended_by))
+}
+
+/// An open transaction of an [`AioProducer`]: what is produced through it becomes visible together, or not at all, to
+/// consumers that read with `isolation.level=read_committed`.
+///
+/// It ends with [`commit`](Self::commit) or [`abort`](Self::abort). Dropped before, it is aborted in the background, and
+/// the next [`begin`](AioProducer::begin) waits for that. Both take the transaction itself, so no record can come late.
+///
+/// [`AioProducer::close`] aborts it as well. If the last handle on the producer goes without a close, the coordinator aborts
+/// it, when the next producer of the same transactional id comes, or after `transaction.timeout.ms`.
+pub struct Transaction {
+    producer: AioProducer,
+    id: TransactionId,
+}
+
+impl Transaction {
+    /// The producer.
+    #[must_use]
+    pub fn producer(&self) -> &AioProducer {
+        &self.producer
+    }
+
+    /// As [`AioProducer::produce`], in this transaction. A delivery says that the record is in the log; who reads only what
+    /// is committed sees it after the commit.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back.
+    #[inline]
+    pub fn produce<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Produce<'p, 'r> {
+        Produce::in_transaction(self.producer.shared(), record.into())
+    }
+
+    /// As [`AioProducer::try_produce`], in this transaction.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back.
+    pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'static>> {
+        try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| error.into_owned())
+    }
+
+    /// As [`AioProducer::try_produce_borrowed`], in this transaction.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back.
+    pub fn try_produce_borrowed<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'r>> {
+        try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| *error)
+    }
+
+    /// As [`AioProducer::send`], in this transaction.
+    ///
+    /// # Errors
+    /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
+    pub fn send<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> SendRecord<'p, 'r> {
+        SendRecord::new(self.produce(record))
+    }
+
+    /// As [`AioProducer::produce_with`], in this transaction. A commit waits for the record, not for its callback.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; the callback is not called then.
+    pub fn produce_with<'p, 'r, R, F>(
+        &'p self,
+        record: R,
+        callback: F,
+    ) -> impl Future<Output = Result<(), ProduceError<'static>>> + use<'p, 'r, R, F>
+    where
+        R: Into<Record<'r>>,
+        F: FnOnce(Result<DeliveryReport, DeliveryError>) + Send + 'static,
+    {
+        ProduceWith::new(self.producer.shared(), record.into(), Synchronous(callback)).in_transaction()
+    }
+
+    /// As [`AioProducer::produce_all`], in this transaction.
+    pub fn produce_all<'p, 'r, I>(&'p self, records: I) -> ProduceAll<'p, 'r, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<Record<'r>>,
+    {
+        ProduceAll::new(self.producer.shared(), records.into_iter()).in_transaction()
+    }
+
+    /// Makes a consumer group's offsets part of the transaction: they are committed with its records. Each is that of the
+    /// next record to read. No offset is no work.
+    ///
+    /// The source is `rd_kafka_send_offsets_to_transaction` (KIP-447). Once it is polled, it goes on even if it is dropped;
+    /// if it then fails, the transaction can only be aborted, as it would commit without the offsets otherwise.
+    ///
+    /// # Errors
+    /// [`TransactionError`]; [`remedy`](TransactionError::remedy) says whether to call it again, to abort, or to give up.
+    pub async fn send_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = GroupOffset>,
+        group: Group,
+    ) -> Result<(), TransactionError> {
+        turn(&*self.producer.shared().runtime).await;
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let id = self.id;
+        self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await??;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let call = Call::SendOffsets { offsets, group };
+        let outcome = CallFuture::new(self.producer.shared(), call, Some(id)).await;
+        outcome.map(drop).map_err(|error| TransactionError::of_call(Some(error), Remedy::Abort))
+    }
+
+    /// Waits for the delivery of every record of the transaction, and commits it.
+    ///
+    /// The source is `rd_kafka_commit_transaction`. Dropped early, the transaction is aborted, unless the commit was called
+    /// already: then it is in doubt, and [`AioProducer::in_doubt`] has it.
+    ///
+    /// # Errors
+    /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort, since a record was not delivered or the
+    /// broker refused; to [resolve](Remedy::Resolve) an outcome that is not known, by committing again; or to give up.
+    pub async fn commit(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
+        let id = self.id;
+        let commanded = self.producer.command(|session, flush| {
+            *flush = true;
+            session.machine.commit(id)
+        });
+        let outcome = match commanded {
+            Err(TransactionError::MustAbort) => {
+                self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await
+            }
+            Err(error) => Ok(Err(error)),
+            Ok(()) => self.producer.watch(|session, fatal| committed(session, fatal, id)).await,
+        };
+        match outcome.and_then(|outcome| outcome) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(EndError::new(error, self)),
+        }
+    }
+
+    /// Takes back what was not sent yet, whose deliveries fail with [`FailureKind::Purged`](crate::FailureKind::Purged), and
+    /// aborts the transaction: what was sent is never seen by who reads only what is committed.
+    ///
+    /// The source is `rd_kafka_abort_transaction`. Dropped early, the abort goes on.
+    ///
+    /// # Errors
+    /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort again, or to give up; or to resolve the
+    /// outcome of a commit that was called before.
+    pub async fn abort(self) -> Result<(), EndError> {
+        turn(&*self.producer.shared().runtime).await;
+        let id = self.id;
+        let commanded = self.producer.command(|session, _| session.machine.abort(id));
+        let outcome = match commanded {
+            // A close aborted it.
+            Err(TransactionError::Over) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+            Ok(()) => self.producer.watch(|session, fatal| aborted(session, fatal, id)).await,
+        };
+        match outcome.and_then(|outcome| outcome) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(EndError::new(error, self)),
+        }
+    }
+}
+
+/// Whether the transaction is open.
+fn may_go_on(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> Result<(), TransactionError> {
+    match session.machine.standing(id) {
+        Standing::Open => Ok(()),
+        Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(session)),
+        Standing::InDoubt => {
+            let error = session.error.clone();
+            Err(TransactionError::Unknown(error.unwrap_or_else(|| session.ended_by.call_error())))
+        }
+        _ => Err(gone(session, fatal).unwrap_or(TransactionError::Over)),
+    }
+}
+
+fn committed(session: &mut Session, fatal: Option<&Failure>, id: TransactionId) -> Poll<Result<(), TransactionError>> {
+    match session.machine.standing(id) {
+        Standing::Committing => Poll::Pending,
+        Standing::Committed => {
+            session.machine.acknowledge(id);
+            Poll::Ready(Ok(()))
+        }
+        _ => Poll::Ready(may_go_on(session, fatal, id)),
+    }
+}
+
+fn aborted(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> Poll<Result<(), TransactionError>> {
+    match session.machine.standing(id) {
+        Standing::Aborting => Poll::Pending,
+        Standing::Over => Poll::Ready(gone(session, fatal).map_or(Ok(()), Err)),
+        _ => Poll::Ready(Err(TransactionError::of_abort(session.error.clone()))),
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.producer.shared().with(|state, effects| {
+            state.shut_inbox(self.producer.shared(), effects);
+            if let Some(session) = &mut state.session {
+                session.machine.abandon(self.id);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("id", &self.id).finish_non_exhaustive()
+    }
+}
