@@ -238,6 +238,9 @@ pub trait Driver<R>: Send + Sync + 'static {
     /// Tells of the success of a record that was handed off alone, from a thread that must not be kept and that may not call
     /// the backend: it wakes who waits for it, and no more. The space that the record takes in the backend's queue may be
     /// freed later. False if the driver rather hears of it by [`Driver::report`], in order with the others.
+    ///
+    /// After true, a worker calls [`Driver::report`] soon, without reports if there are none: the driver puts off until then
+    /// what must not run on such a thread.
     fn report_at_once(&self, slot: SlotId, delivered: Delivered) -> bool {
         let _ = (slot, delivered);
         false

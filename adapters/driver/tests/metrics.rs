@@ -81,6 +81,10 @@ fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Reco
     });
 }
 
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 fn produce(producer: &AioProducer, count: usize) {
     for _ in 0..count {
         drop(producer.try_produce(Record::to("t").payload("12345")).unwrap());
@@ -110,6 +114,28 @@ fn records_are_counted_in_each_stage() {
             assert_eq!(recorded.gauge("records_handed_off"), 0.0);
             assert_eq!(recorded.histogram("batch_fill_ratio"), [1.0, 0.5]);
             assert_eq!(recorded.counter("batches_total"), 2);
+        },
+    );
+}
+
+#[test]
+fn a_success_that_is_reported_at_once_is_counted_by_the_worker_that_follows() {
+    with(
+        |builder| builder,
+        |recorded, backend, _, producer| {
+            for round in 1..=3 {
+                let mut delivery = producer.try_produce(Record::to("t").payload("12345")).unwrap();
+                assert!(
+                    backend.report_at_once(),
+                    "neither metrics nor spans that no subscriber wants keep it from that"
+                );
+                assert!(matches!(poll(&mut delivery), Poll::Ready(Ok(_))));
+                assert_eq!(recorded.counter("records_delivered_total"), round - 1, "no recorder runs on such a thread");
+                backend.follow();
+                assert_eq!(recorded.counter("records_delivered_total"), round);
+                assert_eq!(recorded.gauge("pool_slots_in_use"), 0.0);
+                assert_eq!(recorded.histogram("delivery_seconds").len() as u64, round);
+            }
         },
     );
 }

@@ -94,6 +94,19 @@ fn a_record_has_a_span_from_acceptance_to_its_outcome() {
 }
 
 #[test]
+fn a_success_with_a_span_is_not_reported_at_once() {
+    with(
+        |builder| builder,
+        |scene| {
+            drop(scene.producer.try_produce(Record::to("t").payload("x")).unwrap());
+            assert!(!scene.backend.report_at_once(), "a subscriber would run on the library's thread");
+            let [span] = scene.recorder.spans().try_into().unwrap();
+            assert!(span.closed);
+        },
+    );
+}
+
+#[test]
 fn keys_are_there_on_request_and_tombstones_are_told() {
     with(
         |builder| builder.trace_keys(true),

@@ -92,13 +92,18 @@ impl<R: Message> State<R> {
     /// False if there may be more to read.
     fn pass_on(&mut self, client: &Client<R>, driver: &impl Driver<R>, all: bool) -> bool {
         let mut polls = 0..EVENTS;
+        let mut follows = false;
         let drained = loop {
             if polls.next().is_none() {
                 break false;
             }
             match client.poll() {
                 Polled::Nothing => break true,
-                Polled::Freed(count) => self.freed += count - client.settle_early(count),
+                Polled::Freed(count) => {
+                    let early = client.settle_early(count);
+                    self.freed += count - early;
+                    follows |= early > 0;
+                }
                 Polled::Error(error) => {
                     let listeners = client.listeners();
                     listeners.voice.error(&listeners.sinks, driver, error);
@@ -117,6 +122,10 @@ impl<R: Message> State<R> {
                 Polled::Other => {}
             }
         };
+        if follows {
+            // It may have put off what must not run on librdkafka's thread.
+            driver.report(std::iter::empty());
+        }
         client.read_reports(&mut self.reports);
         let voice = &client.listeners().voice;
         if voice.is_troubled() && self.reports.iter().any(|report| report.code == 0) {

@@ -5,6 +5,8 @@
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod changes;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod deferred;
 pub(crate) mod lines;
 #[cfg_attr(not(feature = "metrics"), path = "no_meters.rs")]
 mod meters;
@@ -66,18 +68,19 @@ pub(crate) struct Observer {
     meters: Meters,
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     callbacks: changes::CallbackChanges,
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    deferred: deferred::Deferred,
 }
 
 impl Observer {
-    /// Whether others may be called whenever something is told.
-    pub(crate) const LISTENS: bool = cfg!(any(feature = "tracing", feature = "metrics"));
-
     pub(crate) fn new(options: Options, slots: usize) -> Self {
         Self {
             spans: Spans::new(options.spans),
             meters: Meters::new(options.meters, slots),
             #[cfg(any(feature = "tracing", feature = "metrics"))]
             callbacks: changes::CallbackChanges::default(),
+            #[cfg(any(feature = "tracing", feature = "metrics"))]
+            deferred: deferred::Deferred::default(),
         }
     }
 
@@ -156,11 +159,31 @@ impl Observer {
         self.tell(topics, &mut notes, panics);
     }
 
-    /// Calls subscribers and recorders.
+    /// Calls subscribers and recorders, also with what was deferred.
     #[inline]
     pub(crate) fn tell(&self, topics: &Topics, notes: &mut Notes, panics: &Panics) {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        for mut earlier in self.deferred.take() {
+            self.spans.tell(topics, &mut earlier.spans, panics);
+            self.meters.tell(&mut earlier.meters, panics);
+        }
         self.spans.tell(topics, &mut notes.spans, panics);
         self.meters.tell(&mut notes.meters, panics);
+    }
+
+    /// Keeps notes for the next [`Observer::tell`], for a thread that must not call subscribers and recorders.
+    #[inline]
+    pub(crate) fn defer(&self, notes: &mut Notes) {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        self.deferred.add(std::mem::take(notes));
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        let Notes { spans: _, meters: _ } = notes;
+    }
+
+    /// Whether the record has a span, which ends before its delivery is ready.
+    #[inline]
+    pub(crate) fn has_span(&self, ticket: Ticket) -> bool {
+        ticket.mark.span != SpanRef::NONE
     }
 
     #[cfg(any(feature = "tracing", feature = "metrics"))]

@@ -10,7 +10,7 @@ use aioproducer_core::{Completed, Instant, MessageBatch, SlotId, TopicId};
 
 use crate::api::purge::PURGED;
 use crate::callbacks::Ended;
-use crate::observe::{Observer, SUBSCRIBER, lines};
+use crate::observe::{SUBSCRIBER, lines};
 use crate::outcome::bulk::Member;
 use crate::outcome::ticket::{Target, Ticket};
 use crate::record::OwnedRecord;
@@ -132,70 +132,22 @@ impl Driver<OwnedRecord> for Shared {
         self.inbox().memory.recycle(records.drain(..));
     }
 
-    /// The machine learns of some reports under each lock, the deliveries of all without it. Between the two no flush counts
-    /// as done, so that whoever awaited one finds the deliveries before it ready. Tasks are woken in the end, once.
     fn report<I: Iterator<Item = Report<OwnedRecord>>>(&self, reports: I) {
-        let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
-        let mut effects = Effects::reusing(wakers, callbacks);
-        let now = self.observer.now();
-        let mut reports = reports.peekable();
-        let chunk = (reports.size_hint().1.unwrap_or(0) / 4).clamp(*CHUNK.start(), *CHUNK.end());
-        self.lock().completing += 1;
-        while reports.peek().is_some() {
-            let state = &mut *self.lock();
-            state.collect_arrivals(self, &mut effects);
-            for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                match (state.machine.handle_report(slot), outcome) {
-                    (Some(ended), Outcome::Delivered(at)) => {
-                        let topic = ended.lane.topic();
-                        state.end_record(&ended, &mut effects);
-                        self.observer.delivered(ended.ticket, now, at, &mut effects.notes);
-                        match ended.ticket.target() {
-                            Target::Delivery(cell) => delivered.push((cell, topic, at)),
-                            Target::Group { group, index } => {
-                                state.settle_member(group, index, Member::Delivered(topic, at), &mut effects);
-                            }
-                            Target::Callback(callback) => {
-                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket));
-                                effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
-                            }
-                            Target::Nobody => {}
-                        }
-                    }
-                    (Some(ended), Outcome::Failed(failure, record)) => {
-                        state.fail(self, ended, failure, Some(record), &mut effects);
-                    }
-                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        state.fail_copy(self, ended, failure, copied, &mut effects);
-                    }
-                    (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
-                    (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
-                }
-            }
-            state.after_transition(self, &mut effects);
-        }
-        self.observer.tell(&self.topics, &mut effects.notes, &self.panics);
-        for (cell, topic, at) in delivered.drain(..) {
-            self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
-        }
-        {
-            let state = &mut *self.lock();
-            // Those of records whose outcome was known.
-            state.said.clear();
-            state.completing -= 1;
-            state.after_transition(self, &mut effects);
-        }
-        self.apply(&mut effects);
-        let Effects { wakers, callbacks, .. } = &mut effects;
-        *self.spare() = Spare { wakers: std::mem::take(wakers), callbacks: std::mem::take(callbacks), delivered };
+        self.complete(reports, Observing::Now);
     }
 
     fn report_at_once(&self, slot: SlotId, delivered: Delivered) -> bool {
-        // Subscribers and recorders are anybody's code. And if there is another record, its report may be on its way.
-        if Observer::LISTENS || self.lock().machine.len() != 1 {
-            return false;
+        {
+            let state = &mut *self.lock();
+            let ticket = state.machine.ticket_mut(slot).copied();
+            // If there is another record, its report may be on its way. A span ends before its delivery is ready, and a
+            // subscriber must not run here.
+            if state.machine.len() != 1 || ticket.is_some_and(|ticket| self.observer.has_span(ticket)) {
+                return false;
+            }
         }
-        self.report(std::iter::once(Report { slot, outcome: Outcome::Delivered(delivered) }));
+        let report = Report { slot, outcome: Outcome::Delivered(delivered) };
+        self.complete(std::iter::once(report), Observing::Deferred);
         true
     }
 
@@ -236,6 +188,80 @@ impl Driver<OwnedRecord> for Shared {
         self.with(|state, effects| state.begin_ending(self, effects));
         while !self.with(|state, effects| state.end_some(self, effects)) {}
         self.callbacks.end();
+    }
+}
+
+/// Whether subscribers and recorders are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Observing {
+    Now,
+    /// By the next thread that may.
+    Deferred,
+}
+
+impl Shared {
+    /// The machine learns of some reports under each lock, the deliveries of all without it. Between the two no flush counts
+    /// as done, so that whoever awaited one finds the deliveries before it ready. Tasks are woken in the end, once.
+    fn complete(&self, reports: impl Iterator<Item = Report<OwnedRecord>>, observing: Observing) {
+        let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
+        let mut effects = Effects::reusing(wakers, callbacks);
+        let now = self.observer.now();
+        let mut reports = reports.peekable();
+        let chunk = (reports.size_hint().1.unwrap_or(0) / 4).clamp(*CHUNK.start(), *CHUNK.end());
+        self.lock().completing += 1;
+        while reports.peek().is_some() {
+            let state = &mut *self.lock();
+            state.collect_arrivals(self, &mut effects);
+            for Report { slot, outcome } in reports.by_ref().take(chunk) {
+                match (state.machine.handle_report(slot), outcome) {
+                    (Some(ended), Outcome::Delivered(at)) => {
+                        let topic = ended.lane.topic();
+                        state.end_record(&ended, &mut effects);
+                        self.observer.delivered(ended.ticket, now, at, &mut effects.notes);
+                        match ended.ticket.target() {
+                            Target::Delivery(cell) => delivered.push((cell, topic, at)),
+                            Target::Group { group, index } => {
+                                state.settle_member(group, index, Member::Delivered(topic, at), &mut effects);
+                            }
+                            Target::Callback(callback) => {
+                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket));
+                                effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
+                            }
+                            Target::Nobody => {}
+                        }
+                    }
+                    (Some(ended), Outcome::Failed(failure, record)) => {
+                        state.fail(self, ended, failure, Some(record), &mut effects);
+                    }
+                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
+                        state.fail_copy(self, ended, failure, copied, &mut effects);
+                    }
+                    (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
+                    (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
+                }
+            }
+            state.after_transition(self, &mut effects);
+        }
+        match observing {
+            Observing::Now => self.observer.tell(&self.topics, &mut effects.notes, &self.panics),
+            Observing::Deferred => {}
+        }
+        for (cell, topic, at) in delivered.drain(..) {
+            self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
+        }
+        {
+            let state = &mut *self.lock();
+            // Those of records whose outcome was known.
+            state.said.clear();
+            state.completing -= 1;
+            state.after_transition(self, &mut effects);
+        }
+        match observing {
+            Observing::Now => self.apply(&mut effects),
+            Observing::Deferred => self.apply_unobserved(&mut effects),
+        }
+        let Effects { wakers, callbacks, .. } = &mut effects;
+        *self.spare() = Spare { wakers: std::mem::take(wakers), callbacks: std::mem::take(callbacks), delivered };
     }
 }
 

@@ -87,6 +87,16 @@ impl Shared {
     /// Carries the effects out. The lock is free.
     pub(crate) fn apply(&self, effects: &mut Effects) {
         self.observer.tell(&self.topics, &mut effects.notes, &self.panics);
+        self.carry_out(effects);
+    }
+
+    /// The same on a thread that must not call subscribers and recorders.
+    pub(crate) fn apply_unobserved(&self, effects: &mut Effects) {
+        self.observer.defer(&mut effects.notes);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&self, effects: &mut Effects) {
         if effects.has_any() {
             self.ask_and_wake(effects);
         }

@@ -18,6 +18,8 @@ type HandOff = Box<dyn Fn(Option<Failure>) -> Vec<Headers> + Send>;
 #[derive(Default)]
 struct Link {
     hand_off: Option<HandOff>,
+    alone: Option<Box<dyn Fn() -> bool + Send>>,
+    follow: Option<Box<dyn Fn() + Send>>,
     fatal: Option<Box<dyn Fn(Failure) + Send>>,
     ended: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -29,6 +31,18 @@ impl ByHand {
     /// Hands off a batch. All of it fails, or is delivered to partition 3 from offset 40 on. Returns the headers.
     pub(crate) fn hand_off(&self, failure: Option<Failure>) -> Vec<Headers> {
         self.0.lock().unwrap().hand_off.as_ref().unwrap()(failure)
+    }
+
+    /// Hands off a batch of one record and reports its success at once. Whether the driver took that.
+    #[allow(dead_code, reason = "not every test has use for it")]
+    pub(crate) fn report_at_once(&self) -> bool {
+        self.0.lock().unwrap().alone.as_ref().unwrap()()
+    }
+
+    /// What a worker does after a success that was reported at once.
+    #[allow(dead_code, reason = "not every test has use for it")]
+    pub(crate) fn follow(&self) {
+        self.0.lock().unwrap().follow.as_ref().unwrap()();
     }
 
     /// Ends the producer's other end.
@@ -61,6 +75,20 @@ impl Connect<OwnedRecord> for ByHand {
 
     fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
         let (fatal, ended) = (Arc::clone(&driver), Arc::clone(&driver));
+        let (alone, follow) = (Arc::clone(&driver), Arc::clone(&driver));
+        let report_alone = move || {
+            let mut records = Vec::new();
+            let batch = alone.take(&mut records).expect("a batch is ready");
+            alone.settle(batch, std::iter::empty());
+            let (slot, record) = records.pop().expect("a record");
+            let delivered = Delivered { partition: 3, offset: 40, timestamp: -1 };
+            let reported = alone.report_at_once(slot, delivered);
+            if !reported {
+                alone.report(std::iter::once(Report { slot, outcome: Outcome::Delivered(delivered) }));
+            }
+            drop(record);
+            reported
+        };
         let hand_off = move |failure: Option<Failure>| {
             let mut records = Vec::new();
             let batch = driver.take(&mut records).expect("a batch is ready");
@@ -84,6 +112,8 @@ impl Connect<OwnedRecord> for ByHand {
         };
         let mut link = self.0.lock().unwrap();
         link.hand_off = Some(Box::new(hand_off));
+        link.alone = Some(Box::new(report_alone));
+        link.follow = Some(Box::new(move || follow.report(std::iter::empty())));
         link.fatal = Some(Box::new(move |failure| fatal.fatal(failure)));
         link.ended = Some(Box::new(move || ended.ended()));
         drop(link);
