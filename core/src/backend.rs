@@ -1,21 +1,21 @@
 //! The seam between the driver and a backend that does I/O on its own threads.
 //!
-//! A backend's threads **pull**: a free worker asks the [`Driver`] for a batch, and gets the records themselves.
-//! While a backend works on a record it owns it, so whatever memory it lends to a C library is its own, and the borrow
-//! checker, not a convention between crates, keeps it alive. The record's slot stays in the pool and counts until the
-//! record's one outcome comes back, by [`Driver::settle`] or [`Driver::report`].
+//! A backend's threads **pull**: an idle worker takes a batch from the [`Driver`], with the records themselves. The backend owns a
+//! record while it works on it. So the memory that it lends to a C library is its own, and the borrow checker keeps it alive, not
+//! a convention between crates. The record's slot stays occupied until the backend gives the record's outcome, with
+//! [`Driver::settle`] or [`Driver::report`].
 //!
 //! ```text
 //! driver                               backend
-//!   Backend::wake ───────────────────▶ a worker wakes; for a record that is alone, the caller may do its work
-//!   Driver::take ◀────────────────── worker asks; records move to it
-//!   Driver::settle ◀──────────────── worker says what became of each record of the batch
-//!   Driver::release ◀──────────────── delivered or copied records, to be used again
-//!   Driver::report ◀───────────────── delivery reports, in bulk
-//!   Backend::call ──────────────────▶ a thread that may wait makes the call
-//!   Driver::answered ◀─────────────── what it came to
+//!   Backend::wake ───────────────────▶ a worker wakes; a single record may be handed off by the caller
+//!   Driver::take ◀──────────────────── a worker takes a batch with its records
+//!   Driver::settle ◀────────────────── the worker has enqueued the batch, or says which records it has not
+//!   Driver::release ◀───────────────── delivered or copied records, for reuse of their memory
+//!   Driver::report ◀────────────────── delivery reports, in bulk
+//!   Backend::call ───────────────────▶ a thread that may block makes a broker call
+//!   Driver::complete_call ◀─────────── its result
 //!   Backend::shut_down ──────────────▶ purge, end the threads
-//!   Driver::ended ◀────────────────── the last word
+//!   Driver::ended ◀─────────────────── the last call
 //! ```
 
 mod calls;
@@ -36,28 +36,28 @@ pub use calls::{
 };
 pub use code::ErrorCode;
 
-/// What a backend may read of a record.
+/// What a backend reads of a record.
 ///
-/// `None` and empty are different, for keys and for payloads. Slices borrow from the record: they stay valid while the
-/// record is not moved.
+/// `None` and empty differ, for keys and for payloads. Slices borrow from the record: they are valid as long as the record is
+/// not moved.
 pub trait Message: Record + Send + Sync + 'static {
-    /// The value, `None` for a tombstone.
+    /// The value; `None` for a tombstone.
     fn payload(&self) -> Option<&[u8]>;
 
-    /// The key.
+    /// The key; `None` if there is none.
     fn key(&self) -> Option<&[u8]>;
 
-    /// Creation time in milliseconds since the Unix epoch; `None` lets the backend stamp it.
+    /// The creation time in milliseconds since the Unix epoch; if it is `None`, the backend sets the current time.
     fn timestamp(&self) -> Option<i64>;
 
-    /// How many headers there are.
+    /// The number of headers.
     fn header_count(&self) -> usize;
 
-    /// Header number `index` in order, duplicates kept: its name (no NUL byte) and its value, which may be null.
+    /// The header at `index`, duplicates included: its name, without NUL bytes, and its value, which may be null.
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
 
-    /// The same record once more, sharing what it can: for its caller, when the end cannot wait for a library that still reads
-    /// this one. `None` if there is no such thing.
+    /// A copy of the record that shares its memory. The application gets it if the producer ends while a C library still reads
+    /// the record. `None` if the record cannot be copied.
     fn duplicate(&self) -> Option<Self>
     where
         Self: Sized,
@@ -65,8 +65,8 @@ pub trait Message: Record + Send + Sync + 'static {
         None
     }
 
-    /// Whether there is nothing to the record but its lane, a key and a payload, which are short: a backend may copy it,
-    /// [`Driver::release`] it right after its hand-off, and, should it fail, give back the copy ([`Outcome::FailedCopy`]).
+    /// Whether the record consists of its lane, a short key and a short payload only. A backend may copy such a record,
+    /// [release](Driver::release) it right after its hand-off, and give back the copy if it fails ([`Outcome::FailedCopy`]).
     fn is_short(&self) -> bool {
         false
     }
@@ -75,11 +75,11 @@ pub trait Message: Record + Send + Sync + 'static {
 /// Whether a failed record is in the log (`rd_kafka_message_status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It was never sent, or the broker refused it: sending it again makes no duplicate.
+    /// It was never sent, or the broker rejected it: sending it again makes no duplicate.
     NotPersisted,
-    /// It was sent and no answer came: it may be in the log.
+    /// It was sent, and no answer arrived: it may be in the log.
     PossiblyPersisted,
-    /// The broker wrote it, though the producer cannot report it as delivered.
+    /// The broker has written it, but the producer cannot report it as delivered.
     Persisted,
 }
 
@@ -99,29 +99,29 @@ impl fmt::Display for Status {
 pub enum FailureKind {
     /// The delivery timeout passed.
     TimedOut,
-    /// Larger than the client or the broker accepts.
+    /// The record is larger than the client or the broker accepts.
     TooLarge,
     /// The topic does not exist.
     UnknownTopic,
     /// The topic has no such partition.
     UnknownPartition,
-    /// Removed by a purge.
+    /// A purge removed the record.
     Purged,
-    /// Removed because the pool was full, as the producer was told to do then.
+    /// The pool was full, and the overflow policy dropped the record.
     Dropped,
-    /// The producer was closed, dropped or cut off from its runtime before the record was delivered.
+    /// The producer was closed or dropped, or its runtime ended, before the record was delivered.
     Closed,
-    /// The record alone exceeds what the backend may queue.
+    /// The record alone exceeds the capacity of the backend's queue.
     QueueFull,
-    /// The producer met an error that it cannot recover from.
+    /// The producer met a fatal error.
     Fatal,
-    /// The current (transaction) state does not allow it.
+    /// The state of the producer or of its transaction does not allow it.
     State,
-    /// The brokers refuse the login (SASL).
+    /// The brokers reject the credentials (SASL).
     Authentication,
-    /// No secure connection can be made (TLS).
+    /// A secure connection (TLS) cannot be established.
     Tls,
-    /// The login lacks a right: to write to the topic, to be idempotent, to use the transactional id.
+    /// The user lacks a permission: to write to the topic, to be idempotent, or to use the transactional id.
     NotAuthorized,
     /// Any other error of the broker or the client library; see [`Failure::code`].
     Broker,
@@ -140,28 +140,28 @@ pub struct Failure {
     pub reason: &'static str,
 }
 
-/// What stands in the way of records for now. Records whose time passes meanwhile name it as their cause.
+/// A problem that keeps records from being delivered at the moment. It is the cause of records that time out meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What records fail with whose time passes, if that says more than [`FailureKind::TimedOut`] does.
+    /// The kind of failure of records that time out, if it is more specific than [`FailureKind::TimedOut`].
     pub kind: FailureKind,
-    /// The cause in words, without secrets: which brokers are away, and what the last error was.
+    /// The cause in words, without secrets, such as the number of reachable brokers and the last error.
     pub reason: Arc<str>,
 }
 
-/// How much a message to the application's operator matters.
+/// The severity of a line for the application's operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Something does not work as it should; the producer goes on by itself.
+    /// Something does not work as intended; the producer continues.
     Warning,
-    /// Records fail, or will.
+    /// Records fail, or will fail.
     Error,
 }
 
-/// Where a record ended up in the log.
+/// The place of a delivered record in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Delivered {
-    /// The partition that was written.
+    /// The partition.
     pub partition: i32,
     /// The record's offset in the partition, -1 if the broker did not tell (`acks=0`).
     pub offset: i64,
@@ -169,7 +169,7 @@ pub struct Delivered {
     pub timestamp: i64,
 }
 
-/// A backend's copy of a record that is [short](Message::is_short).
+/// A backend's copy of a [short](Message::is_short) record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     /// The key.
@@ -180,203 +180,201 @@ pub struct Copied {
     pub urgent: bool,
 }
 
-/// A record's one outcome.
+/// The outcome of a record; each record has exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<R> {
-    /// It is in the log.
+    /// The record is in the log.
     Delivered(Delivered),
-    /// It failed; here it is back.
+    /// The record failed and is given back.
     Failed(Failure, R),
-    /// It failed, and was released before; here is what the backend copied of it.
+    /// The record failed after it was released; the backend's copy is given back.
     FailedCopy(Failure, Copied),
 }
 
 /// A delivery report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report<R> {
-    /// The slot that the record was taken with.
+    /// The record's slot, from [`Driver::take`].
     pub slot: SlotId,
-    /// What became of it.
+    /// The record's outcome.
     pub outcome: Outcome<R>,
 }
 
-/// What did not go from a settled batch into the backend's queue.
+/// A record of a settled batch that is not in the backend's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsent<R> {
-    /// The queue is full: the record waits and is handed out again, before anything newer of its lane.
+    /// The queue is full: the record waits, and is offered again before newer records of its lane.
     Refused(SlotId, R),
-    /// This record can never be sent; its neighbours are not concerned.
+    /// The record can never be sent. Other records of the batch are not affected.
     Rejected(SlotId, Failure, R),
 }
 
-/// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock shortly, for many
-/// reports several times.
+/// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock for a short time; a call
+/// with many reports takes it several times.
 pub trait Driver<R>: Send + Sync + 'static {
-    /// The next batch, its records moved to the end of `records` in lane order; `None` means that there is nothing to
-    /// do until [`Backend::wake`].
+    /// Takes the next batch, and moves its records to the end of `records`, in lane order. `None` means that the worker is idle
+    /// until [`Backend::wake`].
     ///
-    /// A lane whose batch is out is not offered again before [`Driver::settle`], so its order holds for any number of
+    /// There is at most one batch of a lane between this and [`Driver::settle`], so the lane's order holds for any number of
     /// workers.
     fn take(&self, records: &mut Vec<(SlotId, R)>) -> Option<MessageBatch>;
 
-    /// Ends a hand-off: all records of `batch` that `unsent` does not name are in the backend's queue.
+    /// Ends the hand-off of a batch: its records are in the backend's queue, except those in `unsent`.
     ///
     /// `unsent` is in lane order, and refused records are a suffix of the batch.
     fn settle<I: Iterator<Item = Unsent<R>>>(&self, batch: MessageBatch, unsent: I);
 
-    /// Gives back records so that their memory can be used again: those that were delivered, just before they are
-    /// reported, and those that the backend has copied. Leaves `records` empty. A backend may as well drop them itself.
+    /// Gives back records for reuse of their memory: delivered records just before they are reported, and records that the
+    /// backend has copied. Leaves `records` empty. A backend may drop records instead.
     fn release(&self, records: &mut Vec<R>) {
         records.clear();
     }
 
-    /// Delivery reports, each lane's in order. A slot whose outcome is known already is counted as stale and ignored.
+    /// Passes on delivery reports, those of each lane in order. A report for a slot whose outcome is known is ignored and counted
+    /// as stale.
     ///
-    /// The backend frees the space that the records took in its queue before it reports them.
+    /// The records' space in the backend's queue is free when they are reported.
     fn report<I: Iterator<Item = Report<R>>>(&self, reports: I);
 
-    /// Tells of the success of a record that was handed off alone, from a thread that must not be kept and that may not call
-    /// the backend: it wakes who waits for it, and no more. The space that the record takes in the backend's queue may be
-    /// freed later. False if the driver rather hears of it by [`Driver::report`], in order with the others.
+    /// Completes one delivered record that was handed off alone; does not block and does not call the backend. It wakes the
+    /// record's task. The record's space in the backend's queue may be freed later. Returns false if the driver declines; the
+    /// record is then reported by [`Driver::report`], in order with the others.
     ///
-    /// After true, a worker calls [`Driver::report`] soon, without reports if there are none: the driver puts off until then
-    /// what must not run on such a thread.
+    /// If this returns true, a worker calls [`Driver::report`] soon, without reports if there are none. The driver defers work
+    /// that must not run on this thread until then.
     fn report_at_once(&self, slot: SlotId, delivered: Delivered) -> bool {
         let _ = (slot, delivered);
         false
     }
 
-    /// Whether somebody waits in a flush: the backend should not linger. Ask again after some time.
-    fn flushing(&self) -> bool;
+    /// Whether a task waits in a flush, so the backend should not linger. The backend asks again after some time.
+    fn is_flushing(&self) -> bool;
 
-    /// What a worker says that could take another batch and will not: true if there is none, just as if it had asked, so
-    /// that it may rest until [`Backend::wake`]. False means that somebody should take it.
-    fn rest(&self) -> bool {
+    /// Makes a worker idle that could take another batch but does not. Returns true if there is none, as after a
+    /// [`take`](Driver::take) that returns `None`. False means that there is a batch for another worker.
+    fn try_idle(&self) -> bool {
         false
     }
 
-    /// The name of a topic that a lane of this driver mentioned.
+    /// The name of the topic of a lane of this driver.
     fn topic_name(&self, topic: TopicId) -> Option<&str>;
 
-    /// The backend met a fatal error: pending records fail with it, new ones are refused. To be called before the answer of a
-    /// call that failed with it; said again, it changes nothing.
+    /// Reports a fatal error: pending records fail with it, and new ones are rejected. It is reported before the result of a call
+    /// that failed with it. A second report changes nothing.
     fn fatal(&self, failure: Failure);
 
-    /// What stands in the way of records from now on, of one topic or of all; `None` when it is over. It takes the place of
-    /// what was told before.
-    fn trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
+    /// Sets the current trouble of one topic or of all topics; `None` when it is over. It replaces the previous one.
+    fn set_trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
         let _ = (topic, trouble);
     }
 
-    /// What a broker said about a record that failed. To be called before its [report](Driver::report), in the same order.
-    fn explain(&self, slot: SlotId, said: &str) {
-        let _ = (slot, said);
+    /// Passes on a broker's message about a record that failed, before its [report](Driver::report) and in the same order.
+    fn broker_message(&self, slot: SlotId, message: &str) {
+        let _ = (slot, message);
     }
 
-    /// Has a line written for the application's operator, to wherever its log is. For what nobody else is told: a backend
-    /// with listeners tells those. It limits by itself how often it says something, and hides secrets.
-    fn say(&self, severity: Severity, line: &str) {
+    /// Writes a line to the operator's log. A backend does this only for what the application does not read as events. It limits
+    /// the rate of its lines, and hides secrets.
+    fn log(&self, severity: Severity, line: &str) {
         let _ = (severity, line);
     }
 
-    /// What a call came to that [`Backend::call`] took on; once for each. After the driver was told to expect nothing more,
-    /// by [`Driver::ended`], none is left.
-    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        let _ = (id, outcome);
+    /// Completes a call that [`Backend::call`] has accepted; once for each, and before [`Driver::ended`].
+    fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
+        let _ = (id, result);
     }
 
-    /// The last word: every record has been reported that is to be. What a thread says later, one that could not be ended in
-    /// time, changes nothing.
+    /// The last call: the backend makes no more reports. Calls of a thread that could not be ended in time change nothing after
+    /// this.
     fn ended(&self);
 }
 
-/// The backend's side of the seam, called from the driver, also on a runtime's threads: no method waits.
+/// The backend's side of the seam, called from the driver, also on a runtime's threads: no method blocks.
 pub trait Backend: Send + Sync + 'static {
-    /// There is a batch to take: wakes one idle worker.
+    /// Wakes one idle worker: there is a batch to take.
     fn wake(&self);
 
-    /// There is a batch to take, of the only record that there is. A backend that can take and hand it off on the calling
-    /// thread, without waiting for anything, may do so in place of the worker.
+    /// Wakes one idle worker: there is a batch of one record, the only one in the producer. A backend may take it and hand it off
+    /// on the calling thread instead, if that does not block.
     fn wake_for_one(&self) {
         self.wake();
     }
 
-    /// Asks that lingering records be sent now, for as long as [`Driver::flushing`] says so.
+    /// Sends lingering records at once, as long as [`Driver::is_flushing`] returns true.
     fn flush(&self);
 
-    /// Fails what the backend holds with [`FailureKind::Purged`]: records it has not sent, those it waits to have
-    /// acknowledged, or both.
+    /// Fails the backend's records with [`FailureKind::Purged`]: those that it has not sent (`queued`), those that are not
+    /// acknowledged yet (`in_flight`), or both.
     fn purge(&self, queued: bool, in_flight: bool);
 
-    /// Makes a call that waits, on a thread that may, and answers by [`Driver::answered`], not before this returns. After
-    /// one that is [transactional](Call::is_transactional) the next such comes when it is answered, and so it is with the
-    /// others; one of each kind may be under way at once.
+    /// Makes a broker call on a thread that may block, and completes it with [`Driver::complete_call`] after this has returned.
+    /// The driver requests one [transactional](Call::is_transactional) call at a time, and one other call.
     ///
     /// # Errors
-    /// The request itself, which is not answered then: the backend is shut down, or has no such calls.
+    /// Returns the request, which is not completed then: the backend is shut down, or does not make such calls.
     fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         Err(request)
     }
 
-    /// Ends the backend: everything still held is purged, the threads end, then comes [`Driver::ended`]. It comes soon, also
-    /// if something that cannot be ended goes on.
+    /// Ends the backend: its records are purged, its threads end, and it calls [`Driver::ended`]. That happens soon, even if a
+    /// thread cannot be ended in time.
     fn shut_down(&self);
 
-    /// Code of the application, `code` by name, panicked where its panic was contained: for whoever is told of the backend's
-    /// events.
-    fn contained(&self, code: &'static str) {
+    /// Reports to the readers of the backend's events that code of the application panicked and the panic was caught. `code` names
+    /// that code.
+    fn panic_caught(&self, code: &'static str) {
         let _ = code;
     }
 }
 
-/// What a backend's configuration came to.
+/// The limits that follow from a backend's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendLimits {
-    /// The time from produce to failure that is in force, `None` for no limit.
+    /// The delivery timeout in force; `None` for no limit.
     pub delivery_timeout: Option<Duration>,
-    /// How long the backend itself lets records wait for company, which adds to the driver's own linger.
+    /// The backend's own linger, which adds to the driver's.
     pub linger: Duration,
-    /// The largest record that the backend takes, in bytes: key, value and headers together, the lengths of each header's
-    /// name and value as Kafka writes them, and `record_overhead`.
+    /// The largest record that the backend accepts, in bytes: key, value, headers with the lengths of their names and values as
+    /// Kafka encodes them, and `record_overhead`.
     pub record_bytes: usize,
-    /// What each record takes of `record_bytes` beside that.
+    /// The part of `record_bytes` that each record needs beside key, value and headers.
     pub record_overhead: usize,
-    /// The backend's setting whose value `record_bytes` is, for those whose record is larger; empty if there is none.
+    /// The backend's setting that `record_bytes` comes from, for error messages; empty if there is none.
     pub record_setting: &'static str,
-    /// Whether records are written in transactions only (librdkafka: `transactional.id` is set).
+    /// Whether records are written in transactions (librdkafka: `transactional.id` is set).
     pub transactional: bool,
 }
 
-/// A backend's work on the application's runtime.
+/// A task of the backend on the application's runtime.
 pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A configured backend that is yet to be connected to its producer.
+/// A configured backend that is not connected to its producer yet.
 pub trait Connect<R: Message> {
-    /// Why it could not start; it names the culprit.
+    /// Why it cannot start. The error names the setting.
     type Error;
 
-    /// Checks the configuration and says which limits follow from it. `delivery_timeout` is the caller's wish, `None`
-    /// if it left the matter to the backend's own configuration. Called once, before [`Connect::connect`].
+    /// Checks the configuration and returns the limits that follow from it. `delivery_timeout` is the builder's; `None` leaves it
+    /// to the backend's own configuration. It is called once, before [`Connect::connect`].
     ///
     /// # Errors
-    /// When the configuration is refused.
+    /// If the configuration is refused.
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Self::Error>;
 
-    /// Whether real time passes for it, as for all that has threads or connections of its own. If so, a clock that a test has
-    /// paused is held while it is at work. Called once, before [`Connect::connect`].
+    /// Whether the backend needs real time, because it has threads or connections of its own. If so, a test's paused clock does
+    /// not jump ahead while the backend works. It is called once, before [`Connect::connect`].
     fn is_real_time(&self) -> bool {
         true
     }
 
-    /// What is to run on the application's runtime beside the producer, each task for itself. They are spawned when the
-    /// backend is connected, and end by themselves when it has ended. Called once, before [`Connect::connect`].
+    /// The backend's tasks on the application's runtime. They are spawned when the backend is connected, and end after it. It is
+    /// called once, before [`Connect::connect`].
     fn background(&mut self) -> Vec<BackgroundTask> {
         Vec::new()
     }
 
-    /// Starts the backend's threads. `capacity` is the size of the pool: a [`SlotId`]'s index is always below it.
+    /// Starts the backend's threads. `capacity` is the size of the pool; the index of each [`SlotId`] is below it.
     ///
     /// # Errors
-    /// When the configuration is refused. Nothing is left running then, and `driver` is not called.
+    /// If the configuration is refused. No thread is left then, and `driver` is not called.
     fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, Self::Error>;
 }

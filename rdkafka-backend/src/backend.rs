@@ -1,56 +1,53 @@
-//! `Librdkafka`: the configured backend.
+//! `Librdkafka`: the backend's configuration, and its start.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message, Request, Severity};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message, Severity};
 use rdkafka::ClientConfig;
 
 use crate::catch_panic::catch_panic;
 use crate::config::secrets::Secrets;
-use crate::config::{self, Effective};
-use crate::events::voice::Voice;
-use crate::events::{EventSink, EventSinks, RawEvent};
-use crate::ffi::{self, AtOnce, Client, Listeners};
-use crate::oauth::mailbox as tokens;
-use crate::oauth::mailbox::TokenMailbox;
-use crate::threads::control;
-use crate::threads::end::End;
-use crate::threads::inline_worker::InlineWorker;
-use crate::threads::signals::Signals;
-use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, ToPartition, TokenProvider, events};
+use crate::config::{self, ConfigError, Effective};
+use crate::coordination::Signals;
+use crate::events::{self, Event, EventHandler, EventRouter, EventSink, EventSinks, Events, RawEvent};
+use crate::ffi::{AtOnce, CallbackContext, Client};
+use crate::oauth::{self, TokenMailbox, TokenProvider};
+use crate::partition::partitioner::Partitioner;
+use crate::partition::rule::{Partition, ToPartition};
+use crate::threads::{self, Handle};
 
-/// librdkafka as a backend, yet to be connected.
+/// librdkafka as a backend, not connected yet.
 ///
-/// The configuration is librdkafka's own, and what the application sets in it stays as it is, with three exceptions: the
-/// `partitioner` is this crate's (librdkafka's names mean what they mean there, see [`Partitioner`]), a delivery timeout that
-/// the producer's builder is given goes before `message.timeout.ms` / `delivery.timeout.ms`, and a blank `transactional.id` is
-/// none. Where the application leaves it open, these are set:
+/// The configuration is librdkafka's own, and values that the application sets stay as they are, with three exceptions. The
+/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. The delivery timeout of the producer's
+/// builder replaces `message.timeout.ms` / `delivery.timeout.ms`. A blank `transactional.id` counts as not set. For keys that the
+/// application does not set, these are the defaults:
 ///
-/// | key | value | because |
+/// | key | default | reason |
 /// | --- | --- | --- |
-/// | `linger.ms` | 0 | batches are cut before |
+/// | `linger.ms` | 0 | the driver has batched the records before |
 /// | `queue.buffering.max.messages` | 0 (no limit) | the pool is the limit |
 /// | `queue.buffering.max.kbytes` | 2147483647 | the pool is the limit |
 /// | `enable.idempotence` | true, unless a value conflicts; see below | order and no duplicates |
-/// | `message.timeout.ms` | 120000, or `transaction.timeout.ms` if that is less and there is a `transactional.id` | as in Kafka's Java client (KIP-91) |
-/// | `reconnect.backoff.ms` | 20, or `reconnect.backoff.max.ms` if that is less | the first record waits for half of it |
-/// | `reconnect.backoff.max.ms` | 1000, or `reconnect.backoff.ms` if that is more | as in Kafka's Java client; see below |
+/// | `message.timeout.ms` | 120000; with a `transactional.id` at most `transaction.timeout.ms` | as in Kafka's Java client (KIP-91) |
+/// | `reconnect.backoff.ms` | 20, at most `reconnect.backoff.max.ms` | the first record waits for half of it |
+/// | `reconnect.backoff.max.ms` | 1000, at least `reconnect.backoff.ms` | as in Kafka's Java client; see below |
 ///
-/// What a value means is librdkafka's to say: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. Two
-/// names of one setting with two values are refused. So is what librdkafka refuses, also an empty number, and
-/// `delivery.report.only.error`.
+/// librdkafka decides what a value means: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. These are
+/// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
+/// refuses, and `delivery.report.only.error`.
 ///
-/// While a broker is away, librdkafka looks at the timeouts of the records for it when it tries to reconnect. A record's
-/// delivery timeout is late by up to `reconnect.backoff.max.ms` then, which would be 10 seconds.
+/// While a broker is not reachable, librdkafka notices timeouts of its records only when it tries to reconnect. The delivery
+/// timeout may then be late by `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default.
 ///
 /// # Idempotence
 ///
-/// An idempotent producer numbers its records, so that one which is sent again, as an answer got lost or a leader moved, is
-/// in the log once and in its order. These values conflict with it, and nothing else turns it off:
+/// An idempotent producer numbers its records. When a record is sent again, because an answer was lost or a leader moved, it is
+/// in the log once and in its order. Only these values turn idempotence off:
 ///
-/// | key | idempotence stays on with | and goes off with |
+/// | key | idempotence stays on with | and is turned off by |
 /// | --- | --- | --- |
 /// | `enable.idempotence` | true | false |
 /// | `acks`, `request.required.acks` | `all`, `-1` | `0`, `1` or any other |
@@ -59,9 +56,9 @@ use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, To
 /// | `queuing.strategy` | `fifo` | `lifo` |
 /// | `queue.buffering.backpressure.threshold` | 1 | more |
 ///
-/// When it is off, retries may write records twice and out of order, and such records are reported as delivered. So it is said
-/// when the producer starts: by [`Event::IdempotenceOff`] and as a warning (see below). If `enable.idempotence` is
-/// set to true, or `transactional.id` is set, which needs it, a value that conflicts is refused instead.
+/// Without idempotence, retries may write records twice and out of order, and such records are reported as delivered. So it is
+/// reported when the producer starts: as [`Event::IdempotenceOff`], and as a warning to the operator's log. If
+/// `enable.idempotence` is set to true, or `transactional.id` is set, which needs it, a conflicting value is refused instead.
 ///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
@@ -72,18 +69,20 @@ use crate::{ConfigError, Event, EventHandler, Events, Partition, Partitioner, To
 /// # let _ = backend;
 /// ```
 ///
-/// # What it says
+/// # The operator's log
 ///
-/// Errors and warnings of librdkafka's are written for the operator unless somebody listens, by [`Librdkafka::events`] or
-/// [`Librdkafka::on_event`]: as events of `tracing` with the driver's feature of that name and a subscriber, else by the crate
-/// `log` if it has a logger, else as lines on standard error. The same line comes once in 30 seconds at most, and no more than 10
-/// come in a row. What nobody who listens is told is always written: that idempotence is off, a topic that does not exist or may
-/// not be used, records that are lost when the last handle goes. No line has the value of a secret key.
+/// Without a reader of events ([`Librdkafka::events`], [`Librdkafka::on_event`]), librdkafka's errors and warnings are written to
+/// the operator's log: as events of `tracing` with the driver's feature of that name and a subscriber, else through the crate
+/// `log` if it has a logger, else to standard error. A line is repeated after 30 seconds at the earliest, and at most 10 lines
+/// are written in a row. These are written in any case: that idempotence is off, that a topic does not exist or must not be
+/// used, and which records are lost when the last handle is dropped. No line contains the value of a secret key.
 ///
-/// librdkafka's log and statistics are told only if somebody listens. The log's level is librdkafka's `log_level` then, or 7
-/// with `debug`; `ClientConfig::set_log_level` is not looked at.
+/// librdkafka's log and statistics are only read if there is a reader of events. The level of the log is librdkafka's `log_level`,
+/// or 7 if `debug` is set; `ClientConfig::set_log_level` is ignored.
 ///
-/// A clone has the same handlers and token provider, and tells the streams that were made before it.
+/// # Clones
+///
+/// A clone has the same handlers and token provider, and writes to the event streams that were created before it.
 #[derive(Clone)]
 pub struct Librdkafka {
     config: ClientConfig,
@@ -93,12 +92,21 @@ pub struct Librdkafka {
     sinks: Vec<EventSink>,
     handlers: Vec<Arc<dyn EventHandler>>,
     provider: Option<Arc<dyn TokenProvider>>,
-    /// There once the provider's task is made.
+    /// Created with the provider's task.
     mailbox: Option<Arc<TokenMailbox>>,
 }
 
 impl Librdkafka {
     /// A backend with librdkafka's configuration, which is checked when the producer is built.
+    ///
+    /// ```
+    /// use aioproducer_rdkafka::{ClientConfig, Librdkafka};
+    ///
+    /// let mut config = ClientConfig::new();
+    /// config.set("bootstrap.servers", "localhost:9092");
+    /// let backend = Librdkafka::new(config);
+    /// # let _ = backend;
+    /// ```
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
         Self {
@@ -113,27 +121,39 @@ impl Librdkafka {
         }
     }
 
-    /// The number of threads that hand batches to librdkafka; 1 unless set. The order of a partition and of a key holds
+    /// Sets the number of threads that hand batches to librdkafka; 1 by default. The order within a partition and of a key holds
     /// for any number. More than one helps if records go to several topics or name their partition.
     ///
     /// 0 is refused with [`ConfigError::NoWorkers`] when the producer is built.
+    ///
+    /// ```
+    /// # use aioproducer_rdkafka::{ClientConfig, Librdkafka};
+    /// let backend = Librdkafka::new(ClientConfig::new()).workers(4);
+    /// # let _ = backend;
+    /// ```
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// The rule for records that name no partition; it goes before a `partitioner` in the configuration.
+    /// Sets the rule for records that name no partition. It replaces a `partitioner` in the configuration.
+    ///
+    /// ```
+    /// # use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
+    /// let backend = Librdkafka::new(ClientConfig::new()).partitioner(Partitioner::Fnv1aRandom);
+    /// # let _ = backend;
+    /// ```
     #[must_use]
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.partitioner = Some(partitioner);
         self
     }
 
-    /// The producer's events as a stream, which holds up to 1,024 of them.
+    /// A stream of the producer's events, which holds up to 1,024 of them.
     ///
-    /// A second call makes a second stream, which gets all events, too. A stream ends when everything has that could
-    /// tell it something: this backend, its clones, and the producers started from them.
+    /// Each call creates one more stream, and every stream gets all events. A stream ends when all writers are gone: this backend,
+    /// its clones, and the producers that they have started.
     ///
     /// ```
     /// use aioproducer_rdkafka::{ClientConfig, Event, Librdkafka};
@@ -145,32 +165,55 @@ impl Librdkafka {
     ///         println!("{event:?}");
     ///     }
     /// };
-    /// // … start a producer with `backend`, and spawn `watch`.
+    /// // Start a producer with `backend`, and spawn `watch`.
     /// # let _ = watch;
     /// ```
     pub fn events(&mut self) -> Events {
         self.events_with_capacity(events::CAPACITY)
     }
 
-    /// The same for a stream that holds up to `capacity` events, and at least one.
+    /// A stream as from [`events`](Self::events) that holds up to `capacity` events, and at least one.
+    ///
+    /// ```
+    /// # use aioproducer_rdkafka::{ClientConfig, Librdkafka};
+    /// let mut backend = Librdkafka::new(ClientConfig::new());
+    /// let events = backend.events_with_capacity(16);
+    /// # let _ = events;
+    /// ```
     pub fn events_with_capacity(&mut self, capacity: usize) -> Events {
         let (sink, events) = Events::new(capacity);
         self.sinks.push(sink);
         events
     }
 
-    /// Has `handler` called with the producer's events, by a task of its own on the application's runtime. Each call
-    /// adds a handler. Between one and its events there is a buffer as in [`Librdkafka::events`].
+    /// Adds a handler for the producer's events. Each handler has a task of its own on the application's runtime, and a buffer as
+    /// that of [`events`](Self::events).
+    ///
+    /// ```
+    /// use aioproducer_rdkafka::{ClientConfig, EventHandler, Librdkafka, Throttle};
+    ///
+    /// struct Log;
+    ///
+    /// impl EventHandler for Log {
+    ///     fn on_throttle(&self, throttle: &Throttle) {
+    ///         eprintln!("{} throttles for {:?}", throttle.broker, throttle.time);
+    ///     }
+    /// }
+    ///
+    /// let backend = Librdkafka::new(ClientConfig::new()).on_event(Log);
+    /// # let _ = backend;
+    /// ```
     #[must_use]
     pub fn on_event(mut self, handler: impl EventHandler) -> Self {
         self.handlers.push(Arc::new(handler));
         self
     }
 
-    /// Has `provider` asked for tokens, by a task of its own on the application's runtime. It is asked if `sasl.mechanisms`
-    /// is `OAUTHBEARER`, for which librdkafka has to be built with the feature `ssl`. That mechanism without a provider is
-    /// refused when the producer is built, unless librdkafka is configured to get tokens itself
-    /// (`sasl.oauthbearer.method=oidc`, `enable.sasl.oauthbearer.unsecure.jwt=true`), and so are both at once.
+    /// Sets the provider of OAuth tokens, which runs in a task of its own on the application's runtime. It is used if
+    /// `sasl.mechanisms` is `OAUTHBEARER`, which needs the feature `ssl`. [`TokenProvider`] has an example.
+    ///
+    /// The producer does not start if that mechanism has no source of tokens, or two: a provider, and a configuration with which
+    /// librdkafka gets the tokens itself (`sasl.oauthbearer.method=oidc`, `enable.sasl.oauthbearer.unsecure.jwt=true`).
     #[must_use]
     pub fn oauth(mut self, provider: impl TokenProvider) -> Self {
         self.provider = Some(Arc::new(provider));
@@ -185,11 +228,12 @@ impl Librdkafka {
     }
 }
 
-/// Names the configured keys; their values, among which may be secrets, are left out.
+/// Shows the configured keys without their values, which may be secret.
 impl fmt::Debug for Librdkafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.config.config_map().into_keys().collect();
         f.debug_struct("Librdkafka")
-            .field("keys", &config::keys(&self.config))
+            .field("keys", &keys)
             .field("workers", &self.workers)
             .field("partitioner", &self.partitioner)
             .finish_non_exhaustive()
@@ -211,7 +255,7 @@ impl<R: Message> Connect<R> for Librdkafka {
         }
         if let Some(provider) = self.provider.clone() {
             let mailbox = Arc::new(TokenMailbox::default());
-            tasks.push(Box::pin(tokens::serve(Arc::clone(&mailbox), provider)));
+            tasks.push(Box::pin(oauth::serve(Arc::clone(&mailbox), provider)));
             self.mailbox = Some(mailbox);
         }
         tasks
@@ -224,54 +268,52 @@ impl<R: Message> Connect<R> for Librdkafka {
         let sinks = Arc::new(EventSinks::new(self.sinks, Secrets::of(&config)).with_log_level(log_level));
         if let Partitioner::Custom(rule) = partitioning.partitioner {
             let sinks = Arc::clone(&sinks);
-            partitioning.partitioner = Partitioner::Custom(Arc::new(Contained { rule, sinks }));
+            partitioning.partitioner = Partitioner::Custom(Arc::new(CatchingRule { rule, sinks }));
         }
         if sinks.is_empty() {
             config.set("statistics.interval.ms", "0");
         }
         let native = config::native(&config)?;
         if let Some(off) = idempotence_off {
-            if !off.is_asked_for() {
-                driver.say(Severity::Warning, &off.to_string());
+            if !off.is_explicit() {
+                driver.log(Severity::Warning, &off.to_string());
             }
-            sinks.tell(|| RawEvent::Event(Event::IdempotenceOff(off)));
+            sinks.write(|| RawEvent::Event(Event::IdempotenceOff(off)));
         }
-        // A transactional producer gets its id by a call of its own.
-        let is_set = |key| native.get(key).is_ok_and(|value| value == "true");
-        let warm_up = is_set("enable.idempotence") && !limits.transactional;
+        // A transactional producer gets its producer id with `InitTransactions`.
+        let warm_up = config::is_true(&native, "enable.idempotence") && !limits.transactional;
         let signals = Arc::new(Signals::new(self.workers));
-        let listeners = Listeners {
+        let context = CallbackContext {
             sinks: Arc::clone(&sinks),
             tokens: self.mailbox,
             signals: Arc::clone(&signals),
-            voice: Voice::default(),
+            router: EventRouter::new(),
         };
-        let served = Arc::downgrade(&driver);
-        let at_once = has_spare_room.then(|| at_once(served.clone()));
-        let client = Client::new(&config, native, capacity, listeners, at_once)
-            .map_err(|error| config::refused(&config, &error))?;
-        let (inline_worker, end) =
-            control::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
-                .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle { signals, inline_worker, end, driver: served, sinks }))
+        let weak = Arc::downgrade(&driver);
+        let at_once = has_spare_room.then(|| at_once(weak.clone()));
+        let client = Client::new(&config, native, capacity, context, at_once)
+            .map_err(|error| config::client_error(&config, &error))?;
+        let started = threads::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
+            .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
+        Ok(Arc::new(Handle::new(started, signals, weak, sinks)))
     }
 }
 
-/// Has the driver hear of a success on librdkafka's thread.
+/// Reports a success to the driver on librdkafka's thread.
 fn at_once<R, E: Driver<R>>(driver: Weak<E>) -> AtOnce {
     Box::new(move |slot, delivered| driver.upgrade().is_some_and(|driver| driver.report_at_once(slot, delivered)))
 }
 
-/// The application's partitioner. A record whose partitioner panics has no partition, and its caller is told.
-struct Contained {
+/// The application's rule. A panic is caught and reported, and its record gets no partition.
+struct CatchingRule {
     rule: Arc<dyn Partition>,
     sinks: Arc<EventSinks>,
 }
 
-impl Partition for Contained {
+impl Partition for CatchingRule {
     fn partition(&self, record: ToPartition<'_>) -> i32 {
         catch_panic(|| self.rule.partition(record)).unwrap_or_else(|| {
-            self.sinks.contained("the partitioner");
+            self.sinks.panic_caught("the partitioner");
             -1
         })
     }
@@ -281,53 +323,50 @@ impl Partition for Contained {
     }
 }
 
-/// The driver's hold on the threads: they end with it, if it was not done before.
-struct Handle<R: Message, E: Driver<R>> {
-    signals: Arc<Signals>,
-    inline_worker: Arc<InlineWorker<R>>,
-    end: Arc<End<R, E>>,
-    driver: Weak<E>,
-    sinks: Arc<EventSinks>,
-}
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests {
+    use std::time::Instant;
 
-impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
-    fn wake(&self) {
-        self.signals.wake();
+    use aioproducer_core::backend::Status;
+
+    use super::*;
+    use crate::common::{Rec, Rig, broker, client, eventually};
+    use crate::ffi::resolving;
+    use crate::threads::clients_left_behind;
+
+    /// Large enough to be borrowed.
+    fn large(id: u64) -> Rec {
+        Rec::new(id).payload(vec![id as u8; 100_000]).to(0)
     }
 
-    fn wake_for_one(&self) {
-        // A waker that runs a task at once may get here from within librdkafka.
-        let here = if ffi::is_telling() { None } else { self.driver.upgrade() };
-        let served = here.is_some_and(|driver| self.inline_worker.serve(&*driver));
-        if !served {
-            self.signals.wake();
+    #[test]
+    fn s25_the_end_does_not_wait_for_a_host_name_to_be_resolved() {
+        resolving::use_here();
+        let broker = broker(1);
+        let config = client(broker.bootstrap_servers(), &[("broker.address.ttl", "1"), ("reconnect.backoff.ms", "10")]);
+        let rig = Rig::with(Librdkafka::new(config), 100, &["t"]);
+        rig.send([large(0)]);
+        rig.wait(1);
+        // The threads of all brokers lose their connections and resolve the address again.
+        resolving::hang(true);
+        broker.broker_down(-1).unwrap();
+        eventually("a name is being resolved", || resolving::hanging() > 0);
+        rig.send((1..50).map(large));
+        rig.wait_handed_off(49);
+        let before = clients_left_behind();
+        let start = Instant::now();
+        // This checks that each record comes back unchanged.
+        let outcomes = rig.end();
+        // An end that waits would hang, so a busy machine gets plenty of time.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        for id in 1..50 {
+            let Err((failure, record)) = &outcomes[&id] else { panic!("{id} was delivered") };
+            assert_ne!(failure.status, Status::Persisted, "{id}");
+            assert_eq!(record, &large(id));
         }
-    }
-
-    fn flush(&self) {
-        self.signals.flush();
-    }
-
-    fn purge(&self, queued: bool, in_flight: bool) {
-        self.signals.purge(queued, in_flight);
-    }
-
-    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
-        self.signals.call(request)
-    }
-
-    fn shut_down(&self) {
-        self.end.begin();
-        self.signals.shut_down();
-    }
-
-    fn contained(&self, code: &'static str) {
-        self.sinks.contained(code);
-    }
-}
-
-impl<R: Message, E: Driver<R>> Drop for Handle<R, E> {
-    fn drop(&mut self) {
-        self.shut_down();
+        assert!(resolving::hanging() > 0, "it still hangs");
+        assert_eq!(clients_left_behind(), before + 1);
+        resolving::hang(false);
+        eventually("the client ends", || clients_left_behind() == before);
     }
 }

@@ -1,13 +1,13 @@
-//! The application's code, called where its panic must not end what is of others.
+//! Calls code of the application so that its panic stops there.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `code` comes to, or `None` if it panics. The panic was told by the panic hook already.
+/// The value of `code`, or `None` if it panics. The panic hook has reported the panic by then.
 pub(crate) fn catch_panic<T>(code: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            // Dropping what it was thrown with can panic once more.
+            // The payload of a panic may panic when it is dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
             None
         }

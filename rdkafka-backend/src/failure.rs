@@ -1,9 +1,7 @@
-//! librdkafka's error codes as failures.
+//! librdkafka's error codes as failures of records and errors of calls.
 
-use aioproducer_core::backend::{CallError, Failure, FailureKind, Status};
+use aioproducer_core::backend::{CallError, ErrorCode, Failure, FailureKind, Status};
 use rdkafka_sys::rd_kafka_resp_err_t::{self as Code, *};
-
-use crate::ffi::error_text;
 
 pub(crate) const QUEUE_FULL: i32 = RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
 pub(crate) const UNKNOWN_PARTITION: i32 = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
@@ -17,21 +15,21 @@ pub(crate) const INVALID_ARGUMENT: i32 = RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
 pub(crate) const NOT_IMPLEMENTED: i32 = RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED as i32;
 const PURGED_IN_FLIGHT: i32 = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
 
-/// A record's failure, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
+/// The failure of a record, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
 pub(crate) fn of(code: i32, status: Status) -> Failure {
-    Failure { kind: kind(code), status, code, reason: error_text(code) }
+    Failure { kind: kind(code), status, code, reason: text(code) }
 }
 
-/// What records fail with whose time passes while connections fail with `code`.
-pub(crate) fn trouble(code: i32) -> FailureKind {
+/// The kind of failure of records whose delivery timeout passes while connections fail with `code`.
+pub(crate) fn while_connections_fail(code: i32) -> FailureKind {
     match kind(code) {
         known @ (FailureKind::Authentication | FailureKind::Tls | FailureKind::NotAuthorized) => known,
         _ => FailureKind::TimedOut,
     }
 }
 
-/// The failure of a record that was refused. If that is since the client cannot go on, it has the cause, which nobody may have
-/// been told yet.
+/// The failure of a record that librdkafka refused. If it refused the record after a fatal error, the failure carries that
+/// error, `cause`, as the application may not know it yet.
 pub(crate) fn refused(code: i32, cause: Option<Failure>) -> Failure {
     match cause {
         Some(cause) if code == FATAL => Failure { status: Status::NotPersisted, ..cause },
@@ -39,31 +37,36 @@ pub(crate) fn refused(code: i32, cause: Option<Failure>) -> Failure {
     }
 }
 
-/// The failure of everything, from `rd_kafka_fatal_error`.
+/// The failure of the producer, from `rd_kafka_fatal_error`.
 pub(crate) fn fatal(code: i32) -> Failure {
     Failure { kind: FailureKind::Fatal, ..of(code, Status::PossiblyPersisted) }
 }
 
-/// The error of a call, which nothing but another call can make up for.
+/// The error of a call that is neither retriable nor fatal.
 pub(crate) fn call(code: i32, reason: &str) -> CallError {
     CallError { code, reason: reason.into(), retriable: false, txn_requires_abort: false, fatal: false }
 }
 
-/// The failure of a record that the client dropped without a report when it ended.
+/// The failure of a record that the client dropped at its end without a report.
 pub(crate) fn dropped() -> Failure {
     of(PURGED_IN_FLIGHT, Status::PossiblyPersisted)
 }
 
-/// The failure of everything, after a panic that should not have been.
+/// The failure of the producer after a panic of this crate's own code.
 pub(crate) fn broken() -> Failure {
-    let reason = "a worker panicked; this is a fault of aioproducer's, please report it";
+    let reason = "a worker thread panicked; this is a bug in aioproducer, please report it";
     Failure { kind: FailureKind::Fatal, status: Status::PossiblyPersisted, code: 0, reason }
 }
 
-/// The failure of a record whose slot is in use by another.
+/// The failure of a record whose slot another record uses.
 pub(crate) fn slot_in_use() -> Failure {
-    let reason = "the slot of the record is in use by another";
+    let reason = "another record uses the slot of this record";
     Failure { kind: FailureKind::State, status: Status::NotPersisted, code: 0, reason }
+}
+
+/// librdkafka's text for an error code.
+pub(crate) fn text(code: i32) -> &'static str {
+    ErrorCode::new(code).description().unwrap_or("an error that the client library has no text for")
 }
 
 pub(crate) fn kind(code: i32) -> FailureKind {
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s19_what_is_refused_after_a_fatal_error_has_its_reason() {
+    fn s19_a_record_refused_after_a_fatal_error_carries_that_error() {
         let fenced = fatal(RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH as i32);
         let refused_with = |code, cause| {
             let failure = refused(code, cause);
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn s26_a_copied_record_that_is_left_at_the_end_is_closed_as_a_lent_one() {
+    fn s26_a_record_that_the_client_holds_at_its_end_fails_as_closed() {
         assert_eq!(of(DESTROY, Status::NotPersisted).kind, FailureKind::Closed);
     }
 }

@@ -1,4 +1,4 @@
-//! S25, S35, S36: calls that wait for a broker are answered once, and do not outlive the backend.
+//! S25, S35, S36: broker calls are completed once, and not after the end of the backend.
 
 mod common;
 
@@ -39,15 +39,15 @@ fn s36_a_transaction_call_by_call() {
 }
 
 #[test]
-fn s39_librdkafkas_flags_are_passed_on() {
+fn s39_librdkafkas_error_flags_are_passed_on() {
     let broker = broker(1);
     let rig = Rig::new(&[("transactional.id", "t")], &broker, 1, 10);
-    // Not initialised: neither to be repeated, nor aborted, nor fatal.
+    // Without initialisation the error is neither retriable nor abortable nor fatal.
     assert!(rig.call(0, Call::Begin, LONG));
     let error = rig.answers(1).pop().unwrap().1.unwrap_err();
     assert!(!(error.retriable || error.txn_requires_abort || error.fatal), "{error:?}");
     assert_eq!(error.code(), Some(ErrorCode::LOCAL_STATE));
-    // A refused producer id is fatal, and told as the whole producer's failure, too: by the call, whose event nobody reads.
+    // A refused producer id is fatal. The call reports it to the driver, as the worker does not read the event.
     rig.hold_worker();
     broker.request_errors(ApiKey::InitProducerId, &[ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED]).unwrap();
     assert!(rig.call(1, Call::InitTransactions, LONG));
@@ -59,7 +59,7 @@ fn s39_librdkafkas_flags_are_passed_on() {
 }
 
 #[test]
-fn s35_a_call_is_answered_once_and_before_the_end() {
+fn s35_a_call_is_completed_once_and_before_the_end() {
     let rig = Rig::with(Librdkafka::new(client("127.0.0.1:1", &[])), 10, &[TOPIC]);
     assert!(rig.call(1, metadata(), LONG));
     while rig.call(2, metadata(), LONG) {}
@@ -67,10 +67,10 @@ fn s35_a_call_is_answered_once_and_before_the_end() {
     let answers = rig.answers(1);
     assert_eq!(answers[0].0, CallId(1));
     assert!(answers[0].1.is_err(), "{answers:?}");
-    assert!(!rig.call(3, metadata(), LONG), "nothing after the end");
-    let ledger = rig.ledger.clone();
+    assert!(!rig.call(3, metadata(), LONG), "there are no calls after the end");
+    let driver = rig.driver.clone();
     rig.end();
-    common::eventually("the threads let go", || std::sync::Arc::strong_count(&ledger) == 1);
+    common::eventually("the threads drop the driver", || std::sync::Arc::strong_count(&driver) == 1);
 }
 
 #[test]

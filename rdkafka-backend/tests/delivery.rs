@@ -1,4 +1,4 @@
-//! What is handed off arrives as it was, once, and in order.
+//! Records arrive unchanged, once, and in order.
 
 mod common;
 
@@ -9,40 +9,40 @@ use aioproducer_rdkafka::{ApiKey, ErrorCode, Librdkafka, Partition, Partitioner,
 use common::{NOT_PERSISTED, Payload, Rec, Rig, Seen, TOPIC, broker, client, consume, failure};
 
 #[test]
-fn s03_reports_say_where_each_record_is() {
+fn s03_reports_carry_partition_and_offset() {
     let broker = broker(2);
     let rig = Rig::new(&[], &broker, 1, 100);
     rig.send((0..500).map(|id| Rec::new(id).to((id % 2) as i32)));
     rig.wait(500);
-    let fates = rig.end();
+    let results = rig.end();
     let seen = consume(&broker, 2, 500);
     for record in &seen {
-        let at = fates[&record.id()].as_ref().unwrap();
+        let at = results[&record.id()].as_ref().unwrap();
         assert_eq!((at.partition, at.offset), (record.partition, record.offset));
         assert_eq!(at.timestamp, 1234, "the embedded broker's constant log-append time");
     }
-    assert_eq!(fates.len(), 500);
+    assert_eq!(results.len(), 500);
 }
 
 #[test]
-fn s08_null_and_empty_stay_different_on_both_paths() {
+fn s08_null_and_empty_differ_on_both_paths() {
     let broker = broker(1);
     let rig = Rig::new(&[], &broker, 1, 100);
     let options = [None, Some(Vec::new()), Some(b"x".to_vec())];
     let mut records = Vec::new();
     for key in &options {
         for payload in &options {
-            for rich in [false, true] {
+            for with_timestamp in [false, true] {
                 let mut record =
                     Rec { key: key.clone(), payload: payload.clone().map(Payload), ..Rec::new(records.len() as u64) };
-                if rich {
+                if with_timestamp {
                     record.timestamp = Some(1_000);
                 }
                 records.push(record);
             }
         }
     }
-    // The first batch finds its partition by librdkafka's question, a later one by ours.
+    // librdkafka's callback chooses the partitions of the first batch, a worker those of later ones.
     for round in 0..3 {
         rig.send(records.iter().map(|record| Rec { id: record.id + round * 100, ..record.clone() }));
         rig.wait(records.len() * (round as usize + 1));
@@ -76,7 +76,7 @@ fn s08_headers_keep_order_duplicates_nulls_and_emptiness() {
 }
 
 #[test]
-fn s15_a_bad_record_fails_alone() {
+fn s15_an_invalid_record_fails_alone() {
     let broker = broker(3);
     let rig = Rig::new(&[("message.max.bytes", "2000")], &broker, 1, 100);
     rig.send([Rec::new(0).key("k")]);
@@ -85,32 +85,32 @@ fn s15_a_bad_record_fails_alone() {
     rig.send([Rec::new(1), large(2), Rec::new(3), Rec::new(4).key("k"), large(5).key("k"), Rec::new(6).key("l")]);
     rig.send([Rec::new(7).to(99), Rec::new(8).to(2), Rec::new(9).to(99).header("h", None), Rec::new(10)]);
     rig.wait(11);
-    let fates = rig.end();
+    let results = rig.end();
     for id in [2, 5] {
-        let failure = failure(&fates, id);
+        let failure = failure(&results, id);
         assert_eq!((failure.kind, failure.status), (FailureKind::TooLarge, NOT_PERSISTED));
     }
     for id in [7, 9] {
-        let failure = failure(&fates, id);
+        let failure = failure(&results, id);
         assert_eq!((failure.kind, failure.status), (FailureKind::UnknownPartition, NOT_PERSISTED));
         assert!(!failure.reason.is_empty());
     }
-    assert_eq!(fates.values().filter(|fate| fate.is_ok()).count(), 7);
+    assert_eq!(results.values().filter(|result| result.is_ok()).count(), 7);
 }
 
 #[test]
-fn s15_a_topic_with_an_impossible_name_fails_alone() {
+fn s15_a_topic_with_an_invalid_name_fails_alone() {
     let broker = broker(1);
     let long = "x".repeat(600);
     let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[]));
     let rig = Rig::with(backend, 10, &[TOPIC, &long, "nul\0"]);
     rig.send((0..6).map(|id| Rec { topic: id as u32 % 3, ..Rec::new(id) }));
     rig.wait(6);
-    let fates = rig.end();
-    for (id, fate) in &fates {
-        assert_eq!(fate.is_ok(), id % 3 == 0, "{id}");
+    let results = rig.end();
+    for (id, result) in &results {
+        assert_eq!(result.is_ok(), id % 3 == 0, "{id}");
         if id % 3 != 0 {
-            assert_eq!(failure(&fates, *id).kind, FailureKind::UnknownTopic);
+            assert_eq!(failure(&results, *id).kind, FailureKind::UnknownTopic);
         }
     }
 }
@@ -127,14 +127,14 @@ fn keyed_records_go_where_javas_client_sends_them() {
     let mut places = HashMap::new();
     for record in consume(&broker, 7, 400) {
         let place = *places.entry(record.key.clone()).or_insert(record.partition);
-        assert_eq!(place, record.partition, "a key has one partition, whoever chose it");
+        assert_eq!(place, record.partition, "a key has one partition, whichever thread chooses it");
     }
     // `kafka-console-producer --property parse.key=true` with 7 partitions: murmur2("21") is -973932308.
     assert_eq!(places[&Some(b"21".to_vec())], (-973_932_308_i32 & 0x7fff_ffff) % 7);
 }
 
 #[test]
-fn a_rule_that_answers_badly_fails_its_record_only() {
+fn an_invalid_answer_of_a_rule_fails_its_record_only() {
     struct Rule;
     impl Partition for Rule {
         fn partition(&self, record: ToPartition<'_>) -> i32 {
@@ -151,7 +151,7 @@ fn a_rule_that_answers_badly_fails_its_record_only() {
     let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[]));
     let rig = Rig::with(backend.partitioner(Partitioner::Custom(std::sync::Arc::new(Rule))), 50, &[TOPIC]);
     let keys = ["good", "panic", "low", "good", "high", "good"];
-    // At first librdkafka's threads meet the rule, later our worker does.
+    // At first librdkafka's threads call the rule, later our worker.
     for round in 0..4 {
         rig.send(keys.iter().zip(0..).map(|(key, id)| {
             let record = Rec::new(round * 10 + id).key(*key);
@@ -159,9 +159,9 @@ fn a_rule_that_answers_badly_fails_its_record_only() {
         }));
         rig.wait(keys.len() * (round as usize + 1));
     }
-    let fates = rig.end();
-    for (id, fate) in &fates {
-        match fate {
+    let results = rig.end();
+    for (id, result) in &results {
+        match result {
             Ok(at) => assert_eq!((keys[*id as usize % 10], at.partition), ("good", 2)),
             Err((failure, _)) => {
                 assert_ne!(keys[*id as usize % 10], "good");
@@ -171,12 +171,13 @@ fn a_rule_that_answers_badly_fails_its_record_only() {
     }
 }
 
-/// Sends keyed, keyless, fixed and headed records through trouble; each key's and each fixed partition's order must hold.
+/// Sends records with keys, without keys, with partitions and with headers. The order of each key and partition must hold.
+/// `trouble` adds request errors.
 fn order(workers: usize, config: &[(&str, &str)], trouble: bool) -> usize {
     const COUNT: u64 = 4000;
     let broker = broker(5);
-    // The embedded broker does not look at sequence numbers: a second request in flight would overtake a failed first
-    // one, and a lost connection would repeat a batch.
+    // The embedded broker does not check sequence numbers. A second request in flight would overtake a failed one, and a lost
+    // connection would duplicate a batch.
     let one_in_flight = [("enable.idempotence", "true"), ("max.in.flight", "1")];
     let config = if trouble { [config, &one_in_flight].concat() } else { config.to_vec() };
     let rig = Rig::new(&config, &broker, workers, 70);
@@ -195,8 +196,8 @@ fn order(workers: usize, config: &[(&str, &str)], trouble: bool) -> usize {
     }
     rig.wait(COUNT as usize);
     let refusals = rig.refusals();
-    let fates = rig.end();
-    assert!(fates.values().all(Result::is_ok));
+    let results = rig.end();
+    assert!(results.values().all(Result::is_ok));
     let seen = consume(&broker, 5, COUNT as usize);
     let mut last: HashMap<(i32, Option<Vec<u8>>, u64), u64> = HashMap::new();
     let mut ids: Vec<_> = seen.iter().map(Seen::id).collect();

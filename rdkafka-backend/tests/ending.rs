@@ -1,4 +1,4 @@
-//! Expiry, purge, flush and shutdown: every record comes back, once, and `ended` is the last word.
+//! Expiry, purge, flush and shutdown: every record has one outcome, and `ended` is the last call.
 
 mod common;
 
@@ -8,27 +8,27 @@ use aioproducer_core::backend::{Connect, FailureKind, Status};
 use aioproducer_rdkafka::{ApiKey, ConfigError, ErrorCode, Librdkafka};
 use common::{NOT_PERSISTED, Payload, Rec, Rig, TOPIC, broker, client, consume, eventually, failure};
 
-/// Large enough not to be copied by librdkafka's broker threads.
+/// Large enough that librdkafka's broker threads do not copy it.
 fn large(id: u64) -> Rec {
     Rec::new(id).payload(vec![id as u8; 100_000])
 }
 
 #[test]
-fn s17_records_expire_when_the_broker_is_gone() {
+fn s17_records_expire_without_a_broker() {
     let broker = broker(2);
     broker.broker_down(-1).unwrap();
     let rig = Rig::new(&[("message.timeout.ms", "300")], &broker, 2, 10);
     rig.send((0..50).map(|id| if id % 2 == 0 { Rec::new(id).key("k") } else { large(id).to(1) }));
     rig.wait(50);
-    let fates = rig.end();
+    let results = rig.end();
     for id in 0..50 {
-        let failure = failure(&fates, id);
+        let failure = failure(&results, id);
         assert_eq!((failure.kind, failure.status), (FailureKind::TimedOut, NOT_PERSISTED));
     }
 }
 
 #[test]
-fn s24_purge_fails_what_is_queued_and_what_is_in_flight() {
+fn s24_a_purge_fails_queued_records_and_records_in_flight() {
     let broker = broker(1);
     let rig = Rig::new(&[("max.in.flight", "1"), ("batch.num.messages", "10")], &broker, 1, 1000);
     rig.send([Rec::new(0)]);
@@ -38,15 +38,15 @@ fn s24_purge_fails_what_is_queued_and_what_is_in_flight() {
     rig.wait_handed_off(99);
     rig.backend.purge(true, true);
     rig.wait(100);
-    let fates = rig.end();
-    let failures: Vec<_> = (1..100).map(|id| failure(&fates, id)).collect();
+    let results = rig.end();
+    let failures: Vec<_> = (1..100).map(|id| failure(&results, id)).collect();
     assert!(failures.iter().all(|failure| failure.kind == FailureKind::Purged));
     assert!(failures.iter().any(|failure| failure.status == NOT_PERSISTED));
 }
 
-/// Records that librdkafka copies are released at once, and come back all the same.
+/// Records that librdkafka copies are released at once, and are restored if they fail.
 #[test]
-fn s03_copied_records_come_back_as_they_were() {
+fn s03_copied_records_come_back_unchanged() {
     let parts = [None, Some(Vec::new()), Some(b"x".to_vec())];
     let both = parts.iter().flat_map(|key| parts.iter().map(move |payload| (key.clone(), payload.clone())));
     let plain =
@@ -65,19 +65,19 @@ fn s03_copied_records_come_back_as_they_were() {
         }
         rig.wait(records.len());
         let copies = rig.copies();
-        let fates = rig.end();
+        let results = rig.end();
         for record in &records {
-            let Err((failure, back)) = &fates[&record.id] else { panic!("{} was delivered", record.id) };
+            let Err((failure, back)) = &results[&record.id] else { panic!("{} was delivered", record.id) };
             assert_eq!(back, record);
             let kind = if purge { FailureKind::Purged } else { FailureKind::TimedOut };
             assert_eq!(failure.kind, kind, "{}", record.id);
         }
-        assert_eq!(copies, records.len(), "all of them were copied");
+        assert_eq!(copies, records.len(), "all records were copied");
     }
 }
 
 #[test]
-fn s25_shutdown_gives_back_what_is_in_flight_soon() {
+fn s25_a_shutdown_gives_back_records_in_flight_soon() {
     let short = |id: u64| Rec::new(id).to(0);
     for (down, record) in [(false, large as fn(u64) -> Rec), (true, large), (false, short), (true, short)] {
         let broker = broker(1);
@@ -91,11 +91,11 @@ fn s25_shutdown_gives_back_what_is_in_flight_soon() {
         rig.send((1..200).map(record));
         rig.wait_handed_off(199);
         let start = Instant::now();
-        let fates = rig.end();
+        let results = rig.end();
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-        assert_eq!(fates.len(), 200);
+        assert_eq!(results.len(), 200);
         for id in 1..200 {
-            let Err((failure, back)) = &fates[&id] else { panic!("{id} was delivered") };
+            let Err((failure, back)) = &results[&id] else { panic!("{id} was delivered") };
             assert_eq!((failure.kind, back), (FailureKind::Purged, &record(id)));
             assert_ne!(failure.status, Status::Persisted);
         }
@@ -103,7 +103,7 @@ fn s25_shutdown_gives_back_what_is_in_flight_soon() {
 }
 
 #[test]
-fn s25_shutdown_in_the_middle_of_work_loses_no_account() {
+fn s25_a_shutdown_during_work_loses_no_record() {
     for round in 0..5 {
         let broker = broker(3);
         let rig = Rig::new(&[("queue.buffering.max.messages", "500")], &broker, 3, 50);
@@ -121,7 +121,7 @@ fn s25_all_threads_end() {
         tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
     };
     let broker = broker(1);
-    // librdkafka names its threads rdk:..., and other tests of this file have such threads, too.
+    // Other tests of this file have threads of the same names; librdkafka's are named rdk:...
     let ours = |marker: &str| threads().filter(|name| name.starts_with(marker)).count();
     let rig = Rig::new(&[("client.id", "t")], &broker, 13, 10);
     rig.send([Rec::new(0)]);
@@ -132,21 +132,21 @@ fn s25_all_threads_end() {
 }
 
 #[test]
-fn s26_dropping_the_handle_ends_it_all() {
+fn s26_dropping_the_handle_ends_all_threads() {
     let broker = broker(1);
     broker.broker_down(-1).unwrap();
     let rig = Rig::new(&[], &broker, 2, 10);
     rig.send((0..20).map(large));
     rig.wait_handed_off(20);
-    let Rig { ledger, backend } = rig;
+    let Rig { driver, backend } = rig;
     let start = Instant::now();
     drop(backend);
-    assert!(start.elapsed() < Duration::from_secs(20), "a drop does not wait");
-    eventually("the threads let go", || std::sync::Arc::strong_count(&ledger) == 1);
+    assert!(start.elapsed() < Duration::from_secs(20), "a drop does not block");
+    eventually("the threads drop the driver", || std::sync::Arc::strong_count(&driver) == 1);
 }
 
 #[test]
-fn s23_a_flush_cuts_librdkafkas_linger() {
+fn s23_a_flush_ends_librdkafkas_linger() {
     let broker = broker(2);
     let rig = Rig::new(&[("linger.ms", "30000")], &broker, 1, 10);
     rig.send((0..100).map(|id| Rec::new(id).key(id.to_string())));
@@ -159,7 +159,7 @@ fn s23_a_flush_cuts_librdkafkas_linger() {
 }
 
 #[test]
-fn borrowed_payloads_arrive_whole() {
+fn borrowed_payloads_arrive_unchanged() {
     let broker = broker(1);
     let rig = Rig::new(&[("batch.num.messages", "5")], &broker, 1, 20);
     let error = [ErrorCode::LOCAL_TRANSPORT; 2];
@@ -173,12 +173,12 @@ fn borrowed_payloads_arrive_whole() {
 }
 
 #[test]
-fn s19_a_fatal_error_is_told() {
+fn s19_a_fatal_error_is_reported() {
     let broker = broker(1);
     let rig = Rig::new(&[], &broker, 1, 10);
     rig.send([Rec::new(0)]);
     rig.wait(1);
-    // An idempotent producer whose next record in line has the wrong number cannot go on.
+    // A wrong sequence number is fatal for an idempotent producer.
     broker.request_errors(ApiKey::Produce, &[ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER]).unwrap();
     rig.send([Rec::new(1)]);
     let fatal = rig.fatal();
@@ -186,8 +186,8 @@ fn s19_a_fatal_error_is_told() {
     assert_ne!(fatal.code, 0);
     rig.send([Rec::new(2)]);
     rig.wait(3);
-    let fates = rig.end();
-    assert_eq!(failure(&fates, 2).kind, FailureKind::Fatal);
+    let results = rig.end();
+    assert_eq!(failure(&results, 2).kind, FailureKind::Fatal);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn s33_errors_name_the_key_and_hide_secrets() {
     assert!(matches!(&unknown, ConfigError::UnknownKey { key, .. } if key == "no.such"), "{unknown}");
     let (_, text) = error(&[("acks", "hunter2"), ("sasl.password", "hunter2"), ("ssl.key.password", "hunter3")]);
     assert!(text.contains("acks") && !text.contains("hunter"), "{text}");
-    // Found by `rd_kafka_new` only.
+    // Only `rd_kafka_new` finds this.
     let (refused, text) = error(&[("linger.ms", "500"), ("message.timeout.ms", "100")]);
     assert!(matches!(refused, ConfigError::Client { .. }) && text.contains("linger.ms"), "{text}");
     let none = Rig::try_with(Librdkafka::new(client("localhost:1", &[])).workers(0), 1, &[TOPIC]).err();

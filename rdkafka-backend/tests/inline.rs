@@ -1,4 +1,4 @@
-//! S28: what is handed off on the thread that produces takes no longer than to queue a record.
+//! S28: the thread that produces only enqueues a record; it creates no topic handle.
 
 mod common;
 
@@ -7,13 +7,13 @@ use common::{Rec, Rig, broker, client};
 
 const TOPICS: usize = 40;
 
-/// A record of each topic. `id` counts on from topic to topic.
+/// One record for each topic, with consecutive ids.
 fn records(round: u64) -> impl Iterator<Item = Rec> {
     (0..TOPICS as u64).map(move |topic| Rec { topic: topic as u32, ..Rec::new(round * TOPICS as u64 + topic) })
 }
 
 #[test]
-fn s28_a_topic_is_made_on_a_worker_and_then_its_records_may_go_where_they_are_produced() {
+fn s28_a_worker_creates_a_topic_and_later_records_may_be_handed_off_inline() {
     let broker = broker(1);
     let names: Vec<String> = (0..TOPICS).map(|n| format!("topic-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -22,9 +22,9 @@ fn s28_a_topic_is_made_on_a_worker_and_then_its_records_may_go_where_they_are_pr
         let topic = record.topic;
         assert!(!rig.send_alone(record), "the first record of topic {topic}");
     }
-    // A worker that happens to be awake may be first.
+    // A worker that is awake may be first.
     let mut round = 1;
-    while !records(round).fold(false, |here, record| rig.send_alone(record) | here) {
+    while !records(round).fold(false, |inline, record| rig.send_alone(record) | inline) {
         round += 1;
     }
     rig.wait((round as usize + 1) * TOPICS);
@@ -32,7 +32,7 @@ fn s28_a_topic_is_made_on_a_worker_and_then_its_records_may_go_where_they_are_pr
 }
 
 #[test]
-fn s25_a_first_record_that_no_worker_comes_for_has_its_outcome_at_the_end() {
+fn s25_a_deferred_first_record_has_its_outcome_at_the_end() {
     let broker = broker(1);
     for _ in 0..20 {
         let rig = Rig::new(&[], &broker, 1, 10);

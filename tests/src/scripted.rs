@@ -162,7 +162,7 @@ impl<E: Driver<R>, R: Message> Link for Lent<E, R> {
     }
 
     fn flushing(&self) -> bool {
-        self.driver.flushing()
+        self.driver.is_flushing()
     }
 
     fn fatal(&self, failure: Failure) {
@@ -170,7 +170,7 @@ impl<E: Driver<R>, R: Message> Link for Lent<E, R> {
     }
 
     fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        self.driver.answered(id, outcome);
+        self.driver.complete_call(id, outcome);
     }
 
     fn ended(&self) {

@@ -263,7 +263,7 @@ impl EventHandler for Witness {
         self.note(&self.lines);
     }
 
-    fn on_panic(&self, total: u64) {
+    fn on_handler_panicked(&self, total: u64) {
         self.panics.store(total, Ordering::SeqCst);
     }
 }

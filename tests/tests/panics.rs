@@ -79,7 +79,7 @@ struct Counter {
 }
 
 impl EventHandler for Counter {
-    fn on_contained(&self, code: &'static str, total: u64) {
+    fn on_panicked(&self, code: &'static str, total: u64) {
         assert_eq!((code, total), ("the partitioner", 1));
         self.told.fetch_add(1, Ordering::SeqCst);
     }

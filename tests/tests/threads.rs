@@ -174,7 +174,7 @@ async fn s36_the_thread_that_waits_comes_with_the_first_call_and_ends(host: Host
     let _turn = turn();
     let broker = broker::start();
     let before = broker_threads(&broker);
-    let callers = || threads(&["aioproducer-cal"]).len();
+    let callers = || threads(&["aioproducer-tra"]).len();
     for closes in [true, false] {
         let mut config = broker::config(&broker);
         config.set("transactional.id", "threads");

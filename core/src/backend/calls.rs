@@ -1,8 +1,8 @@
-//! Calls of a backend that wait for a broker: transactions, metadata, credentials.
+//! Broker calls: transactions, metadata, credentials.
 //!
-//! The driver asks by [`Backend::call`](super::Backend::call), which returns at once, and hears by
-//! [`Driver::answered`](super::Driver::answered). At any time it has at most one call of transactions with the backend,
-//! and one other.
+//! The driver requests a call with [`Backend::call`](super::Backend::call), which returns at once. The backend completes it with
+//! [`Driver::complete_call`](super::Driver::complete_call). The driver requests one transactional call at a time, and one other
+//! call.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,24 +11,24 @@ use core::time::Duration;
 
 use crate::TopicId;
 
-/// Tells one call's answer from another's; never used twice by one producer.
+/// Identifies a call. A producer uses each id once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u64);
 
-/// A call that the driver asks for.
+/// A call that the driver requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What its answer carries.
+    /// The id, for [`Driver::complete_call`](super::Driver::complete_call).
     pub id: CallId,
-    /// What to call.
+    /// The call to make.
     pub call: Call,
-    /// When the backend gives up and answers with an error that is [`CallError::retriable`]. A call that is under way may
-    /// take a little longer.
+    /// After this time the backend completes the call with an error that is [`CallError::retriable`]. A call under way may take
+    /// a little longer.
     pub limit: Duration,
 }
 
 impl Call {
-    /// Whether it is a transaction's. Such calls are made one after another, and no other call holds them up.
+    /// Whether the call belongs to transactions. Such calls are made one after another, and other calls do not delay them.
     #[must_use]
     pub const fn is_transactional(&self) -> bool {
         match self {
@@ -38,64 +38,65 @@ impl Call {
     }
 }
 
-/// What a backend can be asked to call.
+/// A broker call.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Gets the transactional id's producer id, and ends what an earlier producer of that id left open
+    /// Gets a producer id for the transactional id, and ends the transactions of earlier producers with that id
     /// (`rd_kafka_init_transactions`).
     InitTransactions,
-    /// Opens a transaction (`rd_kafka_begin_transaction`).
+    /// Begins a transaction (`rd_kafka_begin_transaction`).
     Begin,
-    /// Makes offsets part of the transaction (`rd_kafka_send_offsets_to_transaction`).
+    /// Adds consumer offsets to the transaction (`rd_kafka_send_offsets_to_transaction`).
     SendOffsets {
         /// The offsets; never empty.
         offsets: Vec<GroupOffset>,
-        /// Whose offsets they are.
+        /// The consumer group of the offsets.
         group: Group,
     },
-    /// Commits the transaction, whose records have their outcome (`rd_kafka_commit_transaction`). After an answer that is
-    /// [`CallError::retriable`] nothing but this call may follow: it takes up where it was.
+    /// Commits the transaction, whose records all have their outcome (`rd_kafka_commit_transaction`). After an error that is
+    /// [`CallError::retriable`], only this call may follow; it resumes the commit.
     Commit,
-    /// Aborts the transaction (`rd_kafka_abort_transaction`). What the backend has not sent fails with
-    /// [`FailureKind::Purged`](super::FailureKind::Purged), and what is in flight is waited for.
+    /// Aborts the transaction (`rd_kafka_abort_transaction`). Records that the backend has not sent fail with
+    /// [`FailureKind::Purged`](super::FailureKind::Purged); records in flight are awaited.
     Abort,
-    /// Asks a broker about the cluster (`rd_kafka_metadata`).
+    /// Requests metadata of the cluster (`rd_kafka_metadata`).
     Metadata {
-        /// The one topic of interest, `None` for all.
+        /// The topic; `None` for all topics.
         topic: Option<String>,
     },
-    /// Gets all that a record needs: a producer id, and for each topic its partitions and a connection to each leader.
+    /// Waits until records can be delivered at once: there is a producer id, and for each topic its partitions and a connection
+    /// to each leader.
     Ready {
-        /// The topics; none to get what does not depend on a topic.
+        /// The topics; without any, the call waits for a broker only.
         topics: Vec<TopicId>,
     },
-    /// Changes the credentials of connections to come (`rd_kafka_sasl_set_credentials`).
+    /// Sets the credentials for new connections (`rd_kafka_sasl_set_credentials`).
     SetSaslCredentials(Credentials),
 }
 
-/// What a call came to.
+/// The answer of a successful call.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done.
+    /// The call is done.
     Done,
-    /// To [`Call::Metadata`].
+    /// The answer of [`Call::Metadata`].
     Metadata(Metadata),
 }
 
-/// Why a call failed: the parts of librdkafka's `rd_kafka_error_t`.
+/// Why a call failed: the fields of librdkafka's `rd_kafka_error_t`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
     /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`), 0 if there is none.
     pub code: i32,
     /// A description.
     pub reason: String,
-    /// The same call may be made again; a transaction's call takes up where it was.
+    /// The same call may be made again. A transactional call is resumed.
     pub retriable: bool,
-    /// The transaction can only be aborted.
+    /// The transaction must be aborted.
     pub txn_requires_abort: bool,
-    /// The producer cannot go on. The backend says so by [`Driver::fatal`](super::Driver::fatal), too, before or after.
+    /// The producer is unusable. The backend also calls [`Driver::fatal`](super::Driver::fatal), before or after.
     pub fatal: bool,
 }
 
@@ -107,24 +108,24 @@ impl fmt::Display for CallError {
 
 impl core::error::Error for CallError {}
 
-/// A consumer group, as a transaction commits its offsets (KIP-447).
+/// A consumer group whose offsets a transaction commits (KIP-447).
 ///
-/// With the generation and the member of a live consumer, the broker refuses offsets of one that has lost its place in
-/// the group; without them ([`Group::new`]) it does not look.
+/// With the generation and the member id of a consumer, the broker rejects the offsets if the consumer is no longer a member of
+/// the group. Without them ([`Group::new`]) it does not check that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
-    /// The group's name, `group.id`.
+    /// The group's id, `group.id`.
     pub id: String,
-    /// The generation that the member is in; -1 for none.
+    /// The member's generation; -1 for none.
     pub generation: i32,
     /// The member's id; empty for none.
     pub member: String,
-    /// A static member's name, `group.instance.id`.
+    /// The instance id of a static member, `group.instance.id`.
     pub instance: Option<String>,
 }
 
 impl Group {
-    /// A group, with nobody as its member.
+    /// A group without a member.
     ///
     /// ```
     /// use aioproducer_core::backend::Group;
@@ -138,26 +139,34 @@ impl Group {
     }
 }
 
-/// How far a group has come in a partition.
+/// The offset that a group commits for a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupOffset {
     /// The topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The offset of the next record to read: the last one's plus one.
+    /// The offset of the next record to read: one more than that of the last record.
     pub offset: i64,
 }
 
 impl GroupOffset {
-    /// `offset` is that of the next record to read.
+    /// `offset` is the offset of the next record to read.
+    ///
+    /// ```
+    /// use aioproducer_core::backend::GroupOffset;
+    ///
+    /// // The record at offset 41 was the last one.
+    /// let offset = GroupOffset::new("orders", 0, 42);
+    /// assert_eq!(offset.offset, 42);
+    /// ```
     #[must_use]
     pub fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Self {
         Self { topic: topic.into(), partition, offset }
     }
 }
 
-/// A name and its password. Neither is ever shown.
+/// A user name and a password. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     user: String,
@@ -165,13 +174,20 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Of `user`.
+    /// The credentials of a user.
+    ///
+    /// ```
+    /// use aioproducer_core::backend::Credentials;
+    ///
+    /// let credentials = Credentials::new("orders", "hunter2");
+    /// assert!(!format!("{credentials:?}").contains("hunter2"));
+    /// ```
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: user.into(), password: password.into() }
     }
 
-    /// The name.
+    /// The user name.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
@@ -190,26 +206,26 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a broker knows of its cluster.
+/// A broker's metadata of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The id of the broker that answered, -1 if it did not say.
+    /// The id of the broker that answered; -1 if it is not known.
     pub answered_by: i32,
-    /// The cluster's brokers.
+    /// The brokers of the cluster.
     pub brokers: Vec<Broker>,
-    /// The topics that were asked for.
+    /// The requested topics.
     pub topics: Vec<TopicMetadata>,
 }
 
 impl Metadata {
-    /// A topic by its name.
+    /// The topic with that name.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&TopicMetadata> {
         self.topics.iter().find(|topic| topic.name == name)
     }
 }
 
-/// A broker.
+/// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Its id.
@@ -220,33 +236,33 @@ pub struct Broker {
     pub port: u16,
 }
 
-/// A topic.
+/// A topic's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicMetadata {
     /// Its name.
     pub name: String,
-    /// Why the broker does not tell (all) about it.
+    /// The broker's error, if the metadata are missing or incomplete.
     pub error: Option<MetadataError>,
     /// Its partitions.
     pub partitions: Vec<PartitionMetadata>,
 }
 
-/// A partition.
+/// A partition's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMetadata {
     /// Its number.
     pub id: i32,
-    /// Why the broker does not tell (all) about it.
+    /// The broker's error, if the metadata are missing or incomplete.
     pub error: Option<MetadataError>,
-    /// The id of the broker that leads it, if one does.
+    /// The id of the leader, if there is one.
     pub leader: Option<i32>,
-    /// The ids of the brokers that have it.
+    /// The ids of the replicas' brokers.
     pub replicas: Vec<i32>,
-    /// Those of them that are in sync.
+    /// The ids of the in-sync replicas' brokers.
     pub in_sync: Vec<i32>,
 }
 
-/// What is wrong with a topic or a partition.
+/// A broker's error about a topic or a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataError {
     /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`).

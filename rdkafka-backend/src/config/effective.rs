@@ -1,159 +1,93 @@
-//! From the application's librdkafka configuration to the one in force.
-//!
-//! What a value means is librdkafka's to say: decisions are made by what it has read, not by how it is written. Whether the
-//! application has left a key alone is looked up by all of the key's names.
-
-pub(crate) mod error;
-mod features;
-mod files;
-mod hints;
-mod idempotence;
-mod keys;
-mod names;
-pub(crate) mod secrets;
-mod servers;
-mod values;
+//! The configuration in force: the application's, checked, with this backend's defaults, and the limits that follow from it.
 
 use std::time::Duration;
 
 use aioproducer_core::backend::BackendLimits;
 use rdkafka::config::{ClientConfig, NativeClientConfig};
-use rdkafka::error::KafkaError;
-use rdkafka_sys::RDKafkaConfRes;
 
-pub use self::idempotence::IdempotenceOff;
-use crate::config::secrets::{Secrets, is_secret};
+use crate::config::error::ConfigError;
+use crate::config::idempotence::IdempotenceOff;
+use crate::config::native::native;
+use crate::config::read::{invalid, is_true, linger, number, value};
+use crate::config::secrets::Secrets;
+use crate::config::{features, files, idempotence, names, servers, values};
 use crate::partition::choice::Partitioning;
-use crate::{ConfigError, Partitioner};
+use crate::partition::partitioner::Partitioner;
 
-/// Kafka's own delivery timeout (KIP-91), in milliseconds.
+/// The delivery timeout of Kafka's Java client (KIP-91), in milliseconds.
 const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 
-/// The longest pause between two attempts to connect in Kafka's own client, in milliseconds.
-const RECONNECT_MS: u64 = 1_000;
+/// The longest pause between two connection attempts in Kafka's Java client, in milliseconds.
+const MAX_RECONNECT_MS: u64 = 1_000;
 
-/// The default of `reconnect.backoff.ms`; librdkafka's is 100.
-const FIRST_RECONNECT_MS: u64 = 20;
-
-/// Levels of librdkafka's log.
-pub(crate) const INFO: i32 = 6;
-const DEBUG: i32 = 7;
+/// Our default of `reconnect.backoff.ms`; librdkafka's is 100.
+const RECONNECT_MS: u64 = 20;
 
 const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
 const RECORD_BYTES: &str = "message.max.bytes";
 const TRANSACTIONAL_ID: &str = "transactional.id";
 
-/// What librdkafka counts for a record beside its key, value and headers, all its lengths as long as they can be
+/// The key for librdkafka's own unsecured tokens, for development.
+pub(crate) const UNSECURED_TOKENS: &str = "enable.sasl.oauthbearer.unsecure.jwt";
+
+/// What librdkafka counts for a record beside key, value and headers: the largest encoding of all lengths
 /// (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`).
 const OVERHEAD: usize = 36;
 
-/// How many of the largest records librdkafka's queue has room for if it has room to spare.
+/// librdkafka's queue has spare room if this many records of the largest size fit.
 const SPARE: u64 = 64;
 
-/// A configuration that was checked, ours to change.
+/// A checked configuration.
 pub(crate) struct Effective {
     pub(crate) config: ClientConfig,
     pub(crate) partitioning: Partitioning,
     pub(crate) limits: BackendLimits,
-    /// A few messages that are not freed at once make no difference to librdkafka's queue.
+    /// librdkafka's queue has room although a few messages are freed later than they are reported.
     pub(crate) has_spare_room: bool,
-    /// What the application has to be told.
+    /// To be reported to the application.
     pub(crate) idempotence_off: Option<IdempotenceOff>,
 }
 
-/// Checks `user`, and adds what this backend wants where the application left it open.
+/// Checks `user`, and adds this backend's defaults for the keys that are not set.
 pub(crate) fn effective(
     user: &ClientConfig,
     partitioner: Option<Partitioner>,
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
-    checked(user, partitioner, delivery_timeout, has_provider).map_err(|error| error.without(&Secrets::of(user)))
+    build(user, partitioner, delivery_timeout, has_provider).map_err(|error| error.without(&Secrets::of(user)))
 }
 
-fn checked(
+fn build(
     user: &ClientConfig,
     partitioner: Option<Partitioner>,
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
-    values::check(user)?;
-    names::check(user)?;
-    let read = native(user)?;
-    let is_open = |key| names::used(user, key).is_none();
-    if !has_brokers(&read) {
-        return Err(ConfigError::NoBootstrapServers);
-    }
-    servers::check(user, &read)?;
-    features::check_mechanism(&read, !is_open("sasl.mechanisms"))?;
-    files::check(user, &read)?;
-    if is_true(&read, "delivery.report.only.error") {
-        return Err(invalid("delivery.report.only.error", "every record's outcome has to be reported; leave it out"));
-    }
-    let partitioner = match partitioner {
-        Some(chosen) => chosen,
-        None if is_open("partitioner") => Partitioner::default(),
-        None => value(&read, "partitioner").and_then(|name| Partitioner::named(&name)).ok_or_else(|| {
-            invalid("partitioner", "this librdkafka knows it and this producer does not: set one in its backend")
-        })?,
-    };
+    let read = checked(user)?;
+    let partitioner = partitioner.map_or_else(|| configured_partitioner(user, &read), Ok)?;
     let mut config = user.clone();
     let transactional = value(&read, TRANSACTIONAL_ID).is_some();
     if !transactional {
-        // librdkafka takes one that is blank for an id.
+        // librdkafka takes a blank value for an id.
         config.remove(TRANSACTIONAL_ID);
     }
-
-    // Records were gathered into batches before they come here, and the pool is the one limit of what may be queued.
-    for (key, value) in
-        [("linger.ms", "0"), ("queue.buffering.max.messages", "0"), ("queue.buffering.max.kbytes", "2147483647")]
-    {
-        if is_open(key) {
-            config.set(key, value);
-        }
-    }
-    // librdkafka makes no other connection for half of that time after its first one, which is not the one that records take.
-    if is_open("reconnect.backoff.ms") {
-        let longest =
-            if is_open("reconnect.backoff.max.ms") { RECONNECT_MS } else { number(&read, "reconnect.backoff.max.ms") };
-        config.set("reconnect.backoff.ms", FIRST_RECONNECT_MS.min(longest).to_string());
-    }
-    // A broker's thread that waits to reconnect notices no timeout of the records that it holds.
-    if is_open("reconnect.backoff.max.ms") {
-        let least = number(&read, "reconnect.backoff.ms");
-        config.set("reconnect.backoff.max.ms", RECONNECT_MS.max(least).to_string());
-    }
+    set_defaults(&mut config, user, &read);
     let idempotence_off = idempotence::decide(user, &read, transactional)?;
     idempotence::apply(&mut config, idempotence_off.as_ref());
-    let sticky = number(&read, "sticky.partitioning.linger.ms");
-    // So that librdkafka asks our partitioner for records without a key, too.
+    // So that librdkafka calls our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");
-
-    match delivery_timeout {
-        Some(timeout) => {
-            for name in names::all(DELIVERY_TIMEOUT) {
-                config.remove(name);
-            }
-            // 0 would mean no limit to librdkafka.
-            let milliseconds = timeout.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128);
-            config.set(DELIVERY_TIMEOUT, milliseconds.to_string());
-        }
-        None if is_open(DELIVERY_TIMEOUT) => {
-            let limit = if transactional { number(&read, "transaction.timeout.ms") } else { u64::MAX };
-            config.set(DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_MS.min(limit).to_string());
-        }
-        None => {}
-    }
+    set_delivery_timeout(&mut config, user, &read, delivery_timeout);
 
     let native = native(&config)?;
     check_tokens(&native, has_provider)?;
-    let timeout = match number(&native, DELIVERY_TIMEOUT) {
+    let delivery_timeout = match number(&native, DELIVERY_TIMEOUT) {
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
     let record_bytes = number(&native, RECORD_BYTES);
     let limits = BackendLimits {
-        delivery_timeout: timeout,
+        delivery_timeout,
         linger: linger(&native),
         record_bytes: record_bytes as usize,
         record_overhead: OVERHEAD,
@@ -162,119 +96,121 @@ fn checked(
     };
     let partitioning = Partitioning {
         partitioner,
-        sticky_time: Duration::from_millis(sticky),
+        sticky_time: Duration::from_millis(number(&read, "sticky.partitioning.linger.ms")),
         sticky_bytes: number(&native, "batch.size") as usize,
     };
-    // 0 messages are no limit.
+    // 0 messages means no limit.
     let messages = number(&native, "queue.buffering.max.messages");
     let bytes = number(&native, "queue.buffering.max.kbytes") << 10;
     let has_spare_room = (messages == 0 || messages >= SPARE) && bytes >= SPARE * record_bytes;
     Ok(Effective { config, partitioning, limits, has_spare_room, idempotence_off })
 }
 
-/// What librdkafka has read for `key`, by any of its names; `None` if that is nothing, or blank.
-fn value(native: &NativeClientConfig, key: &str) -> Option<String> {
-    native.get(key).ok().filter(|value| !value.trim().is_empty())
+/// Checks what does not depend on our defaults. Returns the values that librdkafka has parsed.
+fn checked(user: &ClientConfig) -> Result<NativeClientConfig, ConfigError> {
+    values::check(user)?;
+    names::check(user)?;
+    let read = native(user)?;
+    if number(&read, "test.mock.num.brokers") == 0 && value(&read, servers::SERVERS).is_none() {
+        return Err(ConfigError::NoBootstrapServers);
+    }
+    servers::check(user, &read)?;
+    features::check_mechanism(&read, !is_unset(user, "sasl.mechanisms"))?;
+    files::check(user, &read)?;
+    if is_true(&read, "delivery.report.only.error") {
+        let reason = "the producer needs a delivery report for every record; leave it out";
+        return Err(invalid("delivery.report.only.error", reason));
+    }
+    Ok(read)
 }
 
-fn number(native: &NativeClientConfig, key: &str) -> u64 {
-    value(native, key).and_then(|value| value.parse().ok()).unwrap_or(0)
+/// Whether `user` sets `key` under none of its names.
+fn is_unset(user: &ClientConfig, key: &str) -> bool {
+    names::used(user, key).is_none()
 }
 
-/// How long librdkafka lingers.
-fn linger(native: &NativeClientConfig) -> Duration {
-    let milliseconds = value(native, "linger.ms").and_then(|value| value.parse().ok()).unwrap_or(0.0);
-    Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default()
-}
-
-fn is_true(native: &NativeClientConfig, key: &str) -> bool {
-    value(native, key).is_some_and(|value| value == "true")
-}
-
-/// librdkafka's own form of a configuration. The error may quote a value that is secret by another key.
-pub(crate) fn native(config: &ClientConfig) -> Result<NativeClientConfig, ConfigError> {
-    config.create_native_config().map_err(|error| match error {
-        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => {
-            ConfigError::UnknownKey { hint: hints::hint(&key), key }
-        }
-        KafkaError::ClientConfig(_, reason, key, value) => match features::missing(&reason) {
-            Some(feature) => ConfigError::MissingFeature { key, feature },
-            None if is_secret(&key) => invalid(&key, "librdkafka refuses it"),
-            None => invalid(&key, &values::refusal(&key, &value, &reason)),
-        },
-        other => ConfigError::Client { reason: other.to_string() },
+fn configured_partitioner(user: &ClientConfig, read: &NativeClientConfig) -> Result<Partitioner, ConfigError> {
+    if is_unset(user, "partitioner") {
+        return Ok(Partitioner::default());
+    }
+    value(read, "partitioner").and_then(|name| Partitioner::named(&name)).ok_or_else(|| {
+        invalid(
+            "partitioner",
+            "librdkafka has this partitioner, but this producer has not: use `Librdkafka::partitioner`",
+        )
     })
 }
 
-/// The key for librdkafka's own, unsecured tokens, for development.
-pub(crate) const UNSECURED_TOKENS: &str = "enable.sasl.oauthbearer.unsecure.jwt";
+fn set_defaults(config: &mut ClientConfig, user: &ClientConfig, read: &NativeClientConfig) {
+    // The driver has batched the records before, and the pool limits the records in flight.
+    for (key, value) in
+        [("linger.ms", "0"), ("queue.buffering.max.messages", "0"), ("queue.buffering.max.kbytes", "2147483647")]
+    {
+        if is_unset(user, key) {
+            config.set(key, value);
+        }
+    }
+    // After its first connection, which is not used for records, librdkafka waits for half of this time.
+    if is_unset(user, "reconnect.backoff.ms") {
+        let longest = match is_unset(user, "reconnect.backoff.max.ms") {
+            true => MAX_RECONNECT_MS,
+            false => number(read, "reconnect.backoff.max.ms"),
+        };
+        config.set("reconnect.backoff.ms", RECONNECT_MS.min(longest).to_string());
+    }
+    // librdkafka's thread of a broker does not notice timeouts while it waits to reconnect.
+    if is_unset(user, "reconnect.backoff.max.ms") {
+        let shortest = number(read, "reconnect.backoff.ms");
+        config.set("reconnect.backoff.max.ms", MAX_RECONNECT_MS.max(shortest).to_string());
+    }
+}
 
-/// Checks that tokens come from one place, if any are needed.
+/// The builder's timeout replaces the configured one.
+fn set_delivery_timeout(
+    config: &mut ClientConfig,
+    user: &ClientConfig,
+    read: &NativeClientConfig,
+    timeout: Option<Duration>,
+) {
+    if let Some(timeout) = timeout {
+        for name in names::all(DELIVERY_TIMEOUT) {
+            config.remove(name);
+        }
+        // 0 would mean no limit to librdkafka.
+        let milliseconds = timeout.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128);
+        config.set(DELIVERY_TIMEOUT, milliseconds.to_string());
+    } else if is_unset(user, DELIVERY_TIMEOUT) {
+        let transactional = value(read, TRANSACTIONAL_ID).is_some();
+        let limit = if transactional { number(read, "transaction.timeout.ms") } else { u64::MAX };
+        config.set(DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_MS.min(limit).to_string());
+    }
+}
+
+/// Checks that tokens come from exactly one source, if tokens are needed.
 fn check_tokens(native: &NativeClientConfig, has_provider: bool) -> Result<(), ConfigError> {
     let is = |key: &str, value: &str| native.get(key).is_ok_and(|found| found.eq_ignore_ascii_case(value));
     let has = |key: &str, part: &str| native.get(key).is_ok_and(|found| found.to_ascii_lowercase().contains(part));
-    // librdkafka itself says if it was built without.
+    // librdkafka itself reports a build without OAUTHBEARER.
     let needed = has("security.protocol", "sasl_")
         && is("sasl.mechanisms", "OAUTHBEARER")
         && has("builtin.features", "sasl_oauthbearer");
     let own = [(UNSECURED_TOKENS, "true"), ("sasl.oauthbearer.method", "oidc")];
     match own.into_iter().find(|(key, value)| is(key, value)) {
-        Some((key, _)) if has_provider => {
-            Err(invalid(key, "librdkafka gets tokens itself then, and there is a provider"))
+        Some((key, _)) if has_provider => Err(invalid(
+            key,
+            "librdkafka gets the tokens itself with this value; leave it out, or leave out the token provider",
+        )),
+        None if needed && !has_provider => {
+            Err(invalid("sasl.mechanisms", "OAUTHBEARER needs a token provider: set one with `Librdkafka::oauth`"))
         }
-        None if needed && !has_provider => Err(invalid("sasl.mechanisms", "OAUTHBEARER needs a token provider")),
         _ => Ok(()),
     }
-}
-
-/// Why `rd_kafka_new` failed.
-pub(crate) fn refused(config: &ClientConfig, error: &KafkaError) -> ConfigError {
-    let reason = match error {
-        KafkaError::ClientCreation(reason) => reason.clone(),
-        other => other.to_string(),
-    };
-    ConfigError::Client { reason: Secrets::of(config).hide(reason) }
-}
-
-/// The configured keys, without their values.
-pub(crate) fn keys(config: &ClientConfig) -> Vec<&str> {
-    config.config_map().into_keys().collect()
-}
-
-fn invalid(key: &str, reason: &str) -> ConfigError {
-    ConfigError::InvalidValue { key: key.into(), reason: reason.into() }
-}
-
-fn has_brokers(native: &NativeClientConfig) -> bool {
-    number(native, "test.mock.num.brokers") > 0 || value(native, "bootstrap.servers").is_some()
-}
-
-/// The `log_level` in force. librdkafka raises it itself if something is to be debugged, and rdkafka sets another one, by
-/// what the crate `log` would show.
-pub(crate) fn log_level(native: &NativeClientConfig) -> i32 {
-    let configured = native.get("log_level").ok().and_then(|level| level.parse().ok());
-    if value(native, "debug").is_some() { DEBUG } else { configured.unwrap_or(INFO) }
-}
-
-/// A file of librdkafka's, of the version that is built along; `None` where that is not at hand.
-#[cfg(test)]
-pub(crate) fn vendored(path: &str) -> Option<String> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let arguments = ["metadata", "--format-version=1", "--offline", "--manifest-path", manifest];
-    let output = std::process::Command::new(env!("CARGO")).args(arguments).output().ok()?;
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-    let package = metadata["packages"].as_array()?.iter().find(|package| package["name"] == "rdkafka-sys")?;
-    let folder = std::path::Path::new(package["manifest_path"].as_str()?).parent()?.join("librdkafka");
-    let text = std::fs::read_to_string(folder.join(path)).ok();
-    if text.is_none() {
-        println!("SKIPPED: there is no source of librdkafka");
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::read::{DEBUG, INFO, log_level};
 
     fn config(pairs: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -298,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_added_where_the_user_set_nothing() {
+    fn defaults_are_set_for_keys_that_the_user_leaves_out() {
         let plain = result(&[], None);
         assert_eq!(plain.config.get("linger.ms"), Some("0"));
         assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         assert_eq!(plain.config.get("queue.buffering.max.messages"), Some("0"));
         assert_eq!(plain.config.get("reconnect.backoff.max.ms"), Some("1000"));
         assert_eq!(plain.config.get("reconnect.backoff.ms"), Some("20"));
-        let hasty = result(&[("reconnect.backoff.max.ms", "7")], None);
-        assert_eq!(hasty.config.get("reconnect.backoff.ms"), Some("7"), "not more than the longest");
+        let short = result(&[("reconnect.backoff.max.ms", "7")], None);
+        assert_eq!(short.config.get("reconnect.backoff.ms"), Some("7"), "at most `reconnect.backoff.max.ms`");
         assert_eq!(plain.limits.record_bytes, 1_000_000);
         assert_eq!(plain.partitioning.sticky_time, Duration::from_millis(10));
         assert_eq!(plain.partitioning.sticky_bytes, 1_000_000);
@@ -317,14 +253,14 @@ mod tests {
         assert_eq!(own.config.get("enable.idempotence"), Some("false"));
         assert_eq!(own.config.get("queue.buffering.max.messages"), Some("9"));
         for (least, longest) in [("50", "1000"), ("0x7d0", "2000")] {
-            let patient = result(&[("reconnect.backoff.ms", least)], None);
-            assert_eq!(patient.config.get("reconnect.backoff.max.ms"), Some(longest), "not less than {least}");
+            let long = result(&[("reconnect.backoff.ms", least)], None);
+            assert_eq!(long.config.get("reconnect.backoff.max.ms"), Some(longest), "at least {least}");
         }
     }
 
     #[test]
-    fn the_delivery_timeout_is_the_callers_then_the_users_then_kafkas() {
-        let timeout = |pairs: &[_], wish| result(pairs, wish).limits.delivery_timeout;
+    fn the_builders_delivery_timeout_comes_first_then_the_users_then_kafkas() {
+        let timeout = |pairs: &[_], own| result(pairs, own).limits.delivery_timeout;
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(timeout(&[], None), ms(120_000));
         assert_eq!(timeout(&[("delivery.timeout.ms", "5000")], None), ms(5000));
@@ -351,15 +287,15 @@ mod tests {
             assert!(error(&[pair]).to_string().contains(pair.0), "{pair:?}");
         }
         for (key, value) in [("client.id", "x"), ("test.mock.num.brokers", "0x0"), ("bootstrap.servers", " ")] {
-            let mut nowhere = ClientConfig::new();
-            nowhere.set(key, value);
-            let nowhere = effective(&nowhere, None, None, false).map(|_| ());
-            assert_eq!(nowhere, Err(ConfigError::NoBootstrapServers), "{key}");
+            let mut none = ClientConfig::new();
+            none.set(key, value);
+            let none = effective(&none, None, None, false).map(|_| ());
+            assert_eq!(none, Err(ConfigError::NoBootstrapServers), "{key}");
         }
     }
 
     #[test]
-    fn s34_tokens_come_from_one_place() {
+    fn s34_tokens_come_from_one_source() {
         let oauth = [("security.protocol", "sasl_plaintext"), ("sasl.mechanisms", "OAUTHBEARER")];
         let refused = |pairs: &[(&str, &str)], has_provider| match effective(&config(pairs), None, None, has_provider) {
             Err(ConfigError::InvalidValue { key, .. }) => Some(key),
@@ -385,7 +321,7 @@ mod tests {
 
     #[test]
     fn s33_two_names_of_one_setting_agree_or_are_refused() {
-        // The order of a configuration is chance, so many are tried.
+        // A configuration has no order, so this is tried several times.
         for _ in 0..20 {
             let pairs = [("request.required.acks", "all"), ("acks", "1")];
             let error = error(&pairs).to_string();
@@ -396,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn librdkafkas_partitioner_names_are_honoured() {
+    fn librdkafkas_partitioner_names_are_accepted() {
         let partitioner = |pairs: &[_]| format!("{:?}", result(pairs, None).partitioning.partitioner);
         for (name, ours) in [
             ("random", "Random"),
@@ -411,7 +347,7 @@ mod tests {
             assert_eq!(partitioner(&[("topic.partitioner", name)]), ours);
         }
         assert_eq!(partitioner(&[]), "Murmur2Random", "Java's");
-        assert_eq!(partitioner(&[("acks", "all")]), "Murmur2Random", "whatever else is said of topics");
+        assert_eq!(partitioner(&[("acks", "all")]), "Murmur2Random", "whatever other topic settings there are");
     }
 
     #[test]
@@ -419,7 +355,7 @@ mod tests {
         let level = |pairs: &[_]| log_level(&native(&config(pairs)).unwrap());
         assert_eq!(level(&[]), INFO);
         assert_eq!(level(&[("log_level", "0x3")]), 3);
-        assert_eq!(level(&[("log_level", "3"), ("debug", ",")]), 3, "nothing is to be debugged");
+        assert_eq!(level(&[("log_level", "3"), ("debug", ",")]), 3, "an empty list");
         assert_eq!(level(&[("log_level", "3"), ("debug", "topic")]), DEBUG);
     }
 }

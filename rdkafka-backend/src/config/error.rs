@@ -1,12 +1,27 @@
-//! Why a configuration was refused.
+//! Why a configuration is refused.
 
 use std::fmt;
 
 use crate::config::secrets::Secrets;
 
-/// A configuration that the backend cannot start with. Its text names the key and says what to do.
+/// A configuration that the backend cannot start with. The text names the key and says what to do.
 ///
-/// The value of a key that is not secret may be a part of it; secret ones are not, and librdkafka's reasons are cleared of them.
+/// It may contain the value of a key that is not secret. The values of secret keys are removed, also from librdkafka's own
+/// texts.
+///
+/// ```
+/// use aioproducer_rdkafka::ConfigError;
+///
+/// fn report(error: &ConfigError) {
+///     match error {
+///         ConfigError::UnknownKey { key, .. } | ConfigError::InvalidValue { key, .. } => {
+///             eprintln!("correct `{key}` in producer.properties: {error}");
+///         }
+///         other => eprintln!("{other}"),
+///     }
+/// }
+/// # report(&ConfigError::NoBootstrapServers);
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
@@ -14,29 +29,29 @@ pub enum ConfigError {
     UnknownKey {
         /// The key.
         key: String,
-        /// What may have been meant: the nearest key, or where the setting is here.
+        /// The nearest key, or where this setting is made.
         hint: String,
     },
-    /// The key is a setting of consumers. librdkafka's producers take it and do nothing with it.
+    /// The key is a consumer setting. librdkafka accepts it in a producer and ignores it.
     ConsumerKey {
         /// The key.
         key: String,
     },
-    /// A key's value is not accepted, or would be read as another.
+    /// The value of a key is invalid, or librdkafka would read it as another value.
     InvalidValue {
         /// The key.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         reason: String,
     },
-    /// What a key asks for is not in this build.
+    /// The key needs a feature that this build lacks.
     MissingFeature {
         /// The key.
         key: String,
-        /// The feature of this crate that has it, `ssl`, say.
+        /// The feature of this crate, such as `ssl`.
         feature: &'static str,
     },
-    /// The file or directory that a key names is not there, or cannot be read.
+    /// The file or directory that a key names does not exist or is not readable.
     Unreadable {
         /// The key.
         key: String,
@@ -49,20 +64,20 @@ pub enum ConfigError {
     NoBootstrapServers,
     /// [`Librdkafka::workers`](crate::Librdkafka::workers) is 0.
     NoWorkers,
-    /// librdkafka could not create its client (`rd_kafka_new`): values that do not go together, or files that it cannot use.
+    /// librdkafka could not create its client (`rd_kafka_new`): values that exclude each other, or files that it cannot use.
     Client {
-        /// librdkafka's reason, which names the culprit.
+        /// librdkafka's reason, which names the key.
         reason: String,
     },
-    /// The operating system refused a thread.
+    /// The operating system refused to start a thread.
     Thread {
-        /// Its reason.
+        /// The operating system's reason.
         reason: String,
     },
 }
 
 impl ConfigError {
-    /// The same without what is secret by one key and was written for another, too.
+    /// The same error without the values of secret keys, which may have been written for another key, too.
     pub(crate) fn without(self, secrets: &Secrets) -> Self {
         match self {
             Self::InvalidValue { key, reason } => Self::InvalidValue { key, reason: secrets.hide(reason) },
@@ -76,25 +91,25 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey { key, hint } => write!(f, "librdkafka knows no configuration key `{key}`: {hint}"),
+            Self::UnknownKey { key, hint } => write!(f, "unknown configuration key `{key}`: {hint}"),
             Self::ConsumerKey { key } => {
-                write!(f, "`{key}` is a setting of consumers, and this is a producer's configuration: leave it out")
+                write!(f, "`{key}` is a consumer setting, and this is the configuration of a producer: leave it out")
             }
-            Self::InvalidValue { key, reason } => write!(f, "the value of `{key}` is not accepted: {reason}"),
+            Self::InvalidValue { key, reason } => write!(f, "invalid value for `{key}`: {reason}"),
             Self::MissingFeature { key, feature } => write!(
                 f,
-                "`{key}` asks for what is not in this build: enable the feature `{feature}` of aioproducer-rdkafka, or of \
-                 aioproducer-tokio or aioproducer-smol, which pass it on"
+                "`{key}` is set to something that this build lacks: enable the feature `{feature}` of aioproducer-rdkafka, \
+                 or of the aioproducer crate that you depend on, which passes it on"
             ),
             Self::Unreadable { key, path, reason } => {
-                write!(f, "`{key}` is `{path}`, which cannot be read: {reason}; set it to a file that can")
+                write!(f, "cannot read `{path}`, the value of `{key}`: {reason}; set it to a readable file")
             }
-            Self::NoBootstrapServers => f.write_str(
-                "`bootstrap.servers` is not set: set it to `host:port`, or to some with commas between them",
-            ),
-            Self::NoWorkers => f.write_str("`workers` is 0: at least one worker thread is needed"),
+            Self::NoBootstrapServers => {
+                f.write_str("`bootstrap.servers` is not set: set it to `host:port`, or to several separated by commas")
+            }
+            Self::NoWorkers => f.write_str("`workers` is 0: set at least one worker thread"),
             Self::Client { reason } => write!(f, "librdkafka could not create its client: {reason}"),
-            Self::Thread { reason } => write!(f, "a thread could not be started: {reason}"),
+            Self::Thread { reason } => write!(f, "could not start a thread: {reason}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files that a configuration names. librdkafka's reason for one that it cannot read does not say which.
+//! Files that a configuration names. librdkafka does not say which file it cannot read.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 
-use super::value;
-use crate::ConfigError;
+use crate::config::error::ConfigError;
+use crate::config::read::value;
 
 /// A key whose value is the path of a file.
 struct FileKey {
     key: &'static str,
-    /// It may be a directory of files, too.
+    /// It may also be a directory of files.
     or_directory: bool,
-    /// The setting that makes librdkafka read it, and what is in its value then.
+    /// librdkafka reads the file if the value of this key contains this text.
     read_if: (&'static str, &'static str),
 }
 
@@ -33,10 +33,10 @@ const FILES: [FileKey; 9] = [
     FileKey { key: "sasl.oauthbearer.assertion.private.key.file", or_directory: false, read_if: OIDC },
 ];
 
-/// librdkafka looks for certificates by itself then.
+/// With this value librdkafka searches for certificates itself.
 const PROBE: &str = "probe";
 
-/// Checks that what librdkafka is going to read can be read.
+/// Checks that the files that librdkafka will read are readable.
 pub(super) fn check(user: &ClientConfig, read: &NativeClientConfig) -> Result<(), ConfigError> {
     FILES.iter().filter(|file| file.is_read(read)).try_for_each(|file| file.check(user))
 }
@@ -48,7 +48,7 @@ impl FileKey {
     }
 
     fn check(&self, user: &ClientConfig) -> Result<(), ConfigError> {
-        // librdkafka leaves leading spaces out.
+        // librdkafka strips leading spaces.
         let path = user.get(self.key).map(str::trim_start).unwrap_or_default();
         if path.is_empty() || (self.or_directory && path == PROBE) {
             return Ok(());
@@ -65,7 +65,7 @@ fn readable(path: &Path, or_directory: bool) -> std::io::Result<()> {
     if or_directory && path.is_dir() {
         return fs::read_dir(path).map(drop);
     }
-    // A directory can be opened, and not be read.
+    // A directory can be opened but not read.
     File::open(path)?.read(&mut [0]).map(drop)
 }
 
@@ -92,11 +92,11 @@ mod tests {
             let text = check(file, path).expect("it cannot be read");
             assert!(text.contains(file.key) && text.contains(path) && text.contains("os error"), "{text}");
         }
-        assert!(check(certificate, PROBE).is_some(), "no word of certificates of one's own");
+        assert!(check(certificate, PROBE).is_some(), "it has no meaning for the client's own certificate");
     }
 
     #[test]
-    fn s33_files_are_looked_at_only_if_librdkafka_reads_them() {
+    fn s33_files_are_checked_only_if_librdkafka_reads_them() {
         let plain = crate::config::native(&ClientConfig::new()).expect("no key");
         assert!(FILES.iter().all(|file| !file.is_read(&plain)));
     }

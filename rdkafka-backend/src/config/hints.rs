@@ -1,49 +1,49 @@
-//! What somebody may have meant by a key that librdkafka does not know.
+//! Hints for keys that librdkafka does not know.
 
-use super::keys;
+use crate::config::keys;
 
-/// Settings that are elsewhere here: those of Kafka's Java client, and of this producer's builders.
+/// Settings that are made elsewhere: those of Kafka's Java client and of this producer's builder.
 const ELSEWHERE: [(&str, &str); 34] = [
-    ("batch.bytes", "it is the builder's `batch_bytes`"),
-    ("batch.records", "it is the builder's `batch_records`"),
-    ("buffer.memory", "it is the builder's `pool_bytes`"),
-    ("call.timeout", "it is the builder's `call_timeout`"),
-    ("callback.stall", "it is the builder's `callback_stall`"),
-    ("callback.tasks", "it is the builder's `callback_tasks`"),
-    ("compression.gzip.level", "it is `compression.level`"),
-    ("compression.lz4.level", "it is `compression.level`"),
-    ("compression.zstd.level", "it is `compression.level`"),
-    ("delivery.timeout", "it is the builder's `delivery_timeout`, or `delivery.timeout.ms`"),
-    ("interceptor.classes", "there is nothing like it"),
-    ("key.serializer", "records take bytes: leave it out, and give `Record::key` what is serialized"),
-    ("lanes", "it is the builder's `lanes`"),
-    ("linger", "it is the builder's `linger`, or `linger.ms`"),
-    ("max.block.ms", "it is the builder's `overflow`, with `Overflow::WaitFor`"),
-    ("max.request.size", "it is `message.max.bytes`"),
-    ("metric.reporters", "metrics are those of the feature `metrics`, and `Librdkafka::events` has statistics"),
-    ("on.delivery", "give `produce_with` a callback"),
-    ("overflow", "it is the builder's `overflow`"),
-    ("partitioner.class", "it is `partitioner`, or `Librdkafka::partitioner`"),
-    ("pool.bytes", "it is the builder's `pool_bytes`"),
-    ("receive.buffer.bytes", "it is `socket.receive.buffer.bytes`"),
-    ("sasl.client.callback.handler.class", "tokens come from `Librdkafka::oauth`"),
-    ("sasl.login.callback.handler.class", "tokens come from `Librdkafka::oauth`"),
-    ("send.buffer.bytes", "it is `socket.send.buffer.bytes`"),
-    ("slots", "it is the builder's `slots`"),
-    ("ssl.key.store.location", "it is `ssl.keystore.location`"),
-    ("ssl.keystore.type", "leave it out: `ssl.keystore.location` is a PKCS#12 file"),
-    ("ssl.protocol", "leave it out: TLS agrees on a version by itself"),
-    ("ssl.truststore.password", "certificates that are trusted have none: set `ssl.ca.location` to a PEM file"),
-    ("ssl.truststore.type", "certificates that are trusted are a PEM file: set `ssl.ca.location`"),
-    ("topics", "it is the builder's `topics`"),
-    ("value.serializer", "records take bytes: leave it out, and give `Record::payload` what is serialized"),
-    ("workers", "it is `Librdkafka::workers`"),
+    ("batch.bytes", "use the builder's `batch_bytes`"),
+    ("batch.records", "use the builder's `batch_records`"),
+    ("buffer.memory", "use the builder's `pool_bytes`"),
+    ("call.timeout", "use the builder's `call_timeout`"),
+    ("callback.stall", "use the builder's `callback_stall`"),
+    ("callback.tasks", "use the builder's `callback_tasks`"),
+    ("compression.gzip.level", "use `compression.level`"),
+    ("compression.lz4.level", "use `compression.level`"),
+    ("compression.zstd.level", "use `compression.level`"),
+    ("delivery.timeout", "use the builder's `delivery_timeout` or `delivery.timeout.ms`"),
+    ("interceptor.classes", "there are no interceptors: leave it out"),
+    ("key.serializer", "records take bytes: leave it out, and pass serialized keys to `Record::key`"),
+    ("lanes", "use the builder's `lanes`"),
+    ("linger", "use the builder's `linger` or `linger.ms`"),
+    ("max.block.ms", "use the builder's `overflow` with `Overflow::WaitFor`"),
+    ("max.request.size", "use `message.max.bytes`"),
+    ("metric.reporters", "use the feature `metrics`, or the statistics in `Librdkafka::events`"),
+    ("on.delivery", "use `produce_with`, which takes a callback"),
+    ("overflow", "use the builder's `overflow`"),
+    ("partitioner.class", "use `partitioner` or `Librdkafka::partitioner`"),
+    ("pool.bytes", "use the builder's `pool_bytes`"),
+    ("receive.buffer.bytes", "use `socket.receive.buffer.bytes`"),
+    ("sasl.client.callback.handler.class", "use `Librdkafka::oauth`"),
+    ("sasl.login.callback.handler.class", "use `Librdkafka::oauth`"),
+    ("send.buffer.bytes", "use `socket.send.buffer.bytes`"),
+    ("slots", "use the builder's `slots`"),
+    ("ssl.key.store.location", "use `ssl.keystore.location`"),
+    ("ssl.keystore.type", "leave it out: `ssl.keystore.location` names a PKCS#12 file"),
+    ("ssl.protocol", "leave it out: client and broker negotiate the version"),
+    ("ssl.truststore.password", "trusted certificates have no password: set `ssl.ca.location` to a PEM file"),
+    ("ssl.truststore.type", "trusted certificates are in a PEM file: set `ssl.ca.location`"),
+    ("topics", "use the builder's `topics`"),
+    ("value.serializer", "records take bytes: leave it out, and pass serialized values to `Record::payload`"),
+    ("workers", "use `Librdkafka::workers`"),
 ];
 
-/// How many letters a key may be away from the one that was meant.
+/// The largest edit distance of a suggestion.
 const DISTANCE: usize = 2;
 
-/// What to do about `key`.
+/// What to use instead of `key`.
 pub(super) fn hint(key: &str) -> String {
     let plain = key.trim().to_ascii_lowercase().replace(['_', '-'], ".");
     if let Some((_, hint)) = ELSEWHERE.iter().find(|(name, _)| *name == plain) {
@@ -52,11 +52,11 @@ pub(super) fn hint(key: &str) -> String {
     let far = |name: &&str| distance(&plain, name);
     match keys::names().min_by_key(far).filter(|name| far(name) <= DISTANCE) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => "its CONFIGURATION.md lists those that there are".into(),
+        None => "librdkafka's CONFIGURATION.md lists all keys".into(),
     }
 }
 
-/// How many letters have to be put in, left out, or changed; two neighbours that are swapped count once.
+/// The number of letters to insert, delete or change; a swap of two neighbours counts once.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len().abs_diff(other.len()) > DISTANCE {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s33_a_key_that_is_nearly_one_gets_that_one() {
+    fn s33_a_misspelled_key_gets_a_suggestion() {
         for (key, meant) in [
             ("compresion.type", "`compression.type`"),
             ("bootstrap.server", "`bootstrap.servers`"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_setting_that_is_elsewhere_is_shown_there() {
+    fn s33_a_setting_that_is_made_elsewhere_has_a_hint() {
         for (key, place) in [("buffer.memory", "`pool_bytes`"), ("pool_bytes", "`pool_bytes`"), ("workers", "workers")]
         {
             assert!(hint(key).contains(place), "{key}: {}", hint(key));
@@ -112,7 +112,7 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, ELSEWHERE);
         let known: Vec<_> = ELSEWHERE.iter().filter(|(key, _)| keys::names().any(|name| name == *key)).collect();
-        assert!(known.is_empty(), "librdkafka takes them: {known:?}");
+        assert!(known.is_empty(), "librdkafka has these keys: {known:?}");
     }
 
     #[test]

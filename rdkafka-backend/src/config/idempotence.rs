@@ -1,18 +1,31 @@
-//! Whether the producer is idempotent. It is, unless the application has set something that cannot go with it.
+//! Whether the producer is idempotent. It is, unless the application has set a value that excludes it.
 
 use std::fmt;
 
 use rdkafka::config::{ClientConfig, NativeClientConfig};
 
-use super::{invalid, is_true, names, value};
-use crate::ConfigError;
+use crate::config::error::ConfigError;
+use crate::config::names;
+use crate::config::read::{invalid, is_true, value};
 
-/// Why the producer is not idempotent: what the application has set, and librdkafka does not take together with
-/// idempotence.
+/// Why the producer is not idempotent: the application has set a value that librdkafka does not allow with idempotence.
 ///
-/// When a broker's answer gets lost, or a leader moves, records are sent again. Without idempotence the broker does not know
-/// them: they may be in the log twice, and after records that were produced later, and are reported as delivered all the
-/// same.
+/// When a broker's answer is lost or a leader moves, librdkafka sends records again. Without idempotence the broker does not
+/// recognise them: they may be in the log twice, or behind records that were produced later, and they are still reported as
+/// delivered.
+///
+/// ```
+/// use aioproducer_rdkafka::{Event, Events};
+///
+/// async fn warn_about_duplicates(mut events: Events) {
+///     while let Some(event) = events.next().await {
+///         if let Event::IdempotenceOff(off) = event {
+///             eprintln!("set `{}` to {} to avoid duplicates", off.key, off.needed);
+///         }
+///     }
+/// }
+/// # let _ = warn_about_duplicates;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotenceOff {
@@ -20,13 +33,13 @@ pub struct IdempotenceOff {
     pub key: String,
     /// Its value, as it was set.
     pub value: String,
-    /// What idempotence needs there.
+    /// The value that idempotence requires, in words, such as "at most 5".
     pub needed: &'static str,
 }
 
 impl IdempotenceOff {
-    /// Whether the application has turned it off by its own name, and knows it.
-    pub(crate) fn is_asked_for(&self) -> bool {
+    /// Whether the application has set `enable.idempotence` itself to false.
+    pub(crate) fn is_explicit(&self) -> bool {
         self.key == KEY
     }
 }
@@ -36,27 +49,27 @@ impl fmt::Display for IdempotenceOff {
         let Self { key, value, needed } = self;
         write!(
             f,
-            "the producer is not idempotent, as `{key}` is `{value}` and would have to be {needed}: \
-             a retry may write records twice and out of order"
+            "the producer is not idempotent, because `{key}` is `{value}` and idempotence requires {needed}: a retry may \
+             write records twice and out of order"
         )
     }
 }
 
-/// What librdkafka wants of a setting in an idempotent producer.
+/// What librdkafka requires of a key in an idempotent producer.
 struct Condition {
     key: &'static str,
     needed: &'static str,
-    /// Of the value that librdkafka has read.
+    /// Checks the value that librdkafka has parsed.
     holds: fn(&str) -> bool,
 }
 
-/// `rd_kafka_conf_finalize` and `rd_kafka_topic_conf_finalize`. Keys that are left alone it sets by itself.
+/// As in `rd_kafka_conf_finalize` and `rd_kafka_topic_conf_finalize`. librdkafka sets the keys that are not set.
 const CONDITIONS: [Condition; 5] = [
     Condition { key: "acks", needed: "`all`", holds: |value| value == "-1" },
     Condition { key: "retries", needed: "at least 1", holds: |value| value != "0" },
     Condition {
         key: "max.in.flight",
-        needed: "5 at most",
+        needed: "at most 5",
         holds: |value| value.parse::<u32>().is_ok_and(|count| count <= 5),
     },
     Condition { key: "queuing.strategy", needed: "`fifo`", holds: |value| value == "fifo" },
@@ -65,7 +78,7 @@ const CONDITIONS: [Condition; 5] = [
 
 const KEY: &str = "enable.idempotence";
 
-/// Why the producer is not idempotent, `None` if it is.
+/// Why the producer is not idempotent; `None` if it is.
 pub(super) fn decide(
     user: &ClientConfig,
     read: &NativeClientConfig,
@@ -78,7 +91,7 @@ pub(super) fn decide(
     };
     if is_set && !is_true(read, KEY) {
         return match transactional {
-            true => Err(invalid(KEY, "`transactional.id` is set, and transactions need it to be true")),
+            true => Err(invalid(KEY, "`transactional.id` is set, and transactions require true")),
             false => off(KEY, "true"),
         };
     }
@@ -90,16 +103,14 @@ pub(super) fn decide(
     match broken {
         None => Ok(None),
         Some((name, needed)) if transactional => {
-            Err(invalid(name, &format!("`transactional.id` is set, and transactions need it to be {needed}")))
+            Err(invalid(name, &format!("`transactional.id` is set, and transactions require {needed}")))
         }
-        Some((name, needed)) if is_set => {
-            Err(invalid(name, &format!("`{KEY}` is true, which needs it to be {needed}")))
-        }
+        Some((name, needed)) if is_set => Err(invalid(name, &format!("`{KEY}` is true, which requires {needed}"))),
         Some((name, needed)) => off(name, needed),
     }
 }
 
-/// Sets what was decided.
+/// Writes the decision into `config`.
 pub(super) fn apply(config: &mut ClientConfig, off: Option<&IdempotenceOff>) {
     config.set(KEY, if off.is_none() { "true" } else { "false" });
 }
@@ -107,7 +118,7 @@ pub(super) fn apply(config: &mut ClientConfig, off: Option<&IdempotenceOff>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::native;
+    use crate::config::native::native;
 
     fn decided(pairs: &[(&str, &str)]) -> Result<Option<String>, ConfigError> {
         let mut config = ClientConfig::new();
@@ -120,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn s18_only_a_value_that_conflicts_turns_idempotence_off() {
+    fn s18_only_a_conflicting_value_turns_idempotence_off() {
         let on: [&[(&str, &str)]; 15] = [
             &[],
             &[("acks", "all")],
@@ -163,10 +174,10 @@ mod tests {
     }
 
     #[test]
-    fn s18_what_was_asked_for_and_cannot_be_is_refused() {
-        for wish in [("enable.idempotence", "t"), ("transactional.id", "t")] {
-            let error = decided(&[wish, ("topic.acks", "1")]).expect_err("refused").to_string();
-            assert!(error.contains("`topic.acks`") && error.contains(wish.0), "{error}");
+    fn s18_a_conflict_with_explicit_idempotence_is_refused() {
+        for explicit in [("enable.idempotence", "t"), ("transactional.id", "t")] {
+            let error = decided(&[explicit, ("topic.acks", "1")]).expect_err("refused").to_string();
+            assert!(error.contains("`topic.acks`") && error.contains(explicit.0), "{error}");
         }
         let error = decided(&[("enable.idempotence", "f"), ("transactional.id", "t")]).expect_err("refused");
         assert!(matches!(&error, ConfigError::InvalidValue { key, .. } if key == KEY), "{error}");

@@ -1,14 +1,14 @@
-//! librdkafka's keys: which are a consumer's, and what kind of value each takes. For hints and messages; what a key and a value
-//! are is librdkafka's to say.
+//! librdkafka's keys: which ones are consumer settings, and what kind of value each takes. Only hints and messages use them;
+//! librdkafka decides which keys and values are valid.
 
-/// What a value has to be.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A number, in the key's unit.
+    /// A number in the unit of the key.
     Number,
     /// `true` or `false`.
     Flag,
-    /// One of these.
+    /// One of these words.
     Choice(&'static str),
     /// Any text, or a list of words.
     Text,
@@ -16,24 +16,24 @@ pub(super) enum Kind {
 
 use Kind::{Choice, Flag, Number, Text};
 
-/// Whether `key` is a setting of consumers only.
-pub(super) fn is_consumers(key: &str) -> bool {
-    CONSUMERS.contains(&of_topics(key))
+/// Whether `key` is a setting that only consumers have.
+pub(super) fn is_consumer_key(key: &str) -> bool {
+    CONSUMERS.contains(&without_prefix(key))
 }
 
-/// What a value of `key` has to be, `None` if nobody here knows the key.
+/// The kind of the value of `key`; `None` for a key that is not listed here.
 pub(super) fn kind(key: &str) -> Option<Kind> {
-    let key = of_topics(key);
+    let key = without_prefix(key);
     KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
-/// All names that are of use to a producer.
+/// All keys that a producer uses.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(name, _)| *name)
 }
 
-/// `key` without the prefix that settings of topics may bear.
-pub(super) fn of_topics(key: &str) -> &str {
+/// `key` without the prefix `topic.`, which topic settings may have.
+pub(super) fn without_prefix(key: &str) -> &str {
     key.strip_prefix("topic.")
         .filter(|rest| KEYS.iter().all(|(name, _)| *name != key) && !rest.is_empty())
         .unwrap_or(key)
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::config::vendored;
 
-    /// Key, scope, range and type of each row of librdkafka's own tables.
+    /// Key, scope, range and type of each row of librdkafka's documentation.
     fn documented(text: &str) -> impl Iterator<Item = (&str, &str, &str, &str)> {
         text.lines().filter_map(|line| {
             let (row, kind) = line.split_once("<br>*Type: ")?;
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn s33_keys_and_kinds_are_those_of_librdkafkas_documentation() {
-        let Some(text) = vendored("CONFIGURATION.md") else { return };
+        let Some(text) = vendored::file("CONFIGURATION.md") else { return };
         let (mut consumers, mut others) = (Vec::new(), Vec::new());
         for (key, scope, range, kind) in documented(&text) {
             let kind = match kind {
@@ -240,7 +240,7 @@ mod tests {
         }
         for list in [&mut consumers, &mut others] {
             list.sort_by_key(|(key, _)| *key);
-            // The settings of topics come second.
+            // The topic settings come second.
             list.dedup_by_key(|(key, _)| *key);
         }
         let ours = KEYS.map(|(key, kind)| match kind {
@@ -254,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_topics_may_bear_a_prefix() {
-        assert!(is_consumers("topic.auto.offset.reset") && is_consumers("group.id"));
-        assert!(!is_consumers("topic.acks") && !is_consumers("acks") && !is_consumers("topic."));
+    fn topic_settings_may_have_a_prefix() {
+        assert!(is_consumer_key("topic.auto.offset.reset") && is_consumer_key("group.id"));
+        assert!(!is_consumer_key("topic.acks") && !is_consumer_key("acks") && !is_consumer_key("topic."));
         assert_eq!((kind("topic.acks"), kind("no.such")), (Some(Number), None));
-        assert_eq!(of_topics("topic.metadata.refresh.interval.ms"), "topic.metadata.refresh.interval.ms");
+        assert_eq!(without_prefix("topic.metadata.refresh.interval.ms"), "topic.metadata.refresh.interval.ms");
     }
 }

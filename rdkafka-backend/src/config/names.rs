@@ -1,11 +1,12 @@
-//! The names of librdkafka's settings: some have several.
+//! The aliases of librdkafka's keys.
 
 use rdkafka::config::ClientConfig;
 
-use super::{invalid, native, value};
-use crate::ConfigError;
+use crate::config::error::ConfigError;
+use crate::config::native::native;
+use crate::config::read::{invalid, value};
 
-/// Each row has the names of one setting. librdkafka keeps settings of topics apart, which may bear a prefix.
+/// Each row has the names of one setting. Topic settings may have the prefix `topic.`.
 const ALIASES: [&[&str]; 13] = [
     &["acks", "request.required.acks", "topic.acks", "topic.request.required.acks"],
     &["bootstrap.servers", "metadata.broker.list"],
@@ -22,19 +23,19 @@ const ALIASES: [&[&str]; 13] = [
     &["sasl.oauthbearer.client.secret", "sasl.oauthbearer.client.credentials.client.secret"],
 ];
 
-/// The name by which `user` sets `key`, which is the first one of its row, if it does.
+/// The name under which `user` sets `key`, if it does. `key` is the first name of its row.
 pub(super) fn used<'a>(user: &ClientConfig, key: &'a str) -> Option<&'a str> {
     all(key).find(|name| user.get(name).is_some())
 }
 
-/// All names of `key`, which is the first one of its row.
+/// All names of `key`, which is the first name of its row.
 pub(super) fn all(key: &str) -> impl Iterator<Item = &str> {
     let others = ALIASES.iter().find(|names| names[0] == key).map_or(&[][..], |names| &names[1..]);
     std::iter::once(key).chain(others.iter().copied())
 }
 
-/// Refuses two names of one setting with two values. librdkafka keeps the one that it is told last, and in what order it is
-/// told them is chance.
+/// Refuses two names of one setting with different values. librdkafka would keep the one that is set last, and a map of
+/// settings has no order.
 pub(super) fn check(user: &ClientConfig) -> Result<(), ConfigError> {
     for names in ALIASES {
         let mut first = None;
@@ -48,7 +49,7 @@ pub(super) fn check(user: &ClientConfig) -> Result<(), ConfigError> {
                 Some((other, value)) if *value != found => {
                     return Err(invalid(
                         name,
-                        &format!("`{other}` sets the same, and to another value; leave one of them out"),
+                        &format!("`{other}` sets the same property to another value; leave one of them out"),
                     ));
                 }
                 Some(_) => {}

@@ -1,22 +1,22 @@
 //! Values that must not be shown, and texts without them.
 //!
-//! What is secret are the values of secret keys, each as a whole, and what the application sets later. In a text, one of
-//! [`LONG`] bytes or more is hidden wherever it is; it is there by no chance. A shorter one is hidden where it stands alone: as it
-//! may be a part of any word, neither neighbour may be a letter, a digit or `_`, nor a dot, a hyphen or an apostrophe that joins
-//! it to one. So with the password `p`, `password=p` shows nothing and `support` stays.
+//! Secret are the values of secret keys, each as a whole, and the secrets that the application sets later. A secret of
+//! [`LONG`] bytes or more is hidden wherever it occurs in a text. A shorter one could be part of any word, so it is hidden only
+//! as a word of its own: neither neighbour is a letter, a digit or `_`, nor a dot, a hyphen or an apostrophe that joins it to
+//! one. With the password `p`, `password=p` becomes `password=***` and `support` stays.
 
 use std::collections::VecDeque;
 
 use rdkafka::config::ClientConfig;
 
-/// Secrets that came later than the configuration and are remembered: as the application changes them, the oldest are of no
-/// use to anybody.
+/// The number of secrets that are remembered beside the configured ones. The application replaces them over time, so the
+/// oldest are forgotten.
 const LATER: usize = 16;
 
-/// Bytes of a secret that is hidden also within a word.
+/// The length in bytes from which on a secret is hidden within words, too.
 const LONG: usize = 8;
 
-/// Keys whose values must not be shown: those that librdkafka marks as sensitive, without the names of files and of users.
+/// Keys with secret values: those that librdkafka marks as sensitive, except names of files and of users.
 const SECRET: [&str; 9] = [
     "sasl.oauthbearer.assertion.private.key.passphrase",
     "sasl.oauthbearer.assertion.private.key.pem",
@@ -29,7 +29,7 @@ const SECRET: [&str; 9] = [
     "ssl.keystore.password",
 ];
 
-/// Other names of secret keys, and keys of Kafka's Java client, which librdkafka refuses.
+/// Aliases of secret keys, and secret keys of Kafka's Java client, which librdkafka refuses.
 const ALSO_SECRET: [&str; 6] = [
     "sasl.jaas.config",
     "sasl.oauthbearer.client.credentials.client.secret",
@@ -39,7 +39,7 @@ const ALSO_SECRET: [&str; 6] = [
     "ssl_key",
 ];
 
-/// librdkafka quotes what it cannot read of it, from there to the end.
+/// librdkafka's error quotes the value of this key from the first part that it cannot parse to the end.
 const TOKEN_CONFIG: &str = "sasl.oauthbearer.config";
 
 /// Values that must not be shown.
@@ -50,12 +50,12 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// The values of secret keys.
+    /// The values of the secret keys of `config`.
     pub(crate) fn of(config: &ClientConfig) -> Self {
         let keys = config.config_map().into_keys().filter(|key| is_secret(key));
         let mut secrets = Self::default();
         for (key, value) in keys.filter_map(|key| Some((key, config.get(key)?))) {
-            // librdkafka leaves leading spaces out.
+            // librdkafka strips leading spaces.
             secrets.configure(value);
             secrets.configure(value.trim_start());
             if key == TOKEN_CONFIG {
@@ -73,7 +73,7 @@ impl Secrets {
         }
     }
 
-    /// Remembers what is secret from now on.
+    /// Remembers one more secret.
     pub(crate) fn add(&mut self, secret: &str) {
         if secret.is_empty() || self.all().any(|known| known == secret) {
             return;
@@ -86,7 +86,7 @@ impl Secrets {
         self.configured.iter().chain(&self.later).map(String::as_str)
     }
 
-    /// `text` without them. Where some overlap, all that they cover is hidden at once.
+    /// `text` with each secret replaced by `***`. Overlapping secrets are replaced together.
     pub(crate) fn hide(&self, text: String) -> String {
         let mut found: Vec<(usize, usize)> = Vec::new();
         for secret in self.all() {
@@ -96,7 +96,7 @@ impl Secrets {
         if found.is_empty() {
             return text;
         }
-        // The longest of those that begin at a place comes first.
+        // Of those that begin at the same place, the longest comes first.
         found.sort_unstable_by_key(|&(start, end)| (start, std::cmp::Reverse(end)));
         let (mut shown, mut hidden_to) = (String::with_capacity(text.len()), 0);
         for (start, end) in found {
@@ -111,7 +111,7 @@ impl Secrets {
     }
 }
 
-/// Where `part` begins in `text`, also within itself.
+/// The positions of `part` in `text`, overlapping ones included.
 fn overlapping<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = usize> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -121,7 +121,7 @@ fn overlapping<'a>(text: &'a str, part: &'a str) -> impl Iterator<Item = usize> 
     })
 }
 
-/// Whether what is between `start` and `end` is no part of a word.
+/// Whether the text from `start` to `end` is a word of its own.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     let is_of_word = |char: char| char.is_alphanumeric() || char == '_';
     let joins = |mut away: Box<dyn Iterator<Item = char> + '_>| match away.next() {
@@ -129,13 +129,13 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
         next => next.is_some_and(is_of_word),
     };
     let secret = &text[start..end];
-    // A sign at its end parts it from what follows.
+    // A punctuation mark at the end of the secret separates it from its neighbour.
     let before = secret.starts_with(is_of_word) && joins(Box::new(text[..start].chars().rev()));
     let after = secret.ends_with(is_of_word) && joins(Box::new(text[end..].chars()));
     !before && !after
 }
 
-/// Whether a key's value must not be shown.
+/// Whether the value of `key` is secret.
 pub(crate) fn is_secret(key: &str) -> bool {
     SECRET.contains(&key) || ALSO_SECRET.contains(&key)
 }
@@ -154,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_secret_that_is_a_part_of_another_leaves_nothing_of_it() {
-        // The order of a configuration is chance, so many are tried.
+    fn s33_a_secret_within_another_one_leaves_nothing_of_it() {
+        // A configuration has no order, so this is tried several times.
         for _ in 0..20 {
             let secrets =
                 secrets(&[("ssl.key.password", "admin"), ("sasl.password", "admin-7x"), ("ssl.key.pem", "-7")]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_short_secret_is_hidden_where_it_stands_alone() {
+    fn s33_a_short_secret_is_hidden_where_it_is_a_word() {
         let secrets = secrets(&[("sasl.username", "u"), ("sasl.password", "p"), ("ssl.key.password", "ca")]);
         for (text, shown) in [
             ("password=p", "password=***"),
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_long_secret_is_hidden_wherever_it_is() {
+    fn s33_a_long_secret_is_hidden_everywhere() {
         let secrets = secrets(&[("sasl.password", "hunter2!"), ("ssl.key.pem", "M\u{fc}ller-7")]);
         assert_eq!(secrets.hide("xhunter2!x aM\u{fc}ller-7b hunter2".into()), "x***x a***b hunter2");
     }
 
     #[test]
-    fn s33_a_secret_is_hidden_as_librdkafka_reads_it() {
+    fn s33_a_secret_is_hidden_as_librdkafka_parses_it() {
         let secrets = secrets(&[("sasl.password", "  hunter2"), ("client.id", "hunter")]);
         assert_eq!(secrets.hide("hunter2,   hunter2, hunter".into()), "***, ***, hunter");
         let token = super::tests::secrets(&[("sasl.oauthbearer.config", "scope=a  extension_x=hunter2 principal=me")]);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_secrets_that_come_later_are_hidden_and_not_kept_for_ever() {
+    fn s33_later_secrets_are_hidden_and_the_oldest_are_forgotten() {
         let mut secrets = secrets(&[("sasl.password", "first")]);
         for n in 0..1_000 {
             secrets.add(&format!("<{n}>"));
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn s33_secret_keys_are_those_that_librdkafka_marks() {
-        let Some(source) = vendored("src/rdkafka_conf.c") else { return };
+        let Some(source) = vendored::file("src/rdkafka_conf.c") else { return };
         let (_, table) = source.split_once("rd_kafka_properties[] = {").expect("the table");
-        // An entry is its flags, its name, and so on.
+        // An entry begins with its flags and its name.
         let entries = table.split("_RK_").collect::<Vec<_>>();
         let marked = entries.iter().filter_map(|flag| flag.strip_prefix("SENSITIVE,")?.split('"').nth(1));
         let public = ["sasl.username", "ssl.key.location", "sasl.oauthbearer.assertion.private.key.file", "ssl_key"];

@@ -1,41 +1,30 @@
-//! Values that librdkafka reads as something else than what is written: it stops at the first letter of a number.
+//! Checks each setting alone. librdkafka ignores what follows the digits of a number, so it may read another value than is
+//! written.
 
 use rdkafka::config::ClientConfig;
 
-use super::keys::{self, Kind};
-use super::{invalid, native, value};
-use crate::ConfigError;
+use crate::config::error::ConfigError;
+use crate::config::keys::{self, Kind};
+use crate::config::native::native;
+use crate::config::read::{invalid, value};
+use crate::config::refusal::{integer, misread};
 use crate::config::secrets::is_secret;
 
-/// The names that librdkafka takes.
-const PARTITIONERS: &str = "random, consistent, consistent_random, murmur2, murmur2_random, fnv1a, fnv1a_random";
-
-/// What a number counts, by its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    Milliseconds,
-    Seconds,
-    Bytes,
-    Kibibytes,
-    Records,
-    None,
-}
-
-/// Checks each setting for itself, in the order of their keys: librdkafka has to know it, a producer has to have it, and the
-/// number that it is read as has to be the one that is written.
+/// Checks each setting alone, in the order of the keys: librdkafka knows the key, producers use it, and librdkafka reads the
+/// number that is written.
 pub(super) fn check(user: &ClientConfig) -> Result<(), ConfigError> {
     for key in user.config_map().into_keys() {
         let Some(written) = user.get(key) else { continue };
-        if keys::is_consumers(key) {
+        if keys::is_consumer_key(key) {
             return Err(ConfigError::ConsumerKey { key: key.into() });
         }
         if key.contains('\0') || written.contains('\0') {
-            return Err(invalid(key, "there is a NUL byte; leave it out"));
+            return Err(invalid(key, "it contains a NUL byte; leave it out"));
         }
         let mut alone = ClientConfig::new();
         alone.set(key, written);
         let native = native(&alone)?;
-        let read = value(&native, keys::of_topics(key)).unwrap_or_default();
+        let read = value(&native, keys::without_prefix(key)).unwrap_or_default();
         let is_text = matches!(keys::kind(key), Some(Kind::Text));
         if !is_text && !is_read_as_written(written, &read) {
             return Err(match is_secret(key) {
@@ -47,114 +36,20 @@ pub(super) fn check(user: &ClientConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether what librdkafka has read is all that is written. If it has read no number, it is.
+/// Whether librdkafka has read the whole number. True if it has not read a number.
 fn is_read_as_written(written: &str, read: &str) -> bool {
     let written = written.trim();
     let Ok(number) = read.parse::<f64>() else { return true };
     if written == read {
         return !number.is_nan();
     }
-    // It shows six digits of what may be a fraction.
+    // librdkafka shows at most six digits of a number that may be a fraction.
     let is_near = |other: f64| (other - number).abs() <= number.abs() * 1e-5;
     let whole = integer(written).is_some_and(|whole| is_near(whole as f64));
     let starts =
         written.trim_start_matches(['+', '-']).starts_with(|first: char| first.is_ascii_digit() || first == '.');
-    // A word may stand for a number, as `all` does.
+    // A word may stand for a number, such as `all`.
     whole || written.parse().is_ok_and(is_near) || (!starts && number.is_finite())
-}
-
-/// C's `strtol` with base 0, of all of `text`.
-fn integer(text: &str) -> Option<i128> {
-    let (sign, digits) = match text.as_bytes().first()? {
-        b'-' => (-1, &text[1..]),
-        b'+' => (1, &text[1..]),
-        _ => (1, text),
-    };
-    let (base, digits) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
-        _ => (10, digits),
-    };
-    if digits.starts_with(['+', '-']) {
-        return None;
-    }
-    i128::from_str_radix(digits, base).ok().map(|number| sign * number)
-}
-
-fn misread(key: &str, written: &str, read: &str) -> String {
-    format!("librdkafka would read `{written}` as {read}; {}", instead(key, written))
-}
-
-/// Why librdkafka refuses a value, in words that say what to write; `reason` is what it says itself.
-pub(super) fn refusal(key: &str, written: &str, reason: &str) -> String {
-    match keys::kind(key) {
-        Some(Kind::Number) => match (range(reason), integer(written.trim())) {
-            (Some(range), Some(_)) => format!("`{written}` is not from {range}"),
-            _ => format!("`{written}` is no whole number; {}", instead(key, written)),
-        },
-        Some(Kind::Flag) => format!("`{written}` is neither `true` nor `false`"),
-        Some(Kind::Choice(choices)) => format!("`{written}` is none of: {choices}"),
-        _ if keys::of_topics(key) == "partitioner" => format!("`{written}` is none of: {PARTITIONERS}"),
-        Some(Kind::Text) | None => reason.trim().into(),
-    }
-}
-
-/// The range that librdkafka names.
-fn range(reason: &str) -> Option<String> {
-    let (least, most) = reason.split_once("outside allowed range ")?.1.trim().split_once("..")?;
-    Some(format!("{least} to {most}"))
-}
-
-/// What to write instead of what was meant as a number.
-fn instead(key: &str, written: &str) -> String {
-    if matches!(keys::of_topics(key), "acks" | "request.required.acks") {
-        return "write `all`, `0` or `1`".into();
-    }
-    let unit = Unit::of(key);
-    let (what, example) = match unit {
-        Unit::Milliseconds => ("milliseconds", 5_000),
-        Unit::Seconds => ("seconds", 5),
-        Unit::Bytes => ("bytes", 1_000_000),
-        Unit::Kibibytes => ("kibibytes", 1_024),
-        Unit::Records => ("a number of records", 10_000),
-        Unit::None => ("a whole number", 5),
-    };
-    match unit.converted(written) {
-        Some(number) => format!("write {what}: `{number}`"),
-        None => format!("write {what}, such as `{example}`"),
-    }
-}
-
-impl Unit {
-    fn of(key: &str) -> Self {
-        match key {
-            _ if key.ends_with(".ms") => Self::Milliseconds,
-            _ if key.ends_with(".seconds") => Self::Seconds,
-            _ if key.ends_with(".kbytes") => Self::Kibibytes,
-            _ if key.ends_with(".bytes") || key == "batch.size" => Self::Bytes,
-            _ if key.ends_with(".messages") => Self::Records,
-            _ => Self::None,
-        }
-    }
-
-    /// What somebody means who writes a number with a unit of time or size.
-    fn converted(self, written: &str) -> Option<u64> {
-        let text = written.trim().to_ascii_lowercase();
-        let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..end].parse().ok()?;
-        let factor = match (self, text[end..].trim()) {
-            (_, "e3") | (Self::Bytes, "kb") | (Self::Milliseconds, "s" | "sec" | "seconds") => 1_000,
-            (_, "e6") | (Self::Bytes, "mb") => 1_000_000,
-            (Self::Bytes | Self::Records | Self::None, "k") => 1_000,
-            (Self::Bytes | Self::Records | Self::None, "m") => 1_000_000,
-            (Self::Bytes, "kib") | (Self::Kibibytes, "mib") => 1 << 10,
-            (Self::Bytes, "mib") => 1 << 20,
-            (Self::Bytes, "b") | (Self::Milliseconds, "ms") | (Self::Seconds, "s") | (Self::Kibibytes, "kib") => 1,
-            (Self::Milliseconds, "m" | "min") => 60_000,
-            _ => return None,
-        };
-        number.checked_mul(factor)
-    }
 }
 
 #[cfg(test)]
@@ -168,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_numbers_are_taken_as_librdkafka_writes_and_reads_them() {
+    fn s33_numbers_in_librdkafkas_notations_are_accepted() {
         for (key, written) in [
             ("batch.size", "1000000"),
             ("batch.size", " 0x10000"),
@@ -197,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_a_value_that_is_read_as_another_is_refused_with_its_unit() {
+    fn s33_a_misread_value_is_refused_with_its_unit() {
         for (key, written, instead) in [
             ("batch.size", "1MB", "bytes: `1000000`"),
             ("batch.size", "1 MiB", "bytes: `1048576`"),
@@ -214,12 +109,12 @@ mod tests {
             ("linger.ms", "5,5", "milliseconds"),
             ("linger.ms", "nano", "milliseconds"),
             ("linger.ms", "nan", "milliseconds"),
-            ("linger.ms", "soon", "`soon` is no whole number; write milliseconds"),
+            ("linger.ms", "soon", "`soon` is not an integer; write milliseconds"),
             ("queue.buffering.max.ms", "5s", "milliseconds: `5000`"),
             ("topic.delivery.timeout.ms", "2m", "milliseconds: `120000`"),
             ("queue.buffering.max.messages", "10k", "records: `10000`"),
             ("queue.buffering.max.kbytes", "64mib", "kibibytes: `65536`"),
-            ("retries", "3x", "a whole number"),
+            ("retries", "3x", "an integer"),
             ("retries", "2147483648", "0 to 2147483647"),
             ("retries", "-1", "0 to 2147483647"),
             ("acks", "1of3", "`all`, `0` or `1`"),
@@ -229,7 +124,7 @@ mod tests {
             ("compression.type", "zip", "none, gzip, snappy, lz4, zstd"),
             ("partitioner", "nearest", "murmur2_random"),
         ] {
-            let text = error(key, written).unwrap_or_else(|| panic!("{key}={written} is taken"));
+            let text = error(key, written).unwrap_or_else(|| panic!("{key}={written} is accepted"));
             let all = [key, written, instead].iter().all(|part| text.contains(part));
             assert!(all, "{key}={written}: {text}");
         }

@@ -1,134 +1,137 @@
-//! Calls that wait for a broker, between the driver, the threads that make them, and the clock.
+//! Broker calls between the driver, the threads that make them, and their deadlines.
 //!
-//! There are two lines, and a thread for each: transactions' calls, and the others. Of each line the driver asks for one call at
-//! a time, and is answered when its limit is over at the latest. librdkafka may need longer, and goes on then.
+//! There are two kinds of calls, and a queue and a thread for each: transactional calls, and all others. The driver asks for one
+//! call of a kind at a time and gets an answer when the limit of the call has passed at the latest. librdkafka may need longer;
+//! the call goes on then.
 //!
-//! A commit and an abort are *lasting*: made once, for as long as it takes, so that no answer is ever taken for another call's.
-//! Who asks for the same once more waits for the one that is under way, or hears what it came to meanwhile.
+//! A commit and an abort are *single* calls: librdkafka is called once, for as long as it takes, so no answer is mistaken for the
+//! answer of another call. A request for the same call joins the one under way, or gets its result if it has ended meanwhile.
 
 use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Request};
 
-/// How much later than its limit a call is given up that librdkafka is to end by itself.
+/// How long after its limit a call is given up that librdkafka is expected to end itself.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The kinds of calls: calls of one kind are made one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
-    Transactions,
-    Others,
+pub(crate) enum CallKind {
+    Transactional,
+    Other,
 }
 
-impl Line {
-    pub(crate) const ALL: [Self; 2] = [Self::Transactions, Self::Others];
+impl CallKind {
+    pub(crate) const ALL: [Self; 2] = [Self::Transactional, Self::Other];
 
     pub(crate) fn of(call: &Call) -> Self {
-        if call.is_transactional() { Self::Transactions } else { Self::Others }
+        if call.is_transactional() { Self::Transactional } else { Self::Other }
     }
 }
 
-pub(crate) type Outcome = Result<Answer, CallError>;
+pub(crate) type CallResult = Result<Answer, CallError>;
 
-/// Whether librdkafka is asked for it once, for as long as it takes.
-pub(crate) fn is_lasting(call: &Call) -> bool {
+/// Whether librdkafka is called once for it, for as long as it takes.
+pub(crate) fn is_single(call: &Call) -> bool {
     matches!(call, Call::Commit | Call::Abort)
 }
 
-/// Who is to be answered, and when at the latest.
+/// A request that is to be answered, and when at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
+struct Waiter {
     id: CallId,
-    kind: Discriminant<Call>,
+    which: Discriminant<Call>,
     due: Instant,
 }
 
-/// What a thread is to do next.
+/// What a call's thread does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Make(Box<Request>),
-    /// The call was made before, when nobody listened any more.
-    Tell(CallId, Outcome),
+    /// The call has been made already, and ended when no request waited for it.
+    Answer(CallId, CallResult),
 }
 
-/// A line's state.
+/// The calls of one kind.
 #[derive(Default)]
-pub(crate) struct Calls {
-    /// Asked for, and not begun.
-    waiting: Option<(Box<Request>, Instant)>,
-    /// Of the call under way.
-    listener: Option<Listener>,
-    /// What a lasting call came to of which nobody has heard.
-    unheard: Option<(Discriminant<Call>, Outcome)>,
+pub(super) struct CallQueue {
+    /// Requested and not begun, with its deadline.
+    requested: Option<(Box<Request>, Instant)>,
+    /// Waits for the call under way.
+    waiter: Option<Waiter>,
+    /// The result of a single call that ended when no request waited for it.
+    unclaimed: Option<(Discriminant<Call>, CallResult)>,
 }
 
-impl Calls {
-    /// Takes a request, or gives it back if one waits already.
-    pub(crate) fn ask(&mut self, request: Box<Request>, now: Instant) -> Result<(), Box<Request>> {
-        if self.waiting.is_some() {
+impl CallQueue {
+    /// Takes a request, or returns it if another one is in the queue.
+    pub(super) fn push(&mut self, request: Box<Request>, now: Instant) -> Result<(), Box<Request>> {
+        if self.requested.is_some() {
             return Err(request);
         }
-        let grace = if is_lasting(&request.call) { Duration::ZERO } else { GRACE };
-        // A limit that no clock reaches is none.
+        let grace = if is_single(&request.call) { Duration::ZERO } else { GRACE };
+        // A limit beyond the clock's range is as good as none.
         let due = now.checked_add(request.limit.saturating_add(grace)).unwrap_or(now + Duration::from_secs(1 << 32));
-        self.waiting = Some((request, due));
+        self.requested = Some((request, due));
         Ok(())
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    pub(super) fn has_request(&self) -> bool {
+        self.requested.is_some()
     }
 
-    /// What the line's thread does next.
-    pub(crate) fn next(&mut self) -> Option<Next> {
-        let (request, due) = self.waiting.take()?;
-        let kind = std::mem::discriminant(&request.call);
-        match self.unheard.take() {
-            Some((heard, outcome)) if heard == kind => Some(Next::Tell(request.id, outcome)),
+    /// What the thread of this queue does next.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        let (request, due) = self.requested.take()?;
+        let which = std::mem::discriminant(&request.call);
+        match self.unclaimed.take() {
+            Some((ended, result)) if ended == which => Some(Next::Answer(request.id, result)),
             _ => {
-                self.listener = Some(Listener { id: request.id, kind, due });
+                self.waiter = Some(Waiter { id: request.id, which, due });
                 Some(Next::Make(request))
             }
         }
     }
 
-    /// A call has come to its end; who is to hear of it. If it lasted and nobody is there, it is kept for who asks again.
-    pub(crate) fn end(
+    /// Ends the call under way. Returns the request to answer. Without one, the result of a single call is kept for the next
+    /// request for that call.
+    pub(super) fn end(
         &mut self,
-        kind: Discriminant<Call>,
-        lasted: bool,
-        outcome: Outcome,
-    ) -> Option<(CallId, Outcome)> {
-        match self.listener.take() {
-            Some(Listener { id, .. }) => Some((id, outcome)),
+        which: Discriminant<Call>,
+        single: bool,
+        result: CallResult,
+    ) -> Option<(CallId, CallResult)> {
+        match self.waiter.take() {
+            Some(Waiter { id, .. }) => Some((id, result)),
             None => {
-                self.unheard = lasted.then_some((kind, outcome));
+                self.unclaimed = single.then_some((which, result));
                 None
             }
         }
     }
 
-    /// Who has waited for too long, by `now`: for a call that is under way, or for one whose turn does not come.
-    pub(crate) fn overdue(&mut self, now: Instant) -> Option<CallId> {
-        let listener = self.listener.take_if(|listener| listener.due <= now).map(|listener| listener.id);
-        listener.or_else(|| self.waiting.take_if(|(_, due)| *due <= now).map(|(request, _)| request.id))
+    /// A request whose deadline has passed: its call is under way, or was not begun. It waits no more.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<CallId> {
+        let waiter = self.waiter.take_if(|waiter| waiter.due <= now).map(|waiter| waiter.id);
+        waiter.or_else(|| self.requested.take_if(|(_, due)| *due <= now).map(|(request, _)| request.id))
     }
 
-    /// Who is still to be answered when the producer ends, and what it called.
-    pub(crate) fn leave(&mut self) -> Option<(CallId, Discriminant<Call>)> {
-        let listener = self.listener.take().map(|listener| (listener.id, listener.kind));
-        listener.or_else(|| self.take().map(|request| (request.id, std::mem::discriminant(&request.call))))
+    /// A request that is not answered yet, whether or not its call was begun. It waits no more.
+    pub(super) fn take_unanswered(&mut self) -> Option<(CallId, Discriminant<Call>)> {
+        let waiter = self.waiter.take().map(|waiter| (waiter.id, waiter.which));
+        waiter.or_else(|| self.take_requested().map(|request| (request.id, std::mem::discriminant(&request.call))))
     }
 
-    /// When to look for that again.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let waiting = self.waiting.as_ref().map(|(_, due)| *due);
-        waiting.into_iter().chain(self.listener.map(|listener| listener.due)).min()
+    /// The next deadline.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let requested = self.requested.as_ref().map(|(_, due)| *due);
+        requested.into_iter().chain(self.waiter.map(|waiter| waiter.due)).min()
     }
 
-    /// The request that nobody has begun to make.
-    pub(crate) fn take(&mut self) -> Option<Box<Request>> {
-        self.waiting.take().map(|(request, _)| request)
+    /// The request whose call was not begun.
+    pub(super) fn take_requested(&mut self) -> Option<Box<Request>> {
+        self.requested.take().map(|(request, _)| request)
     }
 }
 
@@ -138,13 +141,13 @@ mod tests {
 
     use super::*;
 
-    const DONE: Outcome = Ok(Answer::Done);
+    const DONE: CallResult = Ok(Answer::Done);
 
     fn request(id: u64, call: Call) -> Box<Request> {
         Box::new(Request { id: CallId(id), call, limit: Duration::from_secs(10) })
     }
 
-    fn begun(calls: &mut Calls) -> u64 {
+    fn begun(calls: &mut CallQueue) -> u64 {
         match calls.next() {
             Some(Next::Make(request)) => request.id.0,
             other => panic!("{other:?}"),
@@ -152,51 +155,51 @@ mod tests {
     }
 
     #[test]
-    fn s39_a_lasting_call_is_made_once_however_often_it_is_asked_for() {
-        let (mut calls, start) = (Calls::default(), Instant::now());
+    fn s39_a_single_call_is_made_once_however_often_it_is_requested() {
+        let (mut calls, start) = (CallQueue::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let commit = discriminant(&Call::Commit);
-        calls.ask(request(1, Call::Commit), at(0)).unwrap();
+        calls.push(request(1, Call::Commit), at(0)).unwrap();
         assert_eq!(begun(&mut calls), 1);
-        assert_eq!((calls.overdue(at(9)), calls.due()), (None, Some(at(10))));
-        assert_eq!(calls.overdue(at(10)), Some(CallId(1)), "nobody knows");
-        assert_eq!((calls.overdue(at(99)), calls.due()), (None, None), "it is told once");
-        // Asked for again, while it is under way, and in vain.
-        calls.ask(request(2, Call::Commit), at(20)).unwrap();
-        assert_eq!(calls.overdue(at(30)), Some(CallId(2)));
-        // Again, and it comes to its end meanwhile.
-        calls.ask(request(3, Call::Commit), at(40)).unwrap();
-        assert_eq!(calls.end(commit, true, DONE), None, "the first one hears nothing more");
-        assert_eq!(calls.next(), Some(Next::Tell(CallId(3), DONE)), "the answer of the one call there was");
-        // The next one is another.
-        calls.ask(request(4, Call::Commit), at(50)).unwrap();
+        assert_eq!((calls.take_overdue(at(9)), calls.due()), (None, Some(at(10))));
+        assert_eq!(calls.take_overdue(at(10)), Some(CallId(1)), "the result is not known");
+        assert_eq!((calls.take_overdue(at(99)), calls.due()), (None, None), "it is given up once");
+        // Requested again while it is under way, until the next deadline.
+        calls.push(request(2, Call::Commit), at(20)).unwrap();
+        assert_eq!(calls.take_overdue(at(30)), Some(CallId(2)));
+        // Requested once more, and it ends meanwhile.
+        calls.push(request(3, Call::Commit), at(40)).unwrap();
+        assert_eq!(calls.end(commit, true, DONE), None, "the first request was given up");
+        assert_eq!(calls.next(), Some(Next::Answer(CallId(3), DONE)), "the result of the one call");
+        // The next request makes another call.
+        calls.push(request(4, Call::Commit), at(50)).unwrap();
         assert_eq!(begun(&mut calls), 4);
         assert_eq!(calls.end(commit, true, DONE), Some((CallId(4), DONE)));
     }
 
     #[test]
-    fn what_another_call_came_to_is_no_answer() {
-        let (mut calls, start) = (Calls::default(), Instant::now());
+    fn the_result_of_another_call_is_no_answer() {
+        let (mut calls, start) = (CallQueue::default(), Instant::now());
         let late = start + Duration::from_secs(60);
-        calls.ask(request(1, Call::Abort), start).unwrap();
+        calls.push(request(1, Call::Abort), start).unwrap();
         assert_eq!(begun(&mut calls), 1);
-        assert_eq!(calls.overdue(late), Some(CallId(1)));
+        assert_eq!(calls.take_overdue(late), Some(CallId(1)));
         assert_eq!(calls.end(discriminant(&Call::Abort), true, DONE), None);
-        calls.ask(request(2, Call::Commit), late).unwrap();
+        calls.push(request(2, Call::Commit), late).unwrap();
         assert_eq!(begun(&mut calls), 2);
-        // Those that do not last are not kept.
-        assert_eq!(calls.overdue(late + Duration::from_secs(60)), Some(CallId(2)));
+        // Results of other calls are not kept.
+        assert_eq!(calls.take_overdue(late + Duration::from_secs(60)), Some(CallId(2)));
         assert_eq!(calls.end(discriminant(&Call::Begin), false, DONE), None);
-        calls.ask(request(3, Call::Begin), late).unwrap();
-        assert_eq!(calls.ask(request(4, Call::Begin), late), Err(request(4, Call::Begin)), "one at a time");
+        calls.push(request(3, Call::Begin), late).unwrap();
+        assert_eq!(calls.push(request(4, Call::Begin), late), Err(request(4, Call::Begin)), "one at a time");
         assert_eq!(begun(&mut calls), 3);
     }
 
     #[test]
-    fn a_limit_beyond_all_clocks_is_none() {
-        let mut calls = Calls::default();
+    fn a_limit_beyond_the_range_of_the_clock_is_none() {
+        let mut calls = CallQueue::default();
         let endless = Request { limit: Duration::MAX, ..*request(1, Call::Commit) };
-        calls.ask(Box::new(endless), Instant::now()).unwrap();
+        calls.push(Box::new(endless), Instant::now()).unwrap();
         assert!(calls.due().is_some_and(|due| due > Instant::now() + Duration::from_secs(1 << 31)));
     }
 }

@@ -1,4 +1,4 @@
-//! What an embedded broker received, read from its log.
+//! The records of an embedded broker, read from its log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,42 +11,50 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::BrokerError;
+use crate::embedded::error::BrokerError;
 
-/// How long a log may take to be read.
+/// The longest time for reading a log.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a client that cannot go on is left alone before it is asked again.
+/// The pause between two requests for offsets.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A record as it is in an embedded broker's log.
+/// A record in an embedded broker's log, from [`EmbeddedBroker::records`](crate::EmbeddedBroker::records).
 ///
-/// `Debug` shows bytes as text, where they are.
+/// `Debug` shows printable bytes as text.
+///
+/// ```
+/// # use aioproducer_rdkafka::ReceivedRecord;
+/// fn is_order(record: &ReceivedRecord) -> bool {
+///     record.headers.iter().any(|(name, value)| name == "type" && value.as_deref() == Some(b"order"))
+/// }
+/// # let _ = is_order;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedRecord {
     /// The partition.
     pub partition: i32,
-    /// The offset in its partition.
+    /// The offset in the partition.
     pub offset: i64,
-    /// The key; `None` is null, which an empty one is not.
+    /// The key; `None` if it is null. An empty key is not null.
     pub key: Option<Vec<u8>>,
-    /// The payload, Kafka's value; `None` is null, which an empty one is not.
+    /// The payload, Kafka's value; `None` if it is null. An empty payload is not null.
     pub payload: Option<Vec<u8>>,
-    /// The headers, in their order; a value of `None` is null.
+    /// The headers in order; a value is `None` if it is null.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Milliseconds since the Unix epoch.
+    /// The timestamp in milliseconds since the Unix epoch.
     pub timestamp_millis: Option<i64>,
 }
 
 impl ReceivedRecord {
-    /// The key as text; `None` if it is null or no UTF-8.
+    /// The key as text; `None` if it is null or not UTF-8.
     #[must_use]
     pub fn key_str(&self) -> Option<&str> {
         std::str::from_utf8(self.key.as_deref()?).ok()
     }
 
-    /// The payload as text; `None` if it is null or no UTF-8.
+    /// The payload as text; `None` if it is null or not UTF-8.
     #[must_use]
     pub fn payload_str(&self) -> Option<&str> {
         std::str::from_utf8(self.payload.as_deref()?).ok()
@@ -65,7 +73,7 @@ impl ReceivedRecord {
     }
 }
 
-/// Bytes as a literal of Rust's.
+/// Bytes as a Rust literal.
 struct Literal<'a>(Option<&'a [u8]>);
 
 impl fmt::Debug for Literal<'_> {
@@ -91,20 +99,21 @@ impl fmt::Debug for ReceivedRecord {
     }
 }
 
-/// A topic of a cluster, as a consumer sees it.
+/// The log of a topic.
 pub(super) struct Log {
     pub(super) servers: String,
     pub(super) topic: String,
-    /// Their ids count from 1.
+    /// The number of brokers. Their ids count from 1.
     pub(super) brokers: i32,
     /// The brokers that are down.
     pub(super) down: BTreeSet<i32>,
 }
 
 impl Log {
-    /// All records, partition by partition, each in the order of its log. Blocks.
+    /// Reads all records, partition by partition, each in the order of its log. Blocks.
     pub(super) fn read(&self) -> Result<Vec<ReceivedRecord>, BrokerError> {
-        self.read_all().map_err(|reason| BrokerError(format!("the records of topic `{}`: {reason}", self.topic)))
+        self.read_all()
+            .map_err(|reason| BrokerError(format!("cannot read the records of topic `{}`: {reason}", self.topic)))
     }
 
     fn read_all(&self) -> Result<Vec<ReceivedRecord>, String> {
@@ -116,16 +125,16 @@ impl Log {
         config.set("bootstrap.servers", &self.servers).set("group.id", "aioproducer-records");
         config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest").set("isolation.level", "read_uncommitted");
-        // An empty partition answers at once.
+        // A request for an empty partition is answered at once.
         config.set("fetch.wait.max.ms", "10").set("fetch.error.backoff.ms", "20");
         let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
 
-        // Asked for by its name, a topic would be created.
-        let metadata = consumer.fetch_metadata(None, left(until)).map_err(|error| late(&error.to_string()))?;
+        // A request for the topic by name would create it.
+        let metadata = consumer.fetch_metadata(None, left(until)).map_err(|error| timed_out(&error.to_string()))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else {
             let names: Vec<_> = metadata.topics().iter().map(MetadataTopic::name).collect();
             let names = if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
-            return Err(format!("there is no such topic; the broker's topics: {names}"));
+            return Err(format!("the topic does not exist; existing topics: {names}"));
         };
         let partitions = self.partitions(topic)?;
         let ends = self.offsets(&consumer, &partitions, Offset::End, until)?;
@@ -134,25 +143,25 @@ impl Log {
         self.records(&consumer, ranges.filter(|(_, range)| !range.is_empty()).collect(), until)
     }
 
-    /// The partitions of `topic`, all of which can be read.
+    /// The partitions of `topic`. An error if one of them cannot be read.
     fn partitions(&self, topic: &MetadataTopic) -> Result<Vec<i32>, String> {
         if let Some(error) = topic.error() {
             let error = rdkafka::types::RDKafkaErrorCode::from(error);
-            return Err(format!("the broker answers {error}; ask after what topic_error did is undone"));
+            return Err(format!("the broker answers {error}; call topic_error with NO_ERROR first"));
         }
         for partition in topic.partitions() {
             let (id, leader) = (partition.id(), partition.leader());
             if self.down.contains(&leader) {
-                return Err(format!("broker {leader}, which leads partition {id}, is down; call broker_up first"));
+                return Err(format!("broker {leader}, the leader of partition {id}, is down; call broker_up first"));
             }
             if leader < 0 {
-                return Err(format!("partition {id} has no leader; give it one by partition_leader first"));
+                return Err(format!("partition {id} has no leader; call partition_leader first"));
             }
         }
         Ok(topic.partitions().iter().map(|partition| partition.id()).collect())
     }
 
-    /// Where each partition's log begins, or ends.
+    /// The first or the next offset of each partition.
     fn offsets(
         &self,
         consumer: &BaseConsumer,
@@ -167,7 +176,7 @@ impl Log {
                 wanted.add_partition_offset(&self.topic, partition, which).map_err(|error| error.to_string())?;
             }
             let mut trouble = String::new();
-            // Beginning and end are times, too: one request for each leader.
+            // First and next offset can be queried as times, with one request per leader.
             match consumer.offsets_for_times(wanted, left(until)) {
                 Ok(answers) => {
                     for answer in answers.elements() {
@@ -183,9 +192,9 @@ impl Log {
                 return Ok(found);
             }
             if left(until).is_zero() {
-                return Err(late(&trouble));
+                return Err(timed_out(&trouble));
             }
-            // A leader may have moved. Nothing is assigned, so this only keeps the client going.
+            // A leader may have moved. No partition is assigned, so this only lets the client work.
             drop(consumer.poll(PAUSE));
         }
     }
@@ -205,7 +214,7 @@ impl Log {
         let (mut records, mut trouble) = (Vec::new(), String::new());
         while !unread.is_empty() {
             if left(until).is_zero() {
-                return Err(late(&format!("{trouble}; {} records were read, not all of {unread:?}", records.len())));
+                return Err(timed_out(&format!("{trouble}; {} records were read, missing: {unread:?}", records.len())));
             }
             match consumer.poll(left(until).min(Duration::from_millis(100))) {
                 None => {}
@@ -221,7 +230,7 @@ impl Log {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
-                // The consumer tries again by itself.
+                // The consumer repeats its requests.
                 Some(Err(error)) => trouble = error.to_string(),
             }
         }
@@ -234,7 +243,7 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-fn late(trouble: &str) -> String {
+fn timed_out(trouble: &str) -> String {
     let trouble = if trouble.is_empty() { "no answer" } else { trouble };
-    format!("not read in {} s: {trouble}", LIMIT.as_secs())
+    format!("timed out after {} s: {trouble}", LIMIT.as_secs())
 }

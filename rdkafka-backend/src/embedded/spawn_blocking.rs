@@ -1,4 +1,4 @@
-//! Work that blocks, awaited on any runtime.
+//! Blocking work in a future, on any runtime.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::Builder;
 
-/// PartitionGroups `work` on a thread of its own, also if the future is dropped. `None` if it panicked, of which the panic hook has told.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+/// Runs `work` on a thread of its own, to its end even if the future is dropped. `None` if it panicked.
+pub(super) async fn spawn_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
     let slot = Arc::new(Slot(Mutex::new(State { outcome: None, ended: false, waker: None })));
     let end = End(Arc::clone(&slot));
     Builder::new().name("aioproducer-read".into()).spawn(move || {
@@ -16,15 +18,15 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     })?;
     let outcome = poll_fn(|cx| {
         let mut waker = Some(cx.waker().clone());
-        let before;
+        let previous;
         {
             let mut state = slot.lock();
             if state.ended {
                 return Poll::Ready(state.outcome.take());
             }
-            before = std::mem::replace(&mut state.waker, waker.take());
+            previous = std::mem::replace(&mut state.waker, waker.take());
         }
-        drop(before);
+        drop(previous);
         Poll::Pending
     });
     Ok(outcome.await)
@@ -44,7 +46,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Goes with the thread, also by a panic.
+/// Ends with the thread, also by a panic.
 struct End<T>(Arc<Slot<T>>);
 
 impl<T> Drop for End<T> {

@@ -1,4 +1,4 @@
-//! Events by calls instead of by a stream.
+//! Events as calls of a handler.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::task::{Context, Poll};
 
 use rdkafka::statistics::Statistics;
 
-use super::{ClientError, Event, Events, LogLine, Throttle};
-use crate::IdempotenceOff;
 use crate::catch_panic::catch_panic;
+use crate::config::IdempotenceOff;
+use crate::events::event::{ClientError, Event, LogLine, Throttle};
+use crate::events::stream::Events;
 
-/// Events that a handler gets in a row before other tasks have their turn.
+/// Events that a handler gets in a row before its task yields.
 const BUDGET: usize = 16;
 
-/// Is called with a producer's events, one after the other, by a task on the application's runtime. Given to
-/// [`Librdkafka::on_event`](crate::Librdkafka::on_event); all methods do nothing unless they are written.
+/// Handles a producer's events one after another, in a task on the application's runtime. Pass it to
+/// [`Librdkafka::on_event`](crate::Librdkafka::on_event). By default each method does nothing.
 ///
-/// A method that waits holds up a thread of the runtime. For anything longer, read
-/// [`Events`] in a task of one's own. A panic is contained: it is
-/// counted, told to [`EventHandler::on_panic`], and the next event follows.
+/// A method must not block, because it runs on a thread of the runtime. To await something, read [`Events`] in a task of your
+/// own. A panic of a method is caught and counted, [`EventHandler::on_handler_panicked`] is called, and the next event follows.
 ///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, ClientError, EventHandler, Librdkafka};
@@ -40,12 +40,12 @@ pub trait EventHandler: Send + Sync + 'static {
         let _ = error;
     }
 
-    /// Statistics, every `statistics.interval.ms`; librdkafka's default is never.
+    /// Statistics, every `statistics.interval.ms`; by default never.
     fn on_statistics(&self, statistics: &Statistics) {
         let _ = statistics;
     }
 
-    /// A broker slows the producer down, or does so no more.
+    /// A broker throttles the producer, or stops doing so.
     fn on_throttle(&self, throttle: &Throttle) {
         let _ = throttle;
     }
@@ -55,12 +55,12 @@ pub trait EventHandler: Send + Sync + 'static {
         let _ = line;
     }
 
-    /// Code of the application's panicked on a thread of the producer's, which goes on; see [`Event::Panicked`].
-    fn on_contained(&self, code: &'static str, total: u64) {
+    /// Code of the application panicked, and the panic was caught; see [`Event::Panicked`].
+    fn on_panicked(&self, code: &'static str, total: u64) {
         let _ = (code, total);
     }
 
-    /// What the application has set turns idempotence off. It is told when the producer starts.
+    /// A setting of the application turns idempotence off. It is called when the producer starts.
     fn on_idempotence_off(&self, off: &IdempotenceOff) {
         let _ = off;
     }
@@ -70,20 +70,20 @@ pub trait EventHandler: Send + Sync + 'static {
         let _ = count;
     }
 
-    /// One of these methods panicked; `total` is how often that happened to this producer's handler.
-    fn on_panic(&self, total: u64) {
+    /// A method of this handler panicked; `total` is the number of such panics, this one included.
+    fn on_handler_panicked(&self, total: u64) {
         let _ = total;
     }
 }
 
-/// Calls `handler` until the events end.
+/// Calls `handler` with each event until the stream ends.
 pub(crate) async fn handle(mut events: Events, handler: Arc<dyn EventHandler>) {
     let mut panics = 0;
-    poll_fn(|cx| some(&mut events, &*handler, &mut panics, cx)).await;
+    poll_fn(|cx| handle_ready(&mut events, &*handler, &mut panics, cx)).await;
 }
 
-/// Handles the events that there are, a bounded number of them.
-fn some(events: &mut Events, handler: &dyn EventHandler, panics: &mut u64, cx: &Context<'_>) -> Poll<()> {
+/// Handles the events that are ready, up to [`BUDGET`].
+fn handle_ready(events: &mut Events, handler: &dyn EventHandler, panics: &mut u64, cx: &Context<'_>) -> Poll<()> {
     for _ in 0..BUDGET {
         match events.poll(cx) {
             Poll::Pending => return Poll::Pending,
@@ -91,8 +91,8 @@ fn some(events: &mut Events, handler: &dyn EventHandler, panics: &mut u64, cx: &
             Poll::Ready(Some(event)) => {
                 if catch_panic(|| call(handler, &event)).is_none() {
                     *panics += 1;
-                    // What this does wrong is beyond help.
-                    catch_panic(|| handler.on_panic(*panics));
+                    // A panic here is only caught.
+                    catch_panic(|| handler.on_handler_panicked(*panics));
                 }
             }
         }
@@ -107,7 +107,7 @@ fn call(handler: &dyn EventHandler, event: &Event) {
         Event::Statistics(statistics) => handler.on_statistics(statistics),
         Event::Throttle(throttle) => handler.on_throttle(throttle),
         Event::Log(line) => handler.on_log(line),
-        Event::Panicked { code, total } => handler.on_contained(code, *total),
+        Event::Panicked { code, total } => handler.on_panicked(code, *total),
         Event::IdempotenceOff(off) => handler.on_idempotence_off(off),
         Event::Lost { count } => handler.on_lost(*count),
     }
@@ -121,18 +121,20 @@ mod tests {
 
     use super::*;
     use crate::config::secrets::Secrets;
-    use crate::events::{EventSinks, LogLevel, RawEvent};
+    use crate::events::event::LogLevel;
+    use crate::events::ring::RawEvent;
+    use crate::events::sinks::EventSinks;
 
     #[derive(Default)]
-    struct Diary(Mutex<Vec<String>>);
+    struct Journal(Mutex<Vec<String>>);
 
-    impl Diary {
+    impl Journal {
         fn note(&self, entry: String) {
             self.0.lock().unwrap().push(entry);
         }
     }
 
-    impl EventHandler for Diary {
+    impl EventHandler for Journal {
         fn on_error(&self, error: &ClientError) {
             self.note(error.reason.clone());
         }
@@ -142,7 +144,7 @@ mod tests {
         }
 
         fn on_log(&self, line: &LogLine) {
-            assert_ne!(line.message, "panic", "as was asked for");
+            assert_ne!(line.message, "panic", "on purpose");
             self.note(line.message.clone());
         }
 
@@ -150,9 +152,9 @@ mod tests {
             self.note(format!("lost {count}"));
         }
 
-        fn on_panic(&self, total: u64) {
+        fn on_handler_panicked(&self, total: u64) {
             self.note(format!("panic {total}"));
-            panic!("this is no help either");
+            panic!("on purpose");
         }
     }
 
@@ -165,33 +167,33 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_method_and_panics_are_contained_and_counted() {
+    fn each_event_has_its_method_and_panics_are_caught_and_counted() {
         let (sink, events) = Events::new(8);
         let sinks = EventSinks::new(vec![sink], Secrets::default());
-        let diary = Arc::new(Diary::default());
-        let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
+        let journal = Arc::new(Journal::default());
+        let mut task = Box::pin(handle(events, Arc::clone(&journal) as Arc<dyn EventHandler>));
         let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        sinks.tell(|| RawEvent::Event(Event::Error(ClientError { code: -1, reason: "no".into(), fatal: false })));
-        sinks.tell(|| log("panic"));
-        sinks.tell(|| log("a line"));
-        sinks.tell(|| log("panic"));
+        sinks.write(|| RawEvent::Event(Event::Error(ClientError { code: -1, reason: "no".into(), fatal: false })));
+        sinks.write(|| log("panic"));
+        sinks.write(|| log("a line"));
+        sinks.write(|| log("panic"));
         let time = Duration::from_millis(3);
-        sinks.tell(|| RawEvent::Event(Event::Throttle(Throttle { broker: "b:1".into(), broker_id: 4, time })));
-        sinks.tell(|| RawEvent::Event(Event::Lost { count: 2 }));
+        sinks.write(|| RawEvent::Event(Event::Throttle(Throttle { broker: "b:1".into(), broker_id: 4, time })));
+        sinks.write(|| RawEvent::Event(Event::Lost { count: 2 }));
         assert!(poll().is_pending());
-        assert_eq!(*diary.0.lock().unwrap(), ["no", "panic 1", "a line", "panic 2", "4 3ms", "lost 2"]);
+        assert_eq!(*journal.0.lock().unwrap(), ["no", "panic 1", "a line", "panic 2", "4 3ms", "lost 2"]);
         drop(sinks);
         assert!(poll().is_ready());
     }
 
     #[test]
-    fn a_flood_of_events_leaves_others_their_turn() {
+    fn a_handler_yields_between_many_events() {
         let (sink, events) = Events::new(100);
         let sinks = EventSinks::new(vec![sink], Secrets::default());
-        let diary = Arc::new(Diary::default());
-        let mut task = Box::pin(handle(events, Arc::clone(&diary) as Arc<dyn EventHandler>));
-        (0..BUDGET + 1).for_each(|_| sinks.tell(|| log("a line")));
+        let journal = Arc::new(Journal::default());
+        let mut task = Box::pin(handle(events, Arc::clone(&journal) as Arc<dyn EventHandler>));
+        (0..BUDGET + 1).for_each(|_| sinks.write(|| log("a line")));
         assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(diary.0.lock().unwrap().len(), BUDGET);
+        assert_eq!(journal.0.lock().unwrap().len(), BUDGET);
     }
 }

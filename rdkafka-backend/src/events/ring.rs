@@ -1,28 +1,27 @@
-//! Where events wait to be read: in one ring for each reader, bounded by count and by bytes.
+//! The buffer between the writers of events and one reader, bounded by count and by bytes.
 //!
-//! Whoever writes never waits. When the ring is full, the oldest of what matters least makes room.
+//! Writers never wait. When the ring is full, it drops the oldest of the least important events.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::Event;
 use crate::catch_panic::catch_panic;
+use crate::events::event::Event;
 
-/// Statistics of a large cluster are a megabyte of text, so counting is not enough.
+/// The most bytes in a ring. The statistics of a large cluster are a megabyte of text, so a count is not enough.
 const BYTES: usize = 8 << 20;
 
-/// An event as it waits. What costs time is left to the reader.
+/// An event before it is read. What takes time is left to the reader.
 #[derive(Clone, Debug)]
 pub(crate) enum RawEvent {
     Event(Event),
-    /// librdkafka's JSON.
+    /// librdkafka's statistics as JSON.
     Statistics(String),
 }
 
-/// How much an event matters, from the least on: log lines and statistics, then errors and the like, then what is
-/// fatal.
+/// The ranks of events, the least important first: log lines and statistics; errors, panics and throttling; fatal errors.
 const RANKS: usize = 3;
 
 impl RawEvent {
@@ -51,7 +50,7 @@ impl RawEvent {
 pub(super) struct Ring(Mutex<State>);
 
 struct State {
-    /// By rank, each with its number in the order of arrival.
+    /// Events by rank, each with its number in the order of arrival.
     waiting: [VecDeque<(u64, RawEvent)>; RANKS],
     arrived: u64,
     bytes: usize,
@@ -78,13 +77,13 @@ impl Ring {
         (EventSink::new(Arc::clone(&ring)), ring)
     }
 
-    /// The oldest event, before it how many were lost; `None` when there will not be another.
+    /// The oldest event, preceded by the number of lost events; `None` when there are no more writers.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<RawEvent>> {
         let found = self.lock().next();
         if found.is_ready() {
             return found;
         }
-        // A waker's code is not ours, so it is run without the lock.
+        // Code of a waker runs without the lock.
         let waker = cx.waker().clone();
         let mut state = self.lock();
         let found = state.next();
@@ -94,8 +93,8 @@ impl Ring {
         found
     }
 
-    /// The reader goes.
-    pub(super) fn leave(&self) {
+    /// Events are no longer kept.
+    pub(super) fn remove_reader(&self) {
         let mut state = self.lock();
         state.has_reader = false;
         state.waiting = Default::default();
@@ -104,12 +103,12 @@ impl Ring {
         drop(waker);
     }
 
-    fn push(&self, told: RawEvent) {
+    fn push(&self, event: RawEvent) {
         let mut state = self.lock();
         if !state.has_reader {
             return;
         }
-        state.push(told);
+        state.push(event);
         let waker = state.waker.take();
         drop(state);
         wake(waker);
@@ -125,17 +124,17 @@ impl State {
         self.waiting.iter().map(VecDeque::len).sum()
     }
 
-    fn push(&mut self, told: RawEvent) {
-        let (rank, bytes) = (told.rank(), told.bytes());
+    fn push(&mut self, event: RawEvent) {
+        let (rank, bytes) = (event.rank(), event.bytes());
         while self.len() >= self.capacity || (self.bytes > 0 && self.bytes + bytes > BYTES) {
             self.lost += 1;
-            let Some((_, gone)) = self.waiting[..=rank].iter_mut().find_map(VecDeque::pop_front) else {
-                // All that waits matters more.
+            let Some((_, dropped)) = self.waiting[..=rank].iter_mut().find_map(VecDeque::pop_front) else {
+                // All events in the ring are more important.
                 return;
             };
-            self.bytes -= gone.bytes();
+            self.bytes -= dropped.bytes();
         }
-        self.waiting[rank].push_back((self.arrived, told));
+        self.waiting[rank].push_back((self.arrived, event));
         self.arrived += 1;
         self.bytes += bytes;
     }
@@ -146,9 +145,9 @@ impl State {
         }
         let oldest = self.waiting.iter_mut().filter(|queue| !queue.is_empty()).min_by_key(|queue| queue[0].0);
         match oldest.and_then(VecDeque::pop_front) {
-            Some((_, told)) => {
-                self.bytes -= told.bytes();
-                Poll::Ready(Some(told))
+            Some((_, event)) => {
+                self.bytes -= event.bytes();
+                Poll::Ready(Some(event))
             }
             None if self.writers == 0 => Poll::Ready(None),
             None => Poll::Pending,
@@ -156,14 +155,14 @@ impl State {
     }
 }
 
-/// Wakes the reader, whose waker is the application's code. Threads come by that go on if it panics.
+/// Wakes the reader. Its waker is code of the application; the calling thread continues if it panics.
 fn wake(reader: Option<Waker>) {
     if let Some(waker) = reader {
         catch_panic(|| waker.wake());
     }
 }
 
-/// A writer's end. When the last one is gone, the reader gets what waits, and then the end.
+/// A writer of a ring. When all are gone, the reader gets the remaining events and then the end.
 pub(crate) struct EventSink {
     ring: Arc<Ring>,
     is_closed: AtomicBool,
@@ -174,18 +173,18 @@ impl EventSink {
         Self { ring, is_closed: AtomicBool::new(false) }
     }
 
-    pub(super) fn push(&self, told: RawEvent) {
+    pub(super) fn push(&self, event: RawEvent) {
         if !self.is_closed.load(Ordering::Relaxed) {
-            self.ring.push(told);
+            self.ring.push(event);
         }
     }
 
-    /// Whether what is pushed is of any use.
+    /// Whether there is a reader.
     pub(crate) fn has_reader(&self) -> bool {
         self.ring.lock().has_reader
     }
 
-    /// Pushes nothing more.
+    /// Writes no more events.
     pub(super) fn close(&self) {
         if self.is_closed.swap(true, Ordering::Relaxed) {
             return;
@@ -198,7 +197,7 @@ impl EventSink {
     }
 }
 
-/// One that is open.
+/// The clone is open.
 impl Clone for EventSink {
     fn clone(&self) -> Self {
         self.ring.lock().writers += 1;
@@ -218,7 +217,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::events::{ClientError, LogLevel, LogLine};
+    use crate::events::event::{ClientError, LogLevel, LogLine};
 
     fn log(message: &str) -> RawEvent {
         RawEvent::Event(Event::Log(LogLine {
@@ -236,11 +235,11 @@ mod tests {
         ring.poll(&Context::from_waker(Waker::noop()))
     }
 
-    /// What waits, in words, up to the end or the last.
+    /// The texts of the events in the ring.
     fn texts(ring: &Ring) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Poll::Ready(Some(told)) = poll(ring) {
-            texts.push(match told {
+        while let Poll::Ready(Some(event)) = poll(ring) {
+            texts.push(match event {
                 RawEvent::Event(Event::Log(line)) => line.message,
                 RawEvent::Event(Event::Error(error)) => error.reason,
                 RawEvent::Event(Event::Lost { count }) => format!("lost {count}"),
@@ -252,18 +251,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_loses_the_oldest_of_the_least_and_says_how_many() {
+    fn a_full_ring_drops_the_oldest_of_the_least_important_events_and_counts_them() {
         let (sink, ring) = Ring::new(3);
-        for told in [error("e0", false), log("l0"), log("l1"), log("l2"), error("f", true), error("e1", false)] {
-            sink.push(told);
+        for event in [error("e0", false), log("l0"), log("l1"), log("l2"), error("f", true), error("e1", false)] {
+            sink.push(event);
         }
         assert_eq!(texts(&ring), ["lost 3", "e0", "f", "e1"], "in the order of arrival");
-        for told in [error("f", true), error("e2", false), error("e3", false), error("e4", false), log("l3")] {
-            sink.push(told);
+        for event in [error("f", true), error("e2", false), error("e3", false), error("e4", false), log("l3")] {
+            sink.push(event);
         }
         assert_eq!(texts(&ring), ["lost 2", "f", "e3", "e4"]);
         sink.push(log("l4"));
-        assert_eq!(texts(&ring), ["l4"], "the loss was told");
+        assert_eq!(texts(&ring), ["l4"], "the loss was reported before");
     }
 
     #[test]
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_comes_after_the_last_writer_and_wakes_the_reader() {
+    fn the_last_writer_ends_the_ring_and_wakes_the_reader() {
         struct Wakes(AtomicUsize);
         impl Wake for Wakes {
             fn wake(self: Arc<Self>) {
@@ -304,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_for_a_reader_that_left() {
+    fn no_event_is_kept_without_a_reader() {
         let (sink, ring) = Ring::new(3);
         assert!(sink.has_reader());
-        ring.leave();
+        ring.remove_reader();
         sink.push(log("l0"));
         assert!(!sink.has_reader());
         assert_eq!(ring.lock().len(), 0);

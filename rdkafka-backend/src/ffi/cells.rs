@@ -1,8 +1,8 @@
 //! Where records stay while librdkafka borrows their memory: one cell per slot of the pool.
 //!
-//! A cell's tag says who may touch its record. `VACANT`: nobody. A slot's bits: whoever holds that slot's message, that
-//! is first the worker that put the record in, then librdkafka, then the thread that reads the delivery report. `BUSY`:
-//! the thread that is moving the record in or out. So a stale or doubled report finds a tag that is not its own.
+//! A cell's tag says which thread may access its record. `VACANT`: there is no record. The bits of a slot: the holder of that
+//! slot's message, which is first the worker that put the record in, then librdkafka, then the thread that reads the delivery
+//! report. `BUSY`: the thread that moves the record in or out. So a stale or duplicate report finds a tag other than its own.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
 
-use super::reports::URGENT;
+use super::raw_report::URGENT;
 use crate::catch_panic::catch_panic;
 
-/// Cells are made in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
+/// Cells are allocated in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
 const CHUNK: usize = 1024;
 
-/// No slot has these bits: an index is below the capacity, which is below both.
+/// No slot has these bits: its index is below the capacity, which is below both.
 const VACANT: u64 = u64::MAX;
 const BUSY: u64 = u64::MAX - 1;
 
@@ -34,9 +34,8 @@ pub(crate) struct Cells<R> {
     capacity: usize,
 }
 
-// SAFETY: a record is reached only by the one thread that the tag's protocol entitles to it, so sharing the table means
-// sending records between threads. Two see one at the same time only in `duplicates` and `Lent`, which ask for records that can be
-// shared.
+// SAFETY: only the one thread that the tag permits accesses a record, so sharing the table means sending records between
+// threads. Two threads see one record at the same time only in `duplicates` and `Lent`, which require records that are `Sync`.
 unsafe impl<R: Send> Sync for Cells<R> {}
 
 impl<R> Cells<R> {
@@ -46,7 +45,7 @@ impl<R> Cells<R> {
         Self { chunks, capacity }
     }
 
-    /// Moves a record in, or hands it back if the slot does not exist or is in use.
+    /// Moves a record in, or returns it if the slot does not exist or is in use.
     pub(super) fn put(&self, slot: SlotId, record: R) -> Result<&R, R> {
         if slot.index() >= self.capacity {
             return Err(record);
@@ -59,7 +58,7 @@ impl<R> Cells<R> {
         if cell.tag.compare_exchange(VACANT, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(record);
         }
-        // SAFETY: the tag went from VACANT to BUSY by our hand, so no other thread touches the record.
+        // SAFETY: we changed the tag from VACANT to BUSY, so no other thread accesses the record.
         let place = unsafe { &mut *cell.record.get() };
         let record = &*place.write(record);
         cell.tag.store(slot.to_bits(), Ordering::Release);
@@ -69,10 +68,10 @@ impl<R> Cells<R> {
     /// The record of `slot`.
     ///
     /// # Safety
-    /// The caller has put the record in and has not passed it on, nor taken it out.
+    /// The caller has put the record in, and has neither passed it to librdkafka nor taken it out.
     pub(super) unsafe fn get(&self, slot: SlotId) -> Option<&R> {
         let cell = self.cell(slot)?;
-        // SAFETY: by this function's contract the record is there and nobody else may move it.
+        // SAFETY: by this function's contract the record is there, and no other thread moves it.
         let place = unsafe { &*cell.record.get() };
         // SAFETY: as above, it was written by `put`.
         Some(unsafe { place.assume_init_ref() })
@@ -84,13 +83,13 @@ impl<R> Cells<R> {
     /// Neither librdkafka nor another thread uses the record's memory any more.
     pub(super) unsafe fn take(&self, slot: SlotId) -> Option<R> {
         self.claim(slot, |place| {
-            // SAFETY: the tag bore this slot's bits, so `put` wrote a record that nobody has taken since.
+            // SAFETY: the tag had this slot's bits, so `put` wrote a record that was not taken since.
             unsafe { place.assume_init_read() }
         })
     }
 
-    /// Copies of the records that are in, as far as there can be any, for when the records themselves cannot be had: C may
-    /// read their memory, which is shared and stays where it is.
+    /// Copies of the records in the cells, as far as records can be copied. They are for the case that librdkafka may still read
+    /// the records: copies share that memory, and the records stay where they are.
     pub(crate) fn duplicates(&self) -> Vec<(SlotId, R)>
     where
         R: Message + Sync,
@@ -102,7 +101,7 @@ impl<R> Cells<R> {
                 return None;
             }
             cell.tag.compare_exchange(tag, BUSY, Ordering::Acquire, Ordering::Relaxed).ok()?;
-            // SAFETY: the tag went from a slot's bits to BUSY by our hand, so nobody moves the record or changes it.
+            // SAFETY: we changed the tag from a slot's bits to BUSY, so no other thread moves or changes the record.
             let place = unsafe { &*cell.record.get() };
             // SAFETY: as above, and `put` wrote it.
             let record = unsafe { place.assume_init_ref() };
@@ -113,7 +112,7 @@ impl<R> Cells<R> {
         cells.filter_map(duplicate).collect()
     }
 
-    /// The records that are still in, once nobody borrows from them any more.
+    /// The records that are still in the cells, when librdkafka does not borrow from them any more.
     pub(crate) fn into_records(mut self) -> impl Iterator<Item = (SlotId, R)> {
         let chunks = std::mem::take(&mut self.chunks);
         chunks.into_iter().filter_map(OnceLock::into_inner).flat_map(<[_]>::into_vec).filter_map(|mut cell| {
@@ -122,7 +121,7 @@ impl<R> Cells<R> {
                 return None;
             }
             let place = std::mem::replace(cell.record.get_mut(), MaybeUninit::uninit());
-            // SAFETY: the tag bore a slot's bits, so the record is there.
+            // SAFETY: the tag had a slot's bits, so the record is there.
             Some((SlotId::from_bits(tag), unsafe { place.assume_init() }))
         })
     }
@@ -134,19 +133,19 @@ impl<R> Cells<R> {
     fn claim<T>(&self, slot: SlotId, use_record: impl FnOnce(&mut MaybeUninit<R>) -> T) -> Option<T> {
         let cell = self.cell(slot)?;
         cell.tag.compare_exchange(slot.to_bits(), BUSY, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // SAFETY: the tag went from the slot's bits to BUSY by our hand, so no other thread touches the record.
+        // SAFETY: we changed the tag from the slot's bits to BUSY, so no other thread accesses the record.
         let answer = use_record(unsafe { &mut *cell.record.get() });
         cell.tag.store(VACANT, Ordering::Release);
         Some(answer)
     }
 }
 
-/// Lent records, looked at by whoever does not know their type.
+/// The records that librdkafka borrows, without their type.
 pub(crate) trait Lent: Send + Sync {
-    /// The payload of the record of `slot`; `None` if the record is not here, or a copy is made of it.
+    /// The payload of the record of `slot`; `None` if the record is not here, or is being copied.
     ///
     /// # Safety
-    /// librdkafka has the message of that slot, and does not report it before the answer was used for the last time.
+    /// librdkafka has the message of that slot, and does not report it before the last use of the returned slice.
     unsafe fn payload(&self, slot: SlotId) -> Option<Option<&[u8]>>;
 }
 
@@ -156,8 +155,8 @@ impl<R: Message> Lent for Cells<R> {
         if cell.tag.load(Ordering::Acquire) != slot.to_bits() {
             return None;
         }
-        // SAFETY: the tag bears the slot's bits, so the record was put in. It is taken out after its report only, and by this
-        // function's contract there is none. So nobody has more than a shared reference to it.
+        // SAFETY: the tag has the slot's bits, so the record was put in. It is taken out only after its report, and by this
+        // function's contract there is none. So there are only shared references to it.
         let place = unsafe { &*cell.record.get() };
         // SAFETY: as above.
         Some(unsafe { place.assume_init_ref() }.payload())
@@ -168,7 +167,7 @@ impl<R> Drop for Cell<R> {
     fn drop(&mut self) {
         let tag = *self.tag.get_mut();
         if tag != VACANT && tag != BUSY {
-            // SAFETY: the tag bears a slot's bits, so the record is there.
+            // SAFETY: the tag has a slot's bits, so the record is there.
             unsafe { self.record.get_mut().assume_init_drop() }
         }
     }
@@ -199,7 +198,7 @@ mod tests {
 
     #[cfg(feature = "embedded-broker")]
     #[test]
-    fn s25_whoever_cannot_have_a_record_gets_a_copy_and_the_record_stays() {
+    fn s25_a_borrowed_record_is_copied_and_stays() {
         use crate::common::Rec;
 
         let cells = Cells::new(3000);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_dropped_or_given_back_once() {
+    fn a_remaining_record_is_dropped_or_given_back_once() {
         let witness = Arc::new(());
         let cells = Cells::new(10);
         for index in 0..4 {

@@ -1,4 +1,4 @@
-//! The table of error codes, beside librdkafka's own.
+//! Compares the table of error codes with librdkafka's own.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -7,7 +7,7 @@ use std::{ptr, slice};
 use aioproducer_core::backend::ErrorCode;
 use rdkafka_sys as sys;
 
-/// `rd_kafka_err_desc`, with the error as a plain number.
+/// `rd_kafka_err_desc`, with the error as a number.
 #[repr(C)]
 struct Raw {
     code: i32,
@@ -17,18 +17,18 @@ struct Raw {
 
 const _: () = assert!(size_of::<Raw>() == size_of::<sys::rd_kafka_err_desc>());
 
-/// What librdkafka has a description of: number, name, description.
+/// The codes that librdkafka describes: number, name, description.
 fn described() -> BTreeMap<i32, (String, String)> {
     let (mut entries, mut count) = (ptr::null(), 0);
-    // SAFETY: both have a place.
+    // SAFETY: both pointers are valid for writing.
     unsafe { sys::rd_kafka_get_err_descs(&raw mut entries, &raw mut count) };
-    // SAFETY: a constant array and its length; the layout is that of its entries.
+    // SAFETY: a constant array and its length; `Raw` has the layout of its entries.
     let entries = unsafe { slice::from_raw_parts(entries.cast::<Raw>(), count) };
     let text = |text| {
         // SAFETY: a constant C string.
         unsafe { CStr::from_ptr(text) }.to_str().expect("ASCII").to_owned()
     };
-    // The array has gaps, and marks where its own codes begin and end.
+    // The array has gaps, and marks for the range of librdkafka's own codes.
     let entries = entries.iter().filter(|entry| !entry.name.is_null() && !entry.description.is_null());
     entries.map(|entry| (entry.code, (text(entry.name), text(entry.description)))).collect()
 }

@@ -1,18 +1,17 @@
-//! A consumer's place in its group.
-
-use std::ffi::{CStr, c_char};
+//! The consumer group of a consumer.
 
 use aioproducer_core::backend::Group;
 use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka_sys as sys;
 
 use super::calls::GroupMetadata;
+use super::text::text;
 
-/// The group of a consumer, with its generation and the consumer's member id as they are now, for
-/// `Transaction::send_offsets`; `None` of a consumer without `group.id`.
+/// The group of a consumer for `Transaction::send_offsets`, with the current generation and member id; `None` for a consumer
+/// without `group.id`.
 ///
-/// After a rebalance it is another one, so it is to be asked for each time. It asks librdkafka's own thread
-/// (`rd_kafka_consumer_group_metadata`), which answers in a moment and without any broker.
+/// A rebalance changes the generation, so call this for each transaction. librdkafka answers at once, without a broker
+/// (`rd_kafka_consumer_group_metadata`).
 ///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, consumer_group};
@@ -20,7 +19,7 @@ use super::calls::GroupMetadata;
 ///
 /// let consumer: BaseConsumer =
 ///     ClientConfig::new().set("bootstrap.servers", "localhost:1").set("group.id", "billing").create()?;
-/// let group = consumer_group(&consumer).expect("it has a group");
+/// let group = consumer_group(&consumer).expect("a group.id");
 /// assert_eq!(group.id, "billing");
 /// # Ok::<(), rdkafka::error::KafkaError>(())
 /// ```
@@ -46,15 +45,4 @@ pub fn consumer_group<C: ConsumerContext>(consumer: &impl Consumer<C>) -> Option
     // SAFETY: as above.
     let instance = unsafe { text(instance) };
     Some(Group { id, generation, member, instance })
-}
-
-/// # Safety
-/// `value` is null or a C string.
-unsafe fn text(value: *const c_char) -> Option<String> {
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: by this function's contract.
-    let value = unsafe { CStr::from_ptr(value) };
-    Some(value.to_string_lossy().into_owned())
 }

@@ -1,19 +1,19 @@
-//! What a broker knows of its cluster.
+//! Metadata of the cluster, and queries that show whether brokers answer.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 use std::mem::offset_of;
 use std::{ptr, slice};
 
 use aioproducer_core::backend::{Broker, CallError, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
 use rdkafka_sys as sys;
 
-use super::{Client, Topic, error_text};
-use crate::partition::choice;
-use crate::reports::failure;
+use super::client::Client;
+use super::text::text;
+use super::topic::Topic;
+use crate::{failure, topic_name};
 
 unsafe extern "C" {
-    /// The same function as the bindings', with its error as a plain number: brokers may send codes that the bindings'
-    /// enum lacks.
+    /// The bindings' function, with the error as a number: brokers may send codes that the bindings' enum lacks.
     #[link_name = "rd_kafka_metadata"]
     fn rd_kafka_metadata_number(
         client: *mut sys::rd_kafka_t,
@@ -24,7 +24,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// `rd_kafka_metadata_topic`, with the error as a plain number.
+/// `rd_kafka_metadata_topic`, with the error as a number.
 #[repr(C)]
 struct RawTopic {
     name: *const c_char,
@@ -33,7 +33,7 @@ struct RawTopic {
     err: c_int,
 }
 
-/// `rd_kafka_metadata_partition`, with the error as a plain number.
+/// `rd_kafka_metadata_partition`, with the error as a number.
 #[repr(C)]
 struct RawPartition {
     id: i32,
@@ -60,17 +60,17 @@ const _: () = {
 };
 
 impl<R> Client<R> {
-    /// Asks a broker, about one topic or about all.
+    /// Requests the metadata of one topic or of all topics.
     ///
-    /// A topic's handle stays with librdkafka for as long as the client does, which asks for its partitions again and again.
-    /// So none is made to ask about a topic that has got no record: all are asked for, and the others are left out.
+    /// A topic's handle stays until the client's end, and librdkafka refreshes its partitions all that time. So no handle is
+    /// created for a topic without records: metadata of all topics are requested, and the other topics are removed.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout_ms: i32) -> Result<Metadata, CallError> {
-        let Some(name) = topic else { return self.ask(None, timeout_ms) };
-        choice::check_name(name).map_err(|reason| failure::call(failure::INVALID_ARGUMENT, &reason))?;
+        let Some(name) = topic else { return self.request_metadata(None, timeout_ms) };
+        topic_name::check(name).map_err(|reason| failure::call(failure::INVALID_ARGUMENT, &reason))?;
         if let Some(Some(topic)) = self.known_topic(name) {
-            return self.ask(Some(&topic), timeout_ms);
+            return self.request_metadata(Some(&topic), timeout_ms);
         }
-        let mut metadata = self.ask(None, timeout_ms)?;
+        let mut metadata = self.request_metadata(None, timeout_ms)?;
         metadata.topics.retain(|topic| topic.name == name);
         if metadata.topics.is_empty() {
             let error = error(failure::UNKNOWN_TOPIC_OR_PARTITION);
@@ -79,24 +79,24 @@ impl<R> Client<R> {
         Ok(metadata)
     }
 
-    /// Whether a broker has answered, or does so in time (`rd_kafka_clusterid`). It asks for nothing itself.
+    /// Whether a broker has answered, or does so in time (`rd_kafka_clusterid`). This sends no request.
     pub(crate) fn has_cluster_id(&self, timeout_ms: i32) -> bool {
         // SAFETY: the client is alive.
         let id = unsafe { sys::rd_kafka_clusterid(self.ptr(), timeout_ms) };
         if id.is_null() {
             return false;
         }
-        // SAFETY: once, and it came from this client.
+        // SAFETY: freed once, and it came from this client.
         unsafe { sys::rd_kafka_mem_free(self.ptr(), id.cast()) };
         true
     }
 
-    /// Has the leader of a partition answer (`rd_kafka_query_watermark_offsets`).
+    /// Queries the first and the next offset from the partition's leader (`rd_kafka_query_watermark_offsets`).
     pub(crate) fn query_offsets(&self, topic: &str, partition: i32, timeout_ms: i32) -> Result<(i64, i64), CallError> {
-        let invalid = |_| failure::call(failure::INVALID_ARGUMENT, "a topic's name has no NUL");
+        let invalid = |_| failure::call(failure::INVALID_ARGUMENT, "the topic name contains a NUL byte");
         let name = CString::new(topic).map_err(invalid)?;
         let (mut low, mut high) = (0, 0);
-        // SAFETY: the client is alive, the name is a C string, and the results have places.
+        // SAFETY: the client is alive, the name is a C string, and the pointers are valid for writing.
         let code = unsafe {
             sys::rd_kafka_query_watermark_offsets(
                 self.ptr(),
@@ -107,41 +107,41 @@ impl<R> Client<R> {
                 timeout_ms,
             )
         } as i32;
-        if code == 0 { Ok((low, high)) } else { Err(failure::call(code, error_text(code))) }
+        if code == 0 { Ok((low, high)) } else { Err(failure::call(code, failure::text(code))) }
     }
 
-    /// Asks about one topic or all.
-    pub(crate) fn ask(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
+    /// Requests the metadata of a topic that has a handle, or of all topics (`rd_kafka_metadata`).
+    pub(crate) fn request_metadata(&self, topic: Option<&Topic>, timeout_ms: i32) -> Result<Metadata, CallError> {
         let only = topic.map_or(ptr::null_mut(), |topic| topic.handle(self.ptr()));
         let mut metadata = ptr::null();
         let all = c_int::from(topic.is_none());
-        // SAFETY: client and topic are alive; the result has a place.
+        // SAFETY: client and topic are alive; the pointer is valid for writing.
         let code = unsafe { rd_kafka_metadata_number(self.ptr(), all, only, &raw mut metadata, timeout_ms) };
         if code != 0 || metadata.is_null() {
             let retriable = [failure::TIMED_OUT, failure::TRANSPORT].contains(&code);
-            return Err(CallError { retriable, ..failure::call(code, error_text(code)) });
+            return Err(CallError { retriable, ..failure::call(code, failure::text(code)) });
         }
         // SAFETY: the call succeeded, so it is valid until it is destroyed below.
         let answer = unsafe { &*metadata };
-        // SAFETY: librdkafka made it, and it is alive.
+        // SAFETY: it comes from librdkafka and is alive.
         let copy = unsafe { read(answer) };
-        // SAFETY: once.
+        // SAFETY: destroyed once.
         unsafe { sys::rd_kafka_metadata_destroy(metadata) };
         Ok(copy)
     }
 }
 
 /// # Safety
-/// librdkafka made it, and all that it points to is alive.
+/// `metadata` comes from librdkafka, and everything that it points to is alive.
 unsafe fn read(metadata: &sys::rd_kafka_metadata) -> Metadata {
     // SAFETY: an array and its length.
     let brokers = unsafe { array(metadata.brokers.cast_const(), metadata.broker_cnt) };
-    // SAFETY: as above; the entries have the layout of topics.
+    // SAFETY: as above; `RawTopic` has the layout of the entries.
     let topics = unsafe { array(metadata.topics.cast_const().cast::<RawTopic>(), metadata.topic_cnt) };
     let broker = |broker: &sys::rd_kafka_metadata_broker| Broker {
         id: broker.id,
         // SAFETY: a C string.
-        host: unsafe { text(broker.host) },
+        host: unsafe { text(broker.host) }.unwrap_or_default(),
         port: u16::try_from(broker.port).unwrap_or_default(),
     };
     let topic = |topic: &RawTopic| {
@@ -149,9 +149,9 @@ unsafe fn read(metadata: &sys::rd_kafka_metadata) -> Metadata {
         let partitions = unsafe { array(topic.partitions, topic.count) };
         TopicMetadata {
             // SAFETY: a C string.
-            name: unsafe { text(topic.name) },
+            name: unsafe { text(topic.name) }.unwrap_or_default(),
             error: error(topic.err),
-            // SAFETY: what a partition points to is alive.
+            // SAFETY: everything that a partition points to is alive.
             partitions: partitions.iter().map(|partition| unsafe { read_partition(partition) }).collect(),
         }
     };
@@ -179,26 +179,15 @@ unsafe fn read_partition(partition: &RawPartition) -> PartitionMetadata {
 }
 
 fn error(code: c_int) -> Option<MetadataError> {
-    (code != 0).then(|| MetadataError { code, reason: error_text(code) })
+    (code != 0).then(|| MetadataError { code, reason: failure::text(code) })
 }
 
 /// # Safety
-/// `values` points to `count` values that stay as they are for as long as the slice is used, or there are none.
+/// `values` points to `count` values that do not change while the slice is used, or there are none.
 unsafe fn array<'a, T>(values: *const T, count: c_int) -> &'a [T] {
     match usize::try_from(count) {
         // SAFETY: by this function's contract.
         Ok(count) if count > 0 && !values.is_null() => unsafe { slice::from_raw_parts(values, count) },
         _ => &[],
     }
-}
-
-/// # Safety
-/// `value` is null or a C string.
-unsafe fn text(value: *const c_char) -> String {
-    if value.is_null() {
-        return String::new();
-    }
-    // SAFETY: by this function's contract.
-    let value = unsafe { CStr::from_ptr(value) };
-    value.to_string_lossy().into_owned()
 }

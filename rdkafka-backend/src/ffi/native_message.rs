@@ -1,11 +1,11 @@
-//! librdkafka's message, as we read and write it.
+//! librdkafka's message.
 
 use std::ffi::c_void;
 use std::mem::offset_of;
 
 use rdkafka_sys as sys;
 
-/// `rd_kafka_message_t`, with the error as a plain number: brokers may send codes that the bindings' enum lacks.
+/// `rd_kafka_message_t`, with the error as a number: brokers may send codes that the bindings' enum lacks.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct NativeMessage {
@@ -20,7 +20,7 @@ pub(super) struct NativeMessage {
     pub(super) opaque: *mut c_void,
 }
 
-// SAFETY: an entry's pointers are plain values here; only librdkafka follows them, during a call.
+// SAFETY: the pointers of a message are plain values in Rust; only librdkafka dereferences them, during a call.
 unsafe impl Send for NativeMessage {}
 
 const _: () = {

@@ -1,7 +1,7 @@
-//! Handing the records of one batch to librdkafka, which borrows their payloads until it reports them, or copies them.
+//! Hands the records of one batch to librdkafka, which borrows their payloads until it reports them, or copies them.
 //!
-//! Short records are copied: they are free again after the call, and what librdkafka has of them lies beside its own part
-//! of the message, which both its threads look at. Whoever hears that such a record has failed gets it from there.
+//! Short records are copied. They can be reused right after the call, and librdkafka's copy lies beside its own part of the
+//! message, which both of its threads read. If such a record fails, it is restored from that copy.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
@@ -12,85 +12,87 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
 use rdkafka_sys as sys;
 
-use super::message::NativeMessage;
-use super::reports::{ALONE, COPIED, URGENT, producing};
-use super::{Client, Topic};
-use crate::reports::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
+use super::client::Client;
+use super::interceptor::producing;
+use super::native_message::NativeMessage;
 
-/// The partition of a record for which librdkafka is to ask our partitioner.
+use super::raw_report::{ALONE, COPIED, URGENT};
+use super::topic::Topic;
+use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
+
+/// The partition of unassigned records: librdkafka calls our partitioner for them.
 pub(crate) const UNASSIGNED: i32 = -1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Ours: in its cell, or held.
+enum State {
+    /// It belongs to us: in its cell, or held.
     Waiting,
-    /// librdkafka's. If it is in its cell, that must not be touched any more: it may be another record's already.
+    /// It belongs to librdkafka. Its cell must not be accessed any more: it may hold another record already.
     Sent,
-    /// Ours, refused with this code.
+    /// It belongs to us; librdkafka refused it with this code.
     Failed(i32),
-    /// Given back.
-    Gone,
+    /// It was given back.
+    Returned,
 }
 
-/// The records of a batch on their way out, by their position in it. Reused from batch to batch.
+/// The records of a batch on their way to librdkafka, by their position in the batch. Reused from batch to batch.
 pub(crate) struct Outgoing<R> {
     client: Arc<Client<R>>,
     entries: Vec<NativeMessage>,
     slots: Vec<SlotId>,
-    fates: Vec<Fate>,
-    /// The records, if librdkafka is to copy them. Entries point to them, so they stay where they are until they are given
-    /// back.
+    states: Vec<State>,
+    /// The records, if librdkafka copies them. Entries point to them, so they are not moved until they are given back.
     held: Vec<Option<R>>,
-    /// Entries of positions that are not next to each other, for one call.
-    run: Vec<NativeMessage>,
+    /// The entries of positions that are not adjacent, for one call.
+    gathered: Vec<NativeMessage>,
     copying: bool,
     sent: usize,
-    /// librdkafka's queue was full: nothing more is sent of this batch.
+    /// librdkafka's queue is full: no more records of this batch are sent.
     full: bool,
 }
 
 impl<R: Message> Outgoing<R> {
     pub(crate) fn new(client: Arc<Client<R>>) -> Self {
-        let (entries, slots, fates, held, run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { client, entries, slots, fates, held, run, copying: false, sent: 0, full: false }
+        let (entries, slots, states, held, gathered) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { client, entries, slots, states, held, gathered, copying: false, sent: 0, full: false }
     }
 
-    /// Forgets the last batch.
+    /// Prepares for the next batch.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.slots.clear();
-        self.fates.clear();
+        self.states.clear();
         self.held.clear();
         self.copying = false;
         self.sent = 0;
         self.full = false;
     }
 
-    /// Puts a record into its slot's cell, at the next position; hands it back if the slot is in use.
+    /// Moves a record into its slot's cell, at the next position; returns it if the slot is in use.
     ///
     /// # Panics
-    /// When records are there that are copied.
+    /// If records of this batch are held.
     pub(crate) fn stage(&mut self, slot: SlotId, record: R) -> Result<&R, R> {
-        assert!(!self.copying, "a batch is copied or it is not");
+        assert!(!self.copying, "a batch is either copied or borrowed");
         let record = self.client.cells.put(slot, record)?;
         self.entries.push(entry(slot.to_bits(), record));
         self.slots.push(slot);
-        self.fates.push(Fate::Waiting);
+        self.states.push(State::Waiting);
         Ok(record)
     }
 
-    /// Whether the record of `slot` can be held: such slots can be told from others in a report.
+    /// Whether the record of `slot` can be held. The marks in a report need the upper bits of such slots.
     pub(crate) fn can_hold(slot: SlotId) -> bool {
         slot.index() < URGENT as usize
     }
 
-    /// Holds the records of a batch, which are all to be copied. They have neither headers nor a timestamp. `alone` has
-    /// their success told at once.
+    /// Holds the records of a batch for librdkafka to copy. They have neither headers nor a timestamp. With `alone` their success
+    /// is reported at once.
     ///
     /// # Panics
-    /// When records are there already.
+    /// If there are records of this batch already.
     pub(crate) fn hold(&mut self, records: impl Iterator<Item = (SlotId, R)>, alone: bool) {
-        assert!(self.entries.is_empty() && self.held.is_empty(), "entries point to what is held");
+        assert!(self.entries.is_empty() && self.held.is_empty(), "entries point to the held records");
         self.copying = true;
         for (slot, record) in records {
             debug_assert!(Self::can_hold(slot) && record.header_count() == 0 && record.timestamp().is_none());
@@ -103,15 +105,15 @@ impl<R: Message> Outgoing<R> {
             let urgent = if record.is_urgent() { URGENT } else { 0 };
             entry(slot.to_bits() | marks | urgent, record)
         }));
-        self.fates.resize(self.slots.len(), Fate::Waiting);
+        self.states.resize(self.slots.len(), State::Waiting);
     }
 
-    /// The records that are held, in order.
+    /// The held records, in order.
     pub(crate) fn held(&self) -> impl Iterator<Item = &R> {
         self.held.iter().flatten()
     }
 
-    /// Moves those held records that librdkafka has copied to the end of `into`.
+    /// Moves the held records that librdkafka has copied to the end of `into`.
     pub(crate) fn release(&mut self, into: &mut Vec<R>) {
         self.entries.clear();
         into.extend(self.held.drain(..).flatten());
@@ -125,17 +127,17 @@ impl<R: Message> Outgoing<R> {
         self.sent == self.slots.len()
     }
 
-    /// Sends neighbours that have neither headers nor a timestamp, all to one partition.
+    /// Sends adjacent records, which have neither headers nor a timestamp, to one partition.
     pub(crate) fn send_range(&mut self, topic: &Topic, partition: i32, positions: Range<usize>) {
-        if self.full || self.fates[positions.clone()].iter().any(|fate| *fate != Fate::Waiting) {
+        if self.full || self.states[positions.clone()].iter().any(|state| *state != State::Waiting) {
             return;
         }
         let flags = self.flags();
         let entries = &mut self.entries[positions.clone()];
-        let good = produce(&self.client, topic, partition, flags, entries);
-        if good == entries.len() {
-            self.fates[positions].fill(Fate::Sent);
-            self.sent += good;
+        let accepted = produce(&self.client, topic, partition, flags, entries);
+        if accepted == entries.len() {
+            self.states[positions].fill(State::Sent);
+            self.sent += accepted;
         } else {
             for position in positions {
                 self.resolve(position, self.entries[position].err);
@@ -143,32 +145,31 @@ impl<R: Message> Outgoing<R> {
         }
     }
 
-    /// Sends the records at `positions`, which have neither headers nor a timestamp, all to one partition and in this
-    /// order.
+    /// Sends the records at `positions`, which have neither headers nor a timestamp, to one partition in this order.
     pub(crate) fn send_positions(&mut self, topic: &Topic, partition: i32, positions: &[u32]) {
-        if self.full || positions.iter().any(|position| self.fates[*position as usize] != Fate::Waiting) {
+        if self.full || positions.iter().any(|position| self.states[*position as usize] != State::Waiting) {
             return;
         }
-        let mut run = std::mem::take(&mut self.run);
-        run.clear();
-        run.extend(positions.iter().map(|position| self.entries[*position as usize]));
-        let _ = produce(&self.client, topic, partition, self.flags(), &mut run);
-        for (position, entry) in positions.iter().zip(&run) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.clear();
+        gathered.extend(positions.iter().map(|position| self.entries[*position as usize]));
+        let _ = produce(&self.client, topic, partition, self.flags(), &mut gathered);
+        for (position, entry) in positions.iter().zip(&gathered) {
             self.resolve(*position as usize, entry.err);
         }
-        self.run = run;
+        self.gathered = gathered;
     }
 
     /// Sends one record with its headers and its timestamp.
     ///
     /// # Panics
-    /// When it is one of those that are copied.
+    /// If the record is held.
     pub(crate) fn send_one(&mut self, topic: &Topic, partition: i32, position: usize) {
-        assert!(!self.copying, "its record is in no cell");
-        if self.full || self.fates[position] != Fate::Waiting {
+        assert!(!self.copying, "the record is in no cell");
+        if self.full || self.states[position] != State::Waiting {
             return;
         }
-        // SAFETY: a waiting record was put in by us and not passed on.
+        // SAFETY: we put a waiting record in, and have not passed it on.
         let Some(record) = (unsafe { self.client.cells.get(self.slots[position]) }) else { return };
         let code = produce_one(&self.client, topic, partition, &self.entries[position], record);
         self.resolve(position, code);
@@ -176,35 +177,34 @@ impl<R: Message> Outgoing<R> {
 
     /// Fails a record that has no valid partition.
     pub(crate) fn reject(&mut self, position: usize) {
-        if self.fates[position] == Fate::Waiting {
+        if self.states[position] == State::Waiting {
             self.resolve(position, UNKNOWN_PARTITION);
         }
     }
 
-    /// Lets a record that met an unknown partition be sent once more; whether it did.
+    /// Allows one more attempt for a record whose partition was unknown. Returns whether it was.
     pub(crate) fn reopen(&mut self, position: usize) -> bool {
-        let reopened = self.fates[position] == Fate::Failed(UNKNOWN_PARTITION);
+        let reopened = self.states[position] == State::Failed(UNKNOWN_PARTITION);
         if reopened {
-            self.fates[position] = Fate::Waiting;
+            self.states[position] = State::Waiting;
         }
         reopened
     }
 
-    /// The records that were not sent, in order: with the code they failed with, or with none if they only came too late
-    /// for a full queue.
+    /// The records that were not sent, in order, with the code of their failure; without a code if the queue was full.
     pub(crate) fn unsent(&mut self) -> impl Iterator<Item = (SlotId, Option<i32>, R)> {
         let positions = if self.all_sent() { 0..0 } else { 0..self.len() };
         positions.filter_map(|position| {
-            let code = match self.fates[position] {
-                Fate::Sent | Fate::Gone => return None,
-                Fate::Waiting => None,
-                Fate::Failed(code) => Some(code),
+            let code = match self.states[position] {
+                State::Sent | State::Returned => return None,
+                State::Waiting => None,
+                State::Failed(code) => Some(code),
             };
-            self.fates[position] = Fate::Gone;
+            self.states[position] = State::Returned;
             let slot = self.slots[position];
             let record = match self.held.get_mut(position) {
                 Some(held) => held.take()?,
-                // SAFETY: the record was not passed on, so nobody borrows from it.
+                // SAFETY: the record was not passed on, so librdkafka does not borrow from it.
                 None => unsafe { self.client.cells.take(slot) }?,
             };
             Some((slot, code, record))
@@ -216,16 +216,16 @@ impl<R: Message> Outgoing<R> {
     }
 
     fn resolve(&mut self, position: usize, code: i32) {
-        self.fates[position] = match code {
+        self.states[position] = match code {
             0 => {
                 self.sent += 1;
-                Fate::Sent
+                State::Sent
             }
             QUEUE_FULL => {
                 self.full = true;
-                Fate::Waiting
+                State::Waiting
             }
-            code => Fate::Failed(code),
+            code => State::Failed(code),
         };
     }
 }
@@ -237,24 +237,24 @@ fn entry<R: Message>(opaque: u64, record: &R) -> NativeMessage {
     NativeMessage { err: 0, rkt: ptr::null_mut(), partition: 0, payload, len, key, key_len, offset: 0, opaque }
 }
 
-/// `None` and empty are different: an empty slice has a dangling pointer, not a null one.
+/// `None` and empty differ: an empty slice has a dangling pointer, not a null pointer.
 fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
 }
 
-/// Enqueues the entries and returns how many were accepted; each one's `err` says whether it is.
+/// Enqueues the entries. Returns the number of accepted ones; the `err` of each entry says whether it was accepted.
 fn produce<R>(client: &Client<R>, topic: &Topic, partition: i32, flags: c_int, entries: &mut [NativeMessage]) -> usize {
     let topic = topic.handle(client.ptr());
     let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
     let entries = entries.as_mut_ptr().cast();
-    // SAFETY: entries have the layout of messages. Without flags payloads are borrowed until they are reported; they
-    // belong to records in their cells, where nobody moves or drops them before that. With the flag to copy, they belong to
-    // records that are held during the call. Keys are copied.
-    let good = producing(|| unsafe { sys::rd_kafka_produce_batch(topic, partition, flags, entries, count) });
-    usize::try_from(good).unwrap_or(0)
+    // SAFETY: entries have the layout of messages. Without flags, payloads are borrowed until they are reported; they belong to
+    // records in cells, which are neither moved nor dropped before that. With the flag to copy, they belong to records that are
+    // held during the call. Keys are copied.
+    let accepted = producing(|| unsafe { sys::rd_kafka_produce_batch(topic, partition, flags, entries, count) });
+    usize::try_from(accepted).unwrap_or(0)
 }
 
-/// Enqueues one record with its headers and timestamp; returns the error code.
+/// Enqueues one record with its headers and timestamp. Returns the error code.
 fn produce_one<R: Message>(
     client: &Client<R>,
     topic: &Topic,
@@ -282,34 +282,34 @@ fn produce_one<R: Message>(
     ];
     // Without headers the last argument is left out.
     let count = arguments.len() - usize::from(headers.is_null());
-    // SAFETY: as for `produce`; the headers are the callee's if it succeeds.
+    // SAFETY: as in `produce`; the headers belong to the callee if it succeeds.
     let error = producing(|| unsafe { sys::rd_kafka_produceva(client.ptr(), arguments.as_ptr(), count) });
     if error.is_null() {
         return 0;
     }
     if !headers.is_null() {
-        // SAFETY: the call failed, so the headers are still ours.
+        // SAFETY: the call failed, so the headers still belong to us.
         unsafe { sys::rd_kafka_headers_destroy(headers) };
     }
-    // SAFETY: the error is ours; it is one of librdkafka's own codes, or a topic's error, which the bindings know.
+    // SAFETY: the error belongs to us; its code is one that the bindings know, librdkafka's own or that of a topic's error.
     let code = unsafe { sys::rd_kafka_error_code(error) } as i32;
-    // SAFETY: once.
+    // SAFETY: destroyed once.
     unsafe { sys::rd_kafka_error_destroy(error) };
     code
 }
 
-/// A native copy of the record's headers, null if it has none.
+/// A native copy of the record's headers; null if there are none.
 fn headers<R: Message>(record: &R) -> *mut sys::rd_kafka_headers_t {
     let count = record.header_count();
     if count == 0 {
         return ptr::null_mut();
     }
-    // SAFETY: no condition.
+    // SAFETY: the function has no preconditions.
     let headers = unsafe { sys::rd_kafka_headers_new(count) };
     for (name, value) in (0..count).filter_map(|index| record.header(index)) {
         let (value, len) = raw(value);
         let (name, name_len) = (name.as_ptr().cast::<c_char>(), name.len() as isize);
-        // SAFETY: name and value are valid for their lengths and copied; a null value needs no length.
+        // SAFETY: name and value are valid for their lengths, and copied; a null value needs no length.
         unsafe { sys::rd_kafka_header_add(headers, name, name_len, value, len as isize) };
     }
     headers

@@ -1,35 +1,34 @@
-//! OAuth tokens, into the client.
+//! Sets OAuth tokens.
 
 use std::ffi::{CStr, CString};
 use std::ptr;
 
 use rdkafka_sys as sys;
 
-use super::Client;
-use crate::oauth::mailbox::TakesTokens;
-use crate::oauth::{Token, TokenError};
+use super::client::Client;
+use crate::oauth::{Token, TokenError, TokenReceiver};
 
-/// Room for librdkafka's reasons.
+/// The size of the buffer for librdkafka's reason.
 const REASON: usize = 512;
 
 impl<R> Client<R> {
-    /// Gives librdkafka the answer to its last token request.
+    /// Answers librdkafka's last token request.
     pub(crate) fn deliver_token(&self) {
-        if let Some(tokens) = &self.listeners().tokens {
+        if let Some(tokens) = &self.context().tokens {
             tokens.deliver(self);
         }
     }
 }
 
-impl<R> TakesTokens for Client<R> {
+impl<R> TokenReceiver for Client<R> {
     fn set_token(&self, token: &Token) -> Result<(), TokenError> {
-        let text = |text: &str| CString::new(text).map_err(|_| TokenError::new("the token has a NUL byte"));
-        self.listeners().sinks.keep_secret(token.value());
+        let text = |text: &str| CString::new(text).map_err(|_| TokenError::new("the token contains a NUL byte"));
+        self.context().sinks.add_secret(token.value());
         let (value, principal) = (text(token.value())?, text(token.principal_name())?);
         let extensions = token.extensions().map(text).collect::<Result<Vec<_>, _>>()?;
         let mut extensions: Vec<_> = extensions.iter().map(|extension| extension.as_ptr()).collect();
         let mut reason = [0; REASON];
-        // SAFETY: the client is alive, all strings are C strings and copied, the lengths are those of the arrays.
+        // SAFETY: the client is alive; all strings are C strings, which are copied; the lengths are those of the arrays.
         let code = unsafe {
             sys::rd_kafka_oauthbearer_set_token(
                 self.ptr(),
@@ -51,7 +50,7 @@ impl<R> TakesTokens for Client<R> {
 
     fn set_token_failure(&self, error: &TokenError) {
         let reason = CString::new(error.to_string().replace('\0', " ")).unwrap_or_default();
-        // SAFETY: the client is alive; the string is a C string and copied. It can only fail where tokens are not used.
+        // SAFETY: the client is alive; the string is a C string and copied. It fails only if tokens are not used.
         unsafe { sys::rd_kafka_oauthbearer_set_token_failure(self.ptr(), reason.as_ptr()) };
     }
 }

@@ -1,7 +1,6 @@
-//! Topic handles, and the partitioner that librdkafka calls for records whose partition is still open.
+//! Topic handles, and the partitioner that librdkafka calls for unassigned records.
 
 use std::ffi::{CString, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::{Arc, Weak};
@@ -10,28 +9,29 @@ use aioproducer_core::TopicId;
 use rdkafka_sys as sys;
 
 use super::cells::Lent;
-use super::reports::lent_slot;
+use super::raw_report::lent_slot;
+use crate::catch_panic::catch_panic;
 use crate::partition::choice::TopicState;
 
-/// No topic has so many partitions: librdkafka fails the record with `_UNKNOWN_PARTITION`.
-const NOWHERE: i32 = i32::MAX;
+/// No topic has this partition, so librdkafka fails the record with `_UNKNOWN_PARTITION`.
+const NO_PARTITION: i32 = i32::MAX;
 
-/// A topic of one client. The client destroys the handle; the state stays as long as anybody refers to it.
+/// A topic of one client. The client destroys the handle; the state is reference-counted.
 pub(crate) struct Topic {
     id: TopicId,
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
-    asked: Arc<Asked>,
+    callback: Arc<CallbackState>,
 }
 
-/// What our partitioner needs to know.
-struct Asked {
+/// What the partitioner callback uses.
+struct CallbackState {
     state: TopicState,
-    /// Where the records are. It goes with the client, so this does not keep it.
+    /// The records that librdkafka borrows. They belong to the client; this reference does not keep them alive.
     lent: Option<Weak<dyn Lent>>,
 }
 
-// SAFETY: handle and owner may be used from any thread; the rest is plain data.
+// SAFETY: librdkafka allows handle and owner on any thread; the rest is `Send`.
 unsafe impl Send for Topic {}
 // SAFETY: as above, also at the same time.
 unsafe impl Sync for Topic {}
@@ -45,71 +45,71 @@ impl Topic {
         lent: Option<Weak<dyn Lent>>,
     ) -> Option<Self> {
         let c_name = CString::new(name).ok()?;
-        let asked = Arc::new(Asked { state, lent });
+        let callback = Arc::new(CallbackState { state, lent });
         // SAFETY: the client is alive.
         let conf = unsafe { sys::rd_kafka_default_topic_conf_dup(owner) };
-        // SAFETY: the configuration is ours; the callback has the expected signature and never unwinds.
+        // SAFETY: the configuration belongs to us; the callback has the expected signature and never unwinds.
         unsafe { sys::rd_kafka_topic_conf_set_partitioner_cb(conf, Some(partitioner)) };
-        let opaque = Arc::as_ptr(&asked).cast_mut().cast();
-        // SAFETY: the configuration is ours; what it points to outlives the client, which keeps this topic until its end.
+        let opaque = Arc::as_ptr(&callback).cast_mut().cast();
+        // SAFETY: the configuration belongs to us; the state outlives the client, which keeps this topic until its end.
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
-        // SAFETY: all three are valid; the configuration is the callee's from here on, also if it fails.
+        // SAFETY: all three are valid; the configuration belongs to the callee from here on, even if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { id, handle: NonNull::new(handle)?, owner, asked })
+        Some(Self { id, handle: NonNull::new(handle)?, owner, callback })
     }
 
-    /// What the driver calls it.
+    /// The driver's id of the topic.
     pub(crate) fn id(&self) -> TopicId {
         self.id
     }
 
     pub(crate) fn state(&self) -> &TopicState {
-        &self.asked.state
+        &self.callback.state
     }
 
-    /// The handle, for calls on `owner`, which keeps it alive.
+    /// The handle, for calls on the client `owner`, which keeps it alive.
     pub(super) fn handle(&self, owner: *mut sys::rd_kafka_t) -> *mut sys::rd_kafka_topic_t {
         assert_eq!(self.owner, owner, "a topic belongs to one client");
         self.handle.as_ptr()
     }
 
     /// # Safety
-    /// To be called once, after the last use of the handle and before the client's end.
+    /// It is called once, after the last use of the handle and before the client's end.
     pub(super) unsafe fn destroy(&self) {
         // SAFETY: by this function's contract.
         unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) };
     }
 }
 
-/// PartitionGroups under librdkafka's topic lock: on a worker if the partitions are known, else on librdkafka's main thread once
-/// they are.
+/// Runs under librdkafka's lock of the topic: on a worker if librdkafka knows the partitions, else on librdkafka's main thread as
+/// soon as it does.
 unsafe extern "C" fn partitioner(
     topic: *const sys::rd_kafka_topic_t,
     key: *const c_void,
     key_len: usize,
     count: i32,
-    asked: *mut c_void,
+    callback: *mut c_void,
     message: *mut c_void,
 ) -> i32 {
     // SAFETY: the opaque pointer is what `Topic::new` set, and the client keeps it until its end.
-    let Asked { state, lent } = unsafe { &*asked.cast_const().cast::<Asked>() };
+    let CallbackState { state, lent } = unsafe { &*callback.cast_const().cast::<CallbackState>() };
     let key = (!key.is_null()).then(|| {
         // SAFETY: librdkafka passes its copy of the key, which lives during the call.
         unsafe { slice::from_raw_parts(key.cast::<u8>(), key_len) }
     });
     let available = |partition| {
-        // SAFETY: called from a partitioner, with its topic, as the function demands.
+        // SAFETY: this is a partitioner, and the topic is its own, as the function requires.
         let answer = unsafe { sys::rd_kafka_topic_partition_available(topic, partition) };
         answer != 0
     };
     let lent = lent.as_ref().filter(|_| state.reads_value()).and_then(Weak::upgrade);
     let value = lent.as_ref().and_then(|lent| {
         let slot = lent_slot(message.addr() as u64)?;
-        // SAFETY: librdkafka asks about a message that it has just got or that waits for its topic, of which it reports nothing
-        // before it has the answer; and the value is used until then only.
+        // SAFETY: librdkafka asks about a message that it has just received or that waits for its topic. It does not report that
+        // message before this function returns, and the value is not used after that.
         unsafe { lent.payload(slot) }
     });
-    catch_unwind(AssertUnwindSafe(|| state.assign(key, value, count, available))).ok().flatten().unwrap_or(NOWHERE)
+    catch_panic(|| state.assign(key, value, count, available)).flatten().unwrap_or(NO_PARTITION)
 }
 
 #[cfg(test)]
@@ -119,16 +119,15 @@ mod tests {
 
     use aioproducer_core::SlotId;
 
-    use super::super::reports::COPIED;
+    use super::super::raw_report::COPIED;
     use super::*;
-    use crate::Partitioner;
     use crate::partition::choice::Partitioning;
-    use crate::partition::partitioner::Place;
+    use crate::partition::partitioner::{Choice, Partitioner};
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;
 
-    /// librdkafka's rules by name, but `random`.
+    /// librdkafka's partitioners by name, except `random`.
     const NATIVE: [(&str, Native); 6] = [
         ("murmur2", sys::rd_kafka_msg_partitioner_murmur2),
         ("murmur2_random", sys::rd_kafka_msg_partitioner_murmur2_random),
@@ -144,21 +143,21 @@ mod tests {
             for (name, native) in NATIVE {
                 let ours = Partitioner::named(name).expect("a rule");
                 let (start, len) = key.map_or((ptr::null(), 0), |key| (key.as_ptr(), key.len()));
-                // Then librdkafka chooses one that is available, and would look at a topic.
-                let by_chance = match name {
+                // For these librdkafka would draw an available partition, and needs a topic for that.
+                let is_random = match name {
                     "consistent_random" => len == 0,
                     _ => name.ends_with("_random") && key.is_none(),
                 };
                 for count in [1, 2, 3, 7, 12, 100, 10_007, i32::MAX] {
-                    let found = ours.place(key, count, |_, _| NOWHERE);
-                    if by_chance {
-                        assert_eq!(found, Place::Sticky, "{name} {key:?}");
+                    let found = ours.choose(key, count, |_, _| NO_PARTITION);
+                    if is_random {
+                        assert_eq!(found, Choice::Sticky, "{name} {key:?}");
                         continue;
                     }
-                    // SAFETY: for such keys these functions use key and count only.
+                    // SAFETY: for these keys the functions use key and count only.
                     let theirs =
                         unsafe { native(ptr::null(), start.cast(), len, count, ptr::null_mut(), ptr::null_mut()) };
-                    assert_eq!(found, Place::Partition(theirs), "{name} {key:?} of {count}");
+                    assert_eq!(found, Choice::Partition(theirs), "{name} {key:?} of {count}");
                 }
             }
         };
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn s33_every_name_that_librdkafka_takes_is_known_here() {
+    fn s33_every_partitioner_of_librdkafka_has_a_rule() {
         let names: Vec<&str> = NATIVE.iter().map(|(name, _)| *name).chain(["random"]).collect();
         for name in &names {
             let mut config = rdkafka::ClientConfig::new();
@@ -185,12 +184,12 @@ mod tests {
             assert!(config.create_native_config().is_ok() && Partitioner::named(name).is_some(), "{name}");
         }
         for key in [&b""[..], b"key"] {
-            assert_eq!(Partitioner::Random.place(Some(key), 3, |_, _| NOWHERE), Place::Anywhere);
+            assert_eq!(Partitioner::Random.choose(Some(key), 3, |_, _| NO_PARTITION), Choice::Random);
         }
-        assert_eq!(Partitioner::Random.place(None, 3, |_, _| NOWHERE), Place::Sticky);
+        assert_eq!(Partitioner::Random.choose(None, 3, |_, _| NO_PARTITION), Choice::Sticky);
     }
 
-    /// Has one record.
+    /// Holds one record.
     struct One(SlotId);
 
     impl Lent for One {
@@ -199,32 +198,32 @@ mod tests {
         }
     }
 
-    /// What librdkafka is told by a rule, of a message with this opaque and the key "k", among no partitions that can be
-    /// looked at.
+    /// The callback's answer for a message with this opaque value and the key "k". It looks at no partition of the topic.
     fn answer(rule: Partitioner, opaque: u64) -> i32 {
         let partitioning = Partitioning { partitioner: rule, sticky_time: Duration::ZERO, sticky_bytes: 0 };
         let lent: Arc<dyn Lent> = Arc::new(One(SlotId::new(5, 3)));
-        let asked = Asked { state: TopicState::new("t", partitioning, 1), lent: Some(Arc::downgrade(&lent)) };
-        asked.state.assign(None, None, COUNT, |_| true);
-        // The next question looks at no partition: their number is known, and so is which have a leader.
-        let asked = ptr::from_ref(&asked).cast_mut().cast();
+        let callback =
+            CallbackState { state: TopicState::new("t", partitioning, 1), lent: Some(Arc::downgrade(&lent)) };
+        callback.state.assign(None, None, COUNT, |_| true);
+        // The next call looks at no partition, because the available ones are known.
+        let callback = ptr::from_ref(&callback).cast_mut().cast();
         let message = ptr::without_provenance_mut(opaque as usize);
-        // SAFETY: as just said the topic is not touched; all else is valid.
-        unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, COUNT, asked, message) }
+        // SAFETY: the topic is not used, see above; everything else is valid.
+        unsafe { partitioner(ptr::null(), b"k".as_ptr().cast(), 1, COUNT, callback, message) }
     }
 
     const COUNT: i32 = 9;
 
     #[test]
     fn a_panicking_partitioner_does_not_unwind_into_c() {
-        assert_eq!(answer(Partitioner::custom(|_| panic!("on purpose")), SlotId::new(5, 3).to_bits()), NOWHERE);
+        assert_eq!(answer(Partitioner::custom(|_| panic!("on purpose")), SlotId::new(5, 3).to_bits()), NO_PARTITION);
     }
 
     #[test]
-    fn s09_a_rule_is_told_the_value_of_the_record_that_is_asked_about() {
+    fn s09_a_rule_gets_the_value_of_its_record() {
         let rule = || Partitioner::custom(|record| record.value.map_or(0, |value| value.len() as i32));
         assert_eq!(answer(rule(), SlotId::new(5, 3).to_bits()), 5);
-        assert_eq!(answer(rule(), SlotId::new(5, 4).to_bits()), NOWHERE, "another record has the slot");
-        assert_eq!(answer(rule(), SlotId::new(5, 3).to_bits() | COPIED), NOWHERE, "it was copied");
+        assert_eq!(answer(rule(), SlotId::new(5, 4).to_bits()), NO_PARTITION, "another record has the slot");
+        assert_eq!(answer(rule(), SlotId::new(5, 3).to_bits() | COPIED), NO_PARTITION, "it was copied");
     }
 }

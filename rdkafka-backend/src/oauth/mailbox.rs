@@ -1,9 +1,9 @@
-//! Tokens for SASL/OAUTHBEARER: from librdkafka's request, over the application's runtime, back to librdkafka.
+//! The way of a token request and its answer.
 //!
 //! ```text
-//! worker              runtime                         control thread
-//! ask ──────────────▶ next: the provider's future
-//!                     answer ───────────────────────▶ deliver: set the token, or say why there is none
+//! worker              application's runtime           control thread
+//! request ──────────▶ the provider's future
+//!                     answer ───────────────────────▶ deliver: set the token, or report why there is none
 //! ```
 
 use std::future::poll_fn;
@@ -11,19 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::catch_panic::catch_panic;
-use crate::oauth::{Token, TokenError, TokenProvider};
-use crate::threads::signals::Signals;
+use crate::coordination::Signals;
+use crate::oauth::provider::TokenProvider;
+use crate::oauth::token::{Token, TokenError};
 
-/// Whom tokens go to.
-pub(crate) trait TakesTokens {
-    /// Takes a token, or says why not.
+/// What receives tokens: the client.
+pub(crate) trait TokenReceiver {
+    /// Sets a token, or says why it is invalid.
     fn set_token(&self, token: &Token) -> Result<(), TokenError>;
 
-    /// Hears that there is no token. It asks again some time later.
+    /// Reports that there is no token. librdkafka requests another one later.
     fn set_token_failure(&self, error: &TokenError);
 }
 
-/// Where requests and answers cross. There is at most one of each.
+/// Holds at most one request and one answer.
 #[derive(Default)]
 pub(crate) struct TokenMailbox(Mutex<State>);
 
@@ -31,38 +32,38 @@ pub(crate) struct TokenMailbox(Mutex<State>);
 struct State {
     request: Option<Request>,
     answer: Option<Result<Token, TokenError>>,
-    /// Nobody asks any more.
+    /// There will be no more requests.
     closed: bool,
     waker: Option<Waker>,
 }
 
 struct Request {
     config: String,
-    /// Who is to hear of the answer.
+    /// Notified of the answer.
     signals: Arc<Signals>,
 }
 
 impl TokenMailbox {
-    /// librdkafka wants a token.
-    pub(crate) fn ask(&self, config: String, signals: Arc<Signals>) {
+    /// Requests a token.
+    pub(crate) fn request(&self, config: String, signals: Arc<Signals>) {
         self.change(|state| state.request = Some(Request { config, signals }));
     }
 
-    /// The client is at its end.
+    /// Ends the provider's task.
     pub(crate) fn close(&self) {
         self.change(|state| state.closed = true);
     }
 
-    /// Brings the answer that there is, if any, to `client`.
-    pub(crate) fn deliver(&self, client: &impl TakesTokens) {
+    /// Passes the answer to `receiver`, if there is one.
+    pub(crate) fn deliver(&self, receiver: &impl TokenReceiver) {
         let answer = self.lock().answer.take();
         let Some(answer) = answer else { return };
-        let taken = answer.and_then(|token| {
+        let result = answer.and_then(|token| {
             token.check()?;
-            client.set_token(&token)
+            receiver.set_token(&token)
         });
-        if let Err(error) = taken {
-            client.set_token_failure(&error);
+        if let Err(error) = result {
+            receiver.set_token_failure(&error);
         }
     }
 
@@ -76,7 +77,7 @@ impl TokenMailbox {
         }
     }
 
-    /// What `look` finds; waits for a change if it finds nothing.
+    /// What `look` finds. If it finds nothing, the task waits for a change.
     fn poll<T>(&self, cx: &Context<'_>, look: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
         let waker = cx.waker().clone();
         let mut state = self.lock();
@@ -92,28 +93,28 @@ impl TokenMailbox {
     }
 }
 
-/// Has `provider` answer each request, until the client is at its end.
-pub(crate) async fn serve(counter: Arc<TokenMailbox>, provider: Arc<dyn TokenProvider>) {
+/// Answers each request with a token of `provider`, until the mailbox is closed.
+pub(crate) async fn serve(mailbox: Arc<TokenMailbox>, provider: Arc<dyn TokenProvider>) {
     let next = || {
-        poll_fn(|cx| counter.poll(cx, |state| if state.closed { Some(None) } else { state.request.take().map(Some) }))
+        poll_fn(|cx| mailbox.poll(cx, |state| if state.closed { Some(None) } else { state.request.take().map(Some) }))
     };
     while let Some(Request { config, signals }) = next().await {
-        let Some(answer) = fetch(&counter, &*provider, &config).await else { return };
-        counter.lock().answer = Some(answer);
+        let Some(answer) = fetch(&mailbox, &*provider, &config).await else { return };
+        mailbox.lock().answer = Some(answer);
         signals.token();
     }
 }
 
-/// The provider's answer, or `None` if the client ends first. The provider's panic is an answer.
+/// The provider's answer, or `None` if the mailbox is closed first. A panic of the provider is an answer, too.
 async fn fetch(
-    counter: &TokenMailbox,
+    mailbox: &TokenMailbox,
     provider: &dyn TokenProvider,
     config: &str,
 ) -> Option<Result<Token, TokenError>> {
     let panicked = || Err(TokenError::new("the token provider panicked"));
     let Some(mut future) = catch_panic(|| provider.token(config)) else { return Some(panicked()) };
     poll_fn(|cx| {
-        if counter.poll(cx, |state| state.closed.then_some(())).is_ready() {
+        if mailbox.poll(cx, |state| state.closed.then_some(())).is_ready() {
             return Poll::Ready(None);
         }
         match catch_panic(|| future.as_mut().poll(cx)) {
@@ -132,11 +133,11 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::oauth::TokenFuture;
+    use crate::oauth::provider::TokenFuture;
 
     type Answer = fn(&str) -> TokenFuture<'_>;
 
-    /// Answers as it was told to.
+    /// Gives these answers in turn.
     struct Provider(Mutex<VecDeque<Answer>>);
 
     impl TokenProvider for Provider {
@@ -149,7 +150,7 @@ mod tests {
     #[derive(Default)]
     struct Client(Mutex<Vec<String>>);
 
-    impl TakesTokens for Client {
+    impl TokenReceiver for Client {
         fn set_token(&self, token: &Token) -> Result<(), TokenError> {
             if token.value() == "expired" {
                 return Err(TokenError::new("it has expired"));
@@ -164,7 +165,7 @@ mod tests {
     }
 
     struct Rig {
-        counter: Arc<TokenMailbox>,
+        mailbox: Arc<TokenMailbox>,
         signals: Arc<Signals>,
         client: Client,
         task: Pin<Box<dyn Future<Output = ()>>>,
@@ -172,22 +173,22 @@ mod tests {
 
     impl Rig {
         fn new(answers: &[Answer]) -> Self {
-            let counter = Arc::new(TokenMailbox::default());
+            let mailbox = Arc::new(TokenMailbox::default());
             let provider = Provider(Mutex::new(answers.iter().copied().collect()));
-            let task = Box::pin(serve(Arc::clone(&counter), Arc::new(provider)));
-            Self { counter, signals: Arc::new(Signals::new(1)), client: Client::default(), task }
+            let task = Box::pin(serve(Arc::clone(&mailbox), Arc::new(provider)));
+            Self { mailbox, signals: Arc::new(Signals::new(1)), client: Client::default(), task }
         }
 
         fn poll(&mut self) -> Poll<()> {
             self.task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         }
 
-        /// What the client hears after it asked.
-        fn ask(&mut self) -> Vec<String> {
-            self.counter.ask("for whom".into(), Arc::clone(&self.signals));
+        /// What the client receives for a request.
+        fn request(&mut self) -> Vec<String> {
+            self.mailbox.request("orders".into(), Arc::clone(&self.signals));
             assert!(self.poll().is_pending());
             if self.signals.requests(Some(Duration::ZERO)).token {
-                self.counter.deliver(&self.client);
+                self.mailbox.deliver(&self.client);
             }
             std::mem::take(&mut self.client.0.lock().unwrap())
         }
@@ -198,35 +199,35 @@ mod tests {
     }
 
     #[test]
-    fn s34_a_token_request_is_answered_with_the_token_or_with_why_there_is_none() {
+    fn s34_a_token_request_is_answered_with_a_token_or_a_reason() {
         let mut rig = Rig::new(&[
             |config| Box::pin(async move { Ok(token(config)) }),
-            |_| Box::pin(async { Err(TokenError::new("nobody is there")) }),
+            |_| Box::pin(async { Err(TokenError::new("no connection")) }),
             |_| Box::pin(async { Err(TokenError::new("")) }),
-            |_| panic!("as was asked for"),
-            |_| Box::pin(async { panic!("as was asked for") }),
+            |_| panic!("on purpose"),
+            |_| Box::pin(async { panic!("on purpose") }),
             |_| Box::pin(async { Ok(token("expired")) }),
             |_| Box::pin(async { Ok(token("hunter\0")) }),
             |_| Box::pin(async { Ok(token("again")) }),
         ]);
         assert!(rig.poll().is_pending());
-        assert_eq!(rig.ask(), ["token for whom"]);
-        assert_eq!(rig.ask(), ["failure: nobody is there"]);
-        assert_eq!(rig.ask(), ["failure: no reason was given"]);
-        assert_eq!(rig.ask(), ["failure: the token provider panicked"]);
-        assert_eq!(rig.ask(), ["failure: the token provider panicked"]);
-        assert_eq!(rig.ask(), ["failure: it has expired"]);
-        assert_eq!(rig.ask(), ["failure: the token has to be visible ASCII"]);
-        assert_eq!(rig.ask(), ["token again"], "after any failure");
-        rig.counter.close();
+        assert_eq!(rig.request(), ["token orders"]);
+        assert_eq!(rig.request(), ["failure: no connection"]);
+        assert_eq!(rig.request(), ["failure: no reason was given"]);
+        assert_eq!(rig.request(), ["failure: the token provider panicked"]);
+        assert_eq!(rig.request(), ["failure: the token provider panicked"]);
+        assert_eq!(rig.request(), ["failure: it has expired"]);
+        assert_eq!(rig.request(), ["failure: the token must be visible ASCII and not empty"]);
+        assert_eq!(rig.request(), ["token again"], "after any failure");
+        rig.mailbox.close();
         assert!(rig.poll().is_ready());
     }
 
     #[test]
-    fn a_provider_that_never_answers_ends_with_the_client() {
+    fn a_pending_provider_ends_with_the_client() {
         let mut rig = Rig::new(&[|_| Box::pin(std::future::pending())]);
-        assert!(rig.ask().is_empty());
-        rig.counter.close();
+        assert!(rig.request().is_empty());
+        rig.mailbox.close();
         assert!(rig.poll().is_ready());
     }
 }

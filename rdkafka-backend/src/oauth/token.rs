@@ -1,52 +1,20 @@
-//! Tokens for SASL/OAUTHBEARER: what the application gives.
-
-pub(crate) mod mailbox;
+//! A token, and why there is none.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A token that is being fetched.
-pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send + 'a>>;
-
-/// Gets tokens for SASL/OAUTHBEARER (KIP-255). Given to [`Librdkafka::oauth`](crate::Librdkafka::oauth).
-///
-/// librdkafka asks when the producer starts, when four fifths of a token's life are over, and 10 seconds after a failure.
-/// It asks once at a time. The future runs on the application's runtime; the producer's other work does not wait for it,
-/// but no connection is made before the first token.
-///
-/// A failure, a panic included, is told as an [`Event::Error`](crate::Event::Error) with
-/// `RD_KAFKA_RESP_ERR__AUTHENTICATION` and the reason; the same reason again is not.
+/// A token with its expiry, principal and extensions (`rd_kafka_oauthbearer_set_token`).
 ///
 /// ```
-/// use std::time::{Duration, SystemTime};
+/// use std::time::{Duration, UNIX_EPOCH};
 ///
-/// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Token, TokenError, TokenFuture, TokenProvider};
+/// use aioproducer_rdkafka::Token;
 ///
-/// struct Identity;
-///
-/// impl TokenProvider for Identity {
-///     fn token<'a>(&'a self, config: &'a str) -> TokenFuture<'a> {
-///         Box::pin(async move {
-///             let value = fetch(config).await.map_err(TokenError::new)?;
-///             Ok(Token::new(value, SystemTime::now() + Duration::from_secs(300)).principal("orders"))
-///         })
-///     }
-/// }
-/// # async fn fetch(_config: &str) -> Result<String, String> { Ok(String::new()) }
-///
-/// let mut config = ClientConfig::new();
-/// config.set("security.protocol", "SASL_SSL").set("sasl.mechanisms", "OAUTHBEARER");
-/// let backend = Librdkafka::new(config).oauth(Identity);
-/// # let _ = backend;
+/// let expires = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+/// let token = Token::new("eyJhbGciOi…", expires).principal("orders").extension("tenant", "berlin");
+/// // `Debug` does not show the token.
+/// assert!(!format!("{token:?}").contains("eyJ"));
 /// ```
-pub trait TokenProvider: Send + Sync + 'static {
-    /// Gets a token. `config` is the value of `sasl.oauthbearer.config`, empty if it is not set.
-    fn token<'a>(&'a self, config: &'a str) -> TokenFuture<'a>;
-}
-
-/// A token and what belongs to it (`rd_kafka_oauthbearer_set_token`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     value: String,
@@ -56,20 +24,20 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token as it goes to the broker, usually a JSON web token, and when it expires.
+    /// A token as it is sent to the broker, usually a JSON Web Token, and the time when it expires.
     #[must_use]
     pub fn new(value: impl Into<String>, expires: SystemTime) -> Self {
         Self { value: value.into(), expires, principal: String::new(), extensions: Vec::new() }
     }
 
-    /// Whom the token speaks for. Brokers read that from the token; this is for librdkafka's own use.
+    /// Sets the principal that the token belongs to. Brokers read it from the token; only librdkafka uses this value.
     #[must_use]
     pub fn principal(mut self, name: impl Into<String>) -> Self {
         self.principal = name.into();
         self
     }
 
-    /// Something more for the broker (KIP-342): a name of letters, and a text.
+    /// Adds an extension for the broker (KIP-342). The name consists of ASCII letters.
     #[must_use]
     pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions.push((name.into(), value.into()));
@@ -89,35 +57,37 @@ impl Token {
         self.extensions.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()])
     }
 
-    /// When it expires, in milliseconds since the Unix epoch, as far as librdkafka can count in microseconds.
+    /// The expiry in milliseconds since the Unix epoch, limited to what librdkafka can express in microseconds.
     pub(crate) fn expires_ms(&self) -> i64 {
-        const MOST: i64 = i64::MAX / 4000;
+        const MAX: i64 = i64::MAX / 4000;
         let since = self.expires.duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(MOST).min(MOST)
+        i64::try_from(since.as_millis()).unwrap_or(MAX).min(MAX)
     }
 
-    /// What librdkafka would refuse while quoting it, and so show it: RFC 7628, section 3.1.
+    /// Checks the token by RFC 7628, section 3.1. librdkafka checks the same, but its error would show the token.
     pub(crate) fn check(&self) -> Result<(), TokenError> {
         let is_text = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
         if self.value.is_empty() || !is_text(&self.value) {
-            return Err(TokenError::new("the token has to be visible ASCII"));
+            return Err(TokenError::new("the token must be visible ASCII and not empty"));
         }
         if self.principal.contains('\0') {
-            return Err(TokenError::new("the token's principal has a NUL byte"));
+            return Err(TokenError::new("the token's principal contains a NUL byte"));
         }
         for (name, value) in &self.extensions {
             if name.is_empty() || name == "auth" || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-                return Err(TokenError::new("the name of a token's extension has to be of letters, and not `auth`"));
+                return Err(TokenError::new(
+                    "the name of a token's extension must consist of ASCII letters and must not be `auth`",
+                ));
             }
             if !is_text(value) {
-                return Err(TokenError::new(format!("the token's extension {name} has to be visible ASCII")));
+                return Err(TokenError::new(format!("the token's extension {name} must be visible ASCII")));
             }
         }
         Ok(())
     }
 }
 
-/// Leaves the token out, and the extensions' values.
+/// Shows neither the token nor the values of the extensions.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extensions: Vec<_> = self.extensions.iter().map(|(name, _)| name).collect();
@@ -129,7 +99,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why there is no token. The reason is shown in an event and in librdkafka's log, so it must not name a secret.
+/// Why there is no token. The reason is shown in an event and in librdkafka's log, so it must not contain a secret.
+///
+/// ```
+/// use aioproducer_rdkafka::TokenError;
+///
+/// let error = TokenError::new("the identity provider answered 503");
+/// assert_eq!(error.to_string(), "the identity provider answered 503");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenError {
     reason: String,
@@ -169,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_protocol_cannot_carry_is_refused_without_showing_it() {
+    fn an_invalid_token_is_refused_and_not_shown() {
         for (bad, why) in [
             (token("hunter2\0"), "token"),
             (token("hunt\u{e9}r2"), "token"),
@@ -187,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn expiry_is_in_milliseconds_within_reach_of_librdkafka() {
+    fn the_expiry_is_in_milliseconds_within_librdkafkas_range() {
         assert_eq!(token("t").expires_ms(), 1_700_000_000_123);
         assert_eq!(Token::new("t", UNIX_EPOCH - Duration::from_secs(1)).expires_ms(), 0);
         let far = UNIX_EPOCH + Duration::from_secs(i64::MAX as u64 / 2);

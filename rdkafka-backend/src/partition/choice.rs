@@ -1,70 +1,46 @@
-//! What is known of a topic's partitions, and which one the next records go to.
+//! What is known about a topic's partitions, and the partition of the next records.
 //!
-//! Nobody asks for metadata. While a topic's partitions are unknown, its records go to librdkafka without a partition;
-//! when metadata has come, librdkafka calls our partitioner for each of them, and with that call we learn how many
-//! partitions there are. From then on workers choose the partition themselves, which allows librdkafka's cheapest path.
-//! Every so often one batch takes the old way again, so that a change in the number of partitions is noticed.
+//! No metadata is requested for this. While a topic's partitions are unknown, its records go to librdkafka unassigned. When
+//! metadata has arrived, librdkafka calls our partitioner for each of them, and this call carries the number of partitions.
+//! From then on workers choose partitions themselves, which allows librdkafka's cheapest path. About once a second one batch
+//! goes unassigned again, so a change in the number of partitions is noticed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::catch_panic::catch_panic;
-use crate::partition::partitioner::{Partition, Place};
-use crate::{Partitioner, ToPartition};
+use crate::partition::partitioner::{Choice, Partitioner};
+use crate::partition::rule::{Partition, ToPartition};
 
-/// How long a partition count is trusted.
+/// How long a number of partitions is trusted.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// How partitions are chosen.
 #[derive(Clone, Debug)]
 pub(crate) struct Partitioning {
-    /// The rule.
     pub(crate) partitioner: Partitioner,
-    /// Keyless records stay with one partition for this time (librdkafka's `sticky.partitioning.linger.ms`, KIP-480),
+    /// Sticky records move to another partition after this time (librdkafka's `sticky.partitioning.linger.ms`, KIP-480),
     pub(crate) sticky_time: Duration,
-    /// or until it has this many bytes, which fill a batch of librdkafka's (its `batch.size`; as in KIP-794).
+    /// or when the partition has received this many bytes, a full batch (librdkafka's `batch.size`; as in KIP-794).
     pub(crate) sticky_bytes: usize,
 }
 
-/// The longest name that a topic may have, in bytes.
-const MAX_NAME: usize = 249;
-
-/// Checks a topic's name as a broker does; says what is wrong with it.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let is_legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
-    if name.is_empty() {
-        return Err("the topic has no name".into());
-    }
-    if name.len() > MAX_NAME {
-        return Err(format!("the topic's name has {} bytes, {MAX_NAME} is the limit", name.len()));
-    }
-    if let Some(character) = name.chars().find(|character| !is_legal(*character)) {
-        return Err(format!(
-            "the topic's name {name:?} has {character:?}, and only letters, digits, '.', '_' and '-' may be"
-        ));
-    }
-    if name == "." || name == ".." {
-        return Err(format!("a topic cannot have the name {name:?}"));
-    }
-    Ok(())
-}
-
-/// What a keyless record counts for when librdkafka asks for its partition, which does not tell its size.
+/// The assumed size of a record without a key when librdkafka asks for its partition, as librdkafka does not pass the size.
 const ASSUMED_BYTES: usize = 256;
 
-/// How the records of a batch find their partition.
+/// How the records of a batch get their partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// librdkafka is to call [`TopicState::assign`] for each, now or when it knows the partitions.
+    /// librdkafka calls [`TopicState::assign`] for each record, now or when it knows the partitions.
     Ask,
-    /// The rule decides among `count` partitions; what sticks goes to `sticky`.
+    /// The partitioner chooses among `count` partitions; sticky records go to `sticky`.
     Choose { count: i32, sticky: i32 },
 }
 
 pub(crate) struct TopicState {
     name: Box<str>,
     partitioning: Partitioning,
-    /// The rule is the application's, and reads the records' values.
+    /// The rule is the application's and reads the records' values.
     reads_value: bool,
     chooser: Mutex<Chooser>,
 }
@@ -74,12 +50,12 @@ struct Chooser {
     count: i32,
     /// Partitions that have a leader.
     available: Vec<i32>,
-    /// The next call of `assign` looks at the partitions anew.
+    /// The next call of `assign` refreshes `available`.
     stale: bool,
     trusted_until: Option<Instant>,
     sticky: Option<i32>,
-    /// Bytes that `sticky` has got, and since when.
-    spent: usize,
+    /// Bytes sent to `sticky`, and since when.
+    sent: usize,
     since: Option<Instant>,
     random: u64,
 }
@@ -92,7 +68,7 @@ impl TopicState {
             stale: true,
             trusted_until: None,
             sticky: None,
-            spent: 0,
+            sent: 0,
             since: None,
             random: seed | 1,
         };
@@ -103,7 +79,7 @@ impl TopicState {
         Self { name: name.into(), partitioning, reads_value, chooser: Mutex::new(chooser) }
     }
 
-    /// Decides how a batch of `bytes` finds its partitions. One batch a second asks librdkafka.
+    /// Decides how a batch of `bytes` gets its partitions. One batch per second asks librdkafka.
     pub(crate) fn plan(&self, now: Instant, bytes: usize) -> Plan {
         let mut chooser = self.lock();
         if chooser.count == 0 || chooser.trusted_until.is_none_or(|until| now >= until) {
@@ -113,50 +89,51 @@ impl TopicState {
         }
         if chooser.since.is_none_or(|since| now.saturating_duration_since(since) >= self.partitioning.sticky_time) {
             chooser.since = Some(now);
-            chooser.spent = usize::MAX;
+            chooser.sent = usize::MAX;
         }
         Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes, self.partitioning.sticky_bytes) }
     }
 
-    /// Whether whoever asks for a partition has to know the record's value.
+    /// Whether the partitioner needs the record's value.
     pub(crate) fn reads_value(&self) -> bool {
         self.reads_value
     }
 
-    /// The place of a record. The application's rule gives none if it reads the value and that is not known: `None`, where
-    /// `Some(None)` is null.
-    fn place(&self, key: Option<&[u8]>, value: Option<Option<&[u8]>>, partitions: i32) -> Place {
-        let ask = |rule: &dyn Partition, key: &[u8]| match value {
+    /// The partitioner's choice for a record. `value` is `None` if it is not known and `Some(None)` if it is null. A rule that
+    /// reads a value that is not known is not called: its choice is invalid.
+    fn choose(&self, key: Option<&[u8]>, value: Option<Option<&[u8]>>, partitions: i32) -> Choice {
+        let call = |rule: &dyn Partition, key: &[u8]| match value {
             None if self.reads_value => -1,
             _ => {
                 let value = value.flatten().filter(|_| self.reads_value);
                 rule.partition(ToPartition { topic: &self.name, key, value, partitions })
             }
         };
-        self.partitioning.partitioner.place(key, partitions, ask)
+        self.partitioning.partitioner.choose(key, partitions, call)
     }
 
-    /// The partition of a record with `key`, of [`Plan::Choose`]; `None` if the application's rule has no valid answer.
+    /// The partition of a record under [`Plan::Choose`]; `None` if the application's rule gives no valid one.
     pub(crate) fn route(&self, key: Option<&[u8]>, value: Option<&[u8]>, count: i32, sticky: i32) -> Option<i32> {
-        match self.place(key, Some(value), count) {
-            Place::Partition(partition) => Some(partition),
-            Place::Sticky => Some(sticky),
-            Place::Anywhere => Some(self.lock().any()),
-            Place::Nowhere => None,
+        match self.choose(key, Some(value), count) {
+            Choice::Partition(partition) => Some(partition),
+            Choice::Sticky => Some(sticky),
+            Choice::Random => Some(self.lock().any()),
+            Choice::Invalid => None,
         }
     }
 
-    /// Whether librdkafka has told how many partitions there are.
+    /// Whether the number of partitions is known.
     pub(crate) fn has_partitions(&self) -> bool {
         self.lock().count > 0
     }
 
-    /// Forgets the partitions: one that we chose does not exist (any more).
+    /// Forgets the number of partitions, because a chosen partition does not exist (any more).
     pub(crate) fn forget(&self) {
         self.lock().count = 0;
     }
 
-    /// librdkafka's question, asked under its lock of the topic; `value` as for [`TopicState::place`].
+    /// Answers librdkafka's partitioner callback, which runs under librdkafka's lock of the topic. `value` is as for
+    /// [`TopicState::choose`].
     pub(crate) fn assign(
         &self,
         key: Option<&[u8]>,
@@ -170,11 +147,11 @@ impl TopicState {
         }
         // The application's rule runs without our lock.
         drop(chooser);
-        match self.place(key, value, count) {
-            Place::Partition(partition) => Some(partition),
-            Place::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
-            Place::Anywhere => Some(self.lock().any()),
-            Place::Nowhere => None,
+        match self.choose(key, value, count) {
+            Choice::Partition(partition) => Some(partition),
+            Choice::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
+            Choice::Random => Some(self.lock().any()),
+            Choice::Invalid => None,
         }
     }
 
@@ -192,41 +169,42 @@ impl Chooser {
         self.sticky = self.sticky.filter(|sticky| self.available.contains(sticky));
     }
 
-    /// The partition for keyless records, of which `bytes` are about to go.
+    /// The partition for `bytes` of sticky records.
     fn sticky(&mut self, bytes: usize, limit: usize) -> i32 {
         let sticky = match self.sticky {
-            Some(sticky) if self.spent < limit => sticky,
+            Some(sticky) if self.sent < limit => sticky,
             _ => {
-                self.spent = 0;
+                self.sent = 0;
                 self.next()
             }
         };
         self.sticky = Some(sticky);
-        self.spent = self.spent.saturating_add(bytes);
+        self.sent = self.sent.saturating_add(bytes);
         sticky
     }
 
-    /// Another available partition by chance; any at all if none has a leader.
+    /// A random available partition other than the sticky one; any partition if none has a leader.
     fn next(&mut self) -> i32 {
         let Some(last) = self.available.len().checked_sub(1) else { return self.any() };
-        // One place less than there are, and the last one stands in for the partition that is left.
-        let place = self.by_chance(last.max(1));
-        let chosen = self.available[place];
+        // The last partition is left out of the draw and replaces the sticky one if that is drawn.
+        let drawn = self.draw(last.max(1));
+        let chosen = self.available[drawn];
         if Some(chosen) == self.sticky { self.available[last] } else { chosen }
     }
 
-    /// Any available partition; any at all if none has a leader.
+    /// A random available partition; any partition if none has a leader.
     fn any(&mut self) -> i32 {
         match self.available.len() {
-            0 => self.by_chance(self.count.max(1) as usize) as i32,
+            0 => self.draw(self.count.max(1) as usize) as i32,
             available => {
-                let place = self.by_chance(available);
-                self.available[place]
+                let drawn = self.draw(available);
+                self.available[drawn]
             }
         }
     }
 
-    fn by_chance(&mut self, choices: usize) -> usize {
+    /// A random number below `choices`.
+    fn draw(&mut self, choices: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -250,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_noticed_within_the_refresh_interval() {
+    fn a_change_in_the_number_of_partitions_is_noticed_within_the_refresh_interval() {
         let (state, start) = (state(), Instant::now());
-        assert_eq!(state.plan(start, 1), Plan::Ask, "nothing is known yet");
+        assert_eq!(state.plan(start, 1), Plan::Ask, "the count is unknown");
         assert!(state.assign(Some(b"k"), None, 3, |_| true).is_some());
-        assert_eq!(state.plan(start, 1), Plan::Ask, "not verified yet");
+        assert_eq!(state.plan(start, 1), Plan::Ask, "the count is not trusted yet");
         assert!(matches!(state.plan(start, 1), Plan::Choose { count: 3, .. }));
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
         assert!(state.assign(None, None, 5, |_| true).is_some());
@@ -264,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn keyless_records_stick_for_some_time_or_bytes_and_then_move_to_an_available_partition() {
+    fn sticky_records_move_to_an_available_partition_after_some_time_or_bytes() {
         let (state, start) = (state(), Instant::now());
         assert!(state.assign(Some(b"k"), None, 4, |partition| partition != 2).is_some());
         assert_eq!(state.plan(start, 0), Plan::Ask);
@@ -278,8 +256,8 @@ mod tests {
         let mut last = None;
         for _ in 0..300 {
             let first = sticky();
-            assert_eq!(sticky(), first, "half of the bytes are left");
-            assert_ne!(Some(first), last, "the bytes are spent");
+            assert_eq!(sticky(), first, "half of the bytes are sent");
+            assert_ne!(Some(first), last, "all bytes are sent");
             last = Some(first);
             seen[first as usize] += 1;
         }
@@ -291,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sticky_partition_that_loses_its_leader_is_left() {
+    fn a_sticky_partition_without_a_leader_is_replaced() {
         let (state, start) = (state(), Instant::now());
         let first = state.assign(None, None, 3, |_| true);
         assert_eq!(state.plan(start, 1), Plan::Ask);
@@ -299,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn random_records_go_to_every_partition_that_has_a_leader_whoever_asks() {
+    fn random_records_go_to_every_partition_that_has_a_leader() {
         let state = state_with(Partitioner::Random);
         let mut seen = [[0; 4]; 2];
         for _ in 0..300 {
@@ -309,17 +287,21 @@ mod tests {
             seen[1][chosen as usize] += 1;
         }
         assert!(seen.iter().all(|seen| seen[2] == 0 && [0, 1, 3].iter().all(|at| seen[*at] > 60)), "{seen:?}");
-        assert_eq!([state.route(None, None, 4, 3), state.route(None, None, 4, 0)], [Some(3), Some(0)], "they stick");
+        assert_eq!(
+            [state.route(None, None, 4, 3), state.route(None, None, 4, 0)],
+            [Some(3), Some(0)],
+            "they are sticky"
+        );
     }
 
     #[test]
-    fn without_any_leader_there_is_still_a_partition() {
+    fn a_partition_is_chosen_even_if_none_has_a_leader() {
         let answer = state().assign(None, None, 3, |_| false);
         assert!(answer.is_some_and(|partition| (0..3).contains(&partition)));
     }
 
     #[test]
-    fn s09_a_rule_that_reads_the_value_has_no_answer_without_it() {
+    fn s09_a_rule_that_reads_values_is_not_called_without_one() {
         let rule = |record: ToPartition<'_>| {
             assert_eq!((record.topic, record.key), ("t", &b"k"[..]));
             record.value.map_or(2, |value| value.len() as i32)

@@ -1,11 +1,11 @@
-//! Grouping the records of a batch by partition, order kept.
+//! Groups the records of a batch by partition, in order.
 
-/// Reusable memory for grouping. The time is linear in the records, whatever number of partitions there is.
+/// Reusable memory for grouping. The time is linear in the number of records, whatever the number of partitions.
 #[derive(Default)]
 pub(crate) struct PartitionGroups {
     /// By group number: the partition, and where its positions end in `order`.
     groups: Vec<(i32, usize)>,
-    /// By partition: its group number plus one; 0 in between calls.
+    /// By partition: its group number plus one; 0 between calls.
     group_of: Vec<u32>,
     /// Positions, group by group.
     order: Vec<u32>,
@@ -42,7 +42,7 @@ impl PartitionGroups {
         }
     }
 
-    /// The groups, in the order in which their first records come.
+    /// The groups, in the order of their first records.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, &[u32])> {
         let mut start = 0;
         self.groups
@@ -50,13 +50,13 @@ impl PartitionGroups {
             .map(move |(partition, end)| (*partition, &self.order[std::mem::replace(&mut start, *end)..*end]))
     }
 
-    /// Keeps `positions` as they are.
+    /// Stores `positions` without grouping them.
     pub(crate) fn collect(&mut self, positions: impl Iterator<Item = usize>) {
         self.order.clear();
         self.order.extend(positions.map(|position| position as u32));
     }
 
-    /// What was collected last.
+    /// The positions of the last [`collect`](Self::collect).
     pub(crate) fn collected(&self) -> &[u32] {
         &self.order
     }
@@ -72,12 +72,12 @@ mod tests {
 
     #[test]
     fn groups_keep_the_order_of_their_positions() {
-        let mut runs = PartitionGroups::default();
+        let mut groups = PartitionGroups::default();
         for _ in 0..2 {
-            runs.group(10, &[2, 0, 2, i32::MIN, 9_999, 0, 2]);
-            let groups: Vec<_> = runs.iter().map(|(partition, positions)| (partition, positions.to_vec())).collect();
+            groups.group(10, &[2, 0, 2, i32::MIN, 9_999, 0, 2]);
+            let found: Vec<_> = groups.iter().map(|(partition, positions)| (partition, positions.to_vec())).collect();
             let expected = [(2, vec![10, 12, 16]), (0, vec![11, 15]), (i32::MIN, vec![13]), (9_999, vec![14])];
-            assert_eq!(groups, expected);
+            assert_eq!(found, expected);
         }
     }
 }

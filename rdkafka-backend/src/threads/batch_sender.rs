@@ -1,6 +1,4 @@
-//! A worker: takes batches from the driver and hands their records to librdkafka, and brings the reports back.
-//!
-//! One thread for both ways saves a change of threads for each, and memory is freed where it was allocated.
+//! Hands batches to librdkafka: chooses partitions, enqueues the records, settles the batch with the driver.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,118 +6,79 @@ use std::time::Instant;
 use aioproducer_core::backend::{Driver, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
-use crate::catch_panic::catch_panic;
+use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
 use crate::partition::choice::{Partitioning, Plan, TopicState};
-use crate::partition::partition_groups::PartitionGroups;
-use crate::reports::Reader;
-use crate::reports::failure;
-use crate::threads::inline_worker::InlineWorker;
-use crate::threads::signals::{Reason, Signals};
+use crate::partition::groups::PartitionGroups;
 
-/// The route of a record whose key has no valid partition.
-const NOWHERE: i32 = i32::MIN;
+/// The partition of a record whose key has no valid partition.
+const INVALID: i32 = i32::MIN;
 
-/// Works until the backend is shut down: reads reports, hands off batches. A batch that was taken is settled in any
-/// case. What the application's code does wrong is contained where it is called, so a panic that comes here is a fault of this
-/// crate, and may have lost a batch: nobody is to wait for that.
-pub(crate) fn run<R: Message>(
-    worker: Worker<R>,
-    driver: &impl Driver<R>,
-    signals: &Signals,
-    reader: &Reader<R>,
-    inline_worker: &InlineWorker<R>,
-) {
-    if catch_panic(|| work(worker, driver, signals, reader, inline_worker)).is_none() {
-        driver.fatal(failure::broken());
-    }
-}
-
-fn work<R: Message>(
-    mut worker: Worker<R>,
-    driver: &impl Driver<R>,
-    signals: &Signals,
-    reader: &Reader<R>,
-    inline_worker: &InlineWorker<R>,
-) {
-    let mut records = Vec::new();
-    // Whether the driver has said that there is no batch, and not taken it back.
-    let mut idle = false;
-    while !signals.is_shut_down() {
-        reader.serve(&worker.client, driver, signals);
-        if !idle {
-            inline_worker.hand_off_what_is_left(&mut worker, driver);
-            match driver.take(&mut records) {
-                Some(batch) => worker.hand_off(driver, batch, &mut records),
-                None => idle = true,
-            }
-        } else if signals.park() == Reason::Batch {
-            idle = false;
-        }
-    }
-}
-
-/// One worker's scratch, reused from batch to batch: nothing is allocated for a record.
-pub(crate) struct Worker<R> {
+/// One thread's buffers, reused from batch to batch: nothing is allocated per record.
+pub(super) struct BatchSender<R> {
     client: Arc<Client<R>>,
     partitioning: Partitioning,
-    /// By the number of the topic; `None` inside if librdkafka refuses its name.
+    /// By topic id; the inner `None` means that librdkafka refuses the name.
     topics: Vec<Option<Option<Arc<Topic>>>>,
     outgoing: Outgoing<R>,
     /// The partition of each position.
-    routes: Vec<i32>,
+    partitions: Vec<i32>,
     /// Positions whose record has headers or a timestamp, in order.
-    rich: Vec<u32>,
-    runs: PartitionGroups,
+    with_headers: Vec<u32>,
+    groups: PartitionGroups,
     rejected: Vec<(SlotId, Failure, R)>,
     /// Records that librdkafka has copied.
     copied: Vec<R>,
-    /// It works for somebody who waits for one record.
-    prompt: bool,
+    /// A task waits for one record: its success is reported at once.
+    single_record: bool,
 }
 
-impl<R: Message> Worker<R> {
-    pub(crate) fn new(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
+impl<R: Message> BatchSender<R> {
+    pub(super) fn new(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
         Self {
             partitioning,
             topics: Vec::new(),
             outgoing: Outgoing::new(Arc::clone(&client)),
             client,
-            routes: Vec::new(),
-            rich: Vec::new(),
-            runs: PartitionGroups::default(),
+            partitions: Vec::new(),
+            with_headers: Vec::new(),
+            groups: PartitionGroups::default(),
             rejected: Vec::new(),
             copied: Vec::new(),
-            prompt: false,
+            single_record: false,
         }
     }
 
-    /// The same, for records that go alone: librdkafka tells of them at once.
-    pub(crate) fn prompt(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
-        Self { prompt: true, ..Self::new(client, partitioning) }
+    /// A sender for batches of one record, whose success is reported at once.
+    pub(super) fn for_single_records(client: Arc<Client<R>>, partitioning: Partitioning) -> Self {
+        Self { single_record: true, ..Self::new(client, partitioning) }
     }
 
-    /// Hands off a batch, whose records are all that is in `records`, and settles it.
-    pub(crate) fn hand_off(&mut self, driver: &impl Driver<R>, batch: MessageBatch, records: &mut Vec<(SlotId, R)>) {
+    pub(super) fn client(&self) -> &Client<R> {
+        &self.client
+    }
+
+    /// Hands off a batch with its records and settles it. Leaves `records` empty.
+    pub(super) fn hand_off(&mut self, driver: &impl Driver<R>, batch: MessageBatch, records: &mut Vec<(SlotId, R)>) {
         self.outgoing.clear();
         match self.topic(driver, batch.lane().topic()) {
             Some(topic) => {
-                let plan = match batch.lane().partition() {
+                let route = match batch.lane().partition() {
                     Some(partition) => Route::All(partition),
                     None => match topic.state().plan(Instant::now(), batch.bytes()) {
                         Plan::Ask => Route::All(UNASSIGNED),
                         Plan::Choose { count, sticky } => Route::Each { count, sticky },
                     },
                 };
-                self.stage(topic.state(), batch.lane(), plan, records);
-                self.send(&topic, plan);
+                self.stage(topic.state(), batch.lane(), route, records);
+                self.send(&topic, route);
             }
             None => {
                 let unknown = failure::of(failure::UNKNOWN_TOPIC, Status::NotPersisted);
                 self.rejected.extend(records.drain(..).map(|(slot, record)| (slot, unknown, record)));
             }
         }
-        // Not asked under the driver's lock.
+        // librdkafka is not called under the driver's lock.
         let cause = if self.outgoing.all_sent() { None } else { self.client.fatal() };
         let rejected = self.rejected.drain(..).map(|(slot, failure, record)| Unsent::Rejected(slot, failure, record));
         let unsent = self.outgoing.unsent().map(|(slot, code, record)| match code {
@@ -133,22 +92,22 @@ impl<R: Message> Worker<R> {
         }
     }
 
-    /// Whether the topic's handle is there, so that a batch for it creates none.
-    pub(crate) fn knows(&mut self, driver: &impl Driver<R>, id: TopicId) -> bool {
+    /// Whether the topic has a handle, so a batch for it creates none.
+    pub(super) fn has_topic(&mut self, driver: &impl Driver<R>, id: TopicId) -> bool {
         let index = id.0 as usize;
         if self.topics.get(index).is_some_and(Option::is_some) {
             return true;
         }
         let found = driver.topic_name(id).and_then(|name| self.client.known_topic(name));
-        let is_known = found.is_some();
-        if is_known {
+        let has_topic = found.is_some();
+        if has_topic {
             self.topics.resize(self.topics.len().max(index + 1), None);
             self.topics[index] = found;
         }
-        is_known
+        has_topic
     }
 
-    /// The topic's handle. It is created when the first record of the topic comes by.
+    /// The topic's handle. The first record of a topic creates it.
     fn topic(&mut self, driver: &impl Driver<R>, id: TopicId) -> Option<Arc<Topic>> {
         let index = id.0 as usize;
         if self.topics.len() <= index {
@@ -160,20 +119,20 @@ impl<R: Message> Worker<R> {
     }
 
     /// Moves the records to where they stay, and chooses their partitions.
-    fn stage(&mut self, state: &TopicState, lane: Lane, plan: Route, records: &mut Vec<(SlotId, R)>) {
-        self.routes.clear();
-        self.rich.clear();
-        let route = |record: &R, count, sticky| {
+    fn stage(&mut self, state: &TopicState, lane: Lane, route: Route, records: &mut Vec<(SlotId, R)>) {
+        self.partitions.clear();
+        self.with_headers.clear();
+        let choose = |record: &R, count, sticky| {
             let value = if state.reads_value() { record.payload() } else { None };
-            state.route(record.key(), value, count, sticky).unwrap_or(NOWHERE)
+            state.route(record.key(), value, count, sticky).unwrap_or(INVALID)
         };
-        let alone = self.prompt && records.len() == 1;
+        let alone = self.single_record && records.len() == 1;
         let can_copy = |(slot, record): &(SlotId, R)| Outgoing::<R>::can_hold(*slot) && record.is_short();
-        // librdkafka does not tell of the copy's value when it asks for a partition.
-        if (alone || part_ways(lane, records)) && !state.reads_value() && records.iter().all(can_copy) {
+        // When librdkafka asks for the partition of a copied record, it does not pass the value.
+        if (alone || spreads(lane, records)) && !state.reads_value() && records.iter().all(can_copy) {
             self.outgoing.hold(records.drain(..), alone);
-            if let Route::Each { count, sticky } = plan {
-                self.routes.extend(self.outgoing.held().map(|record| route(record, count, sticky)));
+            if let Route::Each { count, sticky } = route {
+                self.partitions.extend(self.outgoing.held().map(|record| choose(record, count, sticky)));
             }
             return;
         }
@@ -182,10 +141,10 @@ impl<R: Message> Worker<R> {
             match self.outgoing.stage(slot, record) {
                 Ok(record) => {
                     if record.header_count() > 0 || record.timestamp().is_some() {
-                        self.rich.push(position);
+                        self.with_headers.push(position);
                     }
-                    if let Route::Each { count, sticky } = plan {
-                        self.routes.push(route(record, count, sticky));
+                    if let Route::Each { count, sticky } = route {
+                        self.partitions.push(choose(record, count, sticky));
                     }
                 }
                 Err(record) => self.rejected.push((slot, failure::slot_in_use(), record)),
@@ -193,25 +152,26 @@ impl<R: Message> Worker<R> {
         }
     }
 
-    /// Sends what was staged: records with headers or a timestamp one by one, those between them in bulk.
-    fn send(&mut self, topic: &Topic, plan: Route) {
-        let rich = std::mem::take(&mut self.rich);
+    /// Sends the staged records: those with headers or a timestamp one by one, those between them in bulk.
+    fn send(&mut self, topic: &Topic, route: Route) {
+        let with_headers = std::mem::take(&mut self.with_headers);
         let mut start = 0;
-        for position in rich.iter().map(|position| *position as usize) {
-            self.send_plain(topic, plan, start, position);
-            self.send_rich(topic, plan, position);
+        for position in with_headers.iter().map(|position| *position as usize) {
+            self.send_range(topic, route, start, position);
+            self.send_one(topic, route, position);
             start = position + 1;
         }
-        self.send_plain(topic, plan, start, self.outgoing.len());
-        self.rich = rich;
+        self.send_range(topic, route, start, self.outgoing.len());
+        self.with_headers = with_headers;
     }
 
-    fn send_rich(&mut self, topic: &Topic, plan: Route, position: usize) {
-        match plan {
+    /// Sends a record with headers or a timestamp.
+    fn send_one(&mut self, topic: &Topic, route: Route, position: usize) {
+        match route {
             Route::All(partition) => self.outgoing.send_one(topic, partition, position),
-            Route::Each { .. } if self.routes[position] == NOWHERE => self.outgoing.reject(position),
+            Route::Each { .. } if self.partitions[position] == INVALID => self.outgoing.reject(position),
             Route::Each { .. } => {
-                self.outgoing.send_one(topic, self.routes[position], position);
+                self.outgoing.send_one(topic, self.partitions[position], position);
                 if self.outgoing.reopen(position) {
                     topic.state().forget();
                     self.outgoing.send_one(topic, UNASSIGNED, position);
@@ -220,21 +180,22 @@ impl<R: Message> Worker<R> {
         }
     }
 
-    fn send_plain(&mut self, topic: &Topic, plan: Route, start: usize, end: usize) {
+    /// Sends adjacent records, which have neither headers nor a timestamp.
+    fn send_range(&mut self, topic: &Topic, route: Route, start: usize, end: usize) {
         if start == end {
             return;
         }
-        let routes = match plan {
+        let partitions = match route {
             Route::All(partition) => return self.outgoing.send_range(topic, partition, start..end),
-            Route::Each { .. } => &self.routes[start..end],
+            Route::Each { .. } => &self.partitions[start..end],
         };
-        let first = routes[0];
-        if first != NOWHERE && routes.iter().all(|route| *route == first) {
+        let first = partitions[0];
+        if first != INVALID && partitions.iter().all(|partition| *partition == first) {
             self.outgoing.send_range(topic, first, start..end);
         } else {
-            self.runs.group(start, routes);
-            for (partition, positions) in self.runs.iter() {
-                if partition == NOWHERE {
+            self.groups.group(start, partitions);
+            for (partition, positions) in self.groups.iter() {
+                if partition == INVALID {
                     positions.iter().for_each(|position| self.outgoing.reject(*position as usize));
                 } else {
                     self.outgoing.send_positions(topic, partition, positions);
@@ -244,33 +205,33 @@ impl<R: Message> Worker<R> {
         self.send_again(topic, start, end);
     }
 
-    /// Partitions that we chose and that do not exist (any more): librdkafka, which knows better, asks our partitioner.
-    /// All records of such a partition come here, so those of one key keep their order.
+    /// Sends the records again, unassigned, whose chosen partition does not exist (any more): librdkafka has newer metadata.
+    /// These are all records of such a partition, so records of one key keep their order.
     fn send_again(&mut self, topic: &Topic, start: usize, end: usize) {
         if self.outgoing.all_sent() {
             return;
         }
-        let (routes, outgoing) = (&self.routes, &mut self.outgoing);
-        self.runs.collect((start..end).filter(|at| routes[*at] != NOWHERE && outgoing.reopen(*at)));
-        if !self.runs.collected().is_empty() {
+        let (partitions, outgoing) = (&self.partitions, &mut self.outgoing);
+        self.groups.collect((start..end).filter(|at| partitions[*at] != INVALID && outgoing.reopen(*at)));
+        if !self.groups.collected().is_empty() {
             topic.state().forget();
-            self.outgoing.send_positions(topic, UNASSIGNED, self.runs.collected());
+            self.outgoing.send_positions(topic, UNASSIGNED, self.groups.collected());
         }
     }
 }
 
-/// Whether records that are handed off one after the other go to several partitions: each partition's reports come for
-/// themselves, so the records would come back in another order, and their memory would be used again all over the place.
-/// That costs more than a copy of a short record. Keyless records go to one partition for a while.
-fn part_ways<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
+/// Whether records that are handed off in a row go to several partitions. Reports arrive partition by partition, so such records
+/// would come back in another order, and their memory would be reused out of order. That costs more than copying short records.
+/// Records without a key go to one partition for a while.
+fn spreads<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
     lane.partition().is_some() || records.iter().any(|(_, record)| record.key().is_some())
 }
 
 /// Where the records of a batch go.
 #[derive(Clone, Copy)]
 enum Route {
-    /// To one partition, or with none to have librdkafka ask.
+    /// All to one partition, or unassigned.
     All(i32),
-    /// Each where the rule has it among `count`, or to `sticky` if it sticks.
+    /// Each to the choice of the partitioner among `count` partitions; sticky records to `sticky`.
     Each { count: i32, sticky: i32 },
 }

@@ -1,4 +1,4 @@
-//! The control thread: owns the client, starts the other threads, makes the calls that block, and ends it all.
+//! The control thread: owns the client, starts the other threads, makes the short blocking calls, and ends everything.
 
 use std::io;
 use std::sync::Arc;
@@ -7,34 +7,32 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use aioproducer_core::SlotId;
-use aioproducer_core::backend::{Backend, Driver, Message};
+use aioproducer_core::backend::{Driver, Message};
 
 use crate::catch_panic::catch_panic;
+use crate::coordination::{CallKind, Signals};
 use crate::ffi::{Cells, Client, LastReports};
 use crate::partition::choice::Partitioning;
-use crate::reports::{self, Reader};
-use crate::threads::broker_calls;
-use crate::threads::call_queue::Line;
-use crate::threads::end::{self, End, dropped};
-use crate::threads::gate::Gate;
+use crate::reports::{Reader, last_report};
+use crate::threads::batch_sender::BatchSender;
+use crate::threads::driver_link::DriverLink;
 use crate::threads::inline_worker::InlineWorker;
-use crate::threads::scout;
-use crate::threads::signals::Signals;
-use crate::threads::worker::{self, Worker};
+use crate::threads::shutdown::{Shutdown, client_has_ended, dropped};
+use crate::threads::{broker_calls, probe, worker};
 
-/// Longest time that a call which waits for deliveries keeps other requests from being heard.
-const ROUND_MS: i32 = 50;
+/// The longest call that waits for deliveries. Other requests wait meanwhile.
+const FLUSH_MS: i32 = 50;
 
-/// How often librdkafka is given [`ROUND_MS`] to report what was purged, before it is destroyed.
-const FAREWELL_ROUNDS: usize = 15;
+/// The number of such calls that librdkafka gets to report purged records before it is destroyed.
+const LAST_FLUSHES: usize = 15;
 
-/// How soon a flush looks again when librdkafka has nothing (more) to send.
+/// The pause of a flush when librdkafka has nothing (more) to send.
 const FLUSH_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the driver's hold on the threads needs of them.
-pub(crate) type Started<R, E> = (Arc<InlineWorker<R>>, Arc<End<R, E>>);
+/// What the driver's handle uses of the threads.
+pub(crate) type Started<R, E> = (Arc<InlineWorker<R>>, Arc<Shutdown<R, E>>);
 
-/// Starts all threads, or none, and opens a inline_worker.
+/// Starts all threads or none.
 pub(crate) fn start<R: Message, E: Driver<R>>(
     client: Client<R>,
     driver: Arc<E>,
@@ -45,35 +43,35 @@ pub(crate) fn start<R: Message, E: Driver<R>>(
 ) -> io::Result<Started<R, E>> {
     let (started, outcome) = mpsc::channel();
     let client = Arc::new(client);
-    let worker = || Worker::new(Arc::clone(&client), partitioning.clone());
-    let inline_worker = Arc::new(InlineWorker::new(Worker::prompt(Arc::clone(&client), partitioning.clone())));
-    let staff: Vec<_> = (0..workers).map(|_| worker()).collect();
-    let gate = Arc::new(Gate::new(driver));
-    let (cells, listeners) = (client.cells(), Arc::clone(client.listeners()));
-    let end = Arc::new(End::new(Arc::clone(&gate), cells, listeners, Arc::clone(&signals)));
+    let single = BatchSender::for_single_records(Arc::clone(&client), partitioning.clone());
+    let inline_worker = Arc::new(InlineWorker::new(single));
+    let senders: Vec<_> = (0..workers).map(|_| BatchSender::new(Arc::clone(&client), partitioning.clone())).collect();
+    let link = Arc::new(DriverLink::new(driver));
+    let (cells, context) = (client.cells(), Arc::clone(client.context()));
+    let shutdown = Arc::new(Shutdown::new(Arc::clone(&link), cells, context, Arc::clone(&signals)));
     let threads = Threads {
         client,
-        gate,
+        link,
         signals,
         reader: Arc::new(Reader::default()),
         inline_worker: Arc::clone(&inline_worker),
-        end: Arc::clone(&end),
+        shutdown: Arc::clone(&shutdown),
         partitioning: partitioning.clone(),
     };
     let control = move || {
-        let (hired, refused) = threads.hire(staff);
+        let (workers, refused) = threads.start_workers(senders);
         if let Some(error) = refused {
             threads.signals.shut_down();
-            hired.into_iter().for_each(join);
-            threads.close_desk();
-            drop(threads.end.finish());
+            workers.into_iter().for_each(join);
+            threads.close_inline_worker();
+            drop(threads.shutdown.finish());
             drop(threads);
             let _ = started.send(Err(error));
             return;
         }
         let _ = started.send(Ok(()));
         let callers = threads.serve(warm_up);
-        threads.end(hired, callers);
+        threads.end(workers, callers);
     };
     let thread = Builder::new().name("aioproducer-control".into()).spawn(control)?;
     let started = outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread ended")));
@@ -81,10 +79,10 @@ pub(crate) fn start<R: Message, E: Driver<R>>(
         join(thread);
         return Err(error);
     }
-    Ok((inline_worker, end))
+    Ok((inline_worker, shutdown))
 }
 
-/// Waits for a thread's end. If it panicked, that has been told.
+/// Waits for a thread's end. The panic hook has reported its panic, if there was one.
 fn join(thread: JoinHandle<()>) {
     let _ = thread.join();
 }
@@ -92,135 +90,137 @@ fn join(thread: JoinHandle<()>) {
 /// What the threads share.
 struct Threads<R: Message, E> {
     client: Arc<Client<R>>,
-    gate: Arc<Gate<E>>,
+    link: Arc<DriverLink<E>>,
     signals: Arc<Signals>,
     reader: Arc<Reader<R>>,
     inline_worker: Arc<InlineWorker<R>>,
-    end: Arc<End<R, E>>,
+    shutdown: Arc<Shutdown<R, E>>,
     partitioning: Partitioning,
 }
 
 impl<R: Message, E: Driver<R>> Threads<R, E> {
-    /// Starts the workers; those that were, and why no more.
-    fn hire(&self, workers: Vec<Worker<R>>) -> (Vec<JoinHandle<()>>, Option<io::Error>) {
-        let mut hired = Vec::new();
-        for (number, worker) in workers.into_iter().enumerate() {
-            let Some(driver) = self.gate.open() else { break };
+    /// Starts the workers. Returns those that were started, and the error if not all were.
+    fn start_workers(&self, senders: Vec<BatchSender<R>>) -> (Vec<JoinHandle<()>>, Option<io::Error>) {
+        let mut workers = Vec::new();
+        for (number, sender) in senders.into_iter().enumerate() {
+            let Some(driver) = self.link.driver() else { break };
             let (signals, reader, inline_worker) =
                 (Arc::clone(&self.signals), Arc::clone(&self.reader), Arc::clone(&self.inline_worker));
-            let work = move || worker::run(worker, &*driver, &signals, &reader, &inline_worker);
+            let work = move || worker::run(sender, &*driver, &signals, &reader, &inline_worker);
             match Builder::new().name(format!("aioproducer-worker-{number}")).spawn(work) {
-                Ok(thread) => hired.push(thread),
-                Err(error) => return (hired, Some(error)),
+                Ok(thread) => workers.push(thread),
+                Err(error) => return (workers, Some(error)),
             }
         }
-        (hired, None)
+        (workers, None)
     }
 
-    /// Sees to requests until the backend is shut down. Each caller is started for its line's first call, a scout when there
-    /// is something to ask.
+    /// Handles requests until the backend is shut down. Returns the other threads that it has started: one for each kind of
+    /// broker calls, from the first such call on, and the metadata probe, while it has work.
     fn serve(&self, mut warm_up: bool) -> Vec<JoinHandle<()>> {
-        let mut patience = None;
+        let mut limit = None;
         let mut callers = [None, None];
-        let mut scout: Option<JoinHandle<()>> = None;
+        let mut probe: Option<JoinHandle<()>> = None;
         loop {
-            let requests = self.signals.requests(patience);
+            let requests = self.signals.requests(limit);
             if requests.shut_down {
-                return callers.into_iter().flatten().chain(scout).collect();
+                return callers.into_iter().flatten().chain(probe).collect();
             }
-            if requests.topic && self.signals.needs_scout() {
-                // The last one has gone, or is about to.
-                scout.take().into_iter().for_each(join);
-                scout = self.start_scout(std::mem::take(&mut warm_up));
+            if requests.topic && self.signals.needs_probe() {
+                // The last one has ended, or is about to.
+                probe.take().into_iter().for_each(join);
+                probe = self.start_probe(std::mem::take(&mut warm_up));
             }
             if requests.call {
-                for line in Line::ALL {
-                    let caller = &mut callers[line as usize];
-                    if caller.is_none() && self.signals.has_call(line) {
-                        *caller = self.start_caller(line);
+                for kind in CallKind::ALL {
+                    let caller = &mut callers[kind as usize];
+                    if caller.is_none() && self.signals.has_call(kind) {
+                        *caller = self.start_caller(kind);
                     }
                 }
             }
-            broker_calls::give_up_overdue(&self.client, &self.gate, &self.signals);
+            broker_calls::answer_overdue(&self.client, &self.link, &self.signals);
             if requests.token {
                 self.client.deliver_token();
             }
             if requests.purge_queued || requests.purge_in_flight {
                 self.client.purge(requests.purge_queued, requests.purge_in_flight);
             }
-            let is_asked = requests.flush || patience.is_some();
-            let flushing = is_asked && self.gate.open().is_some_and(|driver| driver.flushing());
-            patience = flushing.then_some(FLUSH_PAUSE);
+            let may_flush = requests.flush || limit.is_some();
+            let flushing = may_flush && self.link.driver().is_some_and(|driver| driver.is_flushing());
+            limit = flushing.then_some(FLUSH_PAUSE);
             if flushing {
-                self.client.flush(ROUND_MS);
+                self.client.flush(FLUSH_MS);
             }
         }
     }
 
-    /// Without a thread for it, what it would find out is told later, by records that fail.
-    fn start_scout(&self, warm_up: bool) -> Option<JoinHandle<()>> {
-        let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
-        let work = move || scout::run(&client, &gate, &signals, warm_up);
-        let started = Builder::new().name("aioproducer-scout".into()).spawn(work);
+    /// Without its thread, the probe's findings are missing, and records fail later without them.
+    fn start_probe(&self, warm_up: bool) -> Option<JoinHandle<()>> {
+        let (client, link, signals) = (Arc::clone(&self.client), Arc::clone(&self.link), Arc::clone(&self.signals));
+        let work = move || probe::run(&client, &link, &signals, warm_up);
+        let started = Builder::new().name("aioproducer-probe".into()).spawn(work);
         if started.is_err() {
-            self.signals.lose_scout();
+            self.signals.probe_failed_to_start();
         }
         started.ok()
     }
 
-    fn start_caller(&self, line: Line) -> Option<JoinHandle<()>> {
-        let (client, gate, signals) = (Arc::clone(&self.client), Arc::clone(&self.gate), Arc::clone(&self.signals));
-        let name = match line {
-            Line::Transactions => "aioproducer-caller",
-            Line::Others => "aioproducer-metadata",
+    fn start_caller(&self, kind: CallKind) -> Option<JoinHandle<()>> {
+        let (client, link, signals) = (Arc::clone(&self.client), Arc::clone(&self.link), Arc::clone(&self.signals));
+        let name = match kind {
+            CallKind::Transactional => "aioproducer-transactions",
+            CallKind::Other => "aioproducer-metadata",
         };
         let partitioning = self.partitioning.clone();
-        let make_calls = move || broker_calls::run(line, &client, &gate, &signals, &partitioning);
-        let started = Builder::new().name(name.into()).spawn(make_calls);
+        let work = move || broker_calls::run(kind, &client, &link, &signals, &partitioning);
+        let started = Builder::new().name(name.into()).spawn(work);
         if started.is_err() {
-            broker_calls::refuse(&self.gate, &self.signals);
+            broker_calls::refuse(&self.link, &self.signals);
         }
         started.ok()
     }
 
-    /// Ends all other threads and the client, and has reported what they still hold. If anything of that takes too long, the
-    /// last word is said by another thread, and this one goes on until it is done.
+    /// Ends all other threads and the client, and reports the records that they still hold. If that takes too long, the watchdog
+    /// makes the last call to the driver, and this thread goes on until the client has ended.
     fn end(self, workers: Vec<JoinHandle<()>>, callers: Vec<JoinHandle<()>>) {
         workers.into_iter().for_each(join);
-        self.close_desk();
-        broker_calls::refuse(&self.gate, &self.signals);
-        self.say_farewell();
+        self.close_inline_worker();
+        broker_calls::refuse(&self.link, &self.signals);
+        self.purge();
         callers.into_iter().for_each(join);
-        let Self { client, gate, end, .. } = self;
-        // All others who had it are gone.
+        let Self { client, link, shutdown, .. } = self;
+        // All other owners have ended.
         let Some(client) = Arc::into_inner(client) else { return };
         let (last, cells) = client.close();
-        let driver = gate.shut();
-        end.finish().into_iter().for_each(join);
+        let driver = link.cut();
+        shutdown.finish().into_iter().for_each(join);
         let lent = Arc::into_inner(cells).into_iter().flat_map(Cells::into_records);
         match driver {
-            Some(driver) => tell_last(&*driver, last, lent),
+            Some(driver) => report_last(&*driver, last, lent),
             None => {
-                // Their callers have had copies, whose owners may panic when the last one goes.
-                for thing in lent.map(|(_, record)| record).chain(last.into_iter().filter_map(|(_, record)| record)) {
-                    catch_panic(|| drop(thing));
+                // The application has copies. The owner of a payload may panic when the last one is dropped.
+                let records = lent.map(|(_, record)| record);
+                for record in records.chain(last.into_iter().filter_map(|(_, record)| record)) {
+                    catch_panic(|| drop(record));
                 }
-                end::caught_up();
+                client_has_ended();
             }
         }
     }
 
-    /// What was left at the inline_worker to workers that are gone is handed off; if the last word was said, it has its outcome.
-    fn close_desk(&self) {
-        self.inline_worker.close(self.gate.open().as_deref());
+    /// Hands off the batches that were deferred to workers, which have ended. If the last call to the driver was made, their
+    /// records have an outcome already.
+    fn close_inline_worker(&self) {
+        self.inline_worker.close(self.link.driver().as_deref());
     }
 
-    /// Has librdkafka report what it still holds.
-    fn say_farewell(&self) {
-        for _ in 0..FAREWELL_ROUNDS {
+    /// Makes librdkafka report the records that it still holds.
+    fn purge(&self) {
+        for _ in 0..LAST_FLUSHES {
             self.client.purge(true, true);
-            let empty = self.client.flush(ROUND_MS);
-            let Some(driver) = self.gate.open() else { return };
+            let empty = self.client.flush(FLUSH_MS);
+            let Some(driver) = self.link.driver() else { return };
             self.reader.finish(&self.client, &*driver);
             if empty {
                 return;
@@ -229,13 +229,13 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
     }
 }
 
-/// What the client reported to the last, then the lent records that it dropped without a report, then the last word.
-fn tell_last<R: Message>(driver: &impl Driver<R>, last: LastReports<R>, lent: impl Iterator<Item = (SlotId, R)>) {
+/// Passes on the last reports of the client and the borrowed records that it dropped without a report, and makes the last call.
+fn report_last<R: Message>(driver: &impl Driver<R>, last: LastReports<R>, lent: impl Iterator<Item = (SlotId, R)>) {
     let mut delivered = Vec::new();
     let reports: Vec<_> = last
         .into_iter()
         .filter_map(|(report, mut record)| {
-            let report = reports::last(report, &mut record);
+            let report = last_report(report, &mut record);
             delivered.extend(record);
             report
         })

@@ -1,35 +1,36 @@
-//! The way to the driver, which is shut once: whoever shuts it says the last word, and who comes later finds nobody.
+//! The link to the driver. It is cut once: the thread that cuts it makes the last call to the driver, and others find no driver
+//! after that.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub(crate) struct Gate<E> {
+pub(super) struct DriverLink<E> {
     driver: Mutex<Option<Arc<E>>>,
-    shut: Condvar,
+    cut: Condvar,
 }
 
-impl<E> Gate<E> {
-    pub(crate) fn new(driver: Arc<E>) -> Self {
-        Self { driver: Mutex::new(Some(driver)), shut: Condvar::new() }
+impl<E> DriverLink<E> {
+    pub(super) fn new(driver: Arc<E>) -> Self {
+        Self { driver: Mutex::new(Some(driver)), cut: Condvar::new() }
     }
 
-    /// The driver, if the last word was not said.
-    pub(crate) fn open(&self) -> Option<Arc<E>> {
+    /// The driver, unless the link is cut.
+    pub(super) fn driver(&self) -> Option<Arc<E>> {
         self.lock().clone()
     }
 
-    /// The driver, for whoever is to say the last word.
-    pub(crate) fn shut(&self) -> Option<Arc<E>> {
+    /// Cuts the link. Returns the driver for the last call, unless the link was cut before.
+    pub(super) fn cut(&self) -> Option<Arc<E>> {
         let driver = self.lock().take();
-        self.shut.notify_all();
+        self.cut.notify_all();
         driver
     }
 
-    /// Waits until somebody has shut it; if nobody has by `due`, it is shut now.
-    pub(crate) fn shut_at(&self, due: Instant) -> Option<Arc<E>> {
+    /// Waits until another thread cuts the link, and cuts it at `due`.
+    pub(super) fn cut_at(&self, due: Instant) -> Option<Arc<E>> {
         let left = due.saturating_duration_since(Instant::now());
-        let is_open = |driver: &mut Option<Arc<E>>| driver.is_some();
-        let waited = self.shut.wait_timeout_while(self.lock(), left, is_open);
+        let is_linked = |driver: &mut Option<Arc<E>>| driver.is_some();
+        let waited = self.cut.wait_timeout_while(self.lock(), left, is_linked);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
@@ -46,17 +47,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_has_the_last_word_and_whoever_is_late_finds_nobody() {
-        let gate = Gate::new(Arc::new(7));
-        assert_eq!(gate.open().as_deref(), Some(&7));
+    fn one_thread_cuts_the_link_and_later_ones_find_no_driver() {
+        let link = DriverLink::new(Arc::new(7));
+        assert_eq!(link.driver().as_deref(), Some(&7));
         thread::scope(|scope| {
-            let late = scope.spawn(|| gate.shut_at(Instant::now() + Duration::from_secs(3600)));
-            assert_eq!(gate.shut().as_deref(), Some(&7));
+            let late = scope.spawn(|| link.cut_at(Instant::now() + Duration::from_secs(3600)));
+            assert_eq!(link.cut().as_deref(), Some(&7));
             assert_eq!(late.join().unwrap(), None, "it does not wait for its time");
         });
-        assert_eq!((gate.open(), gate.shut(), gate.shut_at(Instant::now())), (None, None, None));
-        let gate = Gate::new(Arc::new(8));
-        assert_eq!(gate.shut_at(Instant::now()).as_deref(), Some(&8), "nobody was in time");
-        assert_eq!(gate.shut(), None);
+        assert_eq!((link.driver(), link.cut(), link.cut_at(Instant::now())), (None, None, None));
+        let link = DriverLink::new(Arc::new(8));
+        assert_eq!(link.cut_at(Instant::now()).as_deref(), Some(&8), "no thread was in time");
+        assert_eq!(link.cut(), None);
     }
 }

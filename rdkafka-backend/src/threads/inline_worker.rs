@@ -1,8 +1,8 @@
-//! A worker without a thread: hands off a batch on the thread of whoever asks.
+//! A worker without a thread: it hands off a batch on the thread that produces.
 //!
-//! One record alone gains nothing from a batch, and waking a thread for it costs more than handing it off. librdkafka's
-//! calls for that queue the record and return; none of them waits for a broker. But to make a topic's handle takes a lock that
-//! librdkafka also holds for other work, and a look at each topic that there is: a topic's first batch is left to a worker.
+//! One record alone gains nothing from batching, and waking a worker costs more than handing it off. librdkafka only enqueues the
+//! record; it does not wait for a broker. But creating a topic's handle takes a lock that librdkafka also holds for other work,
+//! and visits every topic. So a topic's first batch is deferred to a worker.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -10,55 +10,60 @@ use aioproducer_core::backend::{Driver, Message};
 use aioproducer_core::{MessageBatch, SlotId};
 
 use crate::catch_panic::catch_panic;
-use crate::threads::worker::Worker;
+use crate::threads::batch_sender::BatchSender;
 
 pub(crate) struct InlineWorker<R> {
     state: Mutex<State<R>>,
+    /// The workspace is idle again.
     returned: Condvar,
-    /// Batches that were taken and not handed off: at most one for each lane.
-    left: Mutex<Vec<Left<R>>>,
+    /// Batches that were taken and not handed off: at most one per lane.
+    deferred: Mutex<Vec<Deferred<R>>>,
 }
 
-type Left<R> = (MessageBatch, Vec<(SlotId, R)>);
+type Deferred<R> = (MessageBatch, Vec<(SlotId, R)>);
 
 enum State<R> {
-    Free(Box<Seat<R>>),
+    Idle(Box<Workspace<R>>),
     Busy,
     Closed,
 }
 
-struct Seat<R> {
-    worker: Worker<R>,
+struct Workspace<R> {
+    sender: BatchSender<R>,
     records: Vec<(SlotId, R)>,
 }
 
 impl<R: Message> InlineWorker<R> {
-    pub(crate) fn new(worker: Worker<R>) -> Self {
-        let seat = Seat { worker, records: Vec::new() };
-        Self { state: Mutex::new(State::Free(Box::new(seat))), returned: Condvar::new(), left: Mutex::default() }
+    pub(super) fn new(sender: BatchSender<R>) -> Self {
+        let workspace = Workspace { sender, records: Vec::new() };
+        Self {
+            state: Mutex::new(State::Idle(Box::new(workspace))),
+            returned: Condvar::new(),
+            deferred: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<Left<R>>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deferred(&self) -> MutexGuard<'_, Vec<Deferred<R>>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands off one batch, in the place of a worker that is asleep. False if that worker has to be woken all the same:
-    /// the inline_worker is occupied, there is more to do, or the batch was left to it.
-    pub(crate) fn serve(&self, driver: &impl Driver<R>) -> bool {
+    /// Hands off one batch on this thread. False if a worker must be woken: another thread is here, there are more batches, or
+    /// the batch was deferred.
+    pub(super) fn try_hand_off(&self, driver: &impl Driver<R>) -> bool {
         let Some(mut turn) = self.turn() else { return false };
-        let Some(Seat { worker, records }) = turn.seat.as_deref_mut() else { return false };
+        let Some(Workspace { sender, records }) = turn.workspace.as_deref_mut() else { return false };
         match driver.take(records) {
-            Some(batch) if !worker.knows(driver, batch.lane().topic()) => {
-                self.left().push((batch, std::mem::take(records)));
+            Some(batch) if !sender.has_topic(driver, batch.lane().topic()) => {
+                self.deferred().push((batch, std::mem::take(records)));
                 false
             }
             Some(batch) => {
-                worker.hand_off(driver, batch, records);
-                driver.rest()
+                sender.hand_off(driver, batch, records);
+                driver.try_idle()
             }
             None => true,
         }
@@ -66,53 +71,55 @@ impl<R: Message> InlineWorker<R> {
 
     fn turn(&self) -> Option<Turn<'_, R>> {
         let mut state = self.lock();
-        if !matches!(*state, State::Free(_)) {
+        if !matches!(*state, State::Idle(_)) {
             return None;
         }
         match std::mem::replace(&mut *state, State::Busy) {
-            State::Free(seat) => Some(Turn { inline_worker: self, seat: Some(seat) }),
+            State::Idle(workspace) => Some(Turn { inline_worker: self, workspace: Some(workspace) }),
             State::Busy | State::Closed => None,
         }
     }
 
-    /// Has `worker` hand off the batches that were left to it.
-    pub(crate) fn hand_off_what_is_left(&self, worker: &mut Worker<R>, driver: &impl Driver<R>) {
+    /// Hands off the deferred batches with `sender`.
+    pub(super) fn hand_off_deferred(&self, sender: &mut BatchSender<R>, driver: &impl Driver<R>) {
         loop {
-            let left = self.left().pop();
-            let Some((batch, mut records)) = left else { return };
-            worker.hand_off(driver, batch, &mut records);
+            let deferred = self.deferred().pop();
+            let Some((batch, mut records)) = deferred else { return };
+            sender.hand_off(driver, batch, &mut records);
         }
     }
 
-    /// Waits for the last batch to be handed off here, and leaves none, as long as there is a driver.
-    pub(crate) fn close(&self, driver: Option<&impl Driver<R>>) {
+    /// Waits for the batch that is handed off here at the moment, allows no more, and hands off the deferred batches. Without a
+    /// driver, the records of those are dropped.
+    pub(super) fn close(&self, driver: Option<&impl Driver<R>>) {
         let busy = |state: &mut State<R>| matches!(state, State::Busy);
         let mut state = self.returned.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
         let last = std::mem::replace(&mut *state, State::Closed);
         drop(state);
         match (last, driver) {
-            (State::Free(mut seat), Some(driver)) => self.hand_off_what_is_left(&mut seat.worker, driver),
-            // Owners of payloads may be anybody's, and may panic.
+            (State::Idle(mut workspace), Some(driver)) => self.hand_off_deferred(&mut workspace.sender, driver),
+            // The owner of a payload is code of the application, and may panic.
             (_, None) => {
-                std::mem::take(&mut *self.left()).into_iter().flat_map(|(_, records)| records).for_each(|record| {
+                let deferred = std::mem::take(&mut *self.deferred());
+                deferred.into_iter().flat_map(|(_, records)| records).for_each(|record| {
                     catch_panic(|| drop(record));
-                })
+                });
             }
             (_, Some(_)) => {}
         }
     }
 }
 
-/// The seat at work, without a lock. Goes back whatever happens.
+/// The workspace in use, without a lock. It goes back also if the thread panics.
 struct Turn<'a, R: Message> {
     inline_worker: &'a InlineWorker<R>,
-    seat: Option<Box<Seat<R>>>,
+    workspace: Option<Box<Workspace<R>>>,
 }
 
 impl<R: Message> Drop for Turn<'_, R> {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            *self.inline_worker.lock() = State::Free(seat);
+        if let Some(workspace) = self.workspace.take() {
+            *self.inline_worker.lock() = State::Idle(workspace);
             self.inline_worker.returned.notify_all();
         }
     }

@@ -1,11 +1,19 @@
-//! The backend's threads, what wakes them, and their end in time.
+//! The backend's threads, and the hand-off on the thread that produces. Each file is one thread, or work that several threads do.
+//! Only this room starts threads and calls librdkafka in ways that block. No lock is held during a call into librdkafka, the
+//! driver or the application.
 
-pub(crate) mod broker_calls;
-pub(crate) mod call_queue;
-pub(crate) mod control;
-pub(crate) mod end;
-pub(crate) mod gate;
-pub(crate) mod inline_worker;
-pub(crate) mod scout;
-pub(crate) mod signals;
-pub(crate) mod worker;
+mod batch_sender;
+mod broker_calls;
+mod control;
+mod driver_link;
+mod handle;
+mod inline_worker;
+mod metadata_queries;
+mod probe;
+mod readiness;
+mod shutdown;
+mod worker;
+
+pub(crate) use control::start;
+pub(crate) use handle::Handle;
+pub use shutdown::clients_left_behind;

@@ -1,8 +1,8 @@
-//! The end in time: what librdkafka does not end goes on by itself, and the driver has the last word all the same.
+//! The end of the producer in time. What librdkafka cannot end goes on, and the driver gets its last call all the same.
 //!
-//! `rd_kafka_destroy` waits for all of librdkafka's threads, and one of them may be resolving a name or wait for a lock. The
-//! control thread, which owns the client and what it borrows, waits with it. So another thread watches the clock, and if
-//! time is up it shuts the gate and says the last word. From then on the client is *left behind*.
+//! `rd_kafka_destroy` waits for all of librdkafka's threads, and one of them may be resolving a host name or waiting for a lock.
+//! The control thread, which owns the client and the borrowed records, waits with it. So a watchdog thread watches the clock.
+//! When the time has passed, it cuts the link to the driver and makes the last call. The client is then *left behind*.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,87 +12,86 @@ use std::time::{Duration, Instant};
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::{Driver, Message, Outcome, Report};
 
+use crate::coordination::Signals;
 use crate::events::{Event, LogLevel, LogLine, RawEvent};
-use crate::ffi::{Cells, Listeners};
-use crate::reports::failure;
+use crate::failure;
+use crate::ffi::{CallbackContext, Cells};
 use crate::threads::broker_calls;
-use crate::threads::gate::Gate;
-use crate::threads::signals::Signals;
+use crate::threads::driver_link::DriverLink;
 
-/// How long librdkafka has for its end, from when that was asked for. A close is to be over 200 ms after its time; a full pool,
-/// which comes back then, and a busy machine need some of that.
-const TIME: Duration = Duration::from_millis(120);
+/// How long librdkafka may take to end. A close must be over 200 ms after its deadline; giving back the records of a full pool, on
+/// a busy machine, takes the rest of that time.
+const LIMIT: Duration = Duration::from_millis(120);
 
-const MESSAGE: &str = "the producer has ended, and librdkafka's client has not: something in it cannot be ended. Its threads, \
-                       its connections and its records stay until that is over";
+const LEFT_BEHIND: &str = "the producer has ended, but librdkafka's client has not: a part of it cannot be ended now. Its threads, \
+                           connections and records stay until it ends";
 
-static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
+static CLIENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many of librdkafka's clients in this process have outlived their producers, because librdkafka could not end them: a
-/// broker's name is being resolved, a call waits for an answer, a partitioner does not return. Each keeps its threads, its
-/// connections and the records that it had until that is over, and tells nobody anything.
+/// The number of librdkafka clients in this process that have outlived their producers, because librdkafka could not end them
+/// in time: a host name is being resolved, a call waits for an answer, or a partitioner does not return. Such a client keeps its
+/// threads, connections and records until it ends, and reports nothing more.
 ///
-/// When it happens, a line of the log says so ([`LogLine`], with the facility `LEFT`).
+/// When this happens, the event stream gets a [`LogLine`](crate::LogLine) with the facility `LEFT`.
 ///
 /// ```
 /// assert_eq!(aioproducer_rdkafka::clients_left_behind(), 0);
 /// ```
 #[must_use]
 pub fn clients_left_behind() -> usize {
-    LEFT_BEHIND.load(Ordering::SeqCst)
+    CLIENTS.load(Ordering::SeqCst)
 }
 
-/// A client that was left behind has come to its end.
-pub(crate) fn caught_up() {
-    LEFT_BEHIND.fetch_sub(1, Ordering::SeqCst);
+/// A client that was left behind has ended.
+pub(super) fn client_has_ended() {
+    CLIENTS.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// A lent record that comes back without a report.
-pub(crate) fn dropped<R>((slot, record): (SlotId, R)) -> Report<R> {
+/// The report of a borrowed record that comes back without one.
+pub(super) fn dropped<R>((slot, record): (SlotId, R)) -> Report<R> {
     Report { slot, outcome: Outcome::Failed(failure::dropped(), record) }
 }
 
-/// One producer's.
-pub(crate) struct End<R, E>(Mutex<Stage<R, E>>);
+/// The shutdown of one producer.
+pub(crate) struct Shutdown<R, E>(Mutex<Stage<R, E>>);
 
 enum Stage<R, E> {
-    Ahead(Watch<R, E>),
-    /// It is watched over; without a thread it takes as long as librdkafka does.
+    NotBegun(Watchdog<R, E>),
+    /// The watchdog runs. If its thread could not be started, the end takes as long as librdkafka takes.
     Begun(Option<JoinHandle<()>>),
 }
 
-/// What the thread needs that watches.
-struct Watch<R, E> {
-    gate: Arc<Gate<E>>,
+struct Watchdog<R, E> {
+    link: Arc<DriverLink<E>>,
     cells: Arc<Cells<R>>,
-    listeners: Arc<Listeners>,
+    context: Arc<CallbackContext>,
     signals: Arc<Signals>,
 }
 
-impl<R: Message, E: Driver<R>> End<R, E> {
-    pub(crate) fn new(
-        gate: Arc<Gate<E>>,
+impl<R: Message, E: Driver<R>> Shutdown<R, E> {
+    pub(super) fn new(
+        link: Arc<DriverLink<E>>,
         cells: Arc<Cells<R>>,
-        listeners: Arc<Listeners>,
+        context: Arc<CallbackContext>,
         signals: Arc<Signals>,
     ) -> Self {
-        Self(Mutex::new(Stage::Ahead(Watch { gate, cells, listeners, signals })))
+        Self(Mutex::new(Stage::NotBegun(Watchdog { link, cells, context, signals })))
     }
 
-    /// The end is asked for, or is about to be. It does not wait.
-    pub(crate) fn begin(&self) {
-        let due = Instant::now() + TIME;
+    /// Starts the watchdog. Does not block.
+    pub(super) fn begin(&self) {
+        let due = Instant::now() + LIMIT;
         let mut stage = self.lock();
-        if let Stage::Ahead(watch) = std::mem::replace(&mut *stage, Stage::Begun(None)) {
-            let thread = Builder::new().name("aioproducer-end".into()).spawn(move || watch.run(due));
+        if let Stage::NotBegun(watchdog) = std::mem::replace(&mut *stage, Stage::Begun(None)) {
+            let thread = Builder::new().name("aioproducer-end".into()).spawn(move || watchdog.run(due));
             *stage = Stage::Begun(thread.ok());
         }
     }
 
-    /// The client has ended, or there is none: the thread that watches has nothing to wait for.
-    pub(crate) fn finish(&self) -> Option<JoinHandle<()>> {
+    /// The client has ended, or was never started: the watchdog is not needed any more. Returns its thread.
+    pub(super) fn finish(&self) -> Option<JoinHandle<()>> {
         match std::mem::replace(&mut *self.lock(), Stage::Begun(None)) {
-            Stage::Ahead(_) => None,
+            Stage::NotBegun(_) => None,
             Stage::Begun(thread) => thread,
         }
     }
@@ -102,17 +101,17 @@ impl<R: Message, E: Driver<R>> End<R, E> {
     }
 }
 
-impl<R: Message, E: Driver<R>> Watch<R, E> {
+impl<R: Message, E: Driver<R>> Watchdog<R, E> {
     fn run(self, due: Instant) {
-        let Some(driver) = self.gate.shut_at(due) else { return };
-        LEFT_BEHIND.fetch_add(1, Ordering::SeqCst);
-        self.listeners.sinks.tell(|| {
+        let Some(driver) = self.link.cut_at(due) else { return };
+        CLIENTS.fetch_add(1, Ordering::SeqCst);
+        self.context.sinks.write(|| {
             let (level, facility) = (LogLevel::Warning, String::from("LEFT"));
-            RawEvent::Event(Event::Log(LogLine { level, facility, message: MESSAGE.into() }))
+            RawEvent::Event(Event::Log(LogLine { level, facility, message: LEFT_BEHIND.into() }))
         });
-        self.listeners.close();
-        broker_calls::leave(&*driver, &self.signals);
-        // librdkafka may read the records, so they stay where they are.
+        self.context.close();
+        broker_calls::answer_all(&*driver, &self.signals);
+        // librdkafka may still read the records, so they stay and the driver gets copies.
         driver.report(self.cells.duplicates().into_iter().map(dropped));
         driver.ended();
     }

@@ -1,4 +1,4 @@
-//! A driver's side of the seam that keeps every record's account, and helpers to wait and to read back.
+//! A mock driver that checks the outcome of every record, and helpers to wait and to read records back.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -19,11 +19,11 @@ use rdkafka::message::Headers;
 use rdkafka::{Offset, TopicPartitionList};
 
 pub(crate) const TOPIC: &str = "t";
-const PATIENCE: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) type Header = (String, Option<Vec<u8>>);
 
-/// Bytes that are overwritten before they are freed: who reads them late does not see a whole payload.
+/// Bytes that are overwritten before they are freed, so a late reader does not see the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Payload(pub(crate) Vec<u8>);
 
@@ -111,67 +111,68 @@ impl Message for Rec {
     }
 }
 
-pub(crate) type Fate = Result<Delivered, (Failure, Rec)>;
+pub(crate) type RecordResult = Result<Delivered, (Failure, Rec)>;
 
 type Waiting = VecDeque<(SlotId, Rec)>;
 
 #[derive(Default)]
 struct State {
-    /// With what waits there, and whether its batch is out.
+    /// With the waiting records, and whether a batch is out.
     lanes: Vec<(Lane, Waiting, bool)>,
     free: Vec<u32>,
     generations: Vec<u32>,
-    /// By slot: which record is out with it, and its lane.
+    /// By slot: the id of the record that is out, and its lane.
     out: HashMap<SlotId, (u64, Lane)>,
-    fates: HashMap<u64, Fate>,
+    results: HashMap<u64, RecordResult>,
     refusals: usize,
-    /// Failed records of which the backend had a copy.
+    /// Failed records that came back as a copy.
     copies: usize,
     waiting_for_reports: bool,
     flushing: bool,
     fatal: Option<Failure>,
     answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
-    /// The threads that handed batches off.
+    /// The threads that have handed off batches.
     settled_by: Vec<ThreadId>,
-    /// Who asks for a batch waits, and whether somebody does.
+    /// Workers that ask for a batch are blocked.
     held: bool,
+    /// A worker is blocked.
     holds: bool,
     violations: Vec<String>,
 }
 
-/// Keeps lanes exclusive, and offers nothing after a refusal until a report came.
-pub(crate) struct Ledger {
+/// Keeps lanes exclusive, and offers no batch after a refusal until a report arrives.
+pub(crate) struct MockDriver {
     state: Mutex<State>,
     changed: Condvar,
     batch: usize,
     topics: Vec<String>,
 }
 
-impl Ledger {
+impl MockDriver {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
     fn wait(&self, what: &str, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let (state, timeout) = self.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !done(state)).unwrap();
-        assert!(!timeout.timed_out(), "{what}: {} outcomes, {} out", state.fates.len(), state.out.len());
+        let (state, timeout) = self.changed.wait_timeout_while(self.lock(), LIMIT, |state| !done(state)).unwrap();
+        assert!(!timeout.timed_out(), "{what}: {} results, {} out", state.results.len(), state.out.len());
         state
     }
 
-    fn resolve(state: &mut State, slot: SlotId, fate: Fate) {
+    fn resolve(state: &mut State, slot: SlotId, result: RecordResult) {
         if state.ended {
             state.violations.push(format!("{slot:?} after the end"));
         }
         let Some((id, _)) = state.out.remove(&slot) else {
             return state.violations.push(format!("{slot:?} is not out"));
         };
-        if let Err((_, record)) = &fate
+        if let Err((_, record)) = &result
             && record.id != id
         {
             state.violations.push(format!("{} came back for {id}", record.id));
         }
-        if state.fates.insert(id, fate).is_some() {
+        if state.results.insert(id, result).is_some() {
             state.violations.push(format!("{id} twice"));
         }
         state.generations[slot.index()] += 1;
@@ -179,7 +180,7 @@ impl Ledger {
     }
 }
 
-impl Driver<Rec> for Ledger {
+impl Driver<Rec> for MockDriver {
     fn take(&self, records: &mut Vec<(SlotId, Rec)>) -> Option<MessageBatch> {
         let mut state = self.lock();
         state.holds = state.held;
@@ -227,7 +228,7 @@ impl Driver<Rec> for Ledger {
     fn report<I: Iterator<Item = Report<Rec>>>(&self, reports: I) {
         let mut state = self.lock();
         for Report { slot, outcome } in reports {
-            let fate = match outcome {
+            let result = match outcome {
                 Outcome::Delivered(at) => Ok(at),
                 Outcome::Failed(failure, record) => Err((failure, record)),
                 Outcome::FailedCopy(failure, Copied { key, payload, .. }) => {
@@ -237,13 +238,13 @@ impl Driver<Rec> for Ledger {
                     Err((failure, Rec { id, topic, partition, key, payload, ..Rec::default() }))
                 }
             };
-            Self::resolve(&mut state, slot, fate);
+            Self::resolve(&mut state, slot, result);
         }
         state.waiting_for_reports = false;
         self.changed.notify_all();
     }
 
-    fn flushing(&self) -> bool {
+    fn is_flushing(&self) -> bool {
         let state = self.lock();
         state.flushing && !(state.out.is_empty() && state.lanes.iter().all(|(_, queue, _)| queue.is_empty()))
     }
@@ -257,15 +258,15 @@ impl Driver<Rec> for Ledger {
         self.changed.notify_all();
     }
 
-    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
+    fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
         let mut state = self.lock();
         if state.ended {
             state.violations.push(format!("{id:?} was answered after the end"));
         }
-        if outcome.as_ref().is_err_and(|error| error.fatal) && state.fatal.is_none() {
-            state.violations.push(format!("{id:?} was answered before the fatal error was told"));
+        if result.as_ref().is_err_and(|error| error.fatal) && state.fatal.is_none() {
+            state.violations.push(format!("{id:?} was answered before the fatal error was reported"));
         }
-        state.answers.push((id, outcome));
+        state.answers.push((id, result));
         self.changed.notify_all();
     }
 
@@ -275,9 +276,9 @@ impl Driver<Rec> for Ledger {
     }
 }
 
-/// A connected backend with its ledger.
+/// A connected backend with its driver.
 pub(crate) struct Rig {
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) driver: Arc<MockDriver>,
     pub(crate) backend: Arc<dyn Backend>,
 }
 
@@ -295,10 +296,10 @@ impl Rig {
         let state =
             State { free: (0..CAPACITY).rev().collect(), generations: vec![0; CAPACITY as usize], ..State::default() };
         let topics = topics.iter().map(|name| (*name).to_owned()).collect();
-        let ledger = Arc::new(Ledger { state: Mutex::new(state), changed: Condvar::new(), batch, topics });
+        let driver = Arc::new(MockDriver { state: Mutex::new(state), changed: Condvar::new(), batch, topics });
         Connect::<Rec>::limits(&mut backend, None)?;
-        let backend = backend.connect(ledger.clone(), CAPACITY as usize)?;
-        Ok(Self { ledger, backend })
+        let backend = backend.connect(driver.clone(), CAPACITY as usize)?;
+        Ok(Self { driver, backend })
     }
 
     pub(crate) fn send(&self, records: impl IntoIterator<Item = Rec>) {
@@ -308,15 +309,15 @@ impl Rig {
         }
     }
 
-    /// Sends a record that is alone, and waits until it is handed off; whether that was here and now.
+    /// Sends a single record and waits until it is handed off. Returns whether this thread did that.
     pub(crate) fn send_alone(&self, record: Rec) -> bool {
-        let before = self.ledger.lock().settled_by.len();
+        let before = self.driver.lock().settled_by.len();
         self.leave_alone(record);
-        let state = self.ledger.wait("a hand-off", |state| state.settled_by.len() > before);
+        let state = self.driver.wait("a hand-off", |state| state.settled_by.len() > before);
         state.settled_by.last() == Some(&thread::current().id())
     }
 
-    /// Sends a record that is alone.
+    /// Sends a single record.
     pub(crate) fn leave_alone(&self, record: Rec) {
         self.enqueue(record);
         self.backend.wake_for_one();
@@ -324,7 +325,7 @@ impl Rig {
 
     fn enqueue(&self, record: Rec) {
         {
-            let mut state = self.ledger.wait("a slot", |state| !state.free.is_empty());
+            let mut state = self.driver.wait("a slot", |state| !state.free.is_empty());
             let index = state.free.pop().unwrap();
             let slot = SlotId::new(index, state.generations[index as usize]);
             let lane = record.lane();
@@ -336,74 +337,74 @@ impl Rig {
         }
     }
 
-    /// Waits until `count` records have their outcome.
+    /// Waits until `count` records have their result.
     pub(crate) fn wait(&self, count: usize) {
-        // After a refusal a report makes batches available again; the driver's part is to say so.
+        // After a refusal, a report makes batches available again, and the driver must wake a worker.
         let start = Instant::now();
         loop {
-            let state = self.ledger.lock();
-            if state.fates.len() >= count {
+            let state = self.driver.lock();
+            if state.results.len() >= count {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "{} of {count} outcomes", state.fates.len());
-            drop(self.ledger.changed.wait_timeout(state, Duration::from_millis(100)).unwrap());
+            assert!(start.elapsed() < LIMIT, "{} of {count} results", state.results.len());
+            drop(self.driver.changed.wait_timeout(state, Duration::from_millis(100)).unwrap());
             self.backend.wake();
         }
     }
 
     pub(crate) fn wait_handed_off(&self, count: usize) {
-        drop(self.ledger.wait("a hand-off", |state| {
+        drop(self.driver.wait("a hand-off", |state| {
             state.out.len() >= count && state.lanes.iter().all(|(_, queue, busy)| queue.is_empty() && !busy)
         }));
     }
 
     pub(crate) fn refusals(&self) -> usize {
-        self.ledger.lock().refusals
+        self.driver.lock().refusals
     }
 
-    /// Failed records of which the backend had a copy.
+    /// The number of failed records that came back as a copy.
     pub(crate) fn copies(&self) -> usize {
-        self.ledger.lock().copies
+        self.driver.lock().copies
     }
 
     pub(crate) fn fatal(&self) -> Failure {
-        self.ledger.wait("a fatal error", |state| state.fatal.is_some()).fatal.unwrap()
+        self.driver.wait("a fatal error", |state| state.fatal.is_some()).fatal.unwrap()
     }
 
-    /// Makes a call, for at most `limit`; false if it is refused.
+    /// Makes a call with a limit; false if it is refused.
     pub(crate) fn call(&self, id: u64, call: Call, limit: Duration) -> bool {
         self.backend.call(Box::new(Request { id: CallId(id), call, limit })).is_ok()
     }
 
     /// Waits for `count` answers.
     pub(crate) fn answers(&self, count: usize) -> Vec<(CallId, Result<Answer, CallError>)> {
-        self.ledger.wait("an answer", |state| state.answers.len() >= count).answers.clone()
+        self.driver.wait("an answer", |state| state.answers.len() >= count).answers.clone()
     }
 
-    /// Keeps the only worker from reading what librdkafka tells.
+    /// Blocks the only worker, so it reads no events.
     pub(crate) fn hold_worker(&self) {
-        self.ledger.lock().held = true;
+        self.driver.lock().held = true;
         self.backend.wake();
-        drop(self.ledger.wait("the worker", |state| state.holds));
+        drop(self.driver.wait("the worker", |state| state.holds));
     }
 
     pub(crate) fn let_worker_go(&self) {
-        self.ledger.lock().held = false;
-        self.ledger.changed.notify_all();
+        self.driver.lock().held = false;
+        self.driver.changed.notify_all();
     }
 
     pub(crate) fn flush(&self) {
-        self.ledger.lock().flushing = true;
+        self.driver.lock().flushing = true;
         self.backend.flush();
     }
 
-    /// Shuts down, and gives all outcomes.
-    pub(crate) fn end(self) -> HashMap<u64, Fate> {
+    /// Shuts down, and returns all results.
+    pub(crate) fn end(self) -> HashMap<u64, RecordResult> {
         self.backend.shut_down();
-        let mut state = self.ledger.wait("the end", |state| state.ended);
+        let mut state = self.driver.wait("the end", |state| state.ended);
         assert_eq!(state.violations, Vec::<String>::new());
         assert!(state.out.is_empty(), "{:?} did not come back", state.out);
-        std::mem::take(&mut state.fates)
+        std::mem::take(&mut state.results)
     }
 }
 
@@ -422,7 +423,7 @@ pub(crate) fn broker(partitions: i32) -> EmbeddedBroker {
     broker
 }
 
-/// What a consumer sees of a record.
+/// A record as a consumer gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) partition: i32,
@@ -439,7 +440,7 @@ impl Seen {
     }
 }
 
-/// Reads a topic from its beginning until `count` records came.
+/// Reads a topic from its beginning until `count` records have arrived.
 pub(crate) fn consume(broker: &EmbeddedBroker, partitions: i32, count: usize) -> Vec<Seen> {
     let config = client(broker.bootstrap_servers(), &[("group.id", "g"), ("enable.auto.commit", "false")]);
     let consumer: BaseConsumer = config.create().unwrap();
@@ -450,7 +451,7 @@ pub(crate) fn consume(broker: &EmbeddedBroker, partitions: i32, count: usize) ->
     consumer.assign(&list).unwrap();
     let (start, mut seen) = (Instant::now(), Vec::new());
     while seen.len() < count {
-        assert!(start.elapsed() < PATIENCE, "{} of {count} records read back", seen.len());
+        assert!(start.elapsed() < LIMIT, "{} of {count} records read back", seen.len());
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
@@ -467,8 +468,8 @@ pub(crate) fn consume(broker: &EmbeddedBroker, partitions: i32, count: usize) ->
     seen
 }
 
-pub(crate) fn failure(fates: &HashMap<u64, Fate>, id: u64) -> Failure {
-    match &fates[&id] {
+pub(crate) fn failure(results: &HashMap<u64, RecordResult>, id: u64) -> Failure {
+    match &results[&id] {
         Ok(at) => panic!("{id} was delivered at {at:?}"),
         Err((failure, record)) => {
             assert_eq!(record.id, id);
@@ -479,11 +480,11 @@ pub(crate) fn failure(fates: &HashMap<u64, Fate>, id: u64) -> Failure {
 
 pub(crate) const NOT_PERSISTED: Status = Status::NotPersisted;
 
-/// Waits for a condition that nothing signals.
+/// Waits for a condition without a signal.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
+        assert!(start.elapsed() < LIMIT, "{what}");
         std::thread::yield_now();
     }
 }

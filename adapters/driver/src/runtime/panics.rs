@@ -48,7 +48,7 @@ impl Panics {
         let told = catch_unwind(AssertUnwindSafe(|| observe::contained(name)));
         told.unwrap_or_else(discard);
         if let Some(backend) = self.backend.get() {
-            backend.contained(name);
+            backend.panic_caught(name);
         }
     }
 

@@ -79,7 +79,7 @@ impl Driver<OwnedRecord> for Shared {
         })
     }
 
-    fn rest(&self) -> bool {
+    fn try_idle(&self) -> bool {
         self.with(|state, _| !state.has_batch() && state.try_rest(self))
     }
 
@@ -151,7 +151,7 @@ impl Driver<OwnedRecord> for Shared {
         true
     }
 
-    fn flushing(&self) -> bool {
+    fn is_flushing(&self) -> bool {
         let state = self.lock();
         let committing = state.session.as_ref().is_some_and(|session| session.machine.is_draining());
         committing || !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
@@ -167,20 +167,20 @@ impl Driver<OwnedRecord> for Shared {
         self.give_up_all();
     }
 
-    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        let fatal = self.with(|state, effects| state.handle_answered(self, id, outcome, effects));
+    fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
+        let fatal = self.with(|state, effects| state.handle_answered(self, id, result, effects));
         self.tell_fatal(fatal);
     }
 
-    fn trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
+    fn set_trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
         self.context.troubles.set(topic, trouble);
     }
 
-    fn explain(&self, slot: SlotId, said: &str) {
-        self.lock().said.push_back((slot, said.into()));
+    fn broker_message(&self, slot: SlotId, message: &str) {
+        self.lock().said.push_back((slot, message.into()));
     }
 
-    fn say(&self, severity: Severity, line: &str) {
+    fn log(&self, severity: Severity, line: &str) {
         self.panics.catch(SUBSCRIBER, || lines::write(severity, line));
     }
 

@@ -1,0 +1,74 @@
+//! The driver's handle of the backend.
+
+use std::sync::{Arc, Weak};
+
+use aioproducer_core::backend::{Backend, Driver, Message, Request};
+
+use crate::coordination::Signals;
+use crate::events::EventSinks;
+use crate::ffi::is_in_interceptor;
+use crate::threads::control::Started;
+use crate::threads::inline_worker::InlineWorker;
+use crate::threads::shutdown::Shutdown;
+
+/// Dropping it shuts the backend down.
+pub(crate) struct Handle<R: Message, E: Driver<R>> {
+    signals: Arc<Signals>,
+    inline_worker: Arc<InlineWorker<R>>,
+    shutdown: Arc<Shutdown<R, E>>,
+    driver: Weak<E>,
+    sinks: Arc<EventSinks>,
+}
+
+impl<R: Message, E: Driver<R>> Handle<R, E> {
+    pub(crate) fn new(
+        (inline_worker, shutdown): Started<R, E>,
+        signals: Arc<Signals>,
+        driver: Weak<E>,
+        sinks: Arc<EventSinks>,
+    ) -> Self {
+        Self { signals, inline_worker, shutdown, driver, sinks }
+    }
+}
+
+impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
+    fn wake(&self) {
+        self.signals.wake();
+    }
+
+    fn wake_for_one(&self) {
+        // A waker that polls its task at once may call this from within librdkafka.
+        let driver = if is_in_interceptor() { None } else { self.driver.upgrade() };
+        let handed_off = driver.is_some_and(|driver| self.inline_worker.try_hand_off(&*driver));
+        if !handed_off {
+            self.signals.wake();
+        }
+    }
+
+    fn flush(&self) {
+        self.signals.flush();
+    }
+
+    fn purge(&self, queued: bool, in_flight: bool) {
+        self.signals.purge(queued, in_flight);
+    }
+
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        self.signals.call(request)
+    }
+
+    fn shut_down(&self) {
+        self.shutdown.begin();
+        self.signals.shut_down();
+    }
+
+    fn panic_caught(&self, code: &'static str) {
+        self.sinks.panic_caught(code);
+    }
+}
+
+impl<R: Message, E: Driver<R>> Drop for Handle<R, E> {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
