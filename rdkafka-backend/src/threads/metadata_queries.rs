@@ -81,7 +81,7 @@ pub(super) fn topic_trouble(topic: &TopicMetadata) -> Option<(FailureKind, Strin
             FailureKind::UnknownTopic,
             format!(
                 "the topic `{name}` does not exist ({}); its records wait for it until the delivery timeout or \
-                 `topic.metadata.propagation.max.ms`, whichever is first: create the topic, or correct its name",
+                 `topic.metadata.propagation.max.ms`, whichever is first: create it, or correct its name",
                 error.reason
             ),
         )),

@@ -200,18 +200,18 @@ pub(crate) fn chapter() -> Chapter {
                 tells ["SCRAM-SHA-256"],
             ),
             mistake!(
-                "Idempotence that cannot be",
+                "Idempotence with a value that excludes it",
                 Start,
                 Configure(idempotence),
                 names ["`acks`", "`enable.idempotence`"],
-                tells ["needs it to be `all`"],
+                tells ["requires `all`"],
             ),
             mistake!(
-                "Transactions that cannot be",
+                "Transactions with a value that excludes them",
                 Start,
                 Configure(transactions),
                 names ["`max.in.flight`", "`transactional.id`"],
-                tells ["need it to be 5 at most"],
+                tells ["require at most 5"],
             ),
             mistake!(
                 "Two names of one setting",

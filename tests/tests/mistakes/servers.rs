@@ -62,7 +62,7 @@ pub(crate) fn chapter() -> Chapter {
                 "A port that there is not",
                 Start,
                 Configure(a_large_port),
-                names ["`bootstrap.servers`", "`99999` is no port"],
+                names ["`bootstrap.servers`", "`99999` is not a port"],
                 tells ["from 1 to 65535"],
             ),
             mistake!(
@@ -76,7 +76,7 @@ pub(crate) fn chapter() -> Chapter {
                 "A path after the port",
                 Start,
                 Configure(a_path),
-                names ["`bootstrap.servers`", "`9092/kafka` is no port"],
+                names ["`bootstrap.servers`", "`9092/kafka` is not a port"],
                 tells ["such as `localhost:9092`"],
             ),
             mistake!(
@@ -87,7 +87,7 @@ pub(crate) fn chapter() -> Chapter {
                 tells ["write `localhost:9092`"],
             ),
             mistake!(
-                "A placeholder that nobody has filled",
+                "A placeholder that was not filled in",
                 Start,
                 Configure(a_placeholder),
                 names ["`bootstrap.servers`", "`${KAFKA}:9092`"],
@@ -98,7 +98,7 @@ pub(crate) fn chapter() -> Chapter {
                 Start,
                 Configure(semicolons),
                 names ["`bootstrap.servers`", "`a:9092;b:9092`"],
-                tells ["write one from 1 to 65535"],
+                tells ["use a port from 1 to 65535"],
             ),
             mistake!(
                 "Blanks between servers",
@@ -117,7 +117,7 @@ pub(crate) fn chapter() -> Chapter {
             mistake!(
                 "A broker that is not there",
                 Delivery,
-                Configure(nobody_there),
+                Configure(no_broker_there),
                 names["0 of 1 brokers reachable", "127.0.0.1:1/"],
                 tells["Connection refused"],
             ),
@@ -192,7 +192,7 @@ fn bare_ipv6(config: &mut ClientConfig) {
     config.set("bootstrap.servers", "::1");
 }
 
-fn nobody_there(config: &mut ClientConfig) {
+fn no_broker_there(config: &mut ClientConfig) {
     config.set("bootstrap.servers", "127.0.0.1:1");
     config.set("delivery.timeout.ms", "1500");
 }
