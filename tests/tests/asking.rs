@@ -92,7 +92,7 @@ async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
     let long = "x".repeat(250);
-    for (name, said) in [("", "no name"), ("a b", "' '"), ("a\0b", r"'\0'"), ("..", ".."), (long.as_str(), "250")] {
+    for (name, said) in [("", "is empty"), ("a b", "' '"), ("a\0b", r"'\0'"), ("..", ".."), (long.as_str(), "250")] {
         let error = producer.list_topics(Some(name)).await.expect_err("refused");
         assert!(error.reason.contains(said) && !error.retriable, "{name:?}: {error:?}");
     }
