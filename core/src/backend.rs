@@ -337,7 +337,7 @@ pub struct BackendLimits {
     /// The largest record that the backend accepts, in bytes: key, value, headers with the lengths of their names and values as
     /// Kafka encodes them, and `record_overhead`.
     pub record_bytes: usize,
-    /// The part of `record_bytes` that each record needs beside key, value and headers.
+    /// The part of `record_bytes` that each record needs besides key, value and headers.
     pub record_overhead: usize,
     /// The backend's setting that `record_bytes` comes from, for error messages; empty if there is none.
     pub record_setting: &'static str,

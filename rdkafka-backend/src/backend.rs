@@ -210,10 +210,24 @@ impl Librdkafka {
     }
 
     /// Sets the provider of OAuth tokens, which runs in a task of its own on the application's runtime. It is used if
-    /// `sasl.mechanisms` is `OAUTHBEARER`, which needs the feature `ssl`. [`TokenProvider`] has an example.
+    /// `sasl.mechanisms` is `OAUTHBEARER`, which needs the feature `ssl`. [`TokenProvider`] shows how to write one.
     ///
     /// The producer does not start if that mechanism has no source of tokens, or two: a provider, and a configuration with which
     /// librdkafka gets the tokens itself (`sasl.oauthbearer.method=oidc`, `enable.sasl.oauthbearer.unsecure.jwt=true`).
+    ///
+    /// ```
+    /// # use aioproducer_rdkafka::{ClientConfig, Librdkafka, TokenError, TokenFuture, TokenProvider};
+    /// # struct Identity;
+    /// # impl TokenProvider for Identity {
+    /// #     fn token<'a>(&'a self, _config: &'a str) -> TokenFuture<'a> {
+    /// #         Box::pin(async { Err(TokenError::new("not in this example")) })
+    /// #     }
+    /// # }
+    /// let mut config = ClientConfig::new();
+    /// config.set("security.protocol", "SASL_SSL").set("sasl.mechanisms", "OAUTHBEARER");
+    /// let backend = Librdkafka::new(config).oauth(Identity);
+    /// # let _ = backend;
+    /// ```
     #[must_use]
     pub fn oauth(mut self, provider: impl TokenProvider) -> Self {
         self.provider = Some(Arc::new(provider));

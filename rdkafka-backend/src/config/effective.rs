@@ -30,7 +30,7 @@ const TRANSACTIONAL_ID: &str = "transactional.id";
 /// The key for librdkafka's own unsecured tokens, for development.
 pub(crate) const UNSECURED_TOKENS: &str = "enable.sasl.oauthbearer.unsecure.jwt";
 
-/// What librdkafka counts for a record beside key, value and headers: the largest encoding of all lengths
+/// What librdkafka counts for a record besides key, value and headers: the largest encoding of all lengths
 /// (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`).
 const OVERHEAD: usize = 36;
 

@@ -31,7 +31,7 @@ use crate::config::read::{invalid, is_true, value};
 pub struct IdempotenceOff {
     /// The key that the application has set.
     pub key: String,
-    /// Its value, as it was set.
+    /// The value that the application has set.
     pub value: String,
     /// The value that idempotence requires, in words, such as "at most 5".
     pub needed: &'static str,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use rdkafka::config::ClientConfig;
 
-/// The number of secrets that are remembered beside the configured ones. The application replaces them over time, so the
+/// The number of secrets that are remembered besides the configured ones. The application replaces them over time, so the
 /// oldest are forgotten.
 const LATER: usize = 16;
 

@@ -111,13 +111,13 @@ impl CallQueue {
         }
     }
 
-    /// A request whose deadline has passed: its call is under way, or was not begun. It waits no more.
+    /// A request whose deadline has passed: its call is under way, or was not begun. It no longer waits.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<CallId> {
         let waiter = self.waiter.take_if(|waiter| waiter.due <= now).map(|waiter| waiter.id);
         waiter.or_else(|| self.requested.take_if(|(_, due)| *due <= now).map(|(request, _)| request.id))
     }
 
-    /// A request that is not answered yet, whether or not its call was begun. It waits no more.
+    /// A request that is not answered yet, whether or not its call was begun. It no longer waits.
     pub(super) fn take_unanswered(&mut self) -> Option<(CallId, Discriminant<Call>)> {
         let waiter = self.waiter.take().map(|waiter| (waiter.id, waiter.which));
         waiter.or_else(|| self.take_requested().map(|request| (request.id, std::mem::discriminant(&request.call))))

@@ -8,7 +8,7 @@ use rdkafka::statistics::Statistics;
 
 use crate::config::IdempotenceOff;
 
-/// What librdkafka reports beside delivery reports (`rd_kafka_event_t`).
+/// What librdkafka reports besides delivery reports (`rd_kafka_event_t`).
 ///
 /// ```
 /// use aioproducer_rdkafka::Event;

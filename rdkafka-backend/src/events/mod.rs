@@ -1,4 +1,4 @@
-//! What librdkafka reports beside delivery reports, and its ways to the application: streams and handlers on its runtime, the
+//! What librdkafka reports besides delivery reports, and its ways to the application: streams and handlers on its runtime, the
 //! operator's log, and the cause of failures that the driver shows. Writers never wait for readers. Nothing here calls
 //! librdkafka.
 

@@ -13,7 +13,7 @@
 //!   application. The other callbacks run only code of this crate that does not panic.
 //! - Numbers from C are read as numbers: an error code that the bindings' enum does not know is harmless.
 
-#![allow(unsafe_code, reason = "all unsafe code of this crate is in this room")]
+#![expect(unsafe_code, reason = "all unsafe code of this crate is in this room")]
 
 mod calls;
 mod cells;

@@ -1,4 +1,4 @@
-//! The end of the producer in time. What librdkafka cannot end goes on, and the driver gets its last call all the same.
+//! Ends the producer in time. What librdkafka cannot end goes on, but the driver gets its last call.
 //!
 //! `rd_kafka_destroy` waits for all of librdkafka's threads, and one of them may be resolving a host name or waiting for a lock.
 //! The control thread, which owns the client and the borrowed records, waits with it. So a watchdog thread watches the clock.
@@ -32,7 +32,7 @@ static CLIENTS: AtomicUsize = AtomicUsize::new(0);
 /// in time: a host name is being resolved, a call waits for an answer, or a partitioner does not return. Such a client keeps its
 /// threads, connections and records until it ends, and reports nothing more.
 ///
-/// When this happens, the event stream gets a [`LogLine`](crate::LogLine) with the facility `LEFT`.
+/// When this happens, the event stream gets a [`LogLine`] with the facility `LEFT`.
 ///
 /// ```
 /// assert_eq!(aioproducer_rdkafka::clients_left_behind(), 0);
