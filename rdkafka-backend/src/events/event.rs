@@ -99,6 +99,19 @@ impl fmt::Display for ClientError {
 impl std::error::Error for ClientError {}
 
 /// A broker throttles the producer, which exceeds a quota (KIP-219).
+///
+/// ```
+/// use aioproducer_rdkafka::Throttle;
+///
+/// fn show(throttle: &Throttle) -> String {
+///     if throttle.time.is_zero() {
+///         format!("{} no longer throttles", throttle.broker)
+///     } else {
+///         format!("{} throttles for {:?}", throttle.broker, throttle.time)
+///     }
+/// }
+/// # let _ = show;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Throttle {
@@ -111,6 +124,17 @@ pub struct Throttle {
 }
 
 /// A line of librdkafka's log.
+///
+/// ```
+/// use aioproducer_rdkafka::{LogLevel, LogLine};
+///
+/// fn show(line: &LogLine) {
+///     if line.level <= LogLevel::Warning {
+///         eprintln!("{}: {}", line.facility, line.message);
+///     }
+/// }
+/// # let _ = show;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {

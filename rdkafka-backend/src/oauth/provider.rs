@@ -6,6 +6,15 @@ use std::pin::Pin;
 use crate::oauth::token::{Token, TokenError};
 
 /// The future of a token, from [`TokenProvider::token`].
+///
+/// ```
+/// use aioproducer_rdkafka::{TokenError, TokenFuture};
+///
+/// fn unavailable() -> TokenFuture<'static> {
+///     Box::pin(async { Err(TokenError::new("the identity provider is down")) })
+/// }
+/// # let _ = unavailable;
+/// ```
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send + 'a>>;
 
 /// Provides tokens for SASL/OAUTHBEARER (KIP-255). Pass it to [`Librdkafka::oauth`](crate::Librdkafka::oauth).

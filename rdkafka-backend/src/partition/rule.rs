@@ -3,6 +3,20 @@
 use std::fmt;
 
 /// A record that needs a partition.
+///
+/// ```
+/// use aioproducer_rdkafka::{Partitioner, ToPartition};
+///
+/// /// Large records go to the last partition, all others to the partition of their first byte.
+/// fn by_size(record: ToPartition<'_>) -> i32 {
+///     match record.value {
+///         Some(value) if value.len() > 100_000 => record.partitions - 1,
+///         _ => i32::from(record.key.first().copied().unwrap_or(0)) % record.partitions,
+///     }
+/// }
+/// let partitioner = Partitioner::custom(by_size);
+/// # let _ = partitioner;
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy)]
 pub struct ToPartition<'a> {
