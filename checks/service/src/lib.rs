@@ -1,4 +1,4 @@
-//! A service that takes orders: docs/testing.md explains it, and has the same text.
+//! A service that takes orders: docs/testing.md explains it and shows the same text.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The tests of docs/testing.md, which has the same text.
+//! The tests of docs/testing.md, which holds the same text.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn while_kafka_is_away_the_service_says_so_in_time() {
     let (broker, orders) = service(Duration::from_millis(300));
     broker.broker_down(-1).expect("down");
     let away = tokio::time::timeout(LONG, orders.place("customer-7", "two apples")).await.expect("in time");
-    assert_eq!(away.expect_err("no broker").status(), 503);
+    assert_eq!(away.expect_err("no broker is there").status(), 503);
 
     broker.broker_up(-1).expect("up");
     assert_eq!(broker.records("orders").await, Ok(vec![]));
