@@ -1,9 +1,10 @@
-//! A service that takes orders: docs/testing.md tells of it, and holds the same text.
+//! A service that takes orders: docs/testing.md explains it and shows the same text.
 
 use std::error::Error;
 use std::time::Duration;
 
-use aioproducer_tokio::{AioProducer, ClientConfig, FailureKind, Librdkafka, ProduceError, Record, Status, Tokio};
+use aioproducer::error::{FailureKind, Status};
+use aioproducer::{AioProducer, ClientConfig, Librdkafka, ProduceError, Record, Tokio};
 
 /// Takes orders and writes them to the topic `orders`.
 pub struct Orders {
@@ -14,7 +15,7 @@ pub struct Orders {
 #[derive(Debug)]
 pub struct Receipt {
     pub partition: i32,
-    pub offset: i64,
+    pub offset: Option<i64>,
 }
 
 /// Why there is no receipt.
@@ -26,7 +27,7 @@ pub enum Problem {
     TooLarge,
     /// Kafka does not take it: not placed.
     Refused,
-    /// It may have been placed; who tries again may place it twice.
+    /// It may have been placed; another attempt may place it twice.
     Unknown,
 }
 

@@ -53,7 +53,7 @@ const GAUGES: [Meaning; 9] = [
     (
         "aioproducer_records_overdue",
         Unit::Count,
-        "records that failed because the backend did not tell of them, and keeps them",
+        "records that failed because the backend did not report them, and keeps them",
     ),
     ("aioproducer_pool_waiters", Unit::Count, "tasks that wait for room"),
     ("aioproducer_callbacks_waiting", Unit::Count, "callbacks that wait for their turn, or run"),
