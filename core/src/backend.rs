@@ -73,6 +73,18 @@ pub trait Message: Record + Send + Sync + 'static {
 }
 
 /// Whether a failed record is in the log (`rd_kafka_message_status`).
+///
+/// ```
+/// use aioproducer_core::backend::Status;
+///
+/// /// Whether to send the record again makes no duplicate.
+/// fn is_safe_to_repeat(status: Status) -> bool {
+///     status == Status::NotPersisted
+/// }
+/// assert!(!is_safe_to_repeat(Status::PossiblyPersisted));
+/// assert_eq!(Status::PossiblyPersisted.to_string(), "possibly in the log");
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// It was never sent, or the broker rejected it: sending it again makes no duplicate.
@@ -93,7 +105,17 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why a record failed.
+/// What went wrong with a record, for deciding what to do.
+///
+/// ```
+/// use aioproducer_core::backend::FailureKind;
+///
+/// /// Whether somebody has to be called.
+/// fn is_for_the_operator(kind: FailureKind) -> bool {
+///     matches!(kind, FailureKind::Authentication | FailureKind::Tls | FailureKind::NotAuthorized | FailureKind::Fatal)
+/// }
+/// assert!(!is_for_the_operator(FailureKind::TimedOut));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
@@ -127,18 +149,64 @@ pub enum FailureKind {
     Broker,
 }
 
-/// A record's failure.
+/// Why a record failed, and whether it is in the log all the same.
+///
+/// ```
+/// use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
+///
+/// let code = Some(ErrorCode::NotEnoughReplicas);
+/// let failure = Failure::new(FailureKind::Broker, Status::NotPersisted, code, "Broker: Not enough in-sync replicas");
+/// assert_eq!(failure.code(), code);
+/// assert_eq!(failure.to_string(), "Broker: Not enough in-sync replicas");
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What went wrong.
     pub kind: FailureKind,
     /// Whether the record is in the log.
     pub status: Status,
-    /// The backend's own error number (librdkafka: `rd_kafka_resp_err_t`), 0 if there is none.
-    pub code: i32,
-    /// The backend's description of it.
+    /// 0 for none: it passes through a ring of records' outcomes, where size counts.
+    code: i32,
+    /// What went wrong, in words: the backend's description of the code, if there is one.
     pub reason: &'static str,
 }
+
+impl Failure {
+    /// A failure. A code of [`ErrorCode::NoError`] is none.
+    #[must_use]
+    pub const fn new(kind: FailureKind, status: Status, code: Option<ErrorCode>, reason: &'static str) -> Self {
+        Self { kind, status, code: ErrorCode::compact(code), reason }
+    }
+
+    /// The error of the broker or the client library, `None` if the producer itself failed the record.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        ErrorCode::from_compact(self.code)
+    }
+
+    /// The same of another kind.
+    #[must_use]
+    pub const fn with_kind(mut self, kind: FailureKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same of a record with another status.
+    #[must_use]
+    pub const fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl core::error::Error for Failure {}
 
 /// A problem that keeps records from being delivered at the moment. It is the cause of records that time out meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,14 +227,56 @@ pub enum Severity {
 }
 
 /// The place of a delivered record in the log.
+///
+/// ```
+/// use aioproducer_core::backend::Delivered;
+///
+/// let delivered = Delivered::new(3, Some(41), None);
+/// assert_eq!((delivered.partition, delivered.offset(), delivered.timestamp()), (3, Some(41), None));
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Delivered {
     /// The partition.
     pub partition: i32,
-    /// The record's offset in the partition, -1 if the broker did not tell (`acks=0`).
-    pub offset: i64,
-    /// Milliseconds since the Unix epoch: creation or log-append time, as the topic is configured; -1 if unknown.
-    pub timestamp: i64,
+    /// -1 for none, and so is the timestamp: it passes through every delivery, where size counts.
+    offset: i64,
+    timestamp: i64,
+}
+
+impl Delivered {
+    /// At `offset` of `partition`, `None` if the broker did not say (`acks=0`); `timestamp` in milliseconds since the Unix
+    /// epoch, `None` if it is not known. Neither is ever negative.
+    #[inline]
+    #[must_use]
+    pub const fn new(partition: i32, offset: Option<i64>, timestamp: Option<i64>) -> Self {
+        Self { partition, offset: compact(offset), timestamp: compact(timestamp) }
+    }
+
+    /// The record's offset in the partition, `None` if the broker did not say (`acks=0`).
+    #[inline]
+    #[must_use]
+    pub const fn offset(&self) -> Option<i64> {
+        from_compact(self.offset)
+    }
+
+    /// Milliseconds since the Unix epoch: creation or log-append time, as the topic is configured. `None` if unknown.
+    #[inline]
+    #[must_use]
+    pub const fn timestamp(&self) -> Option<i64> {
+        from_compact(self.timestamp)
+    }
+}
+
+const fn compact(value: Option<i64>) -> i64 {
+    match value {
+        Some(value) if value >= 0 => value,
+        _ => -1,
+    }
+}
+
+const fn from_compact(value: i64) -> Option<i64> {
+    if value >= 0 { Some(value) } else { None }
 }
 
 /// A backend's copy of a [short](Message::is_short) record.
@@ -339,8 +449,8 @@ pub struct BackendLimits {
     pub record_bytes: usize,
     /// The part of `record_bytes` that each record needs besides key, value and headers.
     pub record_overhead: usize,
-    /// The backend's setting that `record_bytes` comes from, for error messages; empty if there is none.
-    pub record_setting: &'static str,
+    /// The backend's setting that `record_bytes` comes from, for error messages; `None` if there is none.
+    pub record_setting: Option<&'static str>,
     /// Whether records are written in transactions (librdkafka: `transactional.id` is set).
     pub transactional: bool,
 }
@@ -351,7 +461,7 @@ pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A configured backend that is not connected to its producer yet.
 pub trait Connect<R: Message> {
     /// Why it cannot start. The error names the setting.
-    type Error;
+    type Error: core::error::Error + Send + Sync + 'static;
 
     /// Checks the configuration and returns the limits that follow from it. `delivery_timeout` is the builder's; `None` leaves it
     /// to the backend's own configuration. It is called once, before [`Connect::connect`].

@@ -84,7 +84,14 @@ impl Limits {
     }
 }
 
-/// Which setting cannot be.
+/// Which setting is invalid, and why.
+///
+/// ```
+/// use aioproducer_core::LimitsError;
+///
+/// let error = LimitsError::BatchRecordsAbovePool { batch: 1_024, pool: 100 };
+/// assert!(error.to_string().starts_with("batch_records: 1024 is more than the 100 slots"));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitsError {

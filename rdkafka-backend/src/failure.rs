@@ -17,7 +17,7 @@ const PURGED_IN_FLIGHT: i32 = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
 
 /// The failure of a record, from `rd_kafka_message_t.err` and `rd_kafka_message_status`.
 pub(crate) fn of(code: i32, status: Status) -> Failure {
-    Failure { kind: kind(code), status, code, reason: text(code) }
+    Failure::new(kind(code), status, Some(ErrorCode::new(code)), text(code))
 }
 
 /// The kind of failure of records whose delivery timeout passes while connections fail with `code`.
@@ -32,19 +32,19 @@ pub(crate) fn while_connections_fail(code: i32) -> FailureKind {
 /// error, `cause`, as the application may not know it yet.
 pub(crate) fn refused(code: i32, cause: Option<Failure>) -> Failure {
     match cause {
-        Some(cause) if code == FATAL => Failure { status: Status::NotPersisted, ..cause },
+        Some(cause) if code == FATAL => cause.with_status(Status::NotPersisted),
         _ => of(code, Status::NotPersisted),
     }
 }
 
 /// The failure of the producer, from `rd_kafka_fatal_error`.
 pub(crate) fn fatal(code: i32) -> Failure {
-    Failure { kind: FailureKind::Fatal, ..of(code, Status::PossiblyPersisted) }
+    of(code, Status::PossiblyPersisted).with_kind(FailureKind::Fatal)
 }
 
 /// The error of a call that is neither retriable nor fatal.
 pub(crate) fn call(code: i32, reason: &str) -> CallError {
-    CallError { code, reason: reason.into(), retriable: false, txn_requires_abort: false, fatal: false }
+    CallError::new(Some(ErrorCode::new(code)), reason)
 }
 
 /// The failure of a record that the client dropped at its end without a report.
@@ -55,13 +55,13 @@ pub(crate) fn dropped() -> Failure {
 /// The failure of the producer after a panic of this crate's own code.
 pub(crate) fn broken() -> Failure {
     let reason = "a worker thread panicked; this is a bug in aioproducer, please report it";
-    Failure { kind: FailureKind::Fatal, status: Status::PossiblyPersisted, code: 0, reason }
+    Failure::new(FailureKind::Fatal, Status::PossiblyPersisted, None, reason)
 }
 
 /// The failure of a record whose slot another record uses.
 pub(crate) fn slot_in_use() -> Failure {
     let reason = "another record uses the slot of this record";
-    Failure { kind: FailureKind::State, status: Status::NotPersisted, code: 0, reason }
+    Failure::new(FailureKind::State, Status::NotPersisted, None, reason)
 }
 
 /// librdkafka's text for an error code.
@@ -115,12 +115,12 @@ mod tests {
         let refused_with = |code, cause| {
             let failure = refused(code, cause);
             assert_eq!(failure.status, Status::NotPersisted);
-            (failure.kind, failure.code)
+            (failure.kind, failure.code())
         };
-        assert_eq!(refused_with(FATAL, Some(fenced)), (FailureKind::Fatal, fenced.code));
-        assert_eq!(refused_with(FATAL, None), (FailureKind::Fatal, FATAL));
+        assert_eq!(refused_with(FATAL, Some(fenced)), (FailureKind::Fatal, fenced.code()));
+        assert_eq!(refused_with(FATAL, None), (FailureKind::Fatal, Some(ErrorCode::LocalFatal)));
         let too_large = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
-        assert_eq!(refused_with(too_large, Some(fenced)), (FailureKind::TooLarge, too_large));
+        assert_eq!(refused_with(too_large, Some(fenced)), (FailureKind::TooLarge, Some(ErrorCode::MsgSizeTooLarge)));
     }
 
     #[test]

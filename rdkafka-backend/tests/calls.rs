@@ -45,15 +45,15 @@ fn s39_librdkafkas_error_flags_are_passed_on() {
     // Without initialisation the error is neither retriable nor abortable nor fatal.
     assert!(rig.call(0, Call::Begin, LONG));
     let error = rig.answers(1).pop().unwrap().1.unwrap_err();
-    assert!(!(error.retriable || error.txn_requires_abort || error.fatal), "{error:?}");
-    assert_eq!(error.code(), Some(ErrorCode::LOCAL_STATE));
+    assert!(!(error.is_retriable() || error.requires_abort() || error.is_fatal()), "{error:?}");
+    assert_eq!(error.code(), Some(ErrorCode::LocalState));
     // A refused producer id is fatal. The call reports it to the driver, as the worker does not read the event.
     rig.hold_worker();
-    broker.request_errors(ApiKey::InitProducerId, &[ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED]).unwrap();
+    broker.request_errors(ApiKey::InitProducerId, &[ErrorCode::TransactionalIdAuthorizationFailed]).unwrap();
     assert!(rig.call(1, Call::InitTransactions, LONG));
     let error = rig.answers(2).pop().unwrap().1.unwrap_err();
-    assert!(error.fatal, "{error:?}");
-    assert_eq!(rig.fatal().code(), Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
+    assert!(error.is_fatal(), "{error:?}");
+    assert_eq!(rig.fatal().code(), Some(ErrorCode::TransactionalIdAuthorizationFailed));
     rig.let_worker_go();
     rig.end();
 }
@@ -79,7 +79,7 @@ fn s35_a_limit_is_kept() {
     for (id, call) in [(0, metadata()), (1, Call::InitTransactions)] {
         assert!(rig.call(id, call, Duration::from_millis(50)));
         let error = rig.answers(id as usize + 1).pop().unwrap().1.unwrap_err();
-        assert!(error.retriable, "{error:?}");
+        assert!(error.is_retriable(), "{error:?}");
     }
     rig.end();
 }

@@ -18,8 +18,8 @@ fn s03_reports_carry_partition_and_offset() {
     let seen = consume(&broker, 2, 500);
     for record in &seen {
         let at = results[&record.id()].as_ref().unwrap();
-        assert_eq!((at.partition, at.offset), (record.partition, record.offset));
-        assert_eq!(at.timestamp, 1234, "the embedded broker's constant log-append time");
+        assert_eq!((at.partition, at.offset()), (record.partition, Some(record.offset)));
+        assert_eq!(at.timestamp(), Some(1234), "the embedded broker's constant log-append time");
     }
     assert_eq!(results.len(), 500);
 }
@@ -182,7 +182,7 @@ fn order(workers: usize, config: &[(&str, &str)], trouble: bool) -> usize {
     let config = if trouble { [config, &one_in_flight].concat() } else { config.to_vec() };
     let rig = Rig::new(&config, &broker, workers, 70);
     if trouble {
-        broker.request_errors(ApiKey::Produce, &[ErrorCode::NOT_LEADER_FOR_PARTITION; 4]).unwrap();
+        broker.request_errors(ApiKey::Produce, &[ErrorCode::NotLeaderForPartition; 4]).unwrap();
     }
     for part in 0..4 {
         rig.send((part * COUNT / 4..(part + 1) * COUNT / 4).map(|id| {

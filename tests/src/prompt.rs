@@ -28,7 +28,7 @@ impl<R: Message> Connect<R> for Prompt {
             linger: Duration::ZERO,
             record_bytes: 1_000_000,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
@@ -58,7 +58,7 @@ fn deliver<R: Message, E: Driver<R>>(driver: &E) {
     let mut records = Vec::new();
     while let Some(batch) = driver.take(&mut records) {
         driver.settle(batch, std::iter::empty());
-        let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+        let at = Delivered::new(0, Some(0), Some(0));
         driver.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
     }
 }

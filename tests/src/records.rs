@@ -53,7 +53,7 @@ pub fn assert_arrived(records: &[Record<'_>], outcomes: Outcomes, log: &[Logged]
     assert_eq!(log.len(), records.len());
     for (record, outcome) in records.iter().zip(outcomes) {
         let report = outcome.expect("delivered");
-        let place = |logged: &&Logged| (logged.partition, logged.offset) == (report.partition(), report.offset());
+        let place = |logged: &&Logged| (logged.partition, Some(logged.offset)) == (report.partition(), report.offset());
         let logged = log.iter().find(place).expect("it is in the log");
         assert_eq!(Some(logged.partition), record.get_partition());
         assert_eq!(logged.key.as_deref(), record.get_key());
@@ -62,7 +62,7 @@ pub fn assert_arrived(records: &[Record<'_>], outcomes: Outcomes, log: &[Logged]
             Some(timestamp) => assert_eq!(logged.timestamp, Some(timestamp)),
             None => assert!(logged.timestamp.is_some_and(|timestamp| timestamp > 1_234_567)),
         }
-        let headers = record.get_headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
+        let headers = record.headers().iter().map(|h| (h.name().to_owned(), h.value().map(<[u8]>::to_vec)));
         assert_eq!(logged.headers, headers.collect::<Vec<_>>());
     }
 }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Driver, Failure, FailureKind, Message,
-    Outcome, Report, Request, Status, Unsent,
+    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Driver, ErrorCode, Failure, FailureKind,
+    Message, Outcome, Report, Request, Status, Unsent,
 };
 use aioproducer_core::{MessageBatch, SlotId};
 use smol::channel::{self, Receiver, Sender};
@@ -84,7 +84,7 @@ pub fn texts(records: &[Seen]) -> Vec<&str> {
 /// A failure of some kind and status.
 #[must_use]
 pub fn failure(kind: FailureKind, status: Status) -> Failure {
-    Failure { kind, status, code: -7, reason: "the script says so" }
+    Failure::new(kind, status, Some(ErrorCode::new(-7)), "the script says so")
 }
 
 /// What did not go from a batch into the queue, by its place in the batch.
@@ -219,7 +219,7 @@ impl Script {
                 linger: Duration::ZERO,
                 record_bytes,
                 record_overhead: 0,
-                record_setting: "",
+                record_setting: None,
                 transactional: false,
             },
             link: Mutex::new(None),
@@ -279,7 +279,7 @@ impl Script {
             let partition = record.partition.unwrap_or(0);
             let mut offsets = lock(&self.0.offsets);
             let offset = offsets.entry((record.topic.clone(), partition)).or_insert(0);
-            reports.push((record.slot, Ok(Delivered { partition, offset: *offset, timestamp: 1_000 + *offset })));
+            reports.push((record.slot, Ok(Delivered::new(partition, Some(*offset), Some(1_000 + *offset)))));
             *offset += 1;
         }
         if let Some(link) = self.link() {
@@ -291,7 +291,7 @@ impl Script {
     /// kept; whether the producer lets it.
     #[must_use]
     pub fn deliver_at_once(&self, record: &Seen) -> bool {
-        let at = Delivered { partition: record.partition.unwrap_or(0), offset: 0, timestamp: 1_000 };
+        let at = Delivered::new(record.partition.unwrap_or(0), Some(0), Some(1_000));
         self.link().is_some_and(|link| link.report_at_once(record.slot, at))
     }
 

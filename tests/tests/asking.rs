@@ -34,7 +34,7 @@ async fn s35_asking_about_topics_keeps_none(host: Host) {
     let producer = host.start(AioProducer::builder(backend));
     let names: Vec<String> = (0..50).map(|n| format!("other-{n}")).chain(["t".to_owned()]).collect();
     for name in &names {
-        let found = producer.list_topics(Some(name)).await.expect("an answer");
+        let found = producer.metadata(Some(name)).await.expect("an answer");
         assert_eq!(found.topics.len(), 1);
         assert_eq!(found.topic(name).expect("it").partitions.len(), if name == "t" { 3 } else { 0 });
     }
@@ -46,20 +46,20 @@ async fn s35_asking_about_topics_keeps_none(host: Host) {
     assert!(kept.is_empty(), "{:?}", kept.keys());
     // A topic with records is asked for alone.
     producer.send(Record::to("t").payload("x")).await.expect("delivered");
-    assert_eq!(producer.list_topics(Some("t")).await.expect("an answer").topic("t").expect("it").partitions.len(), 3);
+    assert_eq!(producer.metadata(Some("t")).await.expect("an answer").topic("t").expect("it").partitions.len(), 3);
 }
 
 async fn s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
     for _ in 0..2 {
-        let found = producer.list_topics(Some("nowhere")).await.expect("an answer");
+        let found = producer.metadata(Some("nowhere")).await.expect("an answer");
         let topic = found.topic("nowhere").expect("it was asked for");
         let error = topic.error.as_ref().expect("it does not exist");
-        assert_eq!(error.code(), ErrorCode::UNKNOWN_TOPIC_OR_PART);
+        assert_eq!(error.code(), ErrorCode::UnknownTopicOrPart);
         assert!(topic.partitions.is_empty() && !found.brokers.is_empty());
     }
-    assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none());
+    assert!(producer.metadata(None).await.expect("an answer").topic("nowhere").is_none());
 }
 
 async fn s35_the_partitions_of_a_topic_or_why_they_are_not_told(host: Host) {
@@ -73,19 +73,19 @@ async fn s35_the_partitions_of_a_topic_or_why_they_are_not_told(host: Host) {
     assert_eq!(found[3].leader, Some(2));
 
     let unknown = producer.partitions_for("nowhere").await.expect_err("it does not exist");
-    assert_eq!((unknown.code(), unknown.retriable), (Some(ErrorCode::UNKNOWN_TOPIC_OR_PART), true));
+    assert_eq!((unknown.code(), unknown.is_retriable()), (Some(ErrorCode::UnknownTopicOrPart), true));
     assert!(unknown.to_string().contains("no topic \"nowhere\""), "{unknown}");
-    assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none(), "and was not made");
+    assert!(producer.metadata(None).await.expect("an answer").topic("nowhere").is_none(), "and was not made");
 
-    broker.topic_error("t", ErrorCode::TOPIC_AUTHORIZATION_FAILED).expect("told");
+    broker.topic_error("t", ErrorCode::TopicAuthorizationFailed).expect("told");
     let hidden = producer.partitions_for("t").await.expect_err("it may not be seen");
-    assert_eq!((hidden.code(), hidden.retriable), (Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), false));
+    assert_eq!((hidden.code(), hidden.is_retriable()), (Some(ErrorCode::TopicAuthorizationFailed), false));
     assert!(
         hidden.to_string().contains("\"t\"") && hidden.to_string().contains("TopicAuthorizationFailed (29)"),
         "{hidden}"
     );
     let refused = producer.partitions_for("no topic").await.expect_err("no name");
-    assert_eq!(refused.code(), Some(ErrorCode::LOCAL_INVALID_ARG));
+    assert_eq!(refused.code(), Some(ErrorCode::LocalInvalidArg));
 }
 
 async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {
@@ -93,8 +93,8 @@ async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
     let long = "x".repeat(250);
     for (name, said) in [("", "is empty"), ("a b", "' '"), ("a\0b", r"'\0'"), ("..", ".."), (long.as_str(), "250")] {
-        let error = producer.list_topics(Some(name)).await.expect_err("refused");
-        assert!(error.reason.contains(said) && !error.retriable, "{name:?}: {error:?}");
+        let error = producer.metadata(Some(name)).await.expect_err("refused");
+        assert!(error.reason().contains(said) && !error.is_retriable(), "{name:?}: {error:?}");
     }
 }
 

@@ -94,7 +94,7 @@ fn later_errors<E: Executor>() {
             text(block_on(producer.produce_with(record(), drop))),
             text(producer.try_produce_with(record(), drop)),
             text(block_on(producer.produce_all([record()])).remove(0)),
-            text(block_on(producer.list_topics(None))),
+            text(block_on(producer.metadata(None))),
             text(block_on(producer.set_sasl_credentials("user", "password"))),
         ];
         for text in texts {
@@ -153,7 +153,7 @@ async fn s31_errors_tell_a_close_from_a_dropped_handle(host: Host) {
     producer.close(Duration::ZERO).await;
     let (buffered, refused) = (text(delivery.await), text(producer.produce(record()).await));
     assert!(buffered.contains("was closed") && refused.contains("is closed"), "{buffered}, {refused}");
-    let call = text(producer.list_topics(None).await);
+    let call = text(producer.metadata(None).await);
     assert!(call.contains("was closed"), "{call}");
 
     let producer = start();

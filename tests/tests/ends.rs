@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Failure, FailureKind, Message, Status};
+use aioproducer_core::backend::{
+    Backend, BackendLimits, Connect, Driver, ErrorCode, Failure, FailureKind, Message, Status,
+};
 use aioproducer_driver::{AioProducer, Builder, CloseReport, Group, GroupOffset, Record, Remedy};
 use aioproducer_rdkafka::{
     EmbeddedBroker, Event, Librdkafka, Partition, Partitioner, ToPartition, clients_left_behind,
@@ -32,7 +34,7 @@ promises! {
 }
 
 const FATAL: Failure =
-    Failure { kind: FailureKind::Fatal, status: Status::NotPersisted, code: -150, reason: "the test says it is fatal" };
+    Failure::new(FailureKind::Fatal, Status::NotPersisted, Some(ErrorCode::LocalFatal), "the test says it is fatal");
 
 /// A backend that meets a fatal error before its start is done.
 struct Eager {
@@ -50,7 +52,7 @@ impl<R: Message> Connect<R> for Eager {
             linger: Duration::ZERO,
             record_bytes: 1_000_000,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
@@ -79,7 +81,7 @@ impl<R: Message, E: Driver<R>> Backend for Running<R, E> {
 async fn ends_before_its_start(host: Host, ends: bool) {
     let producer = host.start(AioProducer::builder(Eager { ends }));
     assert!(producer.is_closed());
-    assert_eq!(producer.fatal_error().map(|fatal| fatal.code), Some(-150));
+    assert_eq!(producer.fatal_error().and_then(|fatal| fatal.code()), Some(ErrorCode::LocalFatal));
     assert!(at_once(producer.produce(numbered(0))).is_err());
     assert!(producer.close(Duration::ZERO).await.is_complete());
 }
@@ -147,14 +149,14 @@ async fn silent(host: &Host) -> (EmbeddedBroker, AioProducer) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
     producer.send(Record::to("t").payload("first")).await.expect("delivered");
-    producer.list_topics(None).await.expect("an answer");
+    producer.metadata(None).await.expect("an answer");
     broker.round_trip_time(-1, Duration::from_secs(3000)).expect("a delay");
     (broker, producer)
 }
 
 async fn s25_close_is_over_in_time_while_metadata_is_waited_for(host: Host) {
     let (_broker, producer) = silent(&host).await;
-    let mut metadata = Observed::new(producer.list_topics(None));
+    let mut metadata = Observed::new(producer.metadata(None));
     assert!(metadata.is_pending());
     host.pause(Duration::from_millis(100)).await;
     drop(closes_in_time(&producer).await);
@@ -164,7 +166,7 @@ async fn s25_close_is_over_in_time_while_metadata_is_waited_for(host: Host) {
 
 async fn s25_close_is_over_in_time_while_a_call_that_nobody_waits_for_is_under_way(host: Host) {
     let (_broker, producer) = silent(&host).await;
-    let mut metadata = Observed::new(producer.list_topics(Some("t")));
+    let mut metadata = Observed::new(producer.metadata(Some("t")));
     assert!(metadata.is_pending());
     host.pause(Duration::from_millis(100)).await;
     drop(metadata);

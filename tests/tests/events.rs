@@ -62,8 +62,8 @@ async fn s34_brokers_that_are_down_are_an_error(host: Host) {
     producer.send(Record::to("t")).await.expect("delivered");
     broker.broker_down(-1).expect("it goes down");
     let found = find(&mut events, |event| error(event).filter(ClientError::is_all_brokers_down)).await;
-    assert!(!found.fatal && found.reason.starts_with("0 of 1 brokers reachable; last error: "), "{found}");
-    assert_eq!(found.code(), ErrorCode::LOCAL_ALL_BROKERS_DOWN);
+    assert!(!found.is_fatal() && found.reason().starts_with("0 of 1 brokers reachable; last error: "), "{found}");
+    assert_eq!(found.code(), ErrorCode::LocalAllBrokersDown);
     broker.broker_up(-1).expect("it comes back");
     producer.send(Record::to("t")).await.expect("such an error is not the end");
 }
@@ -75,10 +75,10 @@ async fn s34_a_fatal_error_is_an_event_and_ends_the_producer(host: Host) {
     let producer = host.start(AioProducer::builder(backend));
     producer.send(Record::to("t")).await.expect("delivered");
     // An idempotent producer whose next record in line has the wrong number cannot go on.
-    let wrong_number = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+    let wrong_number = ErrorCode::OutOfOrderSequenceNumber;
     broker.request_errors(ApiKey::Produce, &[wrong_number]).expect("a fault");
     let failed = producer.produce(Record::to("t")).await.expect("accepted").await.expect_err("out of order");
-    let found = find(&mut events, |event| error(event).filter(|error| error.fatal)).await;
+    let found = find(&mut events, |event| error(event).filter(ClientError::is_fatal)).await;
     assert_eq!(Some(found.code()), failed.code(), "{found}");
     host.until(|| producer.is_closed()).await;
     assert!(matches!(producer.try_produce(Record::to("t")), Err(ProduceError::Fatal { .. })));
@@ -355,10 +355,10 @@ async fn s34_tokens_are_fetched_on_the_runtime(host: Host) {
     for reason in ["the identity provider is away", "the token provider panicked"] {
         let found = find(&mut events, |event| {
             text += &format!("{event:?}");
-            error(event).filter(|error| error.code() == ErrorCode::LOCAL_AUTHENTICATION)
+            error(event).filter(|error| error.code() == ErrorCode::LocalAuthentication)
         })
         .await;
-        assert!(found.reason.contains(reason) && !found.fatal, "{found}");
+        assert!(found.reason().contains(reason) && !found.is_fatal(), "{found}");
     }
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     let here = host.spawn(async { this_thread() }).join().await;

@@ -260,7 +260,7 @@ async fn s28_events_let_others_have_their_turn(host: Host) {
 async fn s28_calls_of_a_closed_producer_let_others_have_their_turn(host: Host) {
     let producer = prompt(&host);
     producer.close(LONG).await;
-    beside_a_ticker(&host, each!(producer, p => p.list_topics(None).await.expect_err("closed"))).await;
+    beside_a_ticker(&host, each!(producer, p => p.metadata(None).await.expect_err("closed"))).await;
     beside_a_ticker(&host, each!(producer, p => p.set_sasl_credentials("u", "p").await.expect_err("closed"))).await;
     beside_a_ticker(&host, each!(producer, p => p.begin().await.expect_err("no transactional id"))).await;
 }

@@ -91,7 +91,7 @@ fn written(broker: &EmbeddedBroker, topic: &str) -> Vec<usize> {
 /// 0111, 0057: `topic.metadata.propagation.max.ms` is how long a topic may take to appear.
 async fn s15_a_topic_that_appears_late_gets_its_records_and_one_that_never_does_fails_them(host: Host) {
     let broker = broker::start_with_topic("known", 1);
-    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PART;
+    let unknown = ErrorCode::UnknownTopicOrPart;
     for topic in ["late", "never"] {
         broker.topic_error(topic, unknown).expect("a topic that is not there");
     }
@@ -99,7 +99,7 @@ async fn s15_a_topic_that_appears_late_gets_its_records_and_one_that_never_does_
     let late = accepted(&patient, "late", 0..10);
     patient.send(numbered("known", 0)).await.expect("others are not held up");
     assert_eq!(patient.len(), 10);
-    broker.topic_error("late", ErrorCode::NO_ERROR).expect("it appears");
+    broker.topic_error("late", ErrorCode::NoError).expect("it appears");
     all_delivered(late).await;
     assert_eq!(written(&broker, "late"), (0..10).collect::<Vec<_>>());
 
@@ -141,10 +141,10 @@ async fn s18_requests_that_fail_are_sent_again_in_order(host: Host) {
     let broker = broker::start_with_topic("again", 1);
     let producer = configured(&host, &broker, &[("max.in.flight", "1"), ("enable.idempotence", "true")]);
     let troubles = [
-        ErrorCode::INVALID_MSG,
-        ErrorCode::LOCAL_TRANSPORT,
-        ErrorCode::NOT_LEADER_FOR_PARTITION,
-        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::InvalidMsg,
+        ErrorCode::LocalTransport,
+        ErrorCode::NotLeaderForPartition,
+        ErrorCode::RequestTimedOut,
     ];
     let mut deliveries = Vec::new();
     for (round, trouble) in troubles.into_iter().enumerate() {
@@ -159,7 +159,7 @@ async fn s18_requests_that_fail_are_sent_again_in_order(host: Host) {
 /// 0117.
 async fn s18_a_storage_error_fails_records_only_when_retries_end(host: Host) {
     let broker = broker::start_with_topic("stored", 1);
-    let trouble = ErrorCode::KAFKA_STORAGE_ERROR;
+    let trouble = ErrorCode::KafkaStorageError;
     for (retries, fails) in [("10", false), ("1", true)] {
         let producer = configured(&host, &broker, &[("retries", retries)]);
         broker.request_errors(ApiKey::Produce, &[trouble; 3]).expect("errors");
@@ -182,7 +182,7 @@ async fn s18_a_duplicate_s_answer_counts_as_delivered(host: Host) {
     let broker = broker::start_with_topic("twice", 1);
     let producer = configured(&host, &broker, &[("enable.idempotence", "true"), ("batch.num.messages", "1")]);
     producer.send(numbered("twice", 0)).await.expect("delivered");
-    let answers = [ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, ErrorCode::DUPLICATE_SEQUENCE_NUMBER];
+    let answers = [ErrorCode::NotEnoughReplicasAfterAppend, ErrorCode::DuplicateSequenceNumber];
     broker.request_errors(ApiKey::Produce, &answers).expect("answers");
     producer.send(numbered("twice", 1)).await.expect("it was written the first time");
     producer.send(numbered("twice", 2)).await.expect("and nothing is out of step");

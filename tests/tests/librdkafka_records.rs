@@ -35,7 +35,9 @@ async fn s15_message_max_bytes_decides_which_records_are_too_large(host: Host) {
     producer.send(sized(9_964)).await.expect("not too large");
     match producer.send(sized(9_965)).await {
         Err(SendError::Produce(error)) => match *error {
-            ProduceError::TooLarge { record, size: 9_965, limit: 10_000, setting: "message.max.bytes", .. } => {
+            ProduceError::TooLarge {
+                record, size: 9_965, limit: 10_000, setting: Some("message.max.bytes"), ..
+            } => {
                 assert_eq!(record, sized(9_965));
             }
             other => panic!("{other:?}"),
@@ -57,7 +59,7 @@ async fn s03_acks_none_one_and_all_are_reported(host: Host) {
         for n in 0..20 {
             let report = producer.send(Record::to(&topic).payload(n.to_string())).await.expect("delivered");
             assert_eq!((report.topic(), report.partition()), (topic.as_str(), 0));
-            assert_eq!(report.offset(), if acks == "0" { -1 } else { n }, "acks={acks}");
+            assert_eq!(report.offset(), (acks != "0").then_some(n), "acks={acks}");
         }
         assert!(producer.close(Duration::from_secs(50)).await.is_complete());
         // Without acknowledgement they may still be on their way when the client forgets them.

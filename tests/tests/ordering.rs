@@ -82,7 +82,7 @@ async fn order_holds(host: Host, workers: usize, broken: bool) {
             500 | 2_500 => broker.request_errors(ApiKey::Produce, &ERRORS).expect("errors"),
             1_000 => lead(&broker, 2),
             1_500 if broken => {
-                broker.request_errors(ApiKey::Produce, &[ErrorCode::LOCAL_TRANSPORT; 2]).expect("errors");
+                broker.request_errors(ApiKey::Produce, &[ErrorCode::LocalTransport; 2]).expect("errors");
                 broker.broker_down(-1).expect("brokers go");
                 down = true;
             }
@@ -142,10 +142,10 @@ fn read(broker: &EmbeddedBroker, topic: &str, drop_repeats: bool) -> Vec<Logged>
 }
 
 const ERRORS: [ErrorCode; 4] = [
-    ErrorCode::NOT_LEADER_FOR_PARTITION,
-    ErrorCode::REQUEST_TIMED_OUT,
-    ErrorCode::NOT_ENOUGH_REPLICAS,
-    ErrorCode::LEADER_NOT_AVAILABLE,
+    ErrorCode::NotLeaderForPartition,
+    ErrorCode::RequestTimedOut,
+    ErrorCode::NotEnoughReplicas,
+    ErrorCode::LeaderNotAvailable,
 ];
 
 fn lead(broker: &EmbeddedBroker, leader: i32) {

@@ -14,7 +14,7 @@ promises! {
     s17_a_record_that_librdkafka_keeps_for_good_ends,
 }
 
-const UNKNOWN: ErrorCode = ErrorCode::UNKNOWN_TOPIC_OR_PART;
+const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPart;
 
 async fn s17_a_record_that_librdkafka_keeps_for_good_ends(host: Host) {
     let mut kept = false;

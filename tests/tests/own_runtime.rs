@@ -111,7 +111,7 @@ fn s29_wakers_come_from_other_threads() {
             let outcome = producer.send(numbered(0)).await;
             sender.try_send(outcome.map(|report| report.offset()).ok()).expect("room");
         }));
-        assert_eq!(receiver.recv().await, Ok(Some(0)));
+        assert_eq!(receiver.recv().await, Ok(Some(Some(0))));
     });
 }
 

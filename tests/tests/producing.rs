@@ -184,7 +184,7 @@ async fn s03_an_outcome_tells_where_the_record_is(host: Host) {
     for offset in 0..3 {
         let delivery = producer.produce(Record::to("where").partition(4).payload("x")).await.expect("accepted");
         let report = delivery.await.expect("delivered");
-        assert_eq!((report.topic(), report.partition(), report.offset()), ("where", 4, offset));
+        assert_eq!((report.topic(), report.partition(), report.offset()), ("where", 4, Some(offset)));
         assert_eq!(report.timestamp_millis(), Some(1_000 + offset));
     }
 }
@@ -220,7 +220,12 @@ async fn s03_a_report_agrees_with_the_log(host: Host) {
         assert_eq!(report.topic(), "reports");
         // The embedded broker reports a log-append time of its own and stores the record's.
         assert!(report.timestamp_millis().is_some());
-        expected.push((report.partition(), report.offset(), Some(1_000_000 + number), number.to_string()));
+        expected.push((
+            report.partition(),
+            report.offset().expect("told"),
+            Some(1_000_000 + number),
+            number.to_string(),
+        ));
     }
     expected.sort();
     let log = broker::read_back(&broker, "reports", 4);
@@ -241,10 +246,11 @@ async fn s04_a_delivery_stays_pending_until_its_own_report(host: Host) {
     script.deliver([&taken[1]]);
     let wakes: Vec<_> = deliveries.iter().map(Observed::wakes).collect();
     assert_eq!(wakes, [0, 1, 0]);
-    assert_eq!(deliveries.remove(1).ready().expect("delivered").offset(), 0);
+    assert_eq!(deliveries.remove(1).ready().expect("delivered").offset(), Some(0));
     assert!(still(&mut deliveries), "a neighbour's report is not theirs");
     script.deliver([&taken[2], &taken[0]]);
-    let offsets: Vec<_> = deliveries.into_iter().map(|d| d.ready().expect("delivered").offset()).collect();
+    let offsets: Vec<_> =
+        deliveries.into_iter().map(|d| d.ready().expect("delivered").offset().expect("told")).collect();
     assert_eq!(offsets, [2, 1]);
 }
 
@@ -310,7 +316,7 @@ async fn s07_send_does_both_in_one_call(host: Host) {
     let taken = script.accept().await;
     assert!(sent.is_pending());
     script.deliver(&taken);
-    assert_eq!(sent.ready().expect("delivered").offset(), 0);
+    assert_eq!(sent.ready().expect("delivered").offset(), Some(0));
 
     let mut sent = Observed::new(producer.send(numbered(1)));
     assert!(sent.is_pending());
@@ -373,7 +379,8 @@ async fn s07_produce_all_reaches_the_log_in_order(host: Host) {
     let broker = broker::start_with_topic("all", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(100));
     let outcomes = producer.produce_all((0..1000).map(|n| Record::to("all").payload(n.to_string()))).await;
-    let offsets: Vec<_> = outcomes.into_iter().map(|outcome| outcome.expect("delivered").offset()).collect();
+    let offsets: Vec<_> =
+        outcomes.into_iter().map(|outcome| outcome.expect("delivered").offset().expect("told")).collect();
     assert_eq!(offsets, (0..1000).collect::<Vec<i64>>());
     let log = broker::read_back(&broker, "all", 1);
     let found: Vec<_> = log.iter().map(|logged| logged.text().to_owned()).collect();

@@ -120,10 +120,10 @@ async fn a_broker_that_is_down_is_named_at_once(host: Host) {
 
 async fn a_topic_whose_metadata_is_refused_says_so(_: Host) {
     let broker = broker::start_with_topic("t", 1);
-    broker.topic_error("t", ErrorCode::TOPIC_AUTHORIZATION_FAILED).expect("an error");
+    broker.topic_error("t", ErrorCode::TopicAuthorizationFailed).expect("an error");
     let error = broker.records("t").await.expect_err("not to be read").to_string();
     assert!(error.contains("uthorization") && error.contains("topic_error"), "{error}");
-    broker.topic_error("t", ErrorCode::NO_ERROR).expect("none");
+    broker.topic_error("t", ErrorCode::NoError).expect("none");
     assert_eq!(broker.records("t").await, Ok(Vec::new()));
     broker.partition_leader("t", 0, None).expect("no leader");
     let error = broker.records("t").await.expect_err("not to be read").to_string();
@@ -140,7 +140,7 @@ async fn reading_goes_on_after_errors_and_a_moved_leader(host: Host) {
     for partition in 0..4 {
         broker.partition_leader("t", partition, Some(1 + partition % 2)).expect("a leader");
     }
-    let errors = [ErrorCode::NOT_LEADER_FOR_PARTITION, ErrorCode::LOCAL_TRANSPORT, ErrorCode::UNKNOWN];
+    let errors = [ErrorCode::NotLeaderForPartition, ErrorCode::LocalTransport, ErrorCode::Unknown];
     for request in [ApiKey::ListOffsets, ApiKey::Fetch] {
         broker.request_errors(request, &errors).expect("errors");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind};
-use aioproducer_driver::{AioProducer, ProduceError, Remedy, TransactionError};
+use aioproducer_driver::{AioProducer, ErrorCode, ProduceError, Remedy, TransactionError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
@@ -115,10 +115,10 @@ async fn s39_after_a_fatal_error_nothing_goes_on(host: Host) {
     assert_eq!((error.remedy(), error.error().code()), (Remedy::GiveUp, Some(90.into())));
     assert!(error.into_transaction().is_none());
     let fatal = producer.fatal_error().expect("it is known");
-    assert_eq!((fatal.code, fatal.reason), (90, "the script says it is fatal"));
+    assert_eq!((fatal.code(), fatal.reason()), (Some(ErrorCode::ProducerFenced), "the script says it is fatal"));
     assert_eq!(fatal.to_string(), "the script says it is fatal, ProducerFenced (90)");
     let error = at_once(producer.begin()).expect_err("fatal");
-    assert_eq!(error, TransactionError::Fatal { code: 90, reason: fatal.reason });
+    assert_eq!(error, TransactionError::Fatal { code: Some(ErrorCode::ProducerFenced), reason: fatal.reason() });
     assert_eq!(error.remedy(), Remedy::GiveUp);
     assert_eq!(at_once(producer.init_transactions()), Err(error));
     drop(producer.close(LONG).await);

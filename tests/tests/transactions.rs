@@ -1,5 +1,6 @@
 //! S36–S39 with a backend that answers as told: what is called when, and what callers hear of it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
@@ -269,8 +270,8 @@ async fn s37_commit_fails_if_a_delivery_failed(host: Host) {
         }
         other => panic!("{other:?}"),
     }
-    let text = error.to_string();
-    assert!(text.contains('2') && text.contains("the script says so"), "{text}");
+    let (text, cause) = (error.to_string(), error.source().map(ToString::to_string));
+    assert!(text.contains('2') && cause.as_deref() == Some("the script says so"), "{text}: {cause:?}");
     assert_eq!(error.remedy(), Remedy::Abort);
     assert!(script.asked_already().is_none(), "nothing was committed");
     let transaction = error.into_transaction().expect("to be aborted");

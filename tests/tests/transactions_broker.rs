@@ -108,13 +108,13 @@ async fn s36_the_offsets_of_a_live_consumer(host: Host) {
         host.pause(Duration::ZERO).await;
     }
     let group = consumer_group(&consumer).expect("it has a group");
-    assert!(group.id == "g" && group.generation >= 0 && !group.member.is_empty(), "{group:?}");
+    assert!(group.id == "g" && group.generation.is_some() && group.member.is_some(), "{group:?}");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send_offsets([GroupOffset::new("t", 0, 1)], group.clone()).await.expect("sent");
     transaction.commit().await.expect("committed");
 
     let transaction = producer.begin().await.expect("it begins");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::ILLEGAL_GENERATION]).expect("told");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::IllegalGeneration]).expect("told");
     let error = transaction.send_offsets([GroupOffset::new("t", 0, 2)], group).await.expect_err("a lost place");
     assert_eq!(error.remedy(), Remedy::Abort, "{error}");
     drop(transaction);
@@ -123,19 +123,19 @@ async fn s36_the_offsets_of_a_live_consumer(host: Host) {
 async fn s36_errors_that_pass_are_retried(host: Host) {
     let broker = with_source();
     let producer = host.start(builder(&broker));
-    let passing = [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::COORDINATOR_NOT_AVAILABLE];
+    let passing = [ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable];
     broker.request_errors(ApiKey::InitProducerId, &passing).expect("told");
-    broker.request_errors(ApiKey::AddPartitionsToTxn, &[ErrorCode::CONCURRENT_TRANSACTIONS]).expect("told");
-    let passing = [ErrorCode::CONCURRENT_TRANSACTIONS, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
+    broker.request_errors(ApiKey::AddPartitionsToTxn, &[ErrorCode::ConcurrentTransactions]).expect("told");
+    let passing = [ErrorCode::ConcurrentTransactions, ErrorCode::CoordinatorLoadInProgress];
     broker.request_errors(ApiKey::AddOffsetsToTxn, &passing).expect("told");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::CoordinatorLoadInProgress]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::CoordinatorLoadInProgress]).expect("told");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("one")).await.expect("delivered");
     transaction.send_offsets([GroupOffset::new("in", 0, 5)], Group::new("g")).await.expect("sent");
     transaction.commit().await.expect("committed");
 
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::CoordinatorLoadInProgress]).expect("told");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("two")).await.expect("delivered");
     transaction.abort().await.expect("aborted");
@@ -162,9 +162,9 @@ async fn s36_errors_of_offsets_are_sorted(host: Host) {
     let broker = with_source();
     let producer = host.start(builder(&broker));
     for (request, error) in [
-        (ApiKey::AddOffsetsToTxn, ErrorCode::GROUP_AUTHORIZATION_FAILED),
-        (ApiKey::TxnOffsetCommit, ErrorCode::GROUP_AUTHORIZATION_FAILED),
-        (ApiKey::TxnOffsetCommit, ErrorCode::FENCED_INSTANCE_ID),
+        (ApiKey::AddOffsetsToTxn, ErrorCode::GroupAuthorizationFailed),
+        (ApiKey::TxnOffsetCommit, ErrorCode::GroupAuthorizationFailed),
+        (ApiKey::TxnOffsetCommit, ErrorCode::FencedInstanceId),
     ] {
         let transaction = producer.begin().await.expect("it begins");
         broker.request_errors(request, &[error]).expect("told");
@@ -262,10 +262,10 @@ async fn s38_abort_purges_what_librdkafka_queues(host: Host) {
 
 async fn s39_a_fenced_producer_is_fatal(host: Host) {
     for (request, error) in [
-        (ApiKey::EndTxn, ErrorCode::PRODUCER_FENCED),
-        (ApiKey::EndTxn, ErrorCode::INVALID_PRODUCER_EPOCH),
-        (ApiKey::AddOffsetsToTxn, ErrorCode::INVALID_PRODUCER_EPOCH),
-        (ApiKey::InitProducerId, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (ApiKey::EndTxn, ErrorCode::ProducerFenced),
+        (ApiKey::EndTxn, ErrorCode::InvalidProducerEpoch),
+        (ApiKey::AddOffsetsToTxn, ErrorCode::InvalidProducerEpoch),
+        (ApiKey::InitProducerId, ErrorCode::TransactionalIdAuthorizationFailed),
     ] {
         let broker = with_source();
         let producer = host.start(builder(&broker));
@@ -293,7 +293,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     let producer = host.start(builder(&broker));
     // Partitions that are refused: their records fail.
     let transaction = producer.begin().await.expect("it begins");
-    let refused = [ErrorCode::TOPIC_AUTHORIZATION_FAILED];
+    let refused = [ErrorCode::TopicAuthorizationFailed];
     broker.request_errors(ApiKey::AddPartitionsToTxn, &refused).expect("told");
     let delivery = at_once(transaction.produce(record("x"))).expect("accepted");
     let error = transaction.commit().await.expect_err("not authorised");
@@ -303,7 +303,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     whole(&producer, "first").await.expect("committed");
 
     // A commit that is refused, with a producer id that the coordinator has forgotten (KIP-360).
-    for error in [ErrorCode::INVALID_PRODUCER_ID_MAPPING, ErrorCode::UNKNOWN_PRODUCER_ID] {
+    for error in [ErrorCode::InvalidProducerIdMapping, ErrorCode::UnknownProducerId] {
         broker.request_errors(ApiKey::EndTxn, &[error]).expect("told");
         let refused = whole(&producer, "lost").await.expect_err("refused");
         assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error)), "{refused}");
@@ -388,7 +388,7 @@ async fn s25_close_aborts_on_the_broker(host: Host) {
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("first")).await.expect("delivered");
     // The abort is what ends the transaction: without it the coordinator would refuse nothing, and wait.
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::PRODUCER_FENCED]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::ProducerFenced]).expect("told");
     assert!(producer.close(LONG).await.is_complete());
     assert!(producer.fatal_error().is_some(), "the abort was sent");
     assert!(transaction.commit().await.is_err());

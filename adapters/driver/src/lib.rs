@@ -1,4 +1,20 @@
-//! The async API of aioproducer.
+//! The async API of aioproducer: a Kafka producer for any runtime and any backend.
+//!
+//! [`AioProducer`] is the handle that an application holds, [`Builder`] has its settings, a [`Record`] is what it produces, and
+//! a [`Delivery`] is the record's outcome. Errors, futures, metadata, transactions and the seam to runtimes are in modules of
+//! their own.
+//!
+//! An application depends on an adapter for its runtime, which has all of this together with a backend.
+//!
+//! ```
+//! use aioproducer_driver::{AioProducer, Record};
+//!
+//! async fn place_order(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+//!     let delivery = producer.produce(Record::to("orders").key("customer-7").payload("two apples")).await?;
+//!     println!("delivered: {}", delivery.await?);
+//!     Ok(())
+//! }
+//! ```
 
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error hands the record back, which must not allocate when full")]
@@ -15,33 +31,89 @@ mod api;
 mod callbacks;
 mod observe;
 mod outcome;
-mod record;
-mod runtime;
+pub mod record;
+pub mod runtime;
 mod state;
 
-pub use aioproducer_core::backend::{
-    Broker, CallError, ErrorCode, Failure, FailureKind, Group, GroupOffset, Metadata, MetadataError, PartitionMetadata,
-    Status, TopicMetadata,
-};
-pub use aioproducer_core::{Instant, LimitsError};
-pub use api::builder::{Builder, StartError};
-pub use api::calls::FatalError;
-pub use api::close::{Close, CloseReport, Unsent};
+pub use api::builder::Builder;
+pub use api::close::{CloseReport, Unsent};
 pub use api::delivery::Delivery;
 pub use api::error::{ProduceError, SendError};
-pub use api::flush::{Flush, FlushError};
 pub use api::overflow::Overflow;
-pub use api::produce::{Produce, SendRecord};
-pub use api::produce_all::{Outcomes, ProduceAll};
-pub use api::producer::{AioProducer, Statistics};
-pub use api::purge::Purge;
+pub use api::producer::AioProducer;
 pub use api::reports::{Reporter, Reports};
-pub use api::retract::TooLate;
-pub use api::transaction::{EndError, Remedy, Transaction, TransactionError};
+pub use api::statistics::Statistics;
+pub use api::transaction::Transaction;
 pub use bytes::Bytes;
 pub use outcome::error::DeliveryError;
 pub use outcome::report::DeliveryReport;
-pub use record::topics::{Topic, TopicError, TopicRef};
-pub use record::trace_context::{TraceContext, TraceContextError};
-pub use record::{Data, Header, OwnedRecord, Record, RecordError};
-pub use runtime::{ClockHold, Runtime, RuntimeError, Task};
+pub use record::{Record, Topic};
+pub use runtime::Runtime;
+
+pub mod error {
+    //! Every error, and what they have in common: an [`ErrorCode`] of a broker or of librdkafka, and whether a failed record is
+    //! in the log ([`Status`]).
+    //!
+    //! | from | error |
+    //! | --- | --- |
+    //! | `start` | [`StartError`], with [`LimitsError`], [`RuntimeError`] or the backend's own |
+    //! | `produce` | [`ProduceError`], with [`RecordError`] or [`TopicError`] |
+    //! | a delivery | [`DeliveryError`] |
+    //! | `send`, `produce_all` | [`SendError`], one of the two before |
+    //! | `flush` | [`FlushError`] |
+    //! | `metadata`, `ready` and other calls | [`CallError`] |
+    //! | a transaction | [`TransactionError`], [`EndError`] |
+    //!
+    //! Each is an [`Error`](std::error::Error), borrows nothing (but for
+    //! [`try_produce_borrowed`](crate::AioProducer::try_produce_borrowed)'s, which
+    //! [`into_owned`](ProduceError::into_owned) frees), and its text does not repeat its source's.
+
+    pub use crate::api::builder::StartError;
+    pub use crate::api::calls::FatalError;
+    pub use crate::api::error::{ProduceError, SendError};
+    pub use crate::api::flush::FlushError;
+    pub use crate::api::retract::TooLate;
+    pub use crate::api::transaction::{EndError, TransactionError};
+    pub use crate::outcome::error::DeliveryError;
+    pub use crate::record::{RecordError, TopicError, TraceContextError};
+    pub use crate::runtime::RuntimeError;
+    pub use aioproducer_core::LimitsError;
+    pub use aioproducer_core::backend::{CallError, ErrorCode, Failure, FailureKind, MetadataError, Status};
+}
+
+pub mod future {
+    //! The futures of [`AioProducer`](crate::AioProducer)'s methods, for those who have to name them.
+
+    pub use crate::api::close::Close;
+    pub use crate::api::flush::Flush;
+    pub use crate::api::produce::{Produce, SendRecord};
+    pub use crate::api::produce_all::{Outcomes, ProduceAll};
+    pub use crate::api::purge::Purge;
+}
+
+pub mod metadata {
+    //! What a broker knows of its cluster: the answer of [`AioProducer::metadata`](crate::AioProducer::metadata).
+
+    pub use aioproducer_core::backend::{Broker, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
+}
+
+pub mod transaction {
+    //! Transactions: [`AioProducer::begin`](crate::AioProducer::begin) opens one, and each error says what is left to do.
+
+    pub use crate::api::transaction::{EndError, Remedy, Transaction, TransactionError};
+    pub use aioproducer_core::backend::{Group, GroupOffset};
+}
+
+// What is in the modules above, for the other crates of the workspace.
+#[doc(hidden)]
+pub use {
+    error::{
+        CallError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError, MetadataError,
+        RecordError, RuntimeError, StartError, Status, TooLate, TopicError, TraceContextError, TransactionError,
+    },
+    future::{Close, Flush, Outcomes, Produce, ProduceAll, Purge, SendRecord},
+    metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata},
+    record::{Data, Header, OwnedRecord, TopicRef, TraceContext},
+    runtime::{ClockHold, Instant, Task},
+    transaction::{Group, GroupOffset, Remedy},
+};

@@ -1,5 +1,6 @@
 //! Many threads and a pool that is always about to be full.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,20 +21,20 @@ mod still;
 struct Obliging(Arc<(Mutex<bool>, Condvar, AtomicBool)>);
 
 impl Connect<OwnedRecord> for Obliging {
-    type Error = String;
+    type Error = Infallible;
 
-    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, Infallible> {
         Ok(BackendLimits {
             delivery_timeout: None,
             linger: Duration::ZERO,
             record_bytes: 1000,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
 
-    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, Infallible> {
         let worker = self.clone();
         thread::spawn(move || {
             let (woken, condition, ended) = &*worker.0;
@@ -45,7 +46,7 @@ impl Connect<OwnedRecord> for Obliging {
                     continue;
                 };
                 driver.settle(batch, std::iter::empty());
-                let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+                let at = Delivered::new(0, Some(0), Some(0));
                 driver.report(records.drain(..).map(|(slot, _)| Report { slot, outcome: Outcome::Delivered(at) }));
             }
             driver.ended();

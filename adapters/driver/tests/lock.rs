@@ -1,5 +1,6 @@
 //! What must not happen under the producer's lock, what must not spin, and what one poll must not do at length.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Outcome, Report};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, ErrorCode, Outcome, Report};
 use aioproducer_driver::{AioProducer, Failure, FailureKind, Overflow, OwnedRecord, Record, Status};
 
 use self::still::Still;
@@ -28,27 +29,27 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 struct ByHand(Arc<Mutex<Option<FailBatch>>>, Arc<Mutex<Option<Meanwhile>>>);
 
 impl Connect<OwnedRecord> for ByHand {
-    type Error = String;
+    type Error = Infallible;
 
-    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, Infallible> {
         Ok(BackendLimits {
             delivery_timeout: None,
             linger: Duration::ZERO,
             record_bytes: LARGE,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
 
-    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, Infallible> {
         let Self(step, meanwhile) = self;
         *step.lock().unwrap() = Some(Box::new(move || {
             let mut records = Vec::new();
             let batch = driver.take(&mut records).expect("a batch is ready");
             driver.settle(batch, std::iter::empty());
             let (kind, status) = (FailureKind::Broker, Status::NotPersisted);
-            let failure = Failure { kind, status, code: 1, reason: "refused" };
+            let failure = Failure::new(kind, status, Some(ErrorCode::OffsetOutOfRange), "refused");
             driver.report(records.drain(..).map(|(slot, record)| {
                 if let Some(meanwhile) = meanwhile.lock().unwrap().take() {
                     meanwhile();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 use aioproducer_driver::{AioProducer, Builder, Overflow, Record};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -17,7 +17,7 @@ use metrics::{
 use observed::{ByHand, Tasks};
 
 const REFUSED: Failure =
-    Failure { kind: FailureKind::Broker, status: Status::PossiblyPersisted, code: 7, reason: "refused" };
+    Failure::new(FailureKind::Broker, Status::PossiblyPersisted, Some(ErrorCode::RequestTimedOut), "refused");
 
 #[derive(Default)]
 struct Values(Mutex<Vec<f64>>);

@@ -1,6 +1,7 @@
 //! What records count for in the pool, and what a pool cannot be.
 #![cfg(not(interleave))]
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,20 +20,20 @@ const LARGEST: usize = 30_000;
 struct Idle;
 
 impl Connect<OwnedRecord> for Idle {
-    type Error = String;
+    type Error = Infallible;
 
-    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, Infallible> {
         Ok(BackendLimits {
             delivery_timeout: None,
             linger: Duration::ZERO,
             record_bytes: LARGEST,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
 
-    fn connect<E: Driver<OwnedRecord>>(self, _: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, _: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, Infallible> {
         Ok(Arc::new(Still))
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 use aioproducer_driver::{AioProducer, Builder, FlushError, Overflow, Record, TraceContext};
 use observed::{ByHand, Tasks};
 use recorder::Recorder;
@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 const REFUSED: Failure =
-    Failure { kind: FailureKind::Broker, status: Status::PossiblyPersisted, code: 7, reason: "refused" };
+    Failure::new(FailureKind::Broker, Status::PossiblyPersisted, Some(ErrorCode::RequestTimedOut), "refused");
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -152,7 +152,7 @@ fn a_failure_is_in_the_span_and_an_event() {
             // A fatal error fails what is left, and is told itself, once.
             drop(scene.producer.try_produce(Record::to("t")).unwrap());
             for _ in 0..2 {
-                scene.backend.fatal(Failure { kind: FailureKind::Fatal, ..REFUSED });
+                scene.backend.fatal(REFUSED.with_kind(FailureKind::Fatal));
             }
             let levels: Vec<_> = scene.recorder.events().iter().map(|event| event.level).collect();
             assert_eq!(levels, [tracing::Level::WARN, tracing::Level::ERROR, tracing::Level::WARN]);
@@ -295,7 +295,7 @@ fn produce_all_has_one_span() {
             assert!(!span.fields.contains_key("messaging.kafka.offset"));
             assert!(!span.fields.contains_key("error.type"));
             // What is not even accepted is an error of it, too.
-            scene.backend.fatal(Failure { kind: FailureKind::Fatal, ..REFUSED });
+            scene.backend.fatal(REFUSED.with_kind(FailureKind::Fatal));
             let mut all = scene.producer.produce_all([Record::to("t"), Record::to("other")]);
             while poll(&mut all).is_pending() {}
             let span = &scene.recorder.spans()[1];

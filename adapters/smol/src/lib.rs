@@ -12,7 +12,7 @@
 //! smol::block_on(async {
 //!     let producer = AioProducer::builder(Librdkafka::new(config)).start(Smol::global())?;
 //!     let report = producer.send(Record::to("greetings").key("en").payload("hello")).await?;
-//!     assert_eq!((report.topic(), report.offset()), ("greetings", 0));
+//!     assert_eq!((report.topic(), report.offset()), ("greetings", Some(0)));
 //!     Ok(())
 //! })
 //! # }
@@ -30,6 +30,16 @@ use async_executor::Executor;
 
 /// smol as a producer's [`Runtime`]: its global executor, or one of the caller's own. Timers are async-io's, which
 /// runs on a thread of its own and so works under any executor, async-std's included.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use aioproducer_smol::Smol;
+///
+/// let executor = Arc::new(async_executor::Executor::new());
+/// let (everywhere, there) = (Smol::global(), Smol::executor(Arc::clone(&executor)));
+/// # drop((everywhere, there));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Smol {
     /// `None` is the global executor. The executor owns the producer's task, which owns this: no cycle.

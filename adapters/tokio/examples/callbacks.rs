@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
 
 /// Each record's callback notes its offset. Those of a partition are called in order, so the offsets of each grow.
 async fn by_callback(producer: &AioProducer) -> Result<()> {
-    let offsets = Arc::new(Mutex::new(BTreeMap::<i32, Vec<i64>>::new()));
+    let offsets = Arc::new(Mutex::new(BTreeMap::<i32, Vec<Option<i64>>>::new()));
     // Each callback has a sender; when all have been called, none is left.
     let (sender, mut all_called) = tokio::sync::mpsc::channel::<()>(1);
     for number in 0..RECORDS {

@@ -116,8 +116,8 @@ async fn commit(transaction: Transaction) -> Result<(), EndError> {
 /// What goes wrong in some attempts.
 fn fail(broker: &EmbeddedBroker, attempt: usize) -> Result<()> {
     match attempt {
-        2 => broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS])?,
-        3 => broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::ILLEGAL_GENERATION])?,
+        2 => broker.request_errors(ApiKey::EndTxn, &[ErrorCode::CoordinatorLoadInProgress])?,
+        3 => broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::IllegalGeneration])?,
         _ => {}
     }
     Ok(())

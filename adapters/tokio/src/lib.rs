@@ -11,7 +11,7 @@
 //!
 //! let producer = AioProducer::builder(Librdkafka::new(config)).start(Tokio::current()?)?;
 //! let report = producer.send(Record::to("greetings").key("en").payload("hello")).await?;
-//! assert_eq!((report.topic(), report.offset()), ("greetings", 0));
+//! assert_eq!((report.topic(), report.offset()), ("greetings", Some(0)));
 //! # Ok(())
 //! # }
 //! ```
@@ -42,6 +42,17 @@ use tokio::time;
 /// to do, so a linger ends at once. While the backend's threads are at work on records or calls it is held, and goes on no
 /// faster than real time, also for other timers of the runtime. What it is moved on by hand meanwhile does not count for the
 /// producer.
+///
+/// ```
+/// use aioproducer_tokio::Tokio;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let here = Tokio::new(runtime.handle().clone());
+/// # drop(here);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,

@@ -1,5 +1,6 @@
 //! Produce, take, settle, release, report and await, on one thread: rounds of 500 records, as many as the argument says.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -24,20 +25,20 @@ type Step = Box<dyn FnMut() + Send>;
 struct Obliging(Arc<Mutex<Option<Step>>>);
 
 impl Connect<OwnedRecord> for Obliging {
-    type Error = String;
+    type Error = Infallible;
 
-    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, Infallible> {
         Ok(BackendLimits {
             delivery_timeout: None,
             linger: Duration::ZERO,
             record_bytes: 1000,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
 
-    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, Infallible> {
         let (mut records, mut slots, mut freed) = (Vec::new(), Vec::new(), Vec::new());
         *self.0.lock().unwrap() = Some(Box::new(move || {
             while let Some(batch) = driver.take(&mut records) {
@@ -47,7 +48,7 @@ impl Connect<OwnedRecord> for Obliging {
                     freed.push(record);
                 }
                 driver.release(&mut freed);
-                let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+                let at = Delivered::new(0, Some(0), Some(0));
                 driver.report(slots.drain(..).map(|slot| Report { slot, outcome: Outcome::Delivered(at) }));
             }
         }));

@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tracing::info_span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-const REFUSED: ErrorCode = ErrorCode::NOT_ENOUGH_REPLICAS;
+const REFUSED: ErrorCode = ErrorCode::NotEnoughReplicas;
 
 fn broker(topic: &str) -> EmbeddedBroker {
     let broker = EmbeddedBroker::start().expect("a broker");
@@ -72,7 +72,7 @@ async fn a_record_that_the_broker_refuses_and_one_that_is_too_large() {
     };
     let producer = start(&broker, no_retries, |builder| builder);
     let (trace, ()) = traced(async {
-        let too_large = ErrorCode::MSG_SIZE_TOO_LARGE;
+        let too_large = ErrorCode::MsgSizeTooLarge;
         for refusal in [REFUSED, too_large] {
             broker.request_errors(ApiKey::Produce, &[refusal]).expect("told");
             producer.send(Record::to("orders").payload("x")).await.expect_err("refused");

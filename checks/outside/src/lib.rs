@@ -69,7 +69,7 @@ pub fn shed(producer: &AioProducer, frames: &[Vec<u8>]) -> Result<usize> {
 pub async fn place(producer: &AioProducer, order: Order) -> Result<i32> {
     match producer.send(order).await {
         Ok(report) => Ok(report.partition()),
-        Err(error) if error.code() == Some(ErrorCode::NOT_ENOUGH_REPLICAS) || error.is_retriable() => {
+        Err(error) if error.code() == Some(ErrorCode::NotEnoughReplicas) || error.is_retriable() => {
             Err(error).context("try again later")
         }
         Err(error) => bail!("not placed: {error}"),
@@ -94,7 +94,7 @@ pub async fn place_all(producer: &AioProducer, orders: Vec<Order>) -> Result<usi
 }
 
 /// One loop for the outcomes of all lines, which are borrowed.
-pub async fn copy(producer: &AioProducer, text: &str) -> Result<Vec<i64>> {
+pub async fn copy(producer: &AioProducer, text: &str) -> Result<Vec<Option<i64>>> {
     let (reporter, mut reports) = producer.reports(100);
     let produce = async {
         for (number, line) in text.lines().enumerate() {

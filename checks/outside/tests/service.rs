@@ -21,7 +21,7 @@ async fn an_application_outside_of_the_workspace_does_its_work() -> Result<()> {
     assert_eq!(place(&producer, order(8)).await?, 3);
     assert_eq!(place_in_background(&producer, order(9)).await??, 4);
     assert_eq!(place_all(&producer, (0..100).map(order).collect()).await?, 100);
-    assert_eq!(copy(&producer, "one\ntwo\nthree").await?, [0, 1, 2]);
+    assert_eq!(copy(&producer, "one\ntwo\nthree").await?, [Some(0), Some(1), Some(2)]);
     assert_eq!(leaders(&producer, "orders").await?, [Some(1); 5]);
     let unknown = leaders(&producer, "nowhere").await.expect_err("it does not exist");
     assert!(format!("{unknown:#}").contains("no topic \"nowhere\""), "{unknown:#}");

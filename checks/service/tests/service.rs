@@ -36,7 +36,7 @@ async fn an_order_that_is_refused_is_not_placed() {
     let large = orders.place("customer-7", &"apple ".repeat(1_000_000)).await;
     assert_eq!(large.expect_err("too large").status(), 413);
 
-    let invalid = ErrorCode::INVALID_RECORD;
+    let invalid = ErrorCode::InvalidRecord;
     broker.request_errors(ApiKey::Produce, &[invalid]).expect("an error to come");
     let refused = orders.place("customer-7", "two apples").await;
     assert_eq!(refused.expect_err("an error of the broker").status(), 502);
@@ -49,7 +49,7 @@ async fn an_order_that_is_refused_is_not_placed() {
 #[tokio::test]
 async fn an_order_that_needs_three_attempts_is_placed_once() {
     let (broker, orders) = service(LONG);
-    let not_now = ErrorCode::NOT_ENOUGH_REPLICAS;
+    let not_now = ErrorCode::NotEnoughReplicas;
     broker.request_errors(ApiKey::Produce, &[not_now; 2]).expect("two errors to come");
     orders.place("customer-7", "two apples").await.expect("placed");
     assert_eq!(broker.records("orders").await.expect("its records").len(), 1);

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::ErrorCode;
 use crate::TopicId;
 
 /// Identifies a call. A producer uses each id once.
@@ -22,7 +23,7 @@ pub struct Request {
     pub id: CallId,
     /// The call to make.
     pub call: Call,
-    /// After this time the backend completes the call with an error that is [`CallError::retriable`]. A call under way may take
+    /// After this time the backend completes the call with an error that is [`CallError::is_retriable`]. A call under way may take
     /// a little longer.
     pub limit: Duration,
 }
@@ -55,7 +56,7 @@ pub enum Call {
         group: Group,
     },
     /// Commits the transaction, whose records all have their outcome (`rd_kafka_commit_transaction`). After an error that is
-    /// [`CallError::retriable`], only this call may follow; it resumes the commit.
+    /// [`CallError::is_retriable`], only this call may follow; it resumes the commit.
     Commit,
     /// Aborts the transaction (`rd_kafka_abort_transaction`). Records that the backend has not sent fail with
     /// [`FailureKind::Purged`](super::FailureKind::Purged); records in flight are awaited.
@@ -86,18 +87,89 @@ pub enum Answer {
 }
 
 /// Why a call failed: the fields of librdkafka's `rd_kafka_error_t`.
+///
+/// ```
+/// use aioproducer_core::backend::{CallError, ErrorCode};
+///
+/// let error = CallError::new(Some(ErrorCode::LocalTimedOut), "no broker answered").with_retriable(true);
+/// assert!(error.is_retriable() && !error.is_fatal());
+/// assert_eq!(error.code(), Some(ErrorCode::LocalTimedOut));
+/// assert_eq!(error.to_string(), "no broker answered");
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
-    /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`), 0 if there is none.
-    pub code: i32,
-    /// A description.
-    pub reason: String,
-    /// The same call may be made again. A transactional call is resumed.
-    pub retriable: bool,
-    /// The transaction must be aborted.
-    pub txn_requires_abort: bool,
-    /// The producer is unusable. The backend also calls [`Driver::fatal`](super::Driver::fatal), before or after.
-    pub fatal: bool,
+    code: Option<ErrorCode>,
+    reason: String,
+    retriable: bool,
+    requires_abort: bool,
+    fatal: bool,
+}
+
+impl CallError {
+    /// An error after which the call is not worth another try, and all else goes on.
+    #[must_use]
+    pub fn new(code: Option<ErrorCode>, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), retriable: false, requires_abort: false, fatal: false }
+    }
+
+    /// The error of the broker or the client library, `None` if the producer itself rejected the call.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.code
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether the same call may be made again. A transactional call is resumed.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        self.retriable
+    }
+
+    /// Whether the transaction must be aborted.
+    #[must_use]
+    pub fn requires_abort(&self) -> bool {
+        self.requires_abort
+    }
+
+    /// Whether the producer is unusable. The backend also calls [`Driver::fatal`](super::Driver::fatal), before or after.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// The same with another description.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+
+    /// Sets [`CallError::is_retriable`].
+    #[must_use]
+    pub fn with_retriable(mut self, retriable: bool) -> Self {
+        self.retriable = retriable;
+        self
+    }
+
+    /// Sets [`CallError::requires_abort`].
+    #[must_use]
+    pub fn with_requires_abort(mut self, requires_abort: bool) -> Self {
+        self.requires_abort = requires_abort;
+        self
+    }
+
+    /// Sets [`CallError::is_fatal`].
+    #[must_use]
+    pub fn with_fatal(mut self, fatal: bool) -> Self {
+        self.fatal = fatal;
+        self
+    }
 }
 
 impl fmt::Display for CallError {
@@ -112,34 +184,61 @@ impl core::error::Error for CallError {}
 ///
 /// With the generation and the member id of a consumer, the broker rejects the offsets if the consumer is no longer a member of
 /// the group. Without them ([`Group::new`]) it does not check that.
+///
+/// ```
+/// use aioproducer_core::backend::Group;
+///
+/// let group = Group::new("billing");
+/// assert_eq!((group.id.as_str(), group.generation), ("billing", None));
+///
+/// let group = Group::new("billing").with_member(7, "member-1").with_instance("billing-eu");
+/// assert_eq!((group.generation, group.member.as_deref()), (Some(7), Some("member-1")));
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// The group's id, `group.id`.
     pub id: String,
-    /// The member's generation; -1 for none.
-    pub generation: i32,
-    /// The member's id; empty for none.
-    pub member: String,
+    /// The member's generation.
+    pub generation: Option<i32>,
+    /// The member's id.
+    pub member: Option<String>,
     /// The instance id of a static member, `group.instance.id`.
     pub instance: Option<String>,
 }
 
 impl Group {
     /// A group without a member.
-    ///
-    /// ```
-    /// use aioproducer_core::backend::Group;
-    ///
-    /// let group = Group::new("billing");
-    /// assert_eq!((group.id.as_str(), group.generation), ("billing", -1));
-    /// ```
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), generation: -1, member: String::new(), instance: None }
+        Self { id: id.into(), generation: None, member: None, instance: None }
+    }
+
+    /// Sets a member's generation and id.
+    #[must_use]
+    pub fn with_member(mut self, generation: i32, member: impl Into<String>) -> Self {
+        (self.generation, self.member) = (Some(generation), Some(member.into()));
+        self
+    }
+
+    /// Sets the instance id of a static member, `group.instance.id`.
+    #[must_use]
+    pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
     }
 }
 
 /// The offset that a group commits for a partition.
+///
+/// ```
+/// use aioproducer_core::backend::GroupOffset;
+///
+/// let last_read = 41;
+/// let next = GroupOffset::new("orders", 0, last_read + 1);
+/// assert_eq!(next.offset, 42);
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupOffset {
     /// The topic.
@@ -152,14 +251,6 @@ pub struct GroupOffset {
 
 impl GroupOffset {
     /// `offset` is the offset of the next record to read.
-    ///
-    /// ```
-    /// use aioproducer_core::backend::GroupOffset;
-    ///
-    /// // The record at offset 41 was the last one.
-    /// let offset = GroupOffset::new("orders", 0, 42);
-    /// assert_eq!(offset.offset, 42);
-    /// ```
     #[must_use]
     pub fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Self {
         Self { topic: topic.into(), partition, offset }
@@ -206,11 +297,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A broker's metadata of its cluster.
+/// A broker's metadata of its cluster (`rd_kafka_metadata`).
+///
+/// ```
+/// use aioproducer_core::backend::Metadata;
+///
+/// /// The partitions of a topic that have no leader.
+/// fn leaderless(metadata: &Metadata, topic: &str) -> Vec<i32> {
+///     let partitions = metadata.topic(topic).map_or(&[][..], |topic| &topic.partitions);
+///     partitions.iter().filter(|partition| partition.leader.is_none()).map(|partition| partition.id).collect()
+/// }
+/// assert!(leaderless(&Metadata::default(), "orders").is_empty());
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The id of the broker that answered; -1 if it is not known.
-    pub answered_by: i32,
+    /// The id of the broker that answered, if it is known.
+    pub answered_by: Option<i32>,
     /// The brokers of the cluster.
     pub brokers: Vec<Broker>,
     /// The requested topics.
@@ -226,6 +329,14 @@ impl Metadata {
 }
 
 /// A broker of the cluster.
+///
+/// ```
+/// use aioproducer_core::backend::Broker;
+///
+/// let broker = Broker::new(1, "kafka-1.example", 9092);
+/// assert_eq!(format!("{}:{}", broker.host, broker.port), "kafka-1.example:9092");
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Its id.
@@ -236,7 +347,24 @@ pub struct Broker {
     pub port: u16,
 }
 
+impl Broker {
+    /// A broker.
+    #[must_use]
+    pub fn new(id: i32, host: impl Into<String>, port: u16) -> Self {
+        Self { id, host: host.into(), port }
+    }
+}
+
 /// A topic's metadata.
+///
+/// ```
+/// use aioproducer_core::backend::{PartitionMetadata, TopicMetadata};
+///
+/// let mut topic = TopicMetadata::new("orders");
+/// topic.partitions.push(PartitionMetadata::new(0));
+/// assert!(topic.error.is_none() && topic.partitions.len() == 1);
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicMetadata {
     /// Its name.
@@ -247,7 +375,26 @@ pub struct TopicMetadata {
     pub partitions: Vec<PartitionMetadata>,
 }
 
+impl TopicMetadata {
+    /// A topic without an error and without partitions.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), error: None, partitions: Vec::new() }
+    }
+}
+
 /// A partition's metadata.
+///
+/// ```
+/// use aioproducer_core::backend::PartitionMetadata;
+///
+/// /// Whether a record with `acks=all` can be written.
+/// fn is_writable(partition: &PartitionMetadata, min_insync_replicas: usize) -> bool {
+///     partition.leader.is_some() && partition.in_sync.len() >= min_insync_replicas
+/// }
+/// assert!(!is_writable(&PartitionMetadata::new(0), 1));
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMetadata {
     /// Its number.
@@ -262,14 +409,57 @@ pub struct PartitionMetadata {
     pub in_sync: Vec<i32>,
 }
 
+impl PartitionMetadata {
+    /// A partition without an error, a leader and replicas.
+    #[must_use]
+    pub fn new(id: i32) -> Self {
+        Self { id, error: None, leader: None, replicas: Vec::new(), in_sync: Vec::new() }
+    }
+}
+
 /// A broker's error about a topic or a partition.
+///
+/// ```
+/// use aioproducer_core::backend::{ErrorCode, MetadataError};
+///
+/// let error = MetadataError::new(ErrorCode::UnknownTopicOrPart, "Broker: Unknown topic or partition");
+/// assert_eq!(error.code(), ErrorCode::UnknownTopicOrPart);
+/// assert_eq!(error.to_string(), "Broker: Unknown topic or partition");
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataError {
-    /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`).
-    pub code: i32,
-    /// The backend's description of it.
-    pub reason: &'static str,
+    code: ErrorCode,
+    reason: &'static str,
 }
+
+impl MetadataError {
+    /// An error with the backend's description of it.
+    #[must_use]
+    pub const fn new(code: ErrorCode, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+
+    /// The error.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// The backend's description of it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl core::error::Error for MetadataError {}
 
 #[cfg(test)]
 mod tests {

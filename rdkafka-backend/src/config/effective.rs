@@ -91,7 +91,7 @@ fn build(
         linger: linger(&native),
         record_bytes: record_bytes as usize,
         record_overhead: OVERHEAD,
-        record_setting: RECORD_BYTES,
+        record_setting: Some(RECORD_BYTES),
         transactional,
     };
     let partitioning = Partitioning {

@@ -12,7 +12,7 @@ use crate::embedded::broker::EmbeddedBroker;
 use crate::embedded::error::BrokerError;
 
 impl EmbeddedBroker {
-    /// Answers the next requests of a kind with `errors`, one each. [`ErrorCode::LOCAL_TRANSPORT`] closes the connection instead.
+    /// Answers the next requests of a kind with `errors`, one each. [`ErrorCode::LocalTransport`] closes the connection instead.
     ///
     /// After a retriable error, such as `NOT_ENOUGH_REPLICAS`, librdkafka sends the request again after `retry.backoff.ms`. Other
     /// errors, such as `INVALID_RECORD`, fail the batch. After `TOPIC_AUTHORIZATION_FAILED` librdkafka fails all records of the
@@ -23,7 +23,7 @@ impl EmbeddedBroker {
     ///
     /// let broker = EmbeddedBroker::start()?;
     /// // Refuses two requests, then accepts.
-    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::NOT_ENOUGH_REPLICAS; 2])?;
+    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::NotEnoughReplicas; 2])?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
     ///
@@ -43,7 +43,7 @@ impl EmbeddedBroker {
     /// ```
     /// # use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode};
     /// # let broker = EmbeddedBroker::start()?;
-    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::INVALID_RECORD; 1_000])?;
+    /// broker.request_errors(ApiKey::Produce, &[ErrorCode::InvalidRecord; 1_000])?;
     /// broker.clear_request_errors(ApiKey::Produce)?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
@@ -57,14 +57,14 @@ impl EmbeddedBroker {
         })
     }
 
-    /// Answers metadata requests for a topic with `error`, until this is called with [`ErrorCode::NO_ERROR`]. Creates the topic
+    /// Answers metadata requests for a topic with `error`, until this is called with [`ErrorCode::NoError`]. Creates the topic
     /// if it does not exist.
     ///
     /// ```
     /// use aioproducer_rdkafka::{EmbeddedBroker, ErrorCode};
     ///
     /// let broker = EmbeddedBroker::start()?;
-    /// broker.topic_error("orders", ErrorCode::TOPIC_AUTHORIZATION_FAILED)?;
+    /// broker.topic_error("orders", ErrorCode::TopicAuthorizationFailed)?;
     /// # Ok::<(), aioproducer_rdkafka::BrokerError>(())
     /// ```
     ///

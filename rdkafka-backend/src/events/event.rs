@@ -15,7 +15,7 @@ use crate::config::IdempotenceOff;
 ///
 /// fn is_urgent(event: &Event) -> bool {
 ///     match event {
-///         Event::Error(error) => error.fatal || error.is_all_brokers_down(),
+///         Event::Error(error) => error.is_fatal() || error.is_all_brokers_down(),
 ///         Event::IdempotenceOff(_) => true,
 ///         _ => false,
 ///     }
@@ -57,8 +57,8 @@ pub enum Event {
 ///
 /// fn count(error: &ClientError) -> &'static str {
 ///     match error.code() {
-///         ErrorCode::LOCAL_ALL_BROKERS_DOWN => "kafka.unreachable",
-///         ErrorCode::LOCAL_AUTHENTICATION => "kafka.login",
+///         ErrorCode::LocalAllBrokersDown => "kafka.unreachable",
+///         ErrorCode::LocalAuthentication => "kafka.login",
 ///         _ => "kafka.error",
 ///     }
 /// }
@@ -67,25 +67,35 @@ pub enum Event {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientError {
-    /// librdkafka's number, an [`ErrorCode`]. For a fatal error it is the number of its cause.
-    pub code: i32,
-    /// What happened, without the values of secret keys.
-    pub reason: String,
-    /// Whether the producer is unusable: it rejects records, now or in a moment.
-    pub fatal: bool,
+    pub(crate) code: ErrorCode,
+    /// Without the values of secret keys.
+    pub(crate) reason: String,
+    pub(crate) fatal: bool,
 }
 
 impl ClientError {
-    /// [`ClientError::code`](field@Self::code) as an error code.
+    /// The error. For a fatal error it is that of its cause.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
-        ErrorCode::new(self.code)
+        self.code
+    }
+
+    /// What happened, without the values of secret keys.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether the producer is unusable: it rejects records, now or in a moment.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
     }
 
     /// Whether no broker is reachable any more. librdkafka continues to connect.
     #[must_use]
     pub fn is_all_brokers_down(&self) -> bool {
-        self.code() == ErrorCode::LOCAL_ALL_BROKERS_DOWN
+        self.code == ErrorCode::LocalAllBrokersDown
     }
 }
 

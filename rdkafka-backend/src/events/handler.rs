@@ -119,6 +119,8 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
+    use aioproducer_core::backend::ErrorCode;
+
     use super::*;
     use crate::config::secrets::Secrets;
     use crate::events::event::LogLevel;
@@ -173,7 +175,9 @@ mod tests {
         let journal = Arc::new(Journal::default());
         let mut task = Box::pin(handle(events, Arc::clone(&journal) as Arc<dyn EventHandler>));
         let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        sinks.write(|| RawEvent::Event(Event::Error(ClientError { code: -1, reason: "no".into(), fatal: false })));
+        sinks.write(|| {
+            RawEvent::Event(Event::Error(ClientError { code: ErrorCode::Unknown, reason: "no".into(), fatal: false }))
+        });
         sinks.write(|| log("panic"));
         sinks.write(|| log("a line"));
         sinks.write(|| log("panic"));

@@ -216,6 +216,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
+    use aioproducer_core::backend::ErrorCode;
+
     use super::*;
     use crate::events::event::{ClientError, LogLevel, LogLine};
 
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn error(reason: &str, fatal: bool) -> RawEvent {
-        RawEvent::Event(Event::Error(ClientError { code: -1, reason: reason.to_owned(), fatal }))
+        RawEvent::Event(Event::Error(ClientError { code: ErrorCode::Unknown, reason: reason.to_owned(), fatal }))
     }
 
     fn poll(ring: &Ring) -> Poll<Option<RawEvent>> {

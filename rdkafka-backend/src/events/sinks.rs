@@ -90,12 +90,18 @@ impl EventSinks {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use aioproducer_core::backend::ErrorCode;
+
     use super::*;
     use crate::events::event::ClientError;
     use crate::events::stream::Events;
 
     fn error(reason: &str) -> RawEvent {
-        RawEvent::Event(Event::Error(ClientError { code: -195, reason: reason.to_owned(), fatal: false }))
+        RawEvent::Event(Event::Error(ClientError {
+            code: ErrorCode::LocalTransport,
+            reason: reason.to_owned(),
+            fatal: false,
+        }))
     }
 
     fn next(events: &mut Events) -> Option<Event> {

@@ -107,7 +107,7 @@ fn parse(json: &str) -> Event {
     match serde_json::from_str(json) {
         Ok(statistics) => Event::Statistics(Box::new(statistics)),
         Err(error) => Event::Error(ClientError {
-            code: ErrorCode::LOCAL_BAD_MSG.number(),
+            code: ErrorCode::LocalBadMsg,
             reason: format!("cannot parse librdkafka's statistics: {error}"),
             fatal: false,
         }),
@@ -129,7 +129,7 @@ mod tests {
         for broken in ["", "[]", r#"{"name": "x"}"#] {
             let Event::Error(error) = parse(broken) else { panic!("{broken}") };
             assert!(error.reason.contains("statistics") && !error.fatal, "{error}");
-            assert_eq!(error.code(), ErrorCode::LOCAL_BAD_MSG);
+            assert_eq!(error.code(), ErrorCode::LocalBadMsg);
         }
     }
 }

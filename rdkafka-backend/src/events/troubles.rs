@@ -44,7 +44,7 @@ impl Troubles {
             };
         }
         let reason = bare(&error.reason);
-        self.last = Some((kind(failure::while_connections_fail(error.code), reason), reason.to_owned()));
+        self.last = Some((kind(failure::while_connections_fail(error.code.number()), reason), reason.to_owned()));
         let held_back = self.held_back.take().map(|error| with_cause(error, reason));
         std::iter::once(error).chain(held_back).collect()
     }
@@ -137,17 +137,17 @@ pub(super) fn without_thread(line: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka_sys::rd_kafka_resp_err_t::*;
+    use aioproducer_core::backend::ErrorCode;
 
     use super::*;
     use crate::events::event::LogLevel;
 
-    fn error(code: i32, reason: &str) -> ClientError {
+    fn error(code: ErrorCode, reason: &str) -> ClientError {
         ClientError { code, reason: reason.to_owned(), fatal: false }
     }
 
     fn all_down() -> ClientError {
-        error(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32, "2/2 brokers are down")
+        error(ErrorCode::LocalAllBrokersDown, "2/2 brokers are down")
     }
 
     fn fail(message: &str) -> LogLine {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(reasons(&troubles.error(all_down())), [""; 0]);
         assert_eq!(troubles.current(), None);
         let text = "b:1: Connection refused (after 0ms in state CONNECT, 1 identical error(s) suppressed)";
-        let refused = error(RD_KAFKA_RESP_ERR__TRANSPORT as i32, text);
+        let refused = error(ErrorCode::LocalTransport, text);
         let both = troubles.error(refused);
         assert_eq!(
             reasons(&both),
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn s17_a_refused_login_is_the_cause_when_no_broker_is_reachable() {
         let mut troubles = Troubles::default();
-        troubles.error(error(RD_KAFKA_RESP_ERR__AUTHENTICATION as i32, "b:1: Invalid username or password"));
+        troubles.error(error(ErrorCode::LocalAuthentication, "b:1: Invalid username or password"));
         assert_eq!(troubles.current().map(|trouble| trouble.kind), Some(FailureKind::TimedOut));
         assert_eq!(troubles.error(all_down()).len(), 1);
         assert_eq!(troubles.current().map(|trouble| trouble.kind), Some(FailureKind::Authentication));
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_line_about_an_error_keeps_the_kind_of_the_error() {
         let mut troubles = Troubles::default();
-        troubles.error(error(RD_KAFKA_RESP_ERR__SSL as i32, "b:1: handshake failed"));
+        troubles.error(error(ErrorCode::LocalSsl, "b:1: handshake failed"));
         troubles.line(&fail("[thrd:b:1]: b:1: handshake failed"));
         troubles.error(all_down());
         assert_eq!(troubles.current().map(|trouble| trouble.kind), Some(FailureKind::Tls));

@@ -79,7 +79,10 @@ impl<R> Client<R> {
     unsafe fn outcome(&self, error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
         // SAFETY: by this function's contract.
         let outcome = unsafe { outcome(error) };
-        outcome.map_err(|error| CallError { reason: self.context().sinks.hide(error.reason), ..error })
+        outcome.map_err(|error| {
+            let shown = self.context().sinks.hide(error.reason().to_owned());
+            error.with_reason(shown)
+        })
     }
 }
 
@@ -100,12 +103,13 @@ unsafe fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
     // SAFETY: the error is valid.
     let retriable = unsafe { sys::rd_kafka_error_is_retriable(error) } != 0;
     // SAFETY: as above.
-    let txn_requires_abort = unsafe { sys::rd_kafka_error_txn_requires_abort(error) } != 0;
+    let requires_abort = unsafe { sys::rd_kafka_error_txn_requires_abort(error) } != 0;
     // SAFETY: as above.
     let fatal = unsafe { sys::rd_kafka_error_is_fatal(error) } != 0;
     // SAFETY: destroyed once.
     unsafe { sys::rd_kafka_error_destroy(error) };
-    Err(CallError { code, reason, retriable, txn_requires_abort, fatal })
+    let error = failure::call(code, &reason).with_retriable(retriable);
+    Err(error.with_requires_abort(requires_abort).with_fatal(fatal))
 }
 
 /// `value` as a C string. The error does not show the value.
@@ -121,7 +125,7 @@ impl List {
         let count = c_int::try_from(offsets.len()).unwrap_or(c_int::MAX);
         // SAFETY: the function has no preconditions.
         let list = Self(unsafe { sys::rd_kafka_topic_partition_list_new(count) });
-        for GroupOffset { topic, partition, offset } in offsets {
+        for GroupOffset { topic, partition, offset, .. } in offsets {
             let topic = c_string(topic, "the topic name contains a NUL byte")?;
             // SAFETY: the list belongs to us; the name is copied.
             let entry = unsafe { sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), *partition) };
@@ -145,14 +149,14 @@ pub(super) struct GroupMetadata(pub(super) *mut sys::rd_kafka_consumer_group_met
 impl GroupMetadata {
     fn new(group: &Group) -> Result<Self, CallError> {
         let id = c_string(&group.id, "the group id contains a NUL byte")?;
-        let member = c_string(&group.member, "the member id contains a NUL byte")?;
+        let member = c_string(group.member.as_deref().unwrap_or_default(), "the member id contains a NUL byte")?;
         let instance = group.instance.as_deref();
         let instance = instance.map(|name| c_string(name, "the group instance id contains a NUL byte")).transpose()?;
         let (id, member) = (id.as_ptr(), member.as_ptr());
         let instance = instance.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
+        let generation = group.generation.unwrap_or(-1);
         // SAFETY: C strings, which are copied; the last one may be null.
-        let group =
-            unsafe { sys::rd_kafka_consumer_group_metadata_new_with_genid(id, group.generation, member, instance) };
+        let group = unsafe { sys::rd_kafka_consumer_group_metadata_new_with_genid(id, generation, member, instance) };
         Ok(Self(group))
     }
 }

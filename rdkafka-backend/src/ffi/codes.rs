@@ -49,5 +49,5 @@ fn s39_codes_are_librdkafkas_by_number_name_and_description() {
         ErrorCode::all().map(|code| (code.number(), (own(code.name()), own(code.description())))).collect();
     assert!(theirs.len() > 150, "{}", theirs.len());
     assert_eq!(ours, theirs);
-    assert_eq!(ours[&ErrorCode::LOCAL_MSG_TIMED_OUT.number()].0, "LocalMsgTimedOut");
+    assert_eq!(ours[&ErrorCode::LocalMsgTimedOut.number()].0, "LocalMsgTimedOut");
 }

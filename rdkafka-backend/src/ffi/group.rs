@@ -41,8 +41,10 @@ pub fn consumer_group<C: ConsumerContext>(consumer: &impl Consumer<C>) -> Option
     // SAFETY: a C string that lives as long as the metadata, or null.
     let id = unsafe { text(id) }.unwrap_or_default();
     // SAFETY: as above.
-    let member = unsafe { text(member) }.unwrap_or_default();
+    let member = unsafe { text(member) }.filter(|member| !member.is_empty());
     // SAFETY: as above.
     let instance = unsafe { text(instance) };
-    Some(Group { id, generation, member, instance })
+    let mut group = Group::new(id);
+    (group.generation, group.member, group.instance) = ((generation >= 0).then_some(generation), member, instance);
+    Some(group)
 }

@@ -179,7 +179,7 @@ mod tests {
     fn s28_only_the_success_of_a_lone_record_is_reported_at_once_and_only_some_before_they_are_freed() {
         let reports = Reports::new(Some(Box::new(|slot, delivered| {
             assert!(is_in_interceptor());
-            slot == SlotId::new(3, 7) && delivered.offset == 5
+            slot == SlotId::new(3, 7) && delivered.offset() == Some(5)
         })));
         assert!(!is_at_once(&reports, COPIED, 0) && !is_at_once(&reports, COPIED | ALONE, 1));
         assert_eq!(reports.take_reported(9), 0);

@@ -4,7 +4,9 @@ use std::ffi::{CString, c_char, c_int};
 use std::mem::offset_of;
 use std::{ptr, slice};
 
-use aioproducer_core::backend::{Broker, CallError, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
+use aioproducer_core::backend::{
+    Broker, CallError, ErrorCode, Metadata, MetadataError, PartitionMetadata, TopicMetadata,
+};
 use rdkafka_sys as sys;
 
 use super::client::Client;
@@ -74,7 +76,9 @@ impl<R> Client<R> {
         metadata.topics.retain(|topic| topic.name == name);
         if metadata.topics.is_empty() {
             let error = error(failure::UNKNOWN_TOPIC_OR_PARTITION);
-            metadata.topics.push(TopicMetadata { name: name.to_owned(), error, partitions: Vec::new() });
+            let mut unknown = TopicMetadata::new(name);
+            unknown.error = error;
+            metadata.topics.push(unknown);
         }
         Ok(metadata)
     }
@@ -119,7 +123,7 @@ impl<R> Client<R> {
         let code = unsafe { rd_kafka_metadata_number(self.ptr(), all, only, &raw mut metadata, timeout_ms) };
         if code != 0 || metadata.is_null() {
             let retriable = [failure::TIMED_OUT, failure::TRANSPORT].contains(&code);
-            return Err(CallError { retriable, ..failure::call(code, failure::text(code)) });
+            return Err(failure::call(code, failure::text(code)).with_retriable(retriable));
         }
         // SAFETY: the call succeeded, so it is valid until it is destroyed below.
         let answer = unsafe { &*metadata };
@@ -138,28 +142,26 @@ unsafe fn read(metadata: &sys::rd_kafka_metadata) -> Metadata {
     let brokers = unsafe { array(metadata.brokers.cast_const(), metadata.broker_cnt) };
     // SAFETY: as above; `RawTopic` has the layout of the entries.
     let topics = unsafe { array(metadata.topics.cast_const().cast::<RawTopic>(), metadata.topic_cnt) };
-    let broker = |broker: &sys::rd_kafka_metadata_broker| Broker {
-        id: broker.id,
+    let broker = |broker: &sys::rd_kafka_metadata_broker| {
         // SAFETY: a C string.
-        host: unsafe { text(broker.host) }.unwrap_or_default(),
-        port: u16::try_from(broker.port).unwrap_or_default(),
+        let host = unsafe { text(broker.host) }.unwrap_or_default();
+        Broker::new(broker.id, host, u16::try_from(broker.port).unwrap_or_default())
     };
     let topic = |topic: &RawTopic| {
         // SAFETY: an array and its length.
         let partitions = unsafe { array(topic.partitions, topic.count) };
-        TopicMetadata {
-            // SAFETY: a C string.
-            name: unsafe { text(topic.name) }.unwrap_or_default(),
-            error: error(topic.err),
-            // SAFETY: everything that a partition points to is alive.
-            partitions: partitions.iter().map(|partition| unsafe { read_partition(partition) }).collect(),
-        }
+        // SAFETY: a C string.
+        let mut read = TopicMetadata::new(unsafe { text(topic.name) }.unwrap_or_default());
+        read.error = error(topic.err);
+        // SAFETY: everything that a partition points to is alive.
+        read.partitions = partitions.iter().map(|partition| unsafe { read_partition(partition) }).collect();
+        read
     };
-    Metadata {
-        answered_by: metadata.orig_broker_id,
-        brokers: brokers.iter().map(broker).collect(),
-        topics: topics.iter().map(topic).collect(),
-    }
+    let mut read = Metadata::default();
+    read.answered_by = (metadata.orig_broker_id >= 0).then_some(metadata.orig_broker_id);
+    read.brokers = brokers.iter().map(broker).collect();
+    read.topics = topics.iter().map(topic).collect();
+    read
 }
 
 /// # Safety
@@ -169,17 +171,15 @@ unsafe fn read_partition(partition: &RawPartition) -> PartitionMetadata {
     let replicas = unsafe { array(partition.replicas, partition.replica_count) };
     // SAFETY: as above.
     let in_sync = unsafe { array(partition.in_sync, partition.in_sync_count) };
-    PartitionMetadata {
-        id: partition.id,
-        error: error(partition.err),
-        leader: (partition.leader >= 0).then_some(partition.leader),
-        replicas: replicas.to_vec(),
-        in_sync: in_sync.to_vec(),
-    }
+    let mut read = PartitionMetadata::new(partition.id);
+    read.error = error(partition.err);
+    read.leader = (partition.leader >= 0).then_some(partition.leader);
+    (read.replicas, read.in_sync) = (replicas.to_vec(), in_sync.to_vec());
+    read
 }
 
 fn error(code: c_int) -> Option<MetadataError> {
-    (code != 0).then(|| MetadataError { code, reason: failure::text(code) })
+    (code != 0).then(|| MetadataError::new(ErrorCode::new(code), failure::text(code)))
 }
 
 /// # Safety

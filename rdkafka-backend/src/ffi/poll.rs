@@ -4,6 +4,7 @@
 use std::ptr;
 use std::sync::Arc;
 
+use aioproducer_core::backend::ErrorCode;
 use rdkafka_sys as sys;
 
 use super::client::Client;
@@ -76,7 +77,7 @@ unsafe fn error(event: *mut sys::rd_kafka_event_t) -> ClientError {
     // SAFETY: as above.
     let fatal = unsafe { sys::rd_kafka_event_error_is_fatal(event) } != 0;
     // SAFETY: a C string of the event, or null.
-    ClientError { code, reason: trimmed(unsafe { text(reason) }), fatal }
+    ClientError { code: ErrorCode::new(code), reason: trimmed(unsafe { text(reason) }), fatal }
 }
 
 /// # Safety

@@ -36,7 +36,8 @@ pub(crate) struct FailureDetails {
 impl RawReport {
     /// The record's place in the log, if it was delivered.
     pub(crate) fn delivered(&self) -> Delivered {
-        Delivered { partition: self.partition, offset: self.offset, timestamp: self.timestamp }
+        let [offset, timestamp] = [self.offset, self.timestamp].map(|value| (value >= 0).then_some(value));
+        Delivered::new(self.partition, offset, timestamp)
     }
 
     /// # Safety

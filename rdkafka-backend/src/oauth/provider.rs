@@ -24,7 +24,7 @@ pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, TokenError>
 /// the producer's other work does not wait for it.
 ///
 /// A failure or a panic is reported as an [`Event::Error`](crate::Event::Error) with the code
-/// [`LOCAL_AUTHENTICATION`](crate::ErrorCode::LOCAL_AUTHENTICATION) and the reason. The same reason is not reported twice in a
+/// [`LOCAL_AUTHENTICATION`](crate::ErrorCode::LocalAuthentication) and the reason. The same reason is not reported twice in a
 /// row.
 ///
 /// ```

@@ -83,7 +83,7 @@ mod tests {
                 Box::new(FailureDetails { copy, broker_message: None })
             }),
         };
-        let at = Delivered { partition: 1, offset: 5, timestamp: 9 };
+        let at = Delivered::new(1, Some(5), Some(9));
         let reported = |report, lent: Option<u8>| {
             let mut lent = lent;
             last_report(report, &mut lent).map(|report| (report.outcome, lent))

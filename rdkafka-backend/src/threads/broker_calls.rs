@@ -6,7 +6,7 @@
 use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
-use aioproducer_core::backend::{Answer, Call, CallError, CallId, Driver, Message, Request};
+use aioproducer_core::backend::{Answer, Call, CallError, CallId, Driver, ErrorCode, Message, Request};
 
 use crate::coordination::{CallKind, CallResult, Next, Signals, is_single};
 use crate::failure;
@@ -46,7 +46,7 @@ pub(super) fn run<R: Message, E: Driver<R>>(
                     request => make(client, signals, request),
                 };
                 let result = result.map_err(|error| with_cause(client, error));
-                if result.as_ref().is_err_and(|error| error.fatal)
+                if result.as_ref().is_err_and(CallError::is_fatal)
                     && let (Some(failure), Some(driver)) = (client.fatal(), link.driver())
                 {
                     driver.fatal(failure);
@@ -61,7 +61,7 @@ pub(super) fn run<R: Message, E: Driver<R>>(
 pub(super) fn answer_overdue<R, E: Driver<R>>(client: &Client<R>, link: &DriverLink<E>, signals: &Signals) {
     while let Some(id) = signals.take_overdue_call(Instant::now()) {
         let reason = "timed out; the call may go on, and the same call again waits for its result";
-        let timed_out = CallError { retriable: true, ..failure::call(failure::TIMED_OUT, reason) };
+        let timed_out = failure::call(failure::TIMED_OUT, reason).with_retriable(true);
         answer(link, Some((id, Err(with_cause(client, timed_out)))));
     }
 }
@@ -92,15 +92,16 @@ fn closed(which: Discriminant<Call>) -> CallError {
     // The result of an earlier call of a commit is not known.
     let retriable = which == std::mem::discriminant(&Call::Commit);
     let reason = "the producer was closed before the call was answered";
-    CallError { retriable, ..failure::call(failure::DESTROY, reason) }
+    failure::call(failure::DESTROY, reason).with_retriable(retriable)
 }
 
 /// Adds the current trouble to the error of a call that no broker has answered.
-fn with_cause<R>(client: &Client<R>, mut error: CallError) -> CallError {
-    if [failure::TIMED_OUT, failure::TRANSPORT].contains(&error.code)
+fn with_cause<R>(client: &Client<R>, error: CallError) -> CallError {
+    if matches!(error.code(), Some(ErrorCode::LocalTimedOut | ErrorCode::LocalTransport))
         && let Some(cause) = client.context().router.current_trouble()
     {
-        error.reason = format!("{}; {}", error.reason, cause.reason);
+        let reason = format!("{}; {}", error.reason(), cause.reason);
+        return error.with_reason(reason);
     }
     error
 }
@@ -143,13 +144,13 @@ fn until_known(
     loop {
         let result = call();
         let Err(error) = &result else { return result };
-        let timed_out = error.retriable && error.code == failure::TIMED_OUT;
+        let timed_out = error.is_retriable() && error.code() == Some(ErrorCode::LocalTimedOut);
         in_doubt |= timed_out;
-        if !in_doubt || error.fatal || error.txn_requires_abort {
+        if !in_doubt || error.is_fatal() || error.requires_abort() {
             return result;
         }
         if is_over() {
-            return result.map_err(|error| CallError { retriable: true, ..error });
+            return result.map_err(|error| error.with_retriable(true));
         }
         if !timed_out {
             pause();
@@ -166,7 +167,7 @@ mod tests {
     const STATE: i32 = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE as i32;
 
     fn timed_out() -> CallError {
-        CallError { retriable: true, ..failure::call(failure::TIMED_OUT, "") }
+        failure::call(failure::TIMED_OUT, "").with_retriable(true)
     }
 
     /// The result of a call whose attempts have these results, and after which the producer ends; and the number of attempts left.
@@ -186,17 +187,17 @@ mod tests {
         // The late answer of the first attempt's first step was taken for the answer of the second attempt.
         assert_eq!(result(&[Err(timed_out()), state(), state(), Ok(())]), (Ok(()), 0));
         let (error, _) = result(&[Err(timed_out()), state()]);
-        assert!(error.is_err_and(|error| error.retriable), "the producer ends, and the result is not known");
+        assert!(error.is_err_and(|error| error.is_retriable()), "the producer ends, and the result is not known");
         // Without a timeout it is the result.
         let (error, left) = result(&[state(), Ok(())]);
-        assert!(error.is_err_and(|error| !error.retriable) && left == 1);
+        assert!(error.is_err_and(|error| !error.is_retriable()) && left == 1);
     }
 
     #[test]
     fn s39_an_error_that_ends_the_transaction_or_the_producer_is_the_result() {
-        let to_abort = CallError { txn_requires_abort: true, ..failure::call(1, "") };
-        let fatal = CallError { fatal: true, ..failure::call(2, "") };
-        let elsewhere = CallError { retriable: true, ..failure::call(failure::TRANSPORT, "") };
+        let to_abort = failure::call(1, "").with_requires_abort(true);
+        let fatal = failure::call(2, "").with_fatal(true);
+        let elsewhere = failure::call(failure::TRANSPORT, "").with_retriable(true);
         for error in [to_abort, fatal] {
             assert_eq!(result(&[Err(timed_out()), Err(error.clone()), Ok(())]), (Err(error.clone()), 1));
             assert_eq!(result(&[Err(error.clone()), Ok(())]), (Err(error), 1));

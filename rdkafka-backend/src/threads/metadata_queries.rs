@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aioproducer_core::backend::{CallError, FailureKind, Message, Metadata, TopicMetadata};
+use aioproducer_core::backend::{CallError, ErrorCode, FailureKind, Message, Metadata, TopicMetadata};
 
 use crate::coordination::{CallKind, Signals};
-use crate::failure::{self, TIMED_OUT};
+use crate::failure;
 use crate::ffi::{Client, Topic};
 
 /// The first timeout of a query. A query delays the end of the producer, so it gets more time only if a broker needs it.
@@ -60,7 +60,9 @@ impl<'a, R: Message> MetadataQueries<'a, R> {
     fn adapt<T>(&mut self, answer: &Result<T, CallError>) {
         match answer {
             Ok(_) => self.pause = PAUSE,
-            Err(error) if error.code == TIMED_OUT => self.timeout = MAX_TIMEOUT.min(2 * self.timeout),
+            Err(error) if error.code() == Some(ErrorCode::LocalTimedOut) => {
+                self.timeout = MAX_TIMEOUT.min(2 * self.timeout)
+            }
             Err(_) => {}
         }
     }
@@ -76,18 +78,18 @@ impl<'a, R: Message> MetadataQueries<'a, R> {
 pub(super) fn topic_trouble(topic: &TopicMetadata) -> Option<(FailureKind, String)> {
     let error = topic.error?;
     let name = &topic.name;
-    match failure::kind(error.code) {
+    match failure::kind(error.code().number()) {
         FailureKind::UnknownTopic => Some((
             FailureKind::UnknownTopic,
             format!(
                 "the topic `{name}` does not exist ({}); its records wait for it until the delivery timeout or \
                  `topic.metadata.propagation.max.ms`, whichever is first: create it, or correct its name",
-                error.reason
+                error.reason()
             ),
         )),
         FailureKind::NotAuthorized => Some((
             FailureKind::NotAuthorized,
-            format!("the login is not allowed to use the topic `{name}` ({}): permit it to write", error.reason),
+            format!("the login is not allowed to use the topic `{name}` ({}): permit it to write", error.reason()),
         )),
         _ => None,
     }

@@ -35,7 +35,7 @@ pub(super) fn run<R: Message, E: Driver<R>>(
     {
         match queries.topic(topic) {
             // The answer of a bootstrap address has no broker id.
-            Some(metadata) if metadata.answered_by >= 0 => break,
+            Some(metadata) if metadata.answered_by.is_some() => break,
             _ => queries.pause(Duration::MAX),
         }
     }

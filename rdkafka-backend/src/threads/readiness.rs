@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::{CallError, Driver, FailureKind, Message, PartitionMetadata, TopicMetadata};
+use aioproducer_core::backend::{CallError, Driver, ErrorCode, FailureKind, Message, PartitionMetadata, TopicMetadata};
 
 use crate::coordination::Signals;
-use crate::failure::{self, TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION};
+use crate::failure::{self, TIMED_OUT};
 use crate::ffi::{Client, Topic};
 use crate::partition::choice::Partitioning;
 use crate::threads::driver_link::DriverLink;
@@ -59,7 +59,7 @@ pub(super) fn wait<R: Message, E: Driver<R>>(
         }
         if Instant::now() >= due {
             let reason = format!("not ready after {limit:?}: {missing}");
-            return Err(CallError { retriable: true, ..failure::call(TIMED_OUT, &reason) });
+            return Err(failure::call(TIMED_OUT, &reason).with_retriable(true));
         }
         queries.pause(due.saturating_duration_since(Instant::now()));
     }
@@ -80,7 +80,7 @@ fn check<R: Message>(queries: &mut MetadataQueries<'_, R>, topics: &[(String, Ar
     };
     let mut leaders: Vec<(i32, &str, i32)> = Vec::new();
     for (name, topic) in topics {
-        let answer = queries.topic(topic).filter(|metadata| metadata.answered_by >= 0);
+        let answer = queries.topic(topic).filter(|metadata| metadata.answered_by.is_some());
         let found = answer.and_then(|metadata| metadata.topics.into_iter().find(|found| found.name == *name));
         for partition in partitions(found.ok_or_else(|| Unready::NotYet(NOT_CONNECTED.into()))?)? {
             match partition.leader {
@@ -108,11 +108,11 @@ fn partitions(topic: TopicMetadata) -> Result<Vec<PartitionMetadata>, Unready> {
     let Some(error) = topic.error else { return Ok(topic.partitions) };
     let name = &topic.name;
     Err(match topic_trouble(&topic) {
-        Some((FailureKind::UnknownTopic, _)) if error.code == UNKNOWN_TOPIC_OR_PARTITION => {
-            Unready::Unknown(error.code, format!("the topic `{name}` does not exist: {}", error.reason))
+        Some((FailureKind::UnknownTopic, _)) if error.code() == ErrorCode::UnknownTopicOrPart => {
+            Unready::Unknown(error.code().number(), format!("the topic `{name}` does not exist: {}", error.reason()))
         }
-        Some((_, reason)) => Unready::Never(error.code, reason),
-        None => Unready::NotYet(format!("`{name}`: {}", error.reason)),
+        Some((_, reason)) => Unready::Never(error.code().number(), reason),
+        None => Unready::NotYet(format!("`{name}`: {}", error.reason())),
     })
 }
 

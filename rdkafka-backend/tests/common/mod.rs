@@ -263,7 +263,7 @@ impl Driver<Rec> for MockDriver {
         if state.ended {
             state.violations.push(format!("{id:?} was answered after the end"));
         }
-        if result.as_ref().is_err_and(|error| error.fatal) && state.fatal.is_none() {
+        if result.as_ref().is_err_and(|error| error.is_fatal()) && state.fatal.is_none() {
             state.violations.push(format!("{id:?} was answered before the fatal error was reported"));
         }
         state.answers.push((id, result));

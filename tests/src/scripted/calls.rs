@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use aioproducer_core::backend::{Answer, Call, CallError, Failure, FailureKind, Request, Status};
+use aioproducer_core::backend::{Answer, Call, CallError, ErrorCode, Failure, FailureKind, Request, Status};
 use aioproducer_driver::{AioProducer, Transaction};
 
 use super::{Link, Script};
@@ -15,18 +15,17 @@ use crate::probe::Observed;
 /// An error after which the same call may be made again.
 #[must_use]
 pub fn retriable(code: i32) -> CallError {
-    CallError { retriable: true, ..refused(code) }
+    refused(code).with_retriable(true)
 }
 
 /// An error after which a transaction can only be aborted.
 #[must_use]
 pub fn to_abort(code: i32) -> CallError {
-    CallError { txn_requires_abort: true, ..refused(code) }
+    refused(code).with_requires_abort(true)
 }
 
 fn refused(code: i32) -> CallError {
-    let reason = format!("the script says {code}");
-    CallError { code, reason, retriable: false, txn_requires_abort: false, fatal: false }
+    CallError::new(Some(ErrorCode::new(code)), format!("the script says {code}"))
 }
 
 /// Opens a transaction, whose calls are answered well.
@@ -119,9 +118,9 @@ impl Asked {
     /// It is an error that the producer cannot recover from.
     pub fn fail_for_good(self, code: i32) -> Call {
         let Self { link, request } = self;
-        link.answered(request.id, Err(CallError { fatal: true, ..refused(code) }));
+        link.answered(request.id, Err(refused(code).with_fatal(true)));
         let reason = "the script says it is fatal";
-        link.fatal(Failure { kind: FailureKind::Fatal, status: Status::NotPersisted, code, reason });
+        link.fatal(Failure::new(FailureKind::Fatal, Status::NotPersisted, Some(ErrorCode::new(code)), reason));
         request.call
     }
 }

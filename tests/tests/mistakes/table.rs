@@ -85,7 +85,7 @@ impl Mistake {
             Act::Send(send) => {
                 let broker = broker::start_with_topic("orders", 4);
                 let errors =
-                    [("ordrs", ErrorCode::UNKNOWN_TOPIC_OR_PART), ("payroll", ErrorCode::TOPIC_AUTHORIZATION_FAILED)];
+                    [("ordrs", ErrorCode::UnknownTopicOrPart), ("payroll", ErrorCode::TopicAuthorizationFailed)];
                 for (topic, error) in errors {
                     broker.create_topic(topic, 1, 1).expect("a topic");
                     broker.topic_error(topic, error).expect("a broker");

@@ -48,7 +48,7 @@ async fn s17_a_wrong_password_is_a_kind_of_its_own(host: Host) {
     loop {
         match events.next().await.expect("the producer lives") {
             Event::Error(error) if error.is_all_brokers_down() => {
-                assert!(error.reason.contains("Invalid username or password"), "{error}");
+                assert!(error.reason().contains("Invalid username or password"), "{error}");
                 break;
             }
             _ => {}
@@ -70,7 +70,7 @@ async fn s17_a_right_that_is_missing_is_a_kind_of_its_own(host: Host) {
     let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
     let error = producer.send(Record::to(&topic).payload("x")).await.expect_err("it may not be written");
     assert_eq!((error.kind(), error.status()), (Some(FailureKind::NotAuthorized), Status::NotPersisted), "{error}");
-    assert_eq!(error.code(), Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    assert_eq!(error.code(), Some(ErrorCode::TopicAuthorizationFailed));
     assert!(!error.is_retriable());
     producer.close(LONG).await;
 }
@@ -103,11 +103,11 @@ async fn s35_a_producer_on_kafka_is_ready_or_says_what_is_missing(host: Host) {
     producer.ready([&topic]).await.expect("all is there");
     assert!(producer.send(Record::to(&topic)).await.is_ok());
     let error = producer.ready([topic.as_str(), "no-such-topic"]).await.expect_err("one is not");
-    assert!(error.reason.contains("`no-such-topic` does not exist") && !error.retriable, "{error:?}");
+    assert!(error.reason().contains("`no-such-topic` does not exist") && !error.is_retriable(), "{error:?}");
     producer.close(LONG).await;
     let stranger = host.start(AioProducer::builder(Librdkafka::new(login("stranger", "right"))));
     let error = stranger.ready([&topic]).await.expect_err("it may not");
-    assert!(error.reason.contains("authorization failed") || error.reason.contains("closed"), "{error:?}");
+    assert!(error.reason().contains("authorization failed") || error.reason().contains("closed"), "{error:?}");
     stranger.close(LONG).await;
 }
 
@@ -129,10 +129,10 @@ async fn s15_the_culprit_of_a_batch_is_told_from_the_others(host: Host) {
     for (n, error) in errors.iter().enumerate() {
         let (code, text) = (error.code(), error.to_string());
         if n == 4 {
-            assert_eq!(code, Some(ErrorCode::INVALID_RECORD), "{text}");
+            assert_eq!(code, Some(ErrorCode::InvalidRecord), "{text}");
             assert!(text.contains("Compacted topic cannot accept message without key"), "{text}");
         } else {
-            assert_eq!(code, Some(ErrorCode::LOCAL_INVALID_DIFFERENT_RECORD), "{text}");
+            assert_eq!(code, Some(ErrorCode::LocalInvalidDifferentRecord), "{text}");
         }
         assert_eq!(error.status(), Status::NotPersisted);
     }

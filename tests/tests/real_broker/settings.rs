@@ -62,9 +62,9 @@ async fn nothing_is_doubled_or_goes_backwards(host: Host, setting: Option<(&str,
     assert_eq!(numbers.len(), deliveries.len());
     for (n, delivery) in deliveries.into_iter().enumerate() {
         let report = delivery.await.unwrap_or_else(|error| panic!("{n}: {error}"));
-        if report.offset() >= 0 {
+        if let Some(offset) = report.offset() {
             let start = numbers.partition_point(|(partition, _)| *partition < report.partition());
-            assert_eq!(numbers[start + report.offset() as usize], (report.partition(), n), "{report:?}");
+            assert_eq!(numbers[start + offset as usize], (report.partition(), n), "{report:?}");
         }
     }
 }

@@ -115,7 +115,7 @@ async fn all_ended(host: &Host, producer: &AioProducer) {
 /// Where a record of a topic that goes was written; `None` if it came back.
 fn ended(delivery: Delivery, record: Record<'static>) -> Option<(i32, i64)> {
     match at_once(delivery) {
-        Ok(report) => Some((report.partition(), report.offset())),
+        Ok(report) => Some((report.partition(), report.offset().expect("told"))),
         Err(error) => {
             assert!(error.kind() != FailureKind::Fatal && error.status() != Status::Persisted, "{error:?}");
             assert_eq!(error.into_record(), Some(record));
@@ -163,7 +163,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
                 // The broker sets the pace, so that nothing is late because much waits before it.
                 if under_way.len() > WINDOW {
                     let report = under_way.pop_front().expect("the oldest").await.expect("it is not disturbed");
-                    in_other.push((report.partition(), report.offset()));
+                    in_other.push((report.partition(), report.offset().expect("told")));
                 }
                 if n.is_multiple_of(20) {
                     host_of_task.pause(Duration::from_millis(2)).await;
@@ -171,7 +171,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
             }
             for delivery in under_way {
                 let report = delivery.await.expect("it is not disturbed");
-                in_other.push((report.partition(), report.offset()));
+                in_other.push((report.partition(), report.offset().expect("told")));
             }
             (in_doomed, in_other)
         })
@@ -244,7 +244,7 @@ async fn s17_records_that_librdkafka_queues_when_their_topic_is_deleted_end_in_t
             for n in in_doomed.len()..in_doomed.len() + 300 {
                 in_doomed.push(producer.produce(one_of_three(&doomed, n)).await.expect("accepted"));
             }
-            producer.list_topics(Some(&doomed)).await.expect("an answer");
+            producer.metadata(Some(&doomed)).await.expect("an answer");
         }
         host.until(|| producer.statistics().buffered == 0).await;
         let name = doomed.clone();

@@ -80,7 +80,7 @@ async fn transform(
     let offsets = next.into_iter().map(|(partition, offset)| GroupOffset::new(source, partition, offset));
     let mut group = consumer_group(consumer).expect("it has a group");
     if ends == "a lost place" {
-        group.generation += 1;
+        group.generation = group.generation.map(|generation| generation + 1);
         let error = transaction.send_offsets(offsets, group).await.expect_err("a generation that there is not");
         assert_eq!(error.remedy(), Remedy::Abort, "{error:?}");
         return transaction.commit().await;

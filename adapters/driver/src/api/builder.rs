@@ -1,5 +1,6 @@
 //! Settings, checked when the producer starts.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::state::pace::Paced;
 use crate::state::shared::{Settings, Shared};
 use crate::{AioProducer, Overflow, Runtime, RuntimeError};
 
-/// Settings of a producer that is yet to start.
+/// Settings of a producer that is yet to start. [`AioProducer::builder`] makes it, [`start`](Self::start) checks it.
 ///
 /// | setting | unit | default |
 /// | --- | --- | --- |
@@ -32,6 +33,18 @@ use crate::{AioProducer, Overflow, Runtime, RuntimeError};
 /// | [`callback_tasks`](Self::callback_tasks) | tasks | 64 |
 /// | [`callback_stall`](Self::callback_stall) | time | 1 second |
 /// | [`call_timeout`](Self::call_timeout) | time | 1 minute |
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Builder, Overflow};
+/// # use std::time::Duration;
+/// fn settings<B>(backend: B) -> Builder<B> {
+///     AioProducer::builder(backend)
+///         .slots(100_000)
+///         .pool_bytes(64 << 20)
+///         .delivery_timeout(Duration::from_secs(30))
+///         .overflow(Overflow::WaitFor(Duration::from_secs(1)))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Builder<B> {
     backend: B,
@@ -74,6 +87,13 @@ impl<B> Builder<B> {
 
     /// How many records the producer holds at once, from produce to delivery report. When all slots are taken,
     /// `produce` waits and `try_produce` says so.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.slots(10_000)
+    /// }
+    /// ```
     #[must_use]
     pub fn slots(mut self, records: usize) -> Self {
         self.slots = records;
@@ -90,6 +110,13 @@ impl<B> Builder<B> {
     /// So all that the producer holds, librdkafka's share included, is at most 1.5 times `pool_bytes`, and 768 bytes for each
     /// of the [`slots`](Self::slots), 4 KiB for each of the [`topics`](Self::topics) that are used, 2 KiB for each of their
     /// partitions, and 16 MiB. Deliveries, errors and records that the application keeps are its own.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.pool_bytes(256 << 20)
+    /// }
+    /// ```
     #[must_use]
     pub fn pool_bytes(mut self, bytes: usize) -> Self {
         self.pool_bytes = Some(bytes);
@@ -98,6 +125,13 @@ impl<B> Builder<B> {
 
     /// How many (topic, partition) pairs can hold records at the same time. One more waits like a record that finds
     /// no slot.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.lanes(1_000)
+    /// }
+    /// ```
     #[must_use]
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = Some(lanes);
@@ -106,6 +140,13 @@ impl<B> Builder<B> {
 
     /// How many topics the producer may write to in its life. It keeps their names, and librdkafka what it knows of them and
     /// their partitions. Naming one more is refused, with [`TopicError::TooMany`](crate::TopicError::TooMany).
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.topics(100)
+    /// }
+    /// ```
     #[must_use]
     pub fn topics(mut self, topics: usize) -> Self {
         self.topics = topics;
@@ -113,6 +154,13 @@ impl<B> Builder<B> {
     }
 
     /// The most records in one hand-off to the backend.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.batch_records(10_000)
+    /// }
+    /// ```
     #[must_use]
     pub fn batch_records(mut self, records: u32) -> Self {
         self.batch_records = Some(records);
@@ -120,6 +168,13 @@ impl<B> Builder<B> {
     }
 
     /// The most bytes in one hand-off to the backend; a single larger record goes alone.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.batch_bytes(256 << 10)
+    /// }
+    /// ```
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = Some(bytes);
@@ -131,17 +186,33 @@ impl<B> Builder<B> {
     ///
     /// A backend may linger by itself, librdkafka by `linger.ms`. The two would add up, so one of them has to be zero, and the
     /// other less than the [delivery timeout](Self::delivery_timeout).
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// # use std::time::Duration;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.linger(Duration::from_millis(5))
+    /// }
+    /// ```
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// Whether records of [`AioProducer::send`] linger, too. By default they do not: who sends one record waits for it, and
-    /// company that comes while a batch is on its way goes with the next one. With many tasks that may take their time, true
+    /// Whether records of [`AioProducer::send`] linger, too. By default they do not: the caller waits for the record, and
+    /// records that come while a batch is on its way go with the next one. With many tasks that may take their time, true
     /// makes larger batches.
     ///
     /// A backend's own linger, librdkafka's `linger.ms`, is not ended by that.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// # use std::time::Duration;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.linger(Duration::from_millis(5)).send_lingers(true)
+    /// }
+    /// ```
     #[must_use]
     pub fn send_lingers(mut self, lingers: bool) -> Self {
         self.send_lingers = lingers;
@@ -154,6 +225,14 @@ impl<B> Builder<B> {
     /// If the backend has it and says nothing for half as long again, at least 5 seconds and at most a minute, it fails
     /// without the backend's word: it may be in the log, and does not come back. Its slot stays taken until the backend lets
     /// go of it, see [`Statistics::overdue`](crate::Statistics::overdue).
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// # use std::time::Duration;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.delivery_timeout(Duration::from_secs(30))
+    /// }
+    /// ```
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = Some(timeout);
@@ -161,6 +240,13 @@ impl<B> Builder<B> {
     }
 
     /// What becomes of a record that finds the pool full.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.overflow(aioproducer_driver::Overflow::Fail)
+    /// }
+    /// ```
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
@@ -169,6 +255,13 @@ impl<B> Builder<B> {
 
     /// How many tasks run callbacks at the same time, at most and at least 1. Each partition's callbacks are run by one of
     /// them at a time; one that waits for something holds its task.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.callback_tasks(4)
+    /// }
+    /// ```
     #[must_use]
     pub fn callback_tasks(mut self, tasks: usize) -> Self {
         self.callback_tasks = tasks.max(1);
@@ -177,14 +270,30 @@ impl<B> Builder<B> {
 
     /// How long a callback, or some in a row, may take before they are counted as stalled, in
     /// [`Statistics::callbacks_stalled`](crate::Statistics::callbacks_stalled).
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// # use std::time::Duration;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.callback_stall(Duration::from_millis(100))
+    /// }
+    /// ```
     #[must_use]
     pub fn callback_stall(mut self, limit: Duration) -> Self {
         self.callback_stall = limit;
         self
     }
 
-    /// How long a call waits for a broker: each step of a transaction, `list_topics`. What happens after it depends on the
+    /// How long a call waits for a broker: each step of a transaction, [`AioProducer::metadata`], [`AioProducer::ready`]. What happens after it depends on the
     /// call; a commit's outcome is unknown then.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// # use std::time::Duration;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.call_timeout(Duration::from_secs(10))
+    /// }
+    /// ```
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -196,7 +305,16 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
     /// Starts the producer: the backend's threads, and one task on `runtime`.
     ///
     /// # Errors
-    /// [`StartError`] names the setting, the backend's key or the runtime that cannot be. Nothing is left running then.
+    /// [`StartError`] names the setting, the backend's key or the runtime that is at fault. Nothing is left running then.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Builder, Runtime, StartError};
+    /// # use aioproducer_core::backend::Connect;
+    /// # use aioproducer_driver::record::OwnedRecord;
+    /// fn start<B: Connect<OwnedRecord>>(backend: B, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
+    ///     AioProducer::builder(backend).slots(10_000).start(runtime)
+    /// }
+    /// ```
     pub fn start(self, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
         runtime.check().and_then(|()| takes_tasks(&runtime)).map_err(StartError::Runtime)?;
         if self.delivery_timeout.is_some_and(|timeout| timeout.is_zero()) {
@@ -258,16 +376,26 @@ fn check_linger<E>(linger: Duration, found: &BackendLimits) -> Result<(), StartE
     }
 }
 
-/// How much later than the delivery timeout a backend may tell of a record's end.
+/// How much later than the delivery timeout a backend may report a record's end.
 fn grace(delivery_timeout: Duration) -> Duration {
     (delivery_timeout / 2).clamp(Duration::from_secs(5), Duration::from_secs(60))
 }
 
-/// Why a producer could not start.
+/// Why a producer could not start. `E` is the backend's own error.
+///
+/// ```
+/// use aioproducer_driver::StartError;
+///
+/// /// Whether another configuration may help, and not a change of the program.
+/// fn is_for_the_operator<E>(error: &StartError<E>) -> bool {
+///     matches!(error, StartError::Backend(_))
+/// }
+/// assert!(!is_for_the_operator(&StartError::<std::io::Error>::NoDeliveryTimeout));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError<E> {
-    /// A setting of the builder cannot be.
+    /// A setting of the builder is out of range, or does not go with another.
     Limits(LimitsError),
     /// [`Builder::delivery_timeout`] is zero: each record would fail as soon as it is accepted.
     NoDeliveryTimeout,
@@ -315,4 +443,14 @@ impl<E: fmt::Display> fmt::Display for StartError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> std::error::Error for StartError<E> {}
+/// Each error's text is this error's own, so its source is what that one has for a source.
+impl<E: Error + 'static> Error for StartError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Limits(error) => error.source(),
+            Self::Backend(error) => error.source(),
+            Self::Runtime(error) => error.source(),
+            Self::NoDeliveryTimeout | Self::LingerTwice { .. } | Self::LingerAboveTimeout { .. } => None,
+        }
+    }
+}

@@ -1,7 +1,7 @@
-//! Calls of the backend that wait for a broker: who waits for which answer.
+//! Calls of the backend that wait for a broker: which future waits for which answer.
 //!
 //! Transactions' calls stand in one line, the others in another. Of each line one call at a time is with the backend, and the
-//! others wait here for their turn, each as long as its future lives. So nothing queues up that nobody waits for, and no
+//! others wait here for their turn, each as long as its future lives. So no call queues up without a future that waits for it, and no
 //! transaction waits for anything else.
 
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Answer, Call, CallError, CallId, Credentials, ErrorCode, Metadata, PartitionMetadata, Request,
+    Answer, Call, CallError, CallId, Credentials, ErrorCode, Failure, Metadata, PartitionMetadata, Request,
 };
 use aioproducer_core::{TransactionId, Verdict};
 
@@ -183,7 +183,7 @@ impl Calls {
     }
 }
 
-/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is nobody's. If
+/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is dropped, too. If
 /// it was part of a transaction and did not succeed, that can only be aborted then.
 pub(crate) struct CallFuture<'a> {
     shared: &'a Shared,
@@ -203,7 +203,7 @@ impl Future for CallFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        // Cloning a waker, or dropping one, may run anybody's code: neither is done under the lock.
+        // Cloning a waker, or dropping one, may run foreign code: neither is done under the lock.
         let mut waker = Some(cx.waker().clone());
         let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
             (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => {
@@ -233,7 +233,7 @@ impl Drop for CallFuture<'_> {
         self.shared.with(|state, effects| {
             let undone = state.calls.leave(id, effects);
             if let (true, Some(transaction), Some(session)) = (undone, self.part_of, &mut state.session) {
-                // Nobody can repeat it: the transaction lacks that part.
+                // Its caller is gone and cannot repeat it: the transaction lacks that part.
                 session.machine.handle_error(transaction, Verdict::Abort);
             }
         });
@@ -269,27 +269,27 @@ impl State {
 }
 
 impl AioProducer {
-    /// Asks a broker about the cluster: its brokers, and one topic or all of them, with partitions, leaders, replicas and
-    /// errors. A topic that does not exist is in the answer with its error, and is not created by that.
+    /// Asks a broker about the cluster: its brokers, and one topic or, for `None`, all of them, with partitions, leaders,
+    /// replicas and errors. A topic that does not exist is in the answer with its error, and is not created by that.
     ///
     /// One topic is asked for alone if the producer has produced to it. For another one the broker is asked for all, as librdkafka
     /// never forgets a topic that it was asked about.
     ///
     /// The source is librdkafka's `rd_kafka_metadata`. It takes as long as the broker, and at most
-    /// [`Builder::call_timeout`](crate::Builder::call_timeout); other such calls wait for it, transactions do not. Dropped early,
-    /// nobody hears the answer.
+    /// [`Builder::call_timeout`](crate::Builder::call_timeout); other such calls wait for it, transactions do not. If it is
+    /// dropped early, the call goes on and its answer is dropped.
     ///
     /// # Errors
-    /// [`CallError`]: no broker answered in time, no topic can have that name, or the producer was closed.
+    /// [`CallError`]: no broker answered in time, the name is invalid, or the producer was closed.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, CallError};
     /// async fn partitions(producer: &AioProducer, topic: &str) -> Result<usize, CallError> {
-    ///     let metadata = producer.list_topics(Some(topic)).await?;
+    ///     let metadata = producer.metadata(Some(topic)).await?;
     ///     Ok(metadata.topic(topic).map_or(0, |topic| topic.partitions.len()))
     /// }
     /// ```
-    pub async fn list_topics(&self, topic: Option<&str>) -> Result<Metadata, CallError> {
+    pub async fn metadata(&self, topic: Option<&str>) -> Result<Metadata, CallError> {
         turn(&*self.shared().runtime).await;
         let call = Call::Metadata { topic: topic.map(str::to_owned) };
         match CallFuture::new(self.shared(), call, None).await? {
@@ -307,7 +307,7 @@ impl AioProducer {
     ///
     /// # Errors
     /// [`CallError`], which names the topic or the client's last error: a topic does not exist and is not created within
-    /// 3 seconds, the login may not use it, no topic can have that name, or not all was there in time; then it is retriable.
+    /// 3 seconds, the login may not use it, its name is invalid, or not all was there in time; then it is retriable.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, CallError};
@@ -321,25 +321,20 @@ impl AioProducer {
         let mut ids = Vec::new();
         for topic in topics {
             let found = self.shared().topics.intern(topic.as_ref());
-            ids.push(found.map_err(|error| CallError {
-                code: 0,
-                reason: format!("the topic {:?} cannot be: {error}", topic.as_ref()),
-                retriable: false,
-                txn_requires_abort: false,
-                fatal: false,
-            })?);
+            let invalid = |error| CallError::new(None, format!("the topic {:?} is invalid: {error}", topic.as_ref()));
+            ids.push(found.map_err(invalid)?);
         }
         turn(&*self.shared().runtime).await;
         CallFuture::new(self.shared(), Call::Ready { topics: ids }, None).await.map(drop)
     }
 
     /// Asks a broker about the partitions of one topic, in the order of their numbers: leaders, replicas, and which of those are
-    /// in sync. The topic is not created by that. Source, time and turns are those of [`list_topics`](Self::list_topics).
+    /// in sync. The topic is not created by that. Source, time and turns are those of [`metadata`](Self::metadata).
     ///
     /// # Errors
-    /// [`CallError`], as of [`list_topics`](Self::list_topics); and when the broker does not tell about the topic, with the
-    /// broker's code and the topic's name: it does not exist ([`ErrorCode::UNKNOWN_TOPIC_OR_PART`]), or the producer may not
-    /// see it ([`ErrorCode::TOPIC_AUTHORIZATION_FAILED`]).
+    /// [`CallError`], as of [`metadata`](Self::metadata); and when the broker has no partitions to show, with its
+    /// code and the topic's name: it does not exist ([`ErrorCode::UnknownTopicOrPart`]), or the producer may not
+    /// see it ([`ErrorCode::TopicAuthorizationFailed`]).
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, CallError};
@@ -349,71 +344,107 @@ impl AioProducer {
     /// }
     /// ```
     pub async fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, CallError> {
-        let metadata = self.list_topics(Some(topic)).await?;
+        let metadata = self.metadata(Some(topic)).await?;
         let Some(found) = metadata.topics.into_iter().find(|found| found.name == topic) else {
-            return Err(untold(topic, ErrorCode::UNKNOWN_TOPIC_OR_PART, "the answer does not have it"));
+            return Err(no_partitions(topic, ErrorCode::UnknownTopicOrPart, "the answer does not have it"));
         };
         if let Some(error) = found.error {
-            return Err(untold(topic, error.code(), error.reason));
+            return Err(no_partitions(topic, error.code(), error.reason()));
         }
         let mut partitions = found.partitions;
         partitions.sort_unstable_by_key(|partition| partition.id);
         Ok(partitions)
     }
 
-    /// Changes user name and password of the connections that are made from now on (SASL PLAIN and SCRAM). Those that
-    /// there are stay as they are.
+    /// Changes user name and password of the connections that are made from now on (SASL PLAIN and SCRAM). Open connections
+    /// stay as they are.
     ///
     /// The source is librdkafka's `rd_kafka_sasl_set_credentials`. Neither of the two is ever shown, in no error and no
     /// `Debug`.
     ///
     /// # Errors
-    /// [`CallError`]: one of them cannot be, or the producer was closed.
+    /// [`CallError`]: one of them is invalid, or the producer was closed.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// async fn rotate(producer: &AioProducer, user: &str, password: &str) -> Result<(), CallError> {
+    ///     producer.set_sasl_credentials(user, password).await
+    /// }
+    /// ```
     pub async fn set_sasl_credentials(&self, user: &str, password: &str) -> Result<(), CallError> {
         turn(&*self.shared().runtime).await;
         let call = Call::SetSaslCredentials(Credentials::new(user, password));
         CallFuture::new(self.shared(), call, None).await.map(drop)
     }
 
-    /// The error that the producer cannot recover from, if it met one: from then on it refuses all records. When a call has
-    /// failed with it, it is known here, too.
+    /// The error that the producer cannot recover from, if it met one: from then on it rejects all records. When a call has
+    /// failed with it, it is known here, too (`rd_kafka_fatal_error`).
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// fn check(producer: &AioProducer) {
+    ///     if let Some(error) = producer.fatal_error() {
+    ///         eprintln!("start a new producer: {error}");
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn fatal_error(&self) -> Option<FatalError> {
-        self.shared().lock().fatal.map(|failure| FatalError { code: failure.code, reason: failure.reason })
+        self.shared().lock().fatal.map(|failure| FatalError::new(&failure))
     }
 }
 
 /// The error of a question about a topic that a broker did not answer.
-fn untold(topic: &str, code: ErrorCode, reason: &str) -> CallError {
+fn no_partitions(topic: &str, code: ErrorCode, reason: &str) -> CallError {
     let reason = match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PART => format!("there is no topic {topic:?}; create it, or look at its name"),
-        code => format!("no partitions of the topic {topic:?} are told: {reason}, {code}"),
+        ErrorCode::UnknownTopicOrPart => format!("there is no topic {topic:?}; create it, or look at its name"),
+        code => format!("the broker shows no partitions of the topic {topic:?}: {reason}, {code}"),
     };
-    let (code, retriable) = (code.number(), code.is_retriable());
-    CallError { code, reason, retriable, txn_requires_abort: false, fatal: false }
+    CallError::new(Some(code), reason).with_retriable(code.is_retriable())
 }
 
-/// An error that a producer cannot recover from (`rd_kafka_fatal_error`).
+/// An error that a producer cannot recover from (`rd_kafka_fatal_error`), see
+/// [`AioProducer::fatal_error`](crate::AioProducer::fatal_error).
+///
+/// ```
+/// # use aioproducer_driver::AioProducer;
+/// /// What a health check answers.
+/// fn health(producer: &AioProducer) -> String {
+///     match producer.fatal_error() {
+///         Some(error) => format!("start a new producer: {error}"),
+///         None => "fine".to_owned(),
+///     }
+/// }
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FatalError {
-    /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`).
-    pub code: i32,
-    /// The backend's description of it.
-    pub reason: &'static str,
+    code: Option<ErrorCode>,
+    reason: &'static str,
 }
 
 impl FatalError {
-    /// [`FatalError::code`](field@Self::code) with its name, `None` if there is none.
+    pub(crate) fn new(failure: &Failure) -> Self {
+        Self { code: failure.code(), reason: failure.reason }
+    }
+
+    /// The error of the broker or the client library, `None` if the producer itself cannot go on.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
-        (self.code != 0).then(|| ErrorCode::new(self.code))
+        self.code
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
     }
 }
 
 impl std::fmt::Display for FatalError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.reason)?;
-        self.code().map_or(Ok(()), |code| write!(f, ", {code}"))
+        self.code.map_or(Ok(()), |code| write!(f, ", {code}"))
     }
 }
 

@@ -16,6 +16,14 @@ use crate::state::shared::{Phase, Shared};
 
 /// The future of [`AioProducer::close`](crate::AioProducer::close). Once polled, the close goes on even if this is
 /// dropped.
+///
+/// ```
+/// # use aioproducer_driver::AioProducer;
+/// # use std::time::Duration;
+/// async fn shut_down(producer: &AioProducer) -> bool {
+///     producer.close(Duration::from_secs(10)).await.is_complete()
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Close<'a> {
     shared: &'a Shared,
@@ -93,7 +101,16 @@ impl fmt::Debug for Close<'_> {
     }
 }
 
-/// What a close came to. The records are handed out once: a second close reports none.
+/// What a close could not deliver. The records are handed out once: a second close reports none.
+///
+/// ```
+/// # use aioproducer_driver::{CloseReport, Record, Status};
+/// /// The records that can be written elsewhere without a duplicate.
+/// fn to_keep(report: CloseReport) -> Vec<Record<'static>> {
+///     let unsent = report.into_unsent().into_iter();
+///     unsent.filter(|unsent| unsent.status == Status::NotPersisted).map(|unsent| unsent.record).collect()
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct CloseReport {
     unsent: Vec<Unsent>,
@@ -107,7 +124,7 @@ impl CloseReport {
         &self.unsent
     }
 
-    /// See [`CloseReport::unsent`].
+    /// The records of [`CloseReport::unsent`].
     #[must_use]
     pub fn into_unsent(self) -> Vec<Unsent> {
         self.unsent
@@ -127,7 +144,15 @@ impl CloseReport {
     }
 }
 
-/// A record that a close gave back.
+/// A record that a close gave back, see [`CloseReport::unsent`].
+///
+/// ```
+/// # use aioproducer_driver::Unsent;
+/// fn line(unsent: &Unsent) -> String {
+///     format!("a record for {} is {}", unsent.record.topic(), unsent.status)
+/// }
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Unsent {
     /// The record.

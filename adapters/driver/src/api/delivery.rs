@@ -11,13 +11,24 @@ use crate::outcome::error::DeliveryError;
 use crate::outcome::report::DeliveryReport;
 use crate::runtime::{counts_as_call, poll_turn};
 
-/// The outcome of one accepted record, pending until the record's own delivery report.
+/// The outcome of one accepted record, pending until the record's own delivery report arrives.
 ///
-/// Dropping it does not cancel the record. It needs no runtime, and may be awaited after the producer is gone.
+/// Dropping it does not cancel the record; [`retract`](Self::retract) does, if it is not too late. It needs no runtime, and
+/// may be awaited after the producer is gone.
 ///
-/// Who awaits thousands that are ready lets others have their turn on the thread in between: one of them is pending at its
-/// first poll, and wakes its task, now and then.
-#[must_use = "a delivery tells whether the record arrived"]
+/// A task that awaits thousands that are ready lets others have their turn on the thread in between: now and then one of them
+/// is pending at its first poll, and wakes its task.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// async fn write(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+///     let first = producer.produce(Record::to("orders").payload("one")).await?;
+///     let second = producer.produce(Record::to("orders").payload("two")).await?;
+///     println!("{}, {}", first.await?, second.await?);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "a delivery says whether the record arrived"]
 pub struct Delivery {
     pub(crate) cell: CellHandle<DeliveryError, Context>,
 }

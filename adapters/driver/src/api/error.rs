@@ -50,7 +50,7 @@ pub enum ProduceError<'a> {
     OutsideTransaction(Record<'a>),
     /// The transaction takes no more records: it has failed, or was ended by a close.
     TransactionOver(Record<'a>),
-    /// The [`Reports`](crate::Reports) that the record's outcome was to go to were dropped, so nobody would hear of it.
+    /// The [`Reports`](crate::Reports) that the record's outcome was to go to were dropped, so its outcome would be lost.
     ReportsDropped(Record<'a>),
     /// The record has more bytes than the backend takes in one.
     TooLarge {
@@ -62,8 +62,8 @@ pub enum ProduceError<'a> {
         overhead: usize,
         /// The most that both may be together.
         limit: usize,
-        /// The backend's setting that the limit is the value of, `message.max.bytes` of librdkafka. Empty if there is none.
-        setting: &'static str,
+        /// The backend's setting that the limit is the value of, `message.max.bytes` of librdkafka.
+        setting: Option<&'static str>,
     },
     /// The record counts for more than the whole pool has: keys and headers are kept twice, and a header takes more than its
     /// bytes, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
@@ -75,14 +75,14 @@ pub enum ProduceError<'a> {
         /// The pool's bytes.
         limit: usize,
     },
-    /// The topic's name is none.
+    /// The topic's name is invalid, or one more than the producer takes.
     Topic {
         /// The record.
         record: Record<'a>,
         /// What is wrong with the name.
         error: TopicError,
     },
-    /// A part of the record cannot be.
+    /// A part of the record is invalid.
     Invalid {
         /// The record.
         record: Record<'a>,
@@ -177,7 +177,7 @@ impl fmt::Display for ProduceError<'_> {
             Self::OutsideTransaction(_) => f.write_str("with a transactional id, records go through a transaction"),
             Self::TransactionOver(_) => f.write_str("the transaction takes no more records"),
             Self::ReportsDropped(_) => f.write_str(
-                "the Reports of this Reporter were dropped, so nobody would hear of the outcome: keep them for as long as it produces",
+                "the Reports of this Reporter were dropped, so the outcome would be lost: keep them for as long as it produces",
             ),
             Self::Full(_) => f.write_str("the producer's pool is full"),
             Self::TimedOut(record) => write!(
@@ -190,10 +190,10 @@ impl fmt::Display for ProduceError<'_> {
                 "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
             ),
             Self::Fatal { reason, .. } => write!(f, "the producer met a fatal error: {reason}"),
-            Self::TooLarge { size, limit, setting: "", .. } => {
+            Self::TooLarge { size, limit, setting: None, .. } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")
             }
-            Self::TooLarge { size, overhead, limit, setting, .. } => write!(
+            Self::TooLarge { size, overhead, limit, setting: Some(setting), .. } => write!(
                 f,
                 "the record has {size} bytes, and takes {overhead} more where it is written; `{setting}` is {limit}: raise \
                  that, or send less"
@@ -210,17 +210,25 @@ impl fmt::Display for ProduceError<'_> {
     }
 }
 
-impl std::error::Error for ProduceError<'_> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Topic { error, .. } => Some(error),
-            Self::Invalid { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for ProduceError<'_> {}
 
 /// Why a record did not arrive, of the calls that do both: get a record accepted, and wait for its delivery.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record, SendError};
+/// /// Sends until the record is delivered, if that makes no duplicate.
+/// async fn insist(producer: &AioProducer, mut record: Record<'static>) -> Result<(), SendError> {
+///     loop {
+///         match producer.send(record).await {
+///             Err(error) if error.is_retriable() => match error.into_record() {
+///                 Some(again) => record = again,
+///                 None => return Ok(()),
+///             },
+///             outcome => return outcome.map(drop),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub enum SendError {
     /// It was not accepted.
@@ -248,7 +256,7 @@ impl SendError {
         }
     }
 
-    /// The error's number and name, `None` if it came neither from a broker nor from the client library.
+    /// The error of the broker or the client library, `None` if it came from neither.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -308,11 +316,12 @@ impl fmt::Display for SendError {
     }
 }
 
+/// The text is that of the error inside, so the source is that error's source.
 impl std::error::Error for SendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Produce(error) => Some(error),
-            Self::Delivery(error) => Some(error),
+            Self::Produce(error) => error.source(),
+            Self::Delivery(error) => error.source(),
         }
     }
 }

@@ -17,7 +17,15 @@ use crate::state::end::EndedBy;
 use crate::state::flushes::{Group, Pending, Scope};
 use crate::state::shared::{Phase, Shared, State};
 
-/// The future of [`AioProducer::flush`](crate::AioProducer::flush).
+/// The future of [`AioProducer::flush`](crate::AioProducer::flush), and what it waits for.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, FlushError};
+/// # use std::time::Duration;
+/// async fn orders(producer: &AioProducer) -> Result<(), FlushError> {
+///     producer.flush().topic("orders").within(Duration::from_secs(5)).await
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Flush<'a> {
     shared: &'a Shared,
@@ -156,7 +164,7 @@ impl Flush<'_> {
         if !self.callbacks {
             return;
         }
-        // Of a record that its backend lost nobody knows where it was to go.
+        // It is not known where a record that its backend lost was to go.
         let lost = (TopicId(0), NO_PARTITION);
         let concerns = |key: Key| match scope {
             Scope::All => true,
@@ -192,7 +200,7 @@ fn poll_deadline(
     timer.as_mut().poll(cx)
 }
 
-/// A flush may wait in two places. Cloning a waker may run anybody's code, so it is done before a lock is taken.
+/// A flush may wait in two places. Cloning a waker may run foreign code, so it is done before a lock is taken.
 fn two(waker: &Waker) -> [Waker; 2] {
     [waker.clone(), waker.clone()]
 }
@@ -246,6 +254,18 @@ impl fmt::Debug for Flush<'_> {
 }
 
 /// Why a flush ended early.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, FlushError};
+/// # use std::time::Duration;
+/// /// Records that have no outcome after a second.
+/// async fn remaining(producer: &AioProducer) -> usize {
+///     match producer.flush().within(Duration::from_secs(1)).await {
+///         Err(FlushError::Timeout { remaining }) => remaining,
+///         _ => 0,
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FlushError {
@@ -271,9 +291,9 @@ impl fmt::Display for FlushError {
             Self::Callbacks { remaining } => {
                 write!(f, "{remaining} callbacks of delivered or failed records had not ended before the flush's limit")
             }
-            Self::InsideCallback => f.write_str(
-                "flush().callbacks() inside of a callback would wait for itself; flush() alone may be awaited there",
-            ),
+            Self::InsideCallback => {
+                f.write_str("flush().callbacks() inside a callback would wait for itself; await flush() alone there")
+            }
         }
     }
 }

@@ -14,4 +14,5 @@ pub(crate) mod producer;
 pub(crate) mod purge;
 pub(crate) mod reports;
 pub(crate) mod retract;
+pub(crate) mod statistics;
 pub(crate) mod transaction;

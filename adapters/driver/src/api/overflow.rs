@@ -17,6 +17,15 @@ use crate::state::shared::{Shared, State};
 ///
 /// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`. A record with a
 /// callback is `Full`, too, when callbacks are so far behind that there is no place for another, unless the policy waits.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Builder, Overflow};
+/// # use std::time::Duration;
+/// /// For a service that answers a request soon, whatever its pool.
+/// fn settings<B>(backend: B) -> Builder<B> {
+///     AioProducer::builder(backend).overflow(Overflow::WaitFor(Duration::from_millis(50)))
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
@@ -31,7 +40,7 @@ pub enum Overflow {
     /// on until there is room, up to 64 of them. Records that were handed to the backend are not dropped, nor is any
     /// dropped for want of a lane: if there is no room then, it is as [`Overflow::DropNewest`].
     DropOldest,
-    /// It is accepted and fails at once with [`FailureKind::Dropped`], `NotPersisted`: whoever gets its outcome gets the
+    /// It is accepted and fails at once with [`FailureKind::Dropped`], `NotPersisted`: its outcome hands the
     /// record back.
     DropNewest,
 }
@@ -40,12 +49,12 @@ pub enum Overflow {
 const EVICTED: usize = 64;
 
 /// The failure of a record that was dropped because the pool was full.
-pub(crate) const DROPPED: Failure = Failure {
-    kind: FailureKind::Dropped,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the pool was full, and the overflow policy is to drop records",
-};
+pub(crate) const DROPPED: Failure = Failure::new(
+    FailureKind::Dropped,
+    Status::NotPersisted,
+    None,
+    "the pool was full, and the overflow policy is to drop records",
+);
 
 impl State {
     /// Fails records that were not handed off until there is room for one more; whether there is.

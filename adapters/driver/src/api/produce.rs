@@ -15,7 +15,18 @@ use crate::record::Record;
 use crate::runtime::poll_turn;
 use crate::state::shared::Shared;
 
-/// The future of [`AioProducer::produce`](crate::AioProducer::produce).
+/// The future of [`AioProducer::produce`](crate::AioProducer::produce): the record's [`Delivery`], once it is accepted.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// use std::pin::pin;
+/// use std::task::{Context, Poll};
+///
+/// /// Whether the record was accepted at once.
+/// fn is_accepted(producer: &AioProducer, cx: &mut Context<'_>) -> bool {
+///     matches!(pin!(producer.produce(Record::to("lines"))).poll(cx), Poll::Ready(Ok(_)))
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Produce<'p, 'r> {
     shared: &'p Shared,
@@ -87,7 +98,16 @@ impl fmt::Debug for Produce<'_, '_> {
     }
 }
 
-/// The future of [`AioProducer::send`](crate::AioProducer::send).
+/// The future of [`AioProducer::send`](crate::AioProducer::send): the record's [`DeliveryReport`], once it is delivered.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// # use aioproducer_driver::future::SendRecord;
+/// /// A request that is on its way while others are made.
+/// fn place<'p>(producer: &'p AioProducer, order: &str) -> SendRecord<'p, 'static> {
+///     producer.send(Record::to("orders").payload(order.to_owned()))
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct SendRecord<'p, 'r> {

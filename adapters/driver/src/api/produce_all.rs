@@ -34,10 +34,25 @@ const SLOW: usize = 4;
 /// Outcomes that are gathered in one poll at most.
 const GATHER: usize = 128;
 
-/// What [`AioProducer::produce_all`](crate::AioProducer::produce_all) tells of each record, in their order.
+/// The outcomes of [`AioProducer::produce_all`](crate::AioProducer::produce_all), in the order of the records.
+///
+/// ```
+/// # use aioproducer_driver::future::Outcomes;
+/// fn delivered(outcomes: &Outcomes) -> usize {
+///     outcomes.iter().filter(|outcome| outcome.is_ok()).count()
+/// }
+/// ```
 pub type Outcomes = Vec<Result<DeliveryReport, SendError>>;
 
 /// The future of [`AioProducer::produce_all`](crate::AioProducer::produce_all).
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// async fn seed(producer: &AioProducer) -> usize {
+///     let all = producer.produce_all((0..100).map(|number| Record::to("numbers").payload(number.to_string())));
+///     all.await.into_iter().flatten().count()
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct ProduceAll<'a, 'r, I> {
     shared: &'a Shared,

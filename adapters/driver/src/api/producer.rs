@@ -16,6 +16,7 @@ use crate::api::produce_all::ProduceAll;
 use crate::api::produce_with::{ProduceWith, try_produce_with};
 use crate::api::purge::Purge;
 use crate::api::reports::{Reporter, Reports};
+use crate::api::statistics::Statistics;
 use crate::callbacks::{Asynchronous, Synchronous};
 use crate::outcome::error::DeliveryError;
 use crate::outcome::report::DeliveryReport;
@@ -26,13 +27,36 @@ use crate::state::shared::Shared;
 
 /// An asynchronous Kafka producer. Cheap to clone; clones share everything.
 ///
-/// A record is *accepted* once it owns a slot of the producer's fixed pool; from then on it has exactly one outcome,
-/// which its [`Delivery`] tells. No method waits on the calling thread, with the broker up, slow, down or unknown.
+/// A record is *accepted* once it owns a slot of the producer's fixed pool. From then on it has exactly one outcome, which
+/// arrives at its [`Delivery`]. No method blocks the calling thread, whether the broker is up, slow, down or unknown.
 ///
 /// Records of one topic and partition, and records of one key, are written in the order in which they were accepted.
 ///
-/// When the last clone is dropped without [`close`](Self::close), what was not delivered fails with
-/// `FailureKind::Closed`, and the backend's threads end by themselves.
+/// When the last clone is dropped without [`close`](Self::close), the records that were not delivered fail with
+/// [`FailureKind::Closed`](crate::error::FailureKind::Closed), and the backend's threads end by themselves.
+///
+/// | to | call |
+/// | --- | --- |
+/// | produce one record and wait for its delivery | [`send`](Self::send) |
+/// | produce now, wait for the delivery later | [`produce`](Self::produce), [`try_produce`](Self::try_produce) |
+/// | produce many records at once | [`produce_all`](Self::produce_all) |
+/// | get outcomes in a callback or in a stream | [`produce_with`](Self::produce_with), [`reports`](Self::reports) |
+/// | write in transactions | [`begin`](Self::begin) |
+/// | wait for all records, or give some up | [`flush`](Self::flush), [`purge`](Self::purge) |
+/// | end in order | [`close`](Self::close) |
+/// | ask the cluster | [`ready`](Self::ready), [`metadata`](Self::metadata), [`partitions_for`](Self::partitions_for) |
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// # use std::time::Duration;
+/// async fn orders(producer: AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+///     let delivery = producer.produce(Record::to("orders").key("customer-7").payload("two apples")).await?;
+///     println!("accepted");
+///     println!("delivered: {}", delivery.await?);
+///     producer.close(Duration::from_secs(10)).await;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct AioProducer {
     shared: Arc<Shared>,
@@ -57,19 +81,41 @@ impl AioProducer {
         &self.shared
     }
 
-    /// Settings for a producer on `backend`.
+    /// Settings for a producer on `backend`. [`Builder::start`] starts it.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Builder};
+    /// # use std::time::Duration;
+    /// fn settings<B>(backend: B) -> Builder<B> {
+    ///     AioProducer::builder(backend).slots(10_000).delivery_timeout(Duration::from_secs(30))
+    /// }
+    /// ```
     pub fn builder<B>(backend: B) -> Builder<B> {
         Builder::new(backend)
     }
 
     /// Gets a record accepted. The future resolves to the record's [`Delivery`]; it waits only while the pool is full,
-    /// first come, first served. Dropped before it resolves, the record was never accepted.
+    /// first come, first served. If it is dropped before it resolves, the record is not accepted.
     ///
     /// In a loop it lets other tasks have their turn now and then, as all futures of a producer do: it is pending at its first
     /// poll then, and wakes its task. [`try_produce`](Self::try_produce) never does.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// async fn write(producer: &AioProducer, lines: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut deliveries = Vec::new();
+    ///     for line in lines {
+    ///         deliveries.push(producer.produce(Record::to("lines").payload(line)).await?);
+    ///     }
+    ///     for delivery in deliveries {
+    ///         delivery.await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn produce<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Produce<'p, 'r> {
         Produce::new(&self.shared, record.into())
@@ -77,8 +123,11 @@ impl AioProducer {
 
     /// Gets a record accepted if there is room at once.
     ///
-    /// The error borrows nothing, so `?` works wherever the function returns. For that, what a refused record borrows is copied;
-    /// [`try_produce_borrowed`](Self::try_produce_borrowed) spares it.
+    /// The error borrows nothing, so `?` works wherever the function returns. For that, what a rejected record borrows is
+    /// copied; [`try_produce_borrowed`](Self::try_produce_borrowed) avoids the copy.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or other records wait for room.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, Record};
@@ -88,15 +137,16 @@ impl AioProducer {
     ///     Ok(())
     /// }
     /// ```
-    ///
-    /// # Errors
-    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or others wait for it.
     pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'static>> {
         try_produce(&self.shared, &mut record.into(), false).map_err(|error| error.into_owned())
     }
 
-    /// The same, for those who meet a full pool often: the error borrows what the record borrows, and copies and allocates
-    /// nothing but its own few bytes. Records of [`Bytes`](crate::Bytes) for a [`Topic`] need it not: they borrow nothing.
+    /// As [`try_produce`](Self::try_produce), for callers that meet a full pool often: the error borrows what the record
+    /// borrows, so nothing is copied, and nothing allocated but the error itself. Records of [`Bytes`](crate::Bytes) for a
+    /// [`Topic`] borrow nothing and do not need it.
+    ///
+    /// # Errors
+    /// As [`try_produce`](Self::try_produce).
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
@@ -109,18 +159,19 @@ impl AioProducer {
     ///     }
     /// }
     /// ```
-    ///
-    /// # Errors
-    /// As [`try_produce`](Self::try_produce).
     pub fn try_produce_borrowed<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'r>> {
         try_produce(&self.shared, &mut record.into(), false).map_err(|error| *error)
     }
 
-    /// Gets a record accepted, and has `callback` called with its outcome: once, on the runtime, after those of earlier
-    /// records of the partition, beside those of others. It may produce, flush, or drop the producer; it should not block.
+    /// Gets a record accepted, and has `callback` called with its outcome: once, on the runtime, after the callbacks of earlier
+    /// records of the partition, beside those of other partitions. The callback may produce, flush, or drop the producer; it
+    /// should not block.
     ///
     /// The future waits while the pool is full, or while twice as many callbacks as the pool has slots wait for an outcome or
-    /// their turn. A panic of a callback is contained and counted. Callbacks whose runtime has ended are dropped.
+    /// their turn. A panic of a callback is caught and counted. Callbacks whose runtime has ended are dropped.
+    ///
+    /// # Errors
+    /// [`ProduceError`] hands the record back; the callback is not called then.
     ///
     /// ```
     /// # async fn example(producer: aioproducer_driver::AioProducer) -> Result<(), aioproducer_driver::ProduceError<'static>> {
@@ -128,15 +179,12 @@ impl AioProducer {
     ///
     /// producer
     ///     .produce_with(Record::to("orders").payload("one"), |outcome| match outcome {
-    ///         Ok(report) => println!("at {}", report.offset()),
+    ///         Ok(report) => println!("delivered: {report}"),
     ///         Err(error) => eprintln!("{error}"),
     ///     })
     ///     .await
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// [`ProduceError`] hands the record back; the callback is not called then.
     pub fn produce_with<'p, 'r, R, F>(
         &'p self,
         record: R,
@@ -149,11 +197,27 @@ impl AioProducer {
         ProduceWith::new(&self.shared, record.into(), Synchronous(callback))
     }
 
-    /// The same with a callback that returns a future, which runs to its end before the next callback of the partition.
-    /// The future is allocated.
+    /// As [`produce_with`](Self::produce_with), with a callback that returns a future, which runs to its end before the next
+    /// callback of the partition. The future is allocated.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// /// A record that was not delivered goes to another topic.
+    /// async fn with_fallback(producer: &AioProducer, line: String) -> Result<(), ProduceError<'static>> {
+    ///     let fallback = producer.clone();
+    ///     let callback = async move |outcome: Result<_, aioproducer_driver::DeliveryError>| {
+    ///         let Err(error) = outcome else { return };
+    ///         let note = Record::to("failures").payload(error.to_string());
+    ///         if let Err(error) = fallback.send(note).await {
+    ///             eprintln!("{error}");
+    ///         }
+    ///     };
+    ///     producer.produce_with_async(Record::to("lines").payload(line), callback).await
+    /// }
+    /// ```
     pub fn produce_with_async<'p, 'r, R, F, T>(
         &'p self,
         record: R,
@@ -167,10 +231,23 @@ impl AioProducer {
         ProduceWith::new(&self.shared, record.into(), Asynchronous(callback))
     }
 
-    /// Like [`produce_with`](Self::produce_with), if there is room at once.
+    /// As [`produce_with`](Self::produce_with), if there is room at once.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static LOST: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// fn note(producer: &AioProducer, line: &str) -> Result<(), ProduceError<'static>> {
+    ///     producer.try_produce_with(Record::to("lines").payload(line), |outcome| {
+    ///         LOST.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+    ///     })
+    /// }
+    /// ```
     pub fn try_produce_with<'r, F>(
         &self,
         record: impl Into<Record<'r>>,
@@ -183,7 +260,22 @@ impl AioProducer {
     }
 
     /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
-    /// tag that comes back with the outcome. `capacity` outcomes, at least 1, may be under way or unread at a time.
+    /// tag that comes back with the outcome. At most `capacity` outcomes, at least 1, are under way or unread at a time.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// async fn write(producer: &AioProducer, rows: Vec<String>) -> Result<(), ProduceError<'static>> {
+    ///     let (reporter, mut reports) = producer.reports(rows.len());
+    ///     for (number, row) in rows.into_iter().enumerate() {
+    ///         reporter.produce(Record::to("rows").payload(row), number).await?;
+    ///     }
+    ///     drop(reporter);
+    ///     while let Some((number, outcome)) = reports.next().await {
+    ///         println!("row {number}: {outcome:?}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn reports<T: Send + 'static>(&self, capacity: usize) -> (Reporter<T>, Reports<T>) {
         Reporter::pair(self, capacity)
     }
@@ -192,13 +284,32 @@ impl AioProducer {
     /// [`Builder::send_lingers`](crate::Builder::send_lingers) says otherwise.
     ///
     /// # Errors
-    /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
+    /// [`SendError`](crate::SendError): the record was not accepted, or not delivered; it hands the record back.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record, SendError};
+    /// async fn place(producer: &AioProducer, order: &[u8]) -> Result<(), SendError> {
+    ///     let report = producer.send(Record::to("orders").payload(order)).await?;
+    ///     println!("delivered: {report}");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn send<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> SendRecord<'p, 'r> {
         SendRecord::new(self.produce(record))
     }
 
     /// Produces many records, in order, and waits for all their outcomes: one future, few locks. The outcomes are in
-    /// the order of the records. Dropped early, what was accepted goes its way, and the rest was never accepted.
+    /// the order of the records. If it is dropped early, the accepted records are delivered all the same, and the rest is not
+    /// accepted.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// /// The records that were not delivered, to be sent again.
+    /// async fn write(producer: &AioProducer, lines: &[String]) -> Vec<Record<'static>> {
+    ///     let outcomes = producer.produce_all(lines.iter().map(|line| Record::to("lines").payload(line))).await;
+    ///     outcomes.into_iter().filter_map(|outcome| outcome.err()?.into_record()).collect()
+    /// }
+    /// ```
     pub fn produce_all<'p, 'r, I>(&'p self, records: I) -> ProduceAll<'p, 'r, I::IntoIter>
     where
         I: IntoIterator,
@@ -210,61 +321,150 @@ impl AioProducer {
     /// A handle on a topic, so that records for it need no look-up by name.
     ///
     /// # Errors
-    /// [`TopicError`] if Kafka would refuse the name. Whether the topic exists is the broker's to say.
+    /// [`TopicError`] if Kafka rejects such a name, or if the producer knows as many topics as it may
+    /// ([`Builder::topics`](crate::Builder::topics)). Whether the topic exists is not checked.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// fn ticks(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let topic = producer.topic("ticks")?;
+    ///     for tick in 0..1_000_u32 {
+    ///         drop(producer.try_produce(Record::to(&topic).payload(&tick.to_be_bytes()))?);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn topic(&self, name: &str) -> Result<Topic, TopicError> {
         Topic::new(&self.shared.topics, name)
     }
 
-    /// Waits until every record accepted before the first poll has its outcome, and only those. Lingering ends for
-    /// them, here and in the backend. Callbacks are waited for only if
-    /// [`Flush::callbacks`] asks for it, so that one may flush. Any number of flushes may be under way, and each may be dropped at
-    /// any time.
+    /// Waits until every record accepted before the first poll has its outcome, and for those only. Lingering ends for
+    /// them, here and in the backend. Callbacks are waited for only if [`Flush::callbacks`] asks for it, so that a callback may
+    /// flush. Any number of flushes may be under way, and each may be dropped at any time.
     ///
     /// # Errors
-    /// [`FlushError`](crate::FlushError): a limit was set with [`Flush::within`] and it passed, or callbacks were to be waited for
-    /// inside of one.
+    /// [`FlushError`](crate::error::FlushError): a limit was set with [`Flush::within`] and it passed, or a flush that waits for
+    /// callbacks was awaited inside of one.
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// # use std::time::Duration;
+    /// async fn settle(producer: &AioProducer) {
+    ///     if let Err(error) = producer.flush().within(Duration::from_secs(5)).await {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
     pub fn flush(&self) -> Flush<'_> {
         Flush::new(&self.shared)
     }
 
     /// Gives up accepted records: `queued` ones, which were not sent yet, or those that are `in_flight`, or both. They fail
-    /// with [`FailureKind::Purged`](crate::FailureKind::Purged) and say whether they may be in the log: those of the
+    /// with [`FailureKind::Purged`](crate::error::FailureKind::Purged) and say whether they may be in the log: those of the
     /// producer's own buffer when the future resolves, those of the backend (`rd_kafka_purge`) right after it. Records that
     /// are produced meanwhile may be purged, too.
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// /// Gives up what was not sent, and waits for the rest.
+    /// async fn give_up(producer: &AioProducer) -> Result<(), aioproducer_driver::FlushError> {
+    ///     producer.purge(true, false).await;
+    ///     producer.flush().await
+    /// }
+    /// ```
     pub fn purge(&self, queued: bool, in_flight: bool) -> Purge<'_> {
         Purge::new(&self.shared, queued, in_flight)
     }
 
-    /// Ends the producer in order: new records are refused, the others have until `within` to arrive; what did not is
-    /// returned with its status, and fails. Threads have ended when this resolves, and callbacks have run, as far as they
-    /// came to their end by then; a close inside a callback does not wait for callbacks. A second close is fine.
+    /// Ends the producer in order: new records are rejected, and accepted ones have until `within` to arrive. Those that did
+    /// not are returned with their status, and their deliveries fail. When this resolves, the backend's threads have ended and
+    /// callbacks have run, as far as they came to their end by then; a close inside a callback does not wait for callbacks. It
+    /// may be called again.
     ///
-    /// It is over within `within` and 200 ms, as long as the runtime runs its tasks. What the backend cannot end by then goes on
-    /// by itself and tells nobody anything, such as a call that waits for a broker, or a name that is being resolved; its records
-    /// may be in the log.
+    /// It takes at most `within` and 200 ms, as long as the runtime runs its tasks. What the backend cannot end by then, such as
+    /// a call that waits for a broker or a name that is being resolved, goes on by itself without effect on the producer; its
+    /// records may be in the log.
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// # use std::time::Duration;
+    /// async fn shut_down(producer: AioProducer) {
+    ///     let report = producer.close(Duration::from_secs(10)).await;
+    ///     for unsent in report.unsent() {
+    ///         eprintln!("{:?} is {}", unsent.record, unsent.status);
+    ///     }
+    /// }
+    /// ```
     pub fn close(&self, within: Duration) -> Close<'_> {
         Close::new(&self.shared, within)
     }
 
-    /// Accepted records without an outcome: buffered, handed off, and in the backend.
+    /// How many accepted records have no outcome yet: those that wait in the producer's buffer, and those
+    /// [in flight](Self::in_flight).
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// /// Whether to take on more work.
+    /// fn has_capacity(producer: &AioProducer) -> bool {
+    ///     producer.len() < 50_000
+    /// }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.with(|state, _| state.machine.len())
     }
 
-    /// Whether no record is without an outcome.
+    /// Whether every accepted record has its outcome.
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// fn is_safe_to_drop(producer: &AioProducer) -> bool {
+    ///     producer.is_empty()
+    /// }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the producer refuses new records.
+    /// How many of the [`len`](Self::len) records the backend has: in its own queue, or sent and not acknowledged yet. The
+    /// others can still be [taken back](Delivery::retract). It is [`Statistics::handed_off`].
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// /// How many records wait for their batch.
+    /// fn buffered(producer: &AioProducer) -> usize {
+    ///     producer.len().saturating_sub(producer.in_flight())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.with(|state, _| state.machine.stats().handed_off)
+    }
+
+    /// Whether the producer rejects new records: it is closed, its runtime has ended, or it met a
+    /// [fatal error](Self::fatal_error).
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// fn is_healthy(producer: &AioProducer) -> bool {
+    ///     !producer.is_closed()
+    /// }
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.lock().machine.is_closed()
     }
 
-    /// The counts of the pool.
+    /// What the producer holds now, and what it has counted since its start.
+    ///
+    /// ```
+    /// # use aioproducer_driver::AioProducer;
+    /// fn print(producer: &AioProducer) {
+    ///     let now = producer.statistics();
+    ///     println!("{} of {} slots, {} bytes; {} records accepted", now.in_use, now.capacity, now.bytes, now.acquired);
+    /// }
+    /// ```
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let (machine, waiters, dropped) =
@@ -299,44 +499,4 @@ impl fmt::Debug for AioProducer {
             .field("handles", &Arc::strong_count(&self.owner))
             .finish_non_exhaustive()
     }
-}
-
-/// What the producer holds now, and counts since its start.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Slots of the pool.
-    pub capacity: usize,
-    /// Slots in use: records without an outcome, and overdue ones.
-    pub in_use: usize,
-    /// The most slots that were in use at once.
-    pub high_water: usize,
-    /// Bytes that the records in use count for, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
-    pub bytes: usize,
-    /// Records that wait to be handed to the backend.
-    pub buffered: usize,
-    /// Records handed to the backend and not yet reported.
-    pub handed_off: usize,
-    /// Records that failed because the backend did not tell of them in time, and that it has not let go of. It should be
-    /// none; each keeps its slot.
-    pub overdue: usize,
-    /// Records accepted since the start.
-    pub acquired: u64,
-    /// Batches handed off since the start.
-    pub batches: u64,
-    /// Delivery reports that named no record in flight; they were ignored.
-    pub stale_reports: u64,
-    /// Tasks waiting for room in the pool, for a record or its callback.
-    pub waiters: usize,
-    /// Records that the [overflow policy](crate::Overflow) dropped since the start.
-    pub dropped: u64,
-    /// Callbacks whose record has ended and that have not come to their end.
-    pub callbacks_waiting: usize,
-    /// Callbacks that panicked since the start.
-    pub callbacks_panicked: u64,
-    /// How often callbacks took longer than [`callback_stall`](crate::Builder::callback_stall), since the start.
-    pub callbacks_stalled: u64,
-    /// How often other code of the application's panicked where nobody may be lost by it, since the start: a waker, the owner
-    /// of a payload, a callback that was dropped, a subscriber or a recorder, the runtime's `spawn`. The producer goes on.
-    pub panics_caught: u64,
 }

@@ -17,14 +17,17 @@ use crate::state::shared::{Phase, Shared, State};
 /// Records that one poll fails at most.
 const BUDGET: usize = 32;
 
-pub(crate) const PURGED: Failure = Failure {
-    kind: FailureKind::Purged,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the record was purged before it was handed off",
-};
+pub(crate) const PURGED: Failure =
+    Failure::new(FailureKind::Purged, Status::NotPersisted, None, "the record was purged before it was handed off");
 
-/// The future of [`AioProducer::purge`](crate::AioProducer::purge). Dropped early, some records may have been purged.
+/// The future of [`AioProducer::purge`](crate::AioProducer::purge). If it is dropped early, some records may have been purged.
+///
+/// ```
+/// # use aioproducer_driver::AioProducer;
+/// async fn give_up_all(producer: &AioProducer) {
+///     producer.purge(true, true).await;
+/// }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Purge<'a> {
     shared: &'a Shared,

@@ -22,15 +22,38 @@ use crate::runtime::sync::{Mutex, lock};
 use crate::state::shared::Shared;
 use crate::{AioProducer, DeliveryError, DeliveryReport, Runtime};
 
-/// Produces records whose outcomes go to one stream. Cheap to clone. Made by [`AioProducer::reports`].
+/// Produces records whose outcomes go to one stream. Cheap to clone. [`AioProducer::reports`] makes it.
+///
+/// ```
+/// # use aioproducer_driver::{ProduceError, Record, Reporter};
+/// /// Each line with its number as the tag.
+/// async fn write(reporter: Reporter<usize>, text: &str) -> Result<(), ProduceError<'static>> {
+///     for (number, line) in text.lines().enumerate() {
+///         reporter.produce(Record::to("lines").payload(line), number).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Reporter<T> {
     producer: AioProducer,
     channel: Arc<Channel<T>>,
 }
 
 /// The outcomes of a [`Reporter`]'s records, each with the tag that was given with the record. Those of a partition are in
-/// order. It ends when all reporters are gone and every outcome was read. Dropped early, the records go their way, and the
-/// reporters refuse new ones, with [`ProduceError::ReportsDropped`].
+/// order. It ends when all reporters are gone and every outcome was read. If it is dropped early, the records are delivered all
+/// the same, and the reporters reject new ones with [`ProduceError::ReportsDropped`].
+///
+/// ```
+/// # use aioproducer_driver::Reports;
+/// /// The tags of the records that were not delivered.
+/// async fn failed(mut reports: Reports<usize>) -> Vec<usize> {
+///     let mut failed = Vec::new();
+///     while let Some((tag, outcome)) = reports.next().await {
+///         failed.extend(outcome.is_err().then_some(tag));
+///     }
+///     failed
+/// }
+/// ```
 #[must_use = "streams do nothing unless polled"]
 pub struct Reports<T> {
     channel: Arc<Channel<T>>,
@@ -59,7 +82,7 @@ impl<T: Send + 'static> Reporter<T> {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
-    /// [`ProduceError::ReportsDropped`]: nobody would read the outcome.
+    /// [`ProduceError::ReportsDropped`]: the outcome would be lost.
     pub async fn produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
         let (record, shared) = (record.into(), self.producer.shared());
         let (own, patience) = (record.get_timeout(), Patience::default());
@@ -89,7 +112,7 @@ impl<T: Send + 'static> Reporter<T> {
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
     /// [`ProduceError::Full`]: the pool or the stream is full, or others wait for room there.
-    /// [`ProduceError::ReportsDropped`]: nobody would read the outcome.
+    /// [`ProduceError::ReportsDropped`]: the outcome would be lost.
     pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
         let mut record = record.into();
         let place = match self.channel.change(|state, _| state.try_take()) {
@@ -176,7 +199,7 @@ impl<T> Drop for Reports<T> {
     }
 }
 
-/// Nobody reads the stream any more.
+/// The stream was dropped.
 struct Abandoned;
 
 /// Why there is no place in the stream.
@@ -196,7 +219,7 @@ struct State<T> {
     outstanding: usize,
     reporters: usize,
     reader: Option<Waker>,
-    /// Nobody reads.
+    /// The stream was dropped.
     abandoned: bool,
 }
 
@@ -205,7 +228,7 @@ impl<T> State<T> {
         self.reporters == 0 && self.outstanding == 0
     }
 
-    /// Takes a place, if nobody waits for one; `None` if there is none.
+    /// Takes a place, if no task waits for one; `None` if there is none.
     fn try_take(&mut self) -> Option<Result<(), Abandoned>> {
         if self.abandoned {
             return Some(Err(Abandoned));
@@ -278,7 +301,7 @@ impl<T> Future for Acquire<'_, T> {
             });
             match asked {
                 Some(answer) => break answer,
-                // A waker is cloned without the lock: that may run anybody's code. Then the question is asked again.
+                // A waker is cloned without the lock: that may run foreign code. Then the question is asked again.
                 None => kept = Some(cx.waker().clone()),
             }
         };

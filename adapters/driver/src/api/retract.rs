@@ -6,11 +6,19 @@ use crate::api::delivery::Delivery;
 use crate::record::Record;
 
 impl Delivery {
-    /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours go
-    /// their way. Linear in the records that were not handed off.
+    /// Takes the record back if it was not handed to the backend yet: it will never be in the log, and its neighbours are
+    /// delivered. Takes time linear in the records that were not handed off.
     ///
     /// # Errors
-    /// [`TooLate`] with the delivery, whose outcome is on its way or there.
+    /// [`TooLate`] with the delivery, whose outcome is on its way or has arrived.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Delivery, Record};
+    /// /// The record, if it was still in the producer's buffer.
+    /// fn take_back(delivery: Delivery) -> Option<Record<'static>> {
+    ///     delivery.retract().ok()
+    /// }
+    /// ```
     pub fn retract(self) -> Result<Record<'static>, TooLate> {
         let producer = self.cell.context().and_then(|context| context.retracts.get()?.upgrade());
         match producer {
@@ -20,13 +28,24 @@ impl Delivery {
     }
 }
 
-/// The record is in the backend's hands, or has its outcome.
+/// A record cannot be taken back any more: the backend has it, or it has its outcome.
+///
+/// ```
+/// # use aioproducer_driver::{Delivery, DeliveryError, DeliveryReport};
+/// /// Takes the record back, or waits for its delivery.
+/// async fn cancel(delivery: Delivery) -> Result<Option<DeliveryReport>, DeliveryError> {
+///     match delivery.retract() {
+///         Ok(_record) => Ok(None),
+///         Err(too_late) => too_late.into_delivery().await.map(Some),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TooLate(Delivery);
 
 impl TooLate {
     /// The delivery, to be awaited.
-    #[must_use = "a delivery tells whether the record arrived"]
+    #[must_use = "a delivery says whether the record arrived"]
     pub fn into_delivery(self) -> Delivery {
         self.0
     }
@@ -34,7 +53,7 @@ impl TooLate {
 
 impl fmt::Display for TooLate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the record was handed off and cannot be taken back")
+        f.write_str("the record was handed off and cannot be taken back; await its delivery")
     }
 }
 
@@ -63,7 +82,7 @@ mod tests {
             callback_tasks: 1,
             callback_stall: Duration::from_secs(1),
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
             call_limit: Duration::from_secs(1),
             hurries_sends: false,

@@ -30,10 +30,19 @@ impl AioProducer {
     /// open, which is *fenced* from then on. [`begin`](Self::begin) does it, too, when it was not done before; to do it
     /// apart shows errors at start-up.
     ///
-    /// The source is `rd_kafka_init_transactions` (KIP-98). Dropped early, it goes on by itself.
+    /// The source is `rd_kafka_init_transactions` (KIP-98). If it is dropped early, it goes on by itself.
     ///
     /// # Errors
-    /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which takes up where it was.
+    /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which continues where it was.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, TransactionError};
+    /// async fn start(producer: &AioProducer) -> Result<(), TransactionError> {
+    ///     producer.init_transactions().await?;
+    ///     println!("an earlier producer of the same id is fenced");
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
         turn(&*self.shared().runtime).await;
         self.command(|session, _| {
@@ -104,11 +113,22 @@ impl AioProducer {
         Ok(transaction)
     }
 
-    /// The transaction whose commit was called and whose outcome nobody knows: its future, or the error that told so, was
-    /// dropped. [`Transaction::commit`] finds the outcome out. `None` if there is no such transaction.
+    /// The transaction whose commit was called and whose outcome is not known: its future was dropped, or the error that said
+    /// so. [`Transaction::commit`] finds the outcome out. `None` if there is no such transaction.
     ///
-    /// Until that is done [`begin`](Self::begin) refuses with [`TransactionError::InDoubt`], since whoever begins anew
-    /// should know whether to write the same records again.
+    /// Until that is done [`begin`](Self::begin) fails with [`TransactionError::InDoubt`], since the next transaction depends on
+    /// whether the same records are to be written again.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, TransactionError};
+    /// /// Whether an earlier transaction was committed after all.
+    /// async fn resolve(producer: &AioProducer) -> Result<bool, TransactionError> {
+    ///     match producer.in_doubt() {
+    ///         Some(transaction) => Ok(transaction.commit().await.map(|()| true)?),
+    ///         None => Ok(false),
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn in_doubt(&self) -> Option<Transaction> {
         let shared = self.shared();
@@ -116,8 +136,7 @@ impl AioProducer {
         Some(Transaction { producer: self.clone(), id })
     }
 
-    /// Tells the machine of transactions what is wanted. Records that came by the fast way are known to it then, and no
-    /// more come.
+    /// Gives the machine of transactions a command. Records of the inbox are known to it then, and no more come that way.
     fn command<T>(
         &self,
         command: impl FnOnce(&mut Session, &mut bool) -> Result<T, TransactionRefusal>,
@@ -150,7 +169,7 @@ impl AioProducer {
 fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> {
     if session.machine.is_fatal() {
         return Some(match (&session.error, fatal) {
-            (Some(error), _) if error.fatal => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
+            (Some(error), _) if error.is_fatal() => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
             (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, session.ended_by),
         });
     }
@@ -165,6 +184,17 @@ fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> 
 ///
 /// [`AioProducer::close`] aborts it as well. If the last handle on the producer goes without a close, the coordinator aborts
 /// it, when the next producer of the same transactional id comes, or after `transaction.timeout.ms`.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record};
+/// async fn transfer(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
+///     let transaction = producer.begin().await?;
+///     transaction.send(Record::to("ledger").key("alice").payload("-5")).await?;
+///     transaction.send(Record::to("ledger").key("bob").payload("5")).await?;
+///     transaction.commit().await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Transaction {
     producer: AioProducer,
     id: TransactionId,
@@ -172,16 +202,32 @@ pub struct Transaction {
 
 impl Transaction {
     /// The producer.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Transaction;
+    /// fn pending(transaction: &Transaction) -> usize {
+    ///     transaction.producer().len()
+    /// }
+    /// ```
     #[must_use]
     pub fn producer(&self) -> &AioProducer {
         &self.producer
     }
 
-    /// As [`AioProducer::produce`], in this transaction. A delivery says that the record is in the log; who reads only what
-    /// is committed sees it after the commit.
+    /// As [`AioProducer::produce`], in this transaction. A delivery says that the record is in the log; consumers with
+    /// `isolation.level=read_committed` see it after the commit.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{ProduceError, Record, Transaction};
+    /// async fn debit(transaction: &Transaction, account: &str) -> Result<(), ProduceError<'static>> {
+    ///     // The commit waits for the delivery, and fails without it.
+    ///     drop(transaction.produce(Record::to("ledger").key(account).payload("-5")).await?);
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn produce<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> Produce<'p, 'r> {
         Produce::in_transaction(self.producer.shared(), record.into())
@@ -191,6 +237,13 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{ProduceError, Record, Transaction};
+    /// fn debit(transaction: &Transaction, account: &str) -> Result<(), ProduceError<'static>> {
+    ///     transaction.try_produce(Record::to("ledger").key(account).payload("-5")).map(drop)
+    /// }
+    /// ```
     pub fn try_produce<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'static>> {
         try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| error.into_owned())
     }
@@ -199,6 +252,18 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{ProduceError, Record, Transaction};
+    /// /// Whether there was room.
+    /// fn offer(transaction: &Transaction, entry: &[u8]) -> Result<bool, ProduceError<'static>> {
+    ///     match transaction.try_produce_borrowed(Record::to("ledger").payload(entry)) {
+    ///         Ok(_waited_for_by_the_commit) => Ok(true),
+    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(error) => Err(error.into_owned()),
+    ///     }
+    /// }
+    /// ```
     pub fn try_produce_borrowed<'r>(&self, record: impl Into<Record<'r>>) -> Result<Delivery, ProduceError<'r>> {
         try_produce(self.producer.shared(), &mut record.into(), true).map_err(|error| *error)
     }
@@ -207,6 +272,15 @@ impl Transaction {
     ///
     /// # Errors
     /// [`SendError`](crate::SendError): it was not accepted, or not delivered; with the record.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Record, SendError, Transaction};
+    /// async fn debit(transaction: &Transaction, account: &str) -> Result<(), SendError> {
+    ///     let report = transaction.send(Record::to("ledger").key(account).payload("-5")).await?;
+    ///     println!("in the log, not committed yet: {report}");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn send<'p, 'r>(&'p self, record: impl Into<Record<'r>>) -> SendRecord<'p, 'r> {
         SendRecord::new(self.produce(record))
     }
@@ -215,6 +289,14 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; the callback is not called then.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{ProduceError, Record, Transaction};
+    /// async fn debit(transaction: &Transaction, account: &str) -> Result<(), ProduceError<'static>> {
+    ///     let record = Record::to("ledger").key(account).payload("-5");
+    ///     transaction.produce_with(record, |outcome| println!("{outcome:?}")).await
+    /// }
+    /// ```
     pub fn produce_with<'p, 'r, R, F>(
         &'p self,
         record: R,
@@ -228,6 +310,15 @@ impl Transaction {
     }
 
     /// As [`AioProducer::produce_all`], in this transaction.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Record, Transaction};
+    /// /// How many entries were delivered.
+    /// async fn write(transaction: &Transaction, entries: &[String]) -> usize {
+    ///     let outcomes = transaction.produce_all(entries.iter().map(|entry| Record::to("ledger").payload(entry))).await;
+    ///     outcomes.iter().filter(|outcome| outcome.is_ok()).count()
+    /// }
+    /// ```
     pub fn produce_all<'p, 'r, I>(&'p self, records: I) -> ProduceAll<'p, 'r, I::IntoIter>
     where
         I: IntoIterator,
@@ -244,6 +335,15 @@ impl Transaction {
     ///
     /// # Errors
     /// [`TransactionError`]; [`remedy`](TransactionError::remedy) says whether to call it again, to abort, or to give up.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Transaction, TransactionError};
+    /// # use aioproducer_driver::transaction::{Group, GroupOffset};
+    /// /// The record at `offset` was read, and what came of it is in the transaction.
+    /// async fn read(transaction: &Transaction, offset: i64) -> Result<(), TransactionError> {
+    ///     transaction.send_offsets([GroupOffset::new("orders", 0, offset + 1)], Group::new("billing")).await
+    /// }
+    /// ```
     pub async fn send_offsets(
         &self,
         offsets: impl IntoIterator<Item = GroupOffset>,
@@ -269,6 +369,24 @@ impl Transaction {
     /// # Errors
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort, since a record was not delivered or the
     /// broker refused; to [resolve](Remedy::Resolve) an outcome that is not known, by committing again; or to give up.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Transaction;
+    /// # use aioproducer_driver::transaction::{EndError, Remedy};
+    /// /// Commits, and asks again for as long as the outcome is not known.
+    /// async fn commit(mut transaction: Transaction) -> Result<(), EndError> {
+    ///     loop {
+    ///         let Err(error) = transaction.commit().await else { return Ok(()) };
+    ///         match (error.remedy(), error) {
+    ///             (Remedy::Resolve, error) => match error.into_transaction() {
+    ///                 Some(same) => transaction = same,
+    ///                 None => return Ok(()),
+    ///             },
+    ///             (_, error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub async fn commit(self) -> Result<(), EndError> {
         turn(&*self.producer.shared().runtime).await;
         let id = self.id;
@@ -290,13 +408,21 @@ impl Transaction {
     }
 
     /// Takes back what was not sent yet, whose deliveries fail with [`FailureKind::Purged`](crate::FailureKind::Purged), and
-    /// aborts the transaction: what was sent is never seen by who reads only what is committed.
+    /// aborts the transaction: what was sent is never seen by consumers with
+    /// `isolation.level=read_committed`.
     ///
     /// The source is `rd_kafka_abort_transaction`. Dropped early, the abort goes on.
     ///
     /// # Errors
     /// [`EndError`], whose [`remedy`](EndError::remedy) says what is left: to abort again, or to give up; or to resolve the
     /// outcome of a commit that was called before.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Transaction, TransactionError};
+    /// async fn undo(transaction: Transaction) -> Result<(), TransactionError> {
+    ///     Ok(transaction.abort().await?)
+    /// }
+    /// ```
     pub async fn abort(self) -> Result<(), EndError> {
         turn(&*self.producer.shared().runtime).await;
         let id = self.id;

@@ -5,6 +5,13 @@ use crate::Builder;
 impl<B> Builder<B> {
     /// The producer's name: the label `producer` of all its metrics, which have no label without it. With the feature
     /// `metrics`.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.name("orders")
+    /// }
+    /// ```
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -16,6 +23,13 @@ impl<B> Builder<B> {
     /// unless the record has a `traceparent` already. It is called on the task that produces, with no lock held. Of a record
     /// whose span has no context, or that has no span, it is called with the span around it, if there is one. With the
     /// feature `tracing`.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{Builder, record::TraceContext};
+    /// fn settings<B>(builder: Builder<B>, trace_id: u128) -> Builder<B> {
+    ///     builder.inject_trace_context(move |span| TraceContext::new(trace_id, span.id()?.into_u64(), 1).ok())
+    /// }
+    /// ```
     ///
     /// With `tracing-opentelemetry`, where `OpenTelemetrySpanExt` has a span's context and `TraceContextExt` what is in it
     /// (`docs/tracing.md` has it in full):
@@ -38,7 +52,7 @@ impl<B> Builder<B> {
         self
     }
 
-    /// Which records have a span: those of which `is_wanted` is true, all unless told. It is asked once for each record, on the
+    /// Which records have a span: those of which `is_wanted` is true; without it, all have one. It is called once for each record, on the
     /// task that produces, while a subscriber wants spans. A record without a span costs little more than without a
     /// subscriber; its failure is an event all the same, and [`Builder::inject_trace_context`] gives it the context of the
     /// span around it. The one span of a `produce_all` is always there. With the feature `tracing`.
@@ -63,6 +77,13 @@ impl<B> Builder<B> {
 
     /// Whether spans have the records' keys, as far as they are text: `messaging.kafka.message.key`. They do not unless
     /// asked to, since keys may say something about people. With the feature `tracing`.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Builder;
+    /// fn settings<B>(builder: Builder<B>) -> Builder<B> {
+    ///     builder.trace_keys(true)
+    /// }
+    /// ```
     #[cfg(feature = "tracing")]
     #[must_use]
     pub fn trace_keys(mut self, keys: bool) -> Self {

@@ -214,7 +214,7 @@ impl Spans {
     /// A subscriber that panics hears of the next all the same. To drop a span calls it, too.
     pub(crate) fn tell(&self, topics: &Topics, notes: &mut SpanNotes, panics: &Panics) {
         for (open, at) in notes.delivered.drain(..) {
-            panics.catch(SUBSCRIBER, || open.delivered(at.partition, at.offset));
+            panics.catch(SUBSCRIBER, || open.delivered(at.partition, at.offset()));
             panics.drop_all(SUBSCRIBER, [open]);
         }
         for (open, key, failure) in notes.failed.drain(..) {
@@ -234,7 +234,7 @@ impl Spans {
     /// Tells of the first fatal error.
     pub(crate) fn fatal(&self, failure: &Failure) {
         if !self.fatal.swap(true, Ordering::Relaxed) {
-            let code = (failure.code != 0).then_some(failure.code);
+            let code = failure.code().map(|code| code.number());
             let error = error_type(failure);
             error!(
                 target: "aioproducer",

@@ -155,14 +155,19 @@ mod tests {
             let number = groups.open();
             for at in (0..count).map(|at| at * step % count) {
                 assert!(groups.poll(number, count, &mut Some(Waker::noop().clone())).is_none(), "not all are known");
-                let at = Delivered { partition: 0, offset: at as i64, timestamp: 0 };
-                let unwanted = groups.settle(number, at.offset as u32, Member::Delivered(TopicId(0), at), &mut wakers);
+                let at = Delivered::new(0, Some(at as i64), Some(0));
+                let unwanted = groups.settle(
+                    number,
+                    at.offset().unwrap_or(0) as u32,
+                    Member::Delivered(TopicId(0), at),
+                    &mut wakers,
+                );
                 assert!(unwanted.is_empty());
             }
             assert_eq!(wakers.len(), 1);
             let Some(members) = groups.poll(number, count, &mut None) else { panic!("all are known") };
             let offsets = members.into_iter().map(|member| match member {
-                Member::Delivered(_, at) => at.offset,
+                Member::Delivered(_, at) => at.offset().unwrap_or(-1),
                 Member::Pending | Member::Failed(_) => panic!("delivered"),
             });
             assert!(offsets.eq(0..count as i64), "step {step}");

@@ -240,8 +240,8 @@ impl<F, C> Completions<F, C> {
         let cell = &segment.cells[at.index() as usize];
         cell.topic.store(topic.0, Ordering::Relaxed);
         cell.partition.store(delivered.partition, Ordering::Relaxed);
-        cell.offset.store(delivered.offset, Ordering::Relaxed);
-        cell.timestamp.store(delivered.timestamp, Ordering::Relaxed);
+        cell.offset.store(delivered.offset().unwrap_or(-1), Ordering::Relaxed);
+        cell.timestamp.store(delivered.timestamp().unwrap_or(-1), Ordering::Relaxed);
         drop(segment.finish(at.index(), DONE, wakers));
     }
 
@@ -330,11 +330,10 @@ impl<F, C> CellHandle<F, C> {
             }
             drop(segment.swap_waker(self.index, None));
         }
-        let delivered = Delivered {
-            partition: cell.partition.load(Ordering::Relaxed),
-            offset: cell.offset.load(Ordering::Relaxed),
-            timestamp: cell.timestamp.load(Ordering::Relaxed),
-        };
+        let (offset, timestamp) = (cell.offset.load(Ordering::Relaxed), cell.timestamp.load(Ordering::Relaxed));
+        let partition = cell.partition.load(Ordering::Relaxed);
+        let [offset, timestamp] = [offset, timestamp].map(|value| (value >= 0).then_some(value));
+        let delivered = Delivered::new(partition, offset, timestamp);
         let topic = TopicId(cell.topic.load(Ordering::Relaxed));
         let failure = if state == FAILED { segment.take_failure(self.index) } else { None };
         segment.give_back(self.index);
@@ -391,7 +390,7 @@ mod tests {
     }
 
     fn delivered(offset: i64) -> Delivered {
-        Delivered { partition: 3, offset, timestamp: 9 }
+        Delivered::new(3, Some(offset), Some(9))
     }
 
     #[test]

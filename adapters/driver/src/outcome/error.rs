@@ -12,6 +12,18 @@ use crate::record::Record;
 use crate::runtime::sync::{Mutex, lock};
 
 /// Why an accepted record was not delivered, whether it is in the log all the same, and the record.
+///
+/// ```
+/// # use aioproducer_driver::{Delivery, FailureKind, Status};
+/// async fn outcome(delivery: Delivery) -> &'static str {
+///     match delivery.await {
+///         Ok(_) => "delivered",
+///         Err(error) if error.kind() == FailureKind::TooLarge => "send less",
+///         Err(error) if error.status() == Status::NotPersisted => "send it again, without a duplicate",
+///         Err(_) => "it may be in the log",
+///     }
+/// }
+/// ```
 pub struct DeliveryError(
     /// `None` once it was dropped.
     Option<Box<Inner>>,
@@ -24,14 +36,14 @@ struct Inner {
     cause: Option<Arc<str>>,
     /// The time that it had, if that was over.
     limit: Option<Duration>,
-    /// Whose it is; `None` while nobody's.
+    /// The producer's, `None` while the memory waits for another error.
     context: Option<Arc<Context>>,
 }
 
 /// Memory of errors that were dropped, for others.
 ///
 /// When a broker is away for longer than the delivery timeout, records fail by the thousand. An allocator that is given
-/// back as many small blocks puts them together in one long call, which may be in anybody's poll.
+/// back as many small blocks puts them together in one long call, which may be in any task's poll.
 #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 pub(crate) struct ErrorPool(Mutex<Vec<Box<Inner>>>);
 
@@ -79,7 +91,7 @@ impl DeliveryError {
     fn inner(&self) -> &Inner {
         match &self.0 {
             Some(inner) => inner,
-            None => unreachable!("nobody sees a dropped error"),
+            None => unreachable!("a dropped error is never read"),
         }
     }
 
@@ -90,7 +102,7 @@ impl DeliveryError {
     }
 
     /// What was in the record's way when its time was over, or the producer's: which brokers were away, and the client's last
-    /// error. `None` if nothing was, or the record failed for a reason of its own.
+    /// error. `None` if there was nothing, or the record failed for a reason of its own.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.inner().cause.as_deref()
@@ -102,8 +114,7 @@ impl DeliveryError {
         self.failure().status
     }
 
-    /// The error's number and name, of a broker or the client library (`rd_kafka_resp_err_t`); `None` if the producer itself
-    /// failed the record.
+    /// The error of the broker or the client library, `None` if the producer itself failed the record.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         self.failure().code()
@@ -113,7 +124,7 @@ impl DeliveryError {
     ///
     /// That is so of a timeout, of what a full pool dropped, and of those errors of brokers that
     /// [`ErrorCode::is_retriable`] says it of. The producer has retried such an error until the record's time was over. It is
-    /// not so of a purge, which somebody wanted, or of a producer that has ended.
+    /// not so of a purge, which the application asked for, or of a producer that has ended.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, Record};
@@ -146,7 +157,7 @@ impl DeliveryError {
         &self.inner().failure
     }
 
-    /// The record as it was accepted. `None` only from a backend that did not give it back: it ended, or did not tell of the
+    /// The record as it was accepted. `None` only from a backend that did not give it back: it ended, or did not report the
     /// record in time.
     #[must_use]
     pub fn record(&self) -> Option<&Record<'static>> {
@@ -171,7 +182,7 @@ impl DeliveryError {
 impl Drop for DeliveryError {
     fn drop(&mut self) {
         let Some(mut inner) = self.0.take() else { return };
-        // Its payload's owner may be anybody's, so no lock is held here.
+        // Dropping its payload may run foreign code, so no lock is held here.
         inner.record = None;
         inner.cause = None;
         if let Some(context) = inner.context.take() {

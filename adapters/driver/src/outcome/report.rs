@@ -14,6 +14,16 @@ use crate::record::from_millis;
 use crate::record::topics::Topics;
 
 /// Where a record is in the log.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record, SendError};
+/// async fn note(producer: &AioProducer) -> Result<(), SendError> {
+///     let report = producer.send(Record::to("orders").key("customer-7").payload("two apples")).await?;
+///     println!("{report}");   // orders [3] @ 41
+///     assert_eq!(report.topic(), "orders");
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct DeliveryReport {
     source: Source,
@@ -21,7 +31,7 @@ pub struct DeliveryReport {
     delivered: Delivered,
 }
 
-/// Who knows the topics' names. A delivery passes on what it holds anyway, which costs no reference count.
+/// Where the topics' names are. A delivery passes on what it holds anyway, which costs no reference count.
 #[derive(Clone)]
 enum Source {
     Cell(Origin<DeliveryError, Context>),
@@ -53,22 +63,31 @@ impl DeliveryReport {
         self.delivered.partition
     }
 
-    /// The record's offset in its partition; -1 if the broker did not tell (`acks=0`).
+    /// The record's offset in its partition; `None` if the broker did not say: with `acks=0`, and for a record that a retry
+    /// found in the log already.
     #[must_use]
-    pub fn offset(&self) -> i64 {
-        self.delivered.offset
+    pub fn offset(&self) -> Option<i64> {
+        self.delivered.offset()
     }
 
     /// Milliseconds since the Unix epoch: creation or log-append time, as the topic is configured. `None` if unknown.
     #[must_use]
     pub fn timestamp_millis(&self) -> Option<i64> {
-        (self.delivered.timestamp >= 0).then_some(self.delivered.timestamp)
+        self.delivered.timestamp()
     }
 
-    /// The same as a time of the system's.
+    /// The same as a [`SystemTime`].
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
         self.timestamp_millis().and_then(from_millis)
+    }
+}
+
+/// `topic [partition] @ offset`, the last only if it is known.
+impl fmt::Display for DeliveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.topic(), self.partition())?;
+        self.offset().map_or(Ok(()), |offset| write!(f, " @ {offset}"))
     }
 }
 

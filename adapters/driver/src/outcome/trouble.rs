@@ -51,7 +51,7 @@ impl Troubles {
         let trouble = of_topic.map(|(_, trouble)| trouble).or(known.general.as_ref());
         let kind = trouble.filter(|_| timed_out).map_or(failure.kind, |trouble| trouble.kind);
         let cause = trouble.map(|trouble| Arc::clone(&trouble.reason));
-        (Failure { kind, ..failure }, Explained { cause, timed_out })
+        (failure.with_kind(kind), Explained { cause, timed_out })
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     fn s17_a_topic_s_own_trouble_goes_before_that_of_all() {
         let troubles = Troubles::default();
         let explain = |topic, kind| {
-            let failure = Failure { kind, status: Status::NotPersisted, code: 0, reason: "" };
+            let failure = Failure::new(kind, Status::NotPersisted, None, "");
             let (failure, explained) = troubles.explain(Some(TopicId(topic)), failure);
             (failure.kind, explained.cause.map(|cause| cause.to_string()))
         };

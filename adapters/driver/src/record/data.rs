@@ -69,7 +69,7 @@ impl fmt::Debug for Data<'_> {
     }
 }
 
-/// Equal bytes are equal, whoever owns them.
+/// Equal bytes are equal, no matter which of them owns its bytes.
 impl PartialEq for Data<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()
@@ -134,6 +134,14 @@ impl From<&Bytes> for Data<'_> {
 }
 
 /// A header: a name and a value, which may be null.
+///
+/// ```
+/// use aioproducer_driver::Record;
+///
+/// let record = Record::to("orders").header("trace", "4f2a");
+/// let header = &record.headers()[0];
+/// assert_eq!((header.name(), header.value()), ("trace", Some(&b"4f2a"[..])));
+/// ```
 #[derive(Clone)]
 pub struct Header<'a> {
     pub(super) name: Name<'a>,

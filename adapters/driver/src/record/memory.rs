@@ -56,8 +56,7 @@ mod tests {
 
     const SLOTS: usize = 8;
 
-    const FAILED: Failure =
-        Failure { kind: FailureKind::TimedOut, status: Status::NotPersisted, code: 1, reason: "as the test has it" };
+    const FAILED: Failure = Failure::new(FailureKind::TimedOut, Status::NotPersisted, None, "as the test has it");
 
     /// Its clock is moved by hand.
     #[derive(Clone, Default)]
@@ -86,7 +85,7 @@ mod tests {
             callback_tasks: 1,
             callback_stall: Duration::from_secs(1),
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
             call_limit: Duration::from_secs(1),
             hurries_sends: false,
@@ -132,7 +131,7 @@ mod tests {
             let mut records: Vec<_> = take(&shared)
                 .into_iter()
                 .map(|(slot, record)| {
-                    let at = Delivered { partition: 0, offset: 0, timestamp: 0 };
+                    let at = Delivered::new(0, Some(0), Some(0));
                     shared.report([Report { slot, outcome: Outcome::Delivered(at) }].into_iter());
                     record
                 })

@@ -1,10 +1,13 @@
-//! What an application produces.
+//! Records, and what they are made of: [`Record`] with its [`Data`], [`Header`]s and [`TraceContext`], for a [`Topic`].
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+pub use self::topics::{Topic, TopicError, TopicRef};
+pub use self::trace_context::{TraceContext, TraceContextError};
 
 mod cost;
 mod data;
@@ -23,12 +26,14 @@ pub use self::owned::OwnedRecord;
 pub(crate) use self::time::from_millis;
 
 use crate::observe::RecordSpan;
-use crate::record::topics::TopicRef;
 
 /// A record to produce: a topic, and what else there is to say.
 ///
 /// Key and payload are null until they are set; null and empty are different. Without a partition, the producer
 /// chooses one; without a timestamp, the record gets the time of its sending.
+///
+/// A method with a part's name sets the part. What it was set to has the same name with `get_` in front, as in
+/// [`std::process::Command`].
 ///
 /// ```
 /// use aioproducer_driver::Record;
@@ -36,7 +41,7 @@ use crate::record::topics::TopicRef;
 /// let record = Record::to("orders").key("customer-7").payload(&[1, 2, 3]).header("trace", "4f2a").null_header("debug");
 /// assert_eq!(record.topic(), "orders");
 /// assert_eq!(record.get_payload(), Some(&[1, 2, 3][..]));
-/// assert_eq!(record.get_headers()[1].value(), None);
+/// assert_eq!(record.headers()[1].value(), None);
 /// ```
 ///
 /// # Serializers
@@ -91,7 +96,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// A record for a topic, given by name or as a [`Topic`](crate::Topic), which saves the look-up.
+    /// A record for a topic, given by name or as a [`Topic`], which saves the look-up.
     #[inline]
     #[must_use]
     pub fn to(topic: impl Into<TopicRef<'a>>) -> Self {
@@ -143,7 +148,7 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the partition. Producing refuses a negative one.
+    /// Sets the partition. Producing rejects a negative one.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = partition;
@@ -151,7 +156,7 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the creation time, in milliseconds since the Unix epoch. Producing refuses a negative one; librdkafka takes
+    /// Sets the creation time, in milliseconds since the Unix epoch. Producing rejects a negative one; librdkafka takes
     /// 0 for the time of hand-off.
     #[must_use]
     pub fn timestamp_millis(mut self, millis: i64) -> Self {
@@ -168,9 +173,9 @@ impl<'a> Record<'a> {
     ///
     /// # Its status then
     /// A record that expires in the producer's own buffer is `NotPersisted`. One that the backend has by then is
-    /// `PossiblyPersisted`: its outcome is told at the timeout, and its slot stays taken until the backend lets go of it. That is so
+    /// `PossiblyPersisted`: its outcome arrives at the timeout, and its slot stays taken until the backend lets go of it. That is so
     /// with all brokers down, too, where the producer's own timeout gives `NotPersisted`: librdkafka has one timeout for all
-    /// records of a topic, and tells whether it sent a record with that record's report only, which is yet to come.
+    /// records of a topic, and says whether it sent a record only in that record's report, which is yet to come.
     /// Where it has to be known, leave the timeout to the producer
     /// ([`delivery_timeout`](crate::Builder::delivery_timeout)).
     #[must_use]
@@ -256,7 +261,7 @@ impl<'a> Record<'a> {
 
     /// The headers, in order.
     #[must_use]
-    pub fn get_headers(&self) -> &[Header<'a>] {
+    pub fn headers(&self) -> &[Header<'a>] {
         self.headers.as_slice()
     }
 
@@ -265,7 +270,7 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers: usize = self.get_headers().iter().map(Header::size).sum();
+        let headers: usize = self.headers().iter().map(Header::size).sum();
         self.key.as_slice().len() + self.payload.as_slice().len() + headers
     }
 
@@ -300,7 +305,7 @@ impl<'a> Record<'a> {
 
     /// Whether it borrows more than `limit` bytes in one part.
     pub(crate) fn lends_more_than(&self, limit: usize) -> bool {
-        let values = self.get_headers().iter().filter_map(|header| header.value.as_ref());
+        let values = self.headers().iter().filter_map(|header| header.value.as_ref());
         [&self.key, &self.payload].into_iter().chain(values).any(|part| part.lends_more_than(limit))
     }
 
@@ -334,7 +339,7 @@ impl<'a> Record<'a> {
         if self.has_timestamp && self.timestamp < 0 {
             return Err(RecordError::NegativeTimestamp { millis: self.timestamp });
         }
-        for (index, header) in self.get_headers().iter().enumerate() {
+        for (index, header) in self.headers().iter().enumerate() {
             if let Some(at) = header.name().find('\0') {
                 return Err(RecordError::NulInHeaderName { index, name: header.name().to_owned(), at });
             }
@@ -352,14 +357,14 @@ impl fmt::Debug for Record<'_> {
             .field("key", &self.has_key.then_some(&self.key))
             .field("payload", &self.has_payload.then_some(&self.payload))
             .field("timestamp_millis", &self.get_timestamp_millis())
-            .field("headers", &self.get_headers())
+            .field("headers", &self.headers())
             .field("timeout", &self.get_timeout())
             .field("urgent", &self.urgent)
             .finish()
     }
 }
 
-/// Equal contents are equal, whoever owns them.
+/// Equal contents are equal, no matter which of them owns its bytes.
 impl PartialEq for Record<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.topic() == other.topic()
@@ -368,13 +373,21 @@ impl PartialEq for Record<'_> {
             && self.get_partition() == other.get_partition()
             && self.get_timestamp_millis() == other.get_timestamp_millis()
             && (self.timeout, self.urgent) == (other.timeout, other.urgent)
-            && self.get_headers() == other.get_headers()
+            && self.headers() == other.headers()
     }
 }
 
 impl Eq for Record<'_> {}
 
-/// Which part of a record cannot be, and why.
+/// Which part of a record is invalid, and why.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, ProduceError, Record, RecordError};
+/// fn is_rejected(producer: &AioProducer) -> bool {
+///     let outcome = producer.try_produce(Record::to("orders").partition(-3));
+///     matches!(outcome, Err(ProduceError::Invalid { error: RecordError::NegativePartition { partition: -3 }, .. }))
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordError {
@@ -434,7 +447,7 @@ mod tests {
     #[test]
     fn s08_headers_keep_order_duplicates_and_nulls() {
         let record = Record::to("t").header("b", "1").null_header("a").header(String::from("b"), vec![2]);
-        let headers: Vec<_> = record.get_headers().iter().map(|header| (header.name(), header.value())).collect();
+        let headers: Vec<_> = record.headers().iter().map(|header| (header.name(), header.value())).collect();
         assert_eq!(headers, [("b", Some(&b"1"[..])), ("a", None), ("b", Some(&[2][..]))]);
         assert_eq!(record.size(), 5);
     }

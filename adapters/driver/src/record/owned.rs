@@ -23,6 +23,16 @@ const UNASSIGNED: i32 = -1;
 ///
 /// It is written once, where it stays until its end, and fills one cache line of the threads that it passes through;
 /// what is rare is elsewhere. Its place is used again for another record.
+///
+/// ```
+/// use aioproducer_core::backend::Message;
+/// use aioproducer_driver::record::OwnedRecord;
+///
+/// /// What a backend for it may look at.
+/// fn value_len(record: &OwnedRecord) -> usize {
+///     record.payload().map_or(0, <[u8]>::len)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct OwnedRecord(Box<Body>);
 

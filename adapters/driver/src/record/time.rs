@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Record;
 
 impl Record<'_> {
-    /// Sets the creation time; what is less than a millisecond is left out. Producing refuses a time before the Unix epoch.
+    /// Sets the creation time; what is less than a millisecond is left out. Producing rejects a time before the Unix epoch.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};

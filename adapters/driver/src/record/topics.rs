@@ -16,7 +16,27 @@ const NO_HINT: u32 = u32::MAX;
 
 /// A topic that one producer knows: naming it in a record needs no look-up.
 ///
-/// A producer makes it; it is cheap to clone. With another producer it works like the topic's name.
+/// [`AioProducer::topic`](crate::AioProducer::topic) makes it; it is cheap to clone. With another producer it works like the
+/// topic's name.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Record, SendError, TopicError};
+/// # use aioproducer_driver::record::Topic;
+/// struct Orders {
+///     producer: AioProducer,
+///     topic: Topic,
+/// }
+///
+/// impl Orders {
+///     fn new(producer: AioProducer) -> Result<Self, TopicError> {
+///         Ok(Self { topic: producer.topic("orders")?, producer })
+///     }
+///
+///     async fn place(&self, order: &[u8]) -> Result<(), SendError> {
+///         self.producer.send(Record::to(&self.topic).payload(order)).await.map(drop)
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Topic {
     id: TopicId,
@@ -57,6 +77,17 @@ impl PartialEq for Topic {
 impl Eq for Topic {}
 
 /// A record's destination: a topic's name, or a [`Topic`].
+///
+/// ```
+/// use aioproducer_driver::Record;
+/// use aioproducer_driver::record::TopicRef;
+///
+/// /// Takes all that names a topic.
+/// fn empty<'a>(topic: impl Into<TopicRef<'a>>) -> Record<'a> {
+///     Record::to(topic).payload("")
+/// }
+/// assert_eq!(empty("orders").topic(), "orders");
+/// ```
 #[derive(Clone)]
 pub struct TopicRef<'a>(Target<'a>);
 
@@ -136,7 +167,14 @@ impl From<Topic> for TopicRef<'_> {
     }
 }
 
-/// Why a topic's name was refused.
+/// Why a topic's name was rejected.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, TopicError};
+/// fn is_reserved(producer: &AioProducer) -> bool {
+///     producer.topic("..") == Err(TopicError::Reserved)
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicError {
@@ -171,7 +209,7 @@ impl fmt::Display for TopicError {
             Self::InvalidCharacter { character, at } => {
                 write!(f, "the topic's name has {character:?} at byte {at}: not one of a-z, A-Z, 0-9, '.', '_', '-'")
             }
-            Self::Reserved => write!(f, "a topic cannot be named \".\" or \"..\""),
+            Self::Reserved => write!(f, "the topic's name is \".\" or \"..\", which Kafka reserves"),
             Self::TooMany { limit } => {
                 write!(f, "the producer knows {limit} topics and takes no more; its setting `topics` is the limit")
             }
@@ -308,7 +346,7 @@ mod tests {
         assert_eq!(error, TopicError::TooMany { limit: 2 });
         assert!(error.to_string().contains("2 topics") && error.to_string().contains("`topics`"), "{error}");
         assert_eq!([topics.intern("a"), topics.intern("b")], [Ok(TopicId(0)), Ok(TopicId(1))]);
-        assert_eq!(topics.intern("."), Err(TopicError::Reserved), "a name that is none is told as such");
+        assert_eq!(topics.intern("."), Err(TopicError::Reserved), "an invalid name is no matter of the limit");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// assert!(context.is_sampled());
 ///
 /// let record = Record::to("orders").payload("one").trace_context(&context);
-/// assert_eq!(record.get_headers()[0].name(), "traceparent");
+/// assert_eq!(record.headers()[0].name(), "traceparent");
 /// # Ok::<(), aioproducer_driver::TraceContextError>(())
 /// ```
 ///
@@ -58,10 +58,10 @@ impl TraceContext {
     }
 
     /// The context with a trace state, in the form of the header `tracestate`. Several such headers are one, joined by
-    /// commas. Whoever passes on a state that is refused here is to go on without it.
+    /// commas. If a state is rejected here, the trace goes on without it.
     ///
     /// # Errors
-    /// [`TraceContextError::State`] with the member that cannot be, [`TraceContextError::TooManyMembers`].
+    /// [`TraceContextError::State`] with the member that is invalid, [`TraceContextError::TooManyMembers`].
     pub fn with_state(mut self, state: &str) -> Result<Self, TraceContextError> {
         let blank = |c| c == ' ' || c == '\t';
         let members = state.split(',').map(|member| member.trim_matches(blank)).filter(|member| !member.is_empty());
@@ -184,7 +184,14 @@ fn is_value(value: &str) -> bool {
     (1..=256).contains(&value.len()) && value.bytes().all(fits)
 }
 
-/// What a trace context cannot be.
+/// Why a text or a number is no trace context.
+///
+/// ```
+/// use aioproducer_driver::record::{TraceContext, TraceContextError};
+///
+/// assert_eq!(TraceContext::new(1, 0, 0), Err(TraceContextError::ZeroSpanId));
+/// assert_eq!("hello".parse::<TraceContext>(), Err(TraceContextError::Parent));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TraceContextError {
@@ -292,11 +299,11 @@ mod tests {
         let first = parse(PARENT).unwrap().with_state("a=1").unwrap();
         let second = TraceContext::new(1, 2, 0).unwrap();
         let record = Record::to("t").header("other", "x").trace_context(&first).trace_context(&second);
-        let names: Vec<_> = record.get_headers().iter().map(|header| header.name()).collect();
+        let names: Vec<_> = record.headers().iter().map(|header| header.name()).collect();
         assert_eq!(names, ["other", "traceparent"]);
-        assert_eq!(record.get_headers()[1].value(), Some(second.traceparent().as_bytes()));
+        assert_eq!(record.headers()[1].value(), Some(second.traceparent().as_bytes()));
         let record = record.trace_context(&first);
-        assert_eq!(record.get_headers()[2].value(), Some(&b"a=1"[..]));
+        assert_eq!(record.headers()[2].value(), Some(&b"a=1"[..]));
     }
 
     proptest! {

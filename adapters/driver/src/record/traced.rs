@@ -29,6 +29,6 @@ impl Record<'_> {
     /// Whether the record has a header `traceparent`.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_traced(&self) -> bool {
-        self.get_headers().iter().any(|header| header.name() == PARENT)
+        self.headers().iter().any(|header| header.name() == PARENT)
     }
 }

@@ -1,4 +1,5 @@
-//! The seam to a runtime: a clock, a timer and a place to run one task.
+//! The seam to a runtime: a clock, a timer and a place to run tasks. An application does not need it; an adapter for a
+//! runtime implements [`Runtime`].
 
 pub(crate) mod panics;
 pub(crate) mod sync;
@@ -13,9 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use aioproducer_core::Instant;
+pub use aioproducer_core::Instant;
 
 /// A boxed future that any thread may poll.
+///
+/// ```
+/// use aioproducer_driver::runtime::Task;
+///
+/// let task: Task = Box::pin(async { println!("done") });
+/// # drop(task);
+/// ```
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a producer needs of an executor. An adapter implements it in a few lines.
@@ -75,10 +83,26 @@ pub trait Runtime: Send + Sync + 'static {
     }
 }
 
-/// As long as there is one, a paused clock does not go on by itself.
+/// As long as there is one, a paused clock does not go on by itself. Dropping it lets the clock go.
+///
+/// ```
+/// use aioproducer_driver::runtime::ClockHold;
+///
+/// /// A hold that a clock sees by the count of references.
+/// fn hold(holds: &std::sync::Arc<()>) -> ClockHold {
+///     Box::new(std::sync::Arc::clone(holds))
+/// }
+/// ```
 pub type ClockHold = Box<dyn Any + Send + Sync>;
 
 /// Why a runtime cannot run a producer.
+///
+/// ```
+/// use aioproducer_driver::runtime::RuntimeError;
+///
+/// let error = RuntimeError::new("the runtime has no timers: enable them on its builder");
+/// assert_eq!(error.to_string(), "the runtime has no timers: enable them on its builder");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuntimeError {
     reason: &'static str,
@@ -152,8 +176,8 @@ pub(crate) fn counts_as_call() -> bool {
     read.is_multiple_of(OUTCOMES)
 }
 
-/// To be asked by each call of a future that may be ready at its first poll, before it does anything: who makes such calls in
-/// a loop would never let others have their turn. Pending, the task is woken.
+/// Each future asks it at a poll that may be ready at once, before it does anything: a task that makes such calls in a loop
+/// would never let others have their turn. Pending, the task is woken.
 #[inline]
 pub(crate) fn poll_turn(runtime: &dyn Runtime, cx: &mut Context<'_>) -> Poll<()> {
     match runtime.poll_budget(cx) {

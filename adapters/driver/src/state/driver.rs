@@ -28,26 +28,26 @@ const LAST: usize = 64;
 /// memory has to come over.
 const CHUNK: RangeInclusive<usize> = 64..=512;
 
-pub(crate) const TIMED_OUT: Failure = Failure {
-    kind: FailureKind::TimedOut,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the delivery timeout passed before the record was handed off",
-};
+pub(crate) const TIMED_OUT: Failure = Failure::new(
+    FailureKind::TimedOut,
+    Status::NotPersisted,
+    None,
+    "the delivery timeout passed before the record was handed off",
+);
 
-const OVERDUE: Failure = Failure {
-    kind: FailureKind::TimedOut,
-    status: Status::PossiblyPersisted,
-    code: 0,
-    reason: "the delivery timeout passed, and the backend did not tell what became of the record",
-};
+const OVERDUE: Failure = Failure::new(
+    FailureKind::TimedOut,
+    Status::PossiblyPersisted,
+    None,
+    "the delivery timeout passed, and the backend did not tell what became of the record",
+);
 
-const QUEUE_FULL: Failure = Failure {
-    kind: FailureKind::QueueFull,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the record alone is more than the backend may queue",
-};
+const QUEUE_FULL: Failure = Failure::new(
+    FailureKind::QueueFull,
+    Status::NotPersisted,
+    None,
+    "the record alone is more than the backend may queue",
+);
 
 impl Driver<OwnedRecord> for Shared {
     fn take(&self, records: &mut Vec<(SlotId, OwnedRecord)>) -> Option<MessageBatch> {
@@ -327,7 +327,7 @@ impl State {
             if let Some((record, ended)) = self.take_buffered() {
                 self.fail(shared, ended, CLOSED, Some(record), effects);
             } else if let Some(ended) = self.machine.poll_abandoned() {
-                let failure = Failure { status: Status::PossiblyPersisted, ..CLOSED };
+                let failure = CLOSED.with_status(Status::PossiblyPersisted);
                 self.fail(shared, ended, failure, None, effects);
             } else {
                 self.phase = Phase::Ended;

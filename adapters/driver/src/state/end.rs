@@ -19,12 +19,12 @@ pub(crate) enum EndedBy {
 }
 
 /// The failure of records that a closing or vanishing producer did not send; [`EndedBy::failure`] has the reason.
-pub(crate) const CLOSED: Failure = Failure {
-    kind: FailureKind::Closed,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the producer was closed before the record was delivered",
-};
+pub(crate) const CLOSED: Failure = Failure::new(
+    FailureKind::Closed,
+    Status::NotPersisted,
+    None,
+    "the producer was closed before the record was delivered",
+);
 
 impl EndedBy {
     /// What becomes of a record with `status` that the end came before.
@@ -39,7 +39,7 @@ impl EndedBy {
                  start a producer on each runtime"
             }
         };
-        Failure { status, reason, ..CLOSED }
+        Failure::new(CLOSED.kind, status, None, reason)
     }
 
     /// What the operator is told of records that were not delivered before the end: so many of them.
@@ -59,14 +59,14 @@ impl EndedBy {
 
     /// The error of calls that a producer does not make any more.
     pub(crate) fn call_error(self) -> CallError {
-        let reason = String::from(match self {
+        let reason = match self {
             Self::Close | Self::LastHandle => "the producer was closed before the call was answered",
             Self::Runtime => {
                 "the runtime that the producer was started on ended before the call was answered; \
                  start a producer on each runtime"
             }
-        });
-        CallError { code: 0, reason, retriable: false, txn_requires_abort: false, fatal: false }
+        };
+        CallError::new(None, reason)
     }
 }
 

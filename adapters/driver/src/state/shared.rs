@@ -113,7 +113,7 @@ pub(crate) struct Shared {
     /// What of the backend's limit is left for a record, how much is not, and the setting that has it.
     pub(crate) record_bytes: usize,
     pub(crate) record_overhead: usize,
-    pub(crate) record_setting: &'static str,
+    pub(crate) record_setting: Option<&'static str>,
     /// What a record may count for in the pool, in bytes.
     pub(crate) pool_bytes: usize,
     /// Records are written in transactions only.
@@ -148,7 +148,7 @@ pub(crate) struct Settings {
     pub(crate) callback_tasks: usize,
     pub(crate) callback_stall: Duration,
     pub(crate) record_overhead: usize,
-    pub(crate) record_setting: &'static str,
+    pub(crate) record_setting: Option<&'static str>,
     pub(crate) transactional: bool,
     pub(crate) call_limit: Duration,
     pub(crate) hurries_sends: bool,
@@ -381,7 +381,7 @@ impl State {
     ) {
         let failure = if self.session.is_some() { self.note_failure(failure) } else { failure };
         let failure = match (&self.fatal, failure.kind) {
-            (Some(fatal), FailureKind::Purged | FailureKind::Closed) => Failure { status: failure.status, ..*fatal },
+            (Some(fatal), FailureKind::Purged | FailureKind::Closed) => fatal.with_status(failure.status),
             // The backend purges because it was told to end.
             (None, FailureKind::Purged) if self.phase == Phase::Ending => self.ended_by.failure(failure.status),
             (None, FailureKind::Closed) => self.ended_by.failure(failure.status),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aioproducer_core::backend::{Failure, Status};
+use aioproducer_core::backend::{Failure, FailureKind, Status};
 use aioproducer_core::{Instant, RetractError, SlotId};
 
 use crate::outcome::ticket::Ticket;
@@ -18,11 +18,12 @@ use crate::state::shared::{Shared, State};
 /// Records that one call fails at most.
 const BUDGET: usize = 16;
 
-const LATE: Failure = Failure {
-    status: Status::PossiblyPersisted,
-    reason: "the record's own timeout passed while the backend was about to deliver it",
-    ..TIMED_OUT
-};
+const LATE: Failure = Failure::new(
+    FailureKind::TimedOut,
+    Status::PossiblyPersisted,
+    None,
+    "the record's own timeout passed while the backend was about to deliver it",
+);
 
 /// Which records have a timeout of their own, by time and by slot.
 #[derive(Default)]

@@ -18,21 +18,21 @@ use crate::state::shared::{Shared, State};
 const BUDGET: usize = 16;
 
 /// The failure of records that were not handed off when their transaction was aborted.
-const ABORTED: Failure = Failure {
-    kind: FailureKind::Purged,
-    status: Status::NotPersisted,
-    code: 0,
-    reason: "the transaction was aborted before the record was sent",
-};
+const ABORTED: Failure = Failure::new(
+    FailureKind::Purged,
+    Status::NotPersisted,
+    None,
+    "the transaction was aborted before the record was sent",
+);
 
 /// What an abort comes to that fails while the backend keeps a record of which it says nothing: there is none without that
 /// record's end.
-const STUCK: Failure = Failure {
-    kind: FailureKind::Fatal,
-    status: Status::PossiblyPersisted,
-    code: 0,
-    reason: "the transaction cannot be aborted: the backend keeps one of its records and does not tell what becomes of it",
-};
+const STUCK: Failure = Failure::new(
+    FailureKind::Fatal,
+    Status::PossiblyPersisted,
+    None,
+    "the transaction cannot be aborted: the backend keeps one of its records and does not tell what becomes of it",
+);
 
 #[derive(Default)]
 pub(crate) struct Session {
@@ -91,9 +91,9 @@ impl Session {
 pub(crate) fn verdict(outcome: &Result<Answer, CallError>) -> Verdict {
     match outcome {
         Ok(_) => Verdict::Done,
-        Err(error) if error.fatal => Verdict::Fatal,
-        Err(error) if error.txn_requires_abort => Verdict::Abort,
-        Err(error) if error.retriable => Verdict::Retry,
+        Err(error) if error.is_fatal() => Verdict::Fatal,
+        Err(error) if error.requires_abort() => Verdict::Abort,
+        Err(error) if error.is_retriable() => Verdict::Retry,
         Err(_) => Verdict::Refused,
     }
 }
@@ -192,8 +192,8 @@ impl State {
     pub(crate) fn handle_refused(&mut self, shared: &Shared, id: CallId, effects: &mut Effects) -> Option<Failure> {
         // Of a commit that says nothing: an earlier call may have come through.
         let retriable = self.session.as_ref().is_some_and(|session| session.out == Some(id));
-        let reason = String::from("the backend has ended, or makes no such calls");
-        let error = CallError { code: 0, reason, retriable, txn_requires_abort: false, fatal: false };
+        let reason = "the backend has ended, or makes no such calls";
+        let error = CallError::new(None, reason).with_retriable(retriable);
         self.handle_answered(shared, id, Err(error), effects)
     }
 }

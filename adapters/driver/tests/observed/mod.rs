@@ -1,5 +1,6 @@
 //! A backend and a runtime that work when a test says so, on the test's own thread.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -60,20 +61,20 @@ impl ByHand {
 }
 
 impl Connect<OwnedRecord> for ByHand {
-    type Error = String;
+    type Error = Infallible;
 
-    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, String> {
+    fn limits(&mut self, _: Option<Duration>) -> Result<BackendLimits, Infallible> {
         Ok(BackendLimits {
             delivery_timeout: None,
             linger: Duration::ZERO,
             record_bytes: 1000,
             record_overhead: 0,
-            record_setting: "",
+            record_setting: None,
             transactional: false,
         })
     }
 
-    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, String> {
+    fn connect<E: Driver<OwnedRecord>>(self, driver: Arc<E>, _: usize) -> Result<Arc<dyn Backend>, Infallible> {
         let (fatal, ended) = (Arc::clone(&driver), Arc::clone(&driver));
         let (alone, follow) = (Arc::clone(&driver), Arc::clone(&driver));
         let report_alone = move || {
@@ -102,7 +103,7 @@ impl Connect<OwnedRecord> for ByHand {
             let seen = records.iter().map(headers).collect();
             let reports = records.into_iter().zip(40..).map(|((slot, record), offset)| {
                 let outcome = match failure {
-                    None => Outcome::Delivered(Delivered { partition: 3, offset, timestamp: -1 }),
+                    None => Outcome::Delivered(Delivered::new(3, Some(offset), None)),
                     Some(failure) => Outcome::Failed(failure, record),
                 };
                 Report { slot, outcome }

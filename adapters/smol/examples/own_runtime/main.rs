@@ -43,7 +43,7 @@ async fn deliver(broker: &EmbeddedBroker, runtime: OwnRuntime) -> Result<(), Any
     let producer = start(broker, runtime.clone(), Duration::from_millis(20))?;
     let delivery = producer.produce(Record::to("readings").key("sensor-1").payload("first")).await?;
     let report = delivery.await?;
-    println!("delivered: partition {}, offset {}", report.partition(), report.offset());
+    println!("delivered: {report}");
     assert!(producer.close(LONG).await.is_complete());
 
     // A flush does not wait for one.

@@ -77,8 +77,8 @@ fn not_delivered(error: &DeliveryError) -> Response {
     };
     let persisted = match error.status() {
         Status::NotPersisted => "no",
-        Status::PossiblyPersisted => "possibly",
         Status::Persisted => "yes",
+        _ => "possibly",
     };
     answer(status, &error.to_string(), persisted)
 }

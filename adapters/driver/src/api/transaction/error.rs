@@ -9,7 +9,16 @@ use super::Transaction;
 use crate::state::end::EndedBy;
 use crate::state::transactions::Session;
 
-/// What is left to do after an error.
+/// What is left to do after an error of a transaction.
+///
+/// ```
+/// # use aioproducer_driver::{EndError, Remedy, Transaction};
+/// /// The transaction whose commit is to be called again.
+/// fn to_commit_again(error: EndError) -> Option<Transaction> {
+///     if error.remedy() == Remedy::Resolve { error.into_transaction() } else { None }
+/// }
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remedy {
     /// The same call may be made again.
@@ -24,7 +33,20 @@ pub enum Remedy {
     GiveUp,
 }
 
-/// Why a call of a transaction failed.
+/// Why a call of a transaction failed. [`TransactionError::remedy`] says what is left to do.
+///
+/// ```
+/// # use aioproducer_driver::{AioProducer, Remedy, TransactionError};
+/// /// Initializes a producer with a transactional id, as often as it takes.
+/// async fn initialize(producer: &AioProducer) -> Result<(), TransactionError> {
+///     loop {
+///         match producer.init_transactions().await {
+///             Err(error) if error.remedy() == Remedy::Retry => eprintln!("again: {error}"),
+///             outcome => return outcome,
+///         }
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionError {
@@ -32,7 +54,7 @@ pub enum TransactionError {
     NotTransactional,
     /// A transaction of this producer is open, or about to be.
     AlreadyOpen,
-    /// What became of an earlier transaction's commit is not known, or nobody took note of it; see
+    /// What became of an earlier transaction's commit is not known, or its caller has not seen it; see
     /// [`AioProducer::in_doubt`](crate::AioProducer::in_doubt).
     InDoubt,
     /// The commit was called, and what became of it is not known.
@@ -62,9 +84,9 @@ pub enum TransactionError {
     /// The producer met an error that it cannot recover from: another one with its transactional id has taken its place
     /// (it is *fenced*), for one.
     Fatal {
-        /// The backend's error number (librdkafka: `rd_kafka_resp_err_t`).
-        code: i32,
-        /// The backend's description of it.
+        /// The error of the broker or the client library, if it came from there.
+        code: Option<ErrorCode>,
+        /// What went wrong, in words.
         reason: &'static str,
     },
 }
@@ -87,23 +109,22 @@ impl TransactionError {
     /// The error's number and name, if it came from the backend or a broker.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
-        let code = match self {
-            Self::Unknown(error) | Self::Call { error, .. } => error.code,
-            Self::Undelivered { first, .. } => first.map_or(0, |failure| failure.code),
+        match self {
+            Self::Unknown(error) | Self::Call { error, .. } => error.code(),
+            Self::Undelivered { first, .. } => first.and_then(|failure| failure.code()),
             Self::Fatal { code, .. } => *code,
-            _ => 0,
-        };
-        (code != 0).then(|| ErrorCode::new(code))
+            _ => None,
+        }
     }
 
     /// `otherwise` is the remedy of an error that says nothing about it.
     pub(super) fn of_call(error: Option<CallError>, otherwise: Remedy) -> Self {
         let Some(error) = error else { return Self::Closed };
-        let remedy = if error.fatal {
+        let remedy = if error.is_fatal() {
             Remedy::GiveUp
-        } else if error.txn_requires_abort {
+        } else if error.requires_abort() {
             Remedy::Abort
-        } else if error.retriable {
+        } else if error.is_retriable() {
             Remedy::Retry
         } else {
             otherwise
@@ -125,11 +146,11 @@ impl TransactionError {
             TransactionRefusal::InDoubt => Self::InDoubt,
             TransactionRefusal::MustAbort => Self::MustAbort,
             TransactionRefusal::Fatal => {
-                let (code, reason) = fatal.map_or((0, "unknown"), |failure| (failure.code, failure.reason));
+                let (code, reason) = fatal.map_or((None, "unknown"), |failure| (failure.code(), failure.reason));
                 Self::Fatal { code, reason }
             }
             TransactionRefusal::Closed => Self::closed(ended_by),
-            // Nobody has aborted it yet: its coordinator will.
+            // It is not aborted yet: its coordinator will do so.
             _ if ended_by == EndedBy::Runtime => Self::RuntimeEnded,
             _ => Self::Over,
         }
@@ -158,10 +179,9 @@ impl fmt::Display for TransactionError {
             Self::NotTransactional => f.write_str("the producer has no transactional id"),
             Self::AlreadyOpen => TransactionRefusal::AlreadyOpen.fmt(f),
             Self::InDoubt => TransactionRefusal::InDoubt.fmt(f),
-            Self::Unknown(error) => write!(f, "the outcome of the commit is unknown: {error}"),
-            Self::Undelivered { records, first } => {
-                write!(f, "{records} record(s) of the transaction were not delivered")?;
-                first.map_or(Ok(()), |failure| write!(f, "; the first: {}", failure.reason))
+            Self::Unknown(_) => f.write_str("the outcome of the commit is unknown; commit again to find it out"),
+            Self::Undelivered { records, .. } => {
+                write!(f, "{records} record(s) of the transaction were not delivered; abort it")
             }
             Self::MustAbort => TransactionRefusal::MustAbort.fmt(f),
             Self::Call { error, .. } => error.fmt(f),
@@ -175,11 +195,36 @@ impl fmt::Display for TransactionError {
     }
 }
 
-impl std::error::Error for TransactionError {}
+impl std::error::Error for TransactionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unknown(error) => Some(error),
+            Self::Undelivered { first, .. } => first.as_ref().map(|failure| failure as _),
+            // Its text is this one's.
+            Self::Call { error, .. } => error.source(),
+            _ => None,
+        }
+    }
+}
 
 /// Why a transaction did not end as wanted, and the transaction, if it can still be ended.
 ///
 /// Dropped, it drops the transaction, which is aborted then, or in doubt.
+///
+/// ```
+/// # use aioproducer_driver::{Remedy, Transaction, TransactionError};
+/// /// Commits, or aborts if nothing else is left.
+/// async fn end(transaction: Transaction) -> Result<(), TransactionError> {
+///     let Err(error) = transaction.commit().await else { return Ok(()) };
+///     match (error.remedy(), error.into_parts()) {
+///         (Remedy::Abort, (error, Some(transaction))) => {
+///             eprintln!("aborted: {error}");
+///             Ok(transaction.abort().await?)
+///         }
+///         (_, (error, _)) => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct EndError {
     error: TransactionError,
@@ -229,8 +274,9 @@ impl fmt::Display for EndError {
     }
 }
 
+/// The text is [`EndError::error`]'s, so the source is that error's source.
 impl std::error::Error for EndError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }

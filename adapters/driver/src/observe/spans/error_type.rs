@@ -12,7 +12,7 @@ pub(super) fn error_type(failure: &Failure) -> &'static str {
         FailureKind::TimedOut | FailureKind::Purged | FailureKind::Dropped | FailureKind::Closed => {
             kind_name(failure.kind)
         }
-        kind => protocol_name(failure.code).unwrap_or(kind_name(kind)),
+        kind => failure.code().and_then(|code| protocol_name(code.number())).unwrap_or(kind_name(kind)),
     }
 }
 
@@ -74,7 +74,7 @@ fn protocol_name(code: i32) -> Option<&'static str> {
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
-    use aioproducer_core::backend::Status;
+    use aioproducer_core::backend::{ErrorCode, Status};
 
     use super::*;
 
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_error_type_is_the_brokers_answer_or_the_failures_kind() {
-        let of = |kind, code| error_type(&Failure { kind, status: Status::NotPersisted, code, reason: "" });
+        let of = |kind, code| error_type(&Failure::new(kind, Status::NotPersisted, Some(ErrorCode::new(code)), ""));
         assert_eq!(of(FailureKind::Broker, 19), "NOT_ENOUGH_REPLICAS");
         assert_eq!(of(FailureKind::TooLarge, 10), "MESSAGE_TOO_LARGE");
         assert_eq!(of(FailureKind::TooLarge, 0), "too_large");

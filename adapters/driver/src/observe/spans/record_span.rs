@@ -109,14 +109,16 @@ impl RecordSpan {
         }
     }
 
-    pub(super) fn delivered(&self, partition: i32, offset: i64) {
+    pub(super) fn delivered(&self, partition: i32, offset: Option<i64>) {
         let Some(inner) = self.0.as_deref() else { return };
         inner.told.store(true, Ordering::Relaxed);
         if inner.of == Of::Record {
             // By the conventions it is a text.
             inner.span.record("messaging.destination.partition.id", display(partition));
         }
-        if inner.of != Of::Many && offset >= 0 {
+        if inner.of != Of::Many
+            && let Some(offset) = offset
+        {
             inner.span.record("messaging.kafka.offset", offset);
         }
     }
@@ -125,7 +127,7 @@ impl RecordSpan {
         let (error, status) = (error_type(failure), status_name(failure.status));
         self.fail(error, format_args!("{}; the record is {}", failure.reason, failure.status));
         let (span, partition) = (self.span(), partition.map(display));
-        let code = (failure.code != 0).then_some(i64::from(failure.code));
+        let code = failure.code().map(|code| i64::from(code.number()));
         macro_rules! tell {
             ($text:literal) => {
                 warn!(
@@ -153,7 +155,7 @@ impl RecordSpan {
     /// The outcome of a record whose callback is about to run, or never will.
     pub(crate) fn outcome(&self, outcome: &Result<Delivered, DeliveryError>) {
         match outcome {
-            Ok(at) => self.delivered(at.partition, at.offset),
+            Ok(at) => self.delivered(at.partition, at.offset()),
             Err(error) => {
                 let record = error.record();
                 let partition = record.and_then(Record::get_partition);

@@ -5,7 +5,7 @@ use loom::thread;
 
 use super::*;
 
-const AT: Delivered = Delivered { partition: 1, offset: 2, timestamp: 3 };
+const AT: Delivered = Delivered::new(1, Some(2), Some(3));
 
 /// Runs `reader` beside a completion of its cell, and checks afterwards that the cell can be used again.
 fn race(fails: bool, reader: impl Fn(CellHandle<u32, ()>) + Copy + Send + Sync + 'static) {

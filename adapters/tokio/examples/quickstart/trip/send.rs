@@ -51,7 +51,7 @@ pub(crate) async fn send(producer: &AioProducer, text: &Text, place: &Place, lim
     if let Some((line, payload)) = lines.next() {
         let begin = Instant::now();
         let report = producer.send(record(line, payload)).await.with_context(|| describe(line, text))?;
-        sent.places[line] = (report.partition(), report.offset());
+        sent.places[line] = (report.partition(), report.offset().unwrap_or(-1));
         sent.first = begin.elapsed();
         bar.inc(1);
     }
@@ -86,7 +86,7 @@ pub(crate) async fn send(producer: &AioProducer, text: &Text, place: &Place, lim
 impl Sent {
     fn add(&mut self, outcome: Outcome, text: &Text, bar: &ProgressBar) -> anyhow::Result<()> {
         let report = outcome.result.with_context(|| describe(outcome.line, text))?;
-        self.places[outcome.line] = (report.partition(), report.offset());
+        self.places[outcome.line] = (report.partition(), report.offset().unwrap_or(-1));
         self.latency.saturating_record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
         bar.inc(1);
         Ok(())
