@@ -436,3 +436,12 @@ async fn s10_who_waits_while_it_closes_gets_the_record_back(host: Host) {
     first.await.expect("accepted before the close");
     assert!(close.into_future().await.is_complete());
 }
+
+/// `produce_all` does not tie the life of the records to that of the producer. It need only compile: an iterator of records
+/// that borrow nothing, from a producer that does not live forever.
+#[test]
+fn s07_produce_all_takes_iterators_of_owned_records() {
+    fn _compiles(producer: &AioProducer, records: std::sync::mpsc::Receiver<Record<'static>>) {
+        drop(producer.produce_all(records));
+    }
+}

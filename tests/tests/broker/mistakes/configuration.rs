@@ -2,7 +2,7 @@
 
 use aioproducer_rdkafka::ClientConfig;
 
-use crate::table::{Chapter, mistake};
+use super::table::{Chapter, mistake};
 
 pub(crate) fn chapter() -> Chapter {
     Chapter {

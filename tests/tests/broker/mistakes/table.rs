@@ -54,15 +54,15 @@ pub(crate) enum Act {
 /// A row: `mistake!("title", Start, Configure(function), names ["…"], tells ["…"])`.
 macro_rules! mistake {
     ($title:literal, $when:ident, Send($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
-        mistake!(@ $title, $when, $code, $crate::table::Act::Send(|producer| Box::pin($code(producer))), $names, $tells)
+        mistake!(@ $title, $when, $code, $crate::mistakes::table::Act::Send(|producer| Box::pin($code(producer))), $names, $tells)
     };
     ($title:literal, $when:ident, $act:ident($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
-        mistake!(@ $title, $when, $code, $crate::table::Act::$act($code), $names, $tells)
+        mistake!(@ $title, $when, $code, $crate::mistakes::table::Act::$act($code), $names, $tells)
     };
     (@ $title:literal, $when:ident, $code:ident, $act:expr, $names:expr, $tells:expr) => {
-        $crate::table::Mistake {
+        $crate::mistakes::table::Mistake {
             title: $title,
-            when: $crate::table::When::$when,
+            when: $crate::mistakes::table::When::$when,
             code: stringify!($code),
             act: $act,
             names: &$names,

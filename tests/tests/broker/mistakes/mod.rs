@@ -4,23 +4,17 @@
 //! The page is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test mistakes`. To add a mistake, write its code as
 //! a function of a file in `mistakes/`, as a user would, and a row in that file's table.
 
-#[path = "mistakes/builder.rs"]
 mod builder;
-#[path = "mistakes/configuration.rs"]
 mod configuration;
-#[path = "mistakes/page.rs"]
 mod page;
-#[path = "mistakes/records.rs"]
 mod records;
-#[path = "mistakes/servers.rs"]
 mod servers;
-#[path = "mistakes/table.rs"]
 mod table;
 
 use aioproducer_rdkafka::ClientConfig;
 use aioproducer_tests::executor::{Executor, TokioMulti};
 use aioproducer_tests::sources::assert_page;
-use table::{Chapter, When};
+use self::table::{Chapter, When};
 
 fn chapters() -> [Chapter; 4] {
     [servers::chapter(), configuration::chapter(), builder::chapter(), records::chapter()]

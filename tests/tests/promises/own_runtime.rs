@@ -10,9 +10,9 @@ use aioproducer_tests::records::numbered;
 use aioproducer_tests::scripted::Script;
 use aioproducer_tests::{broker, probe::poll_once};
 
-use crate::executor::{Executor, OwnRuntime};
+use self::executor::{Executor, OwnRuntime};
 
-#[path = "../../adapters/smol/examples/own_runtime/executor.rs"]
+#[path = "../../../adapters/smol/examples/own_runtime/executor.rs"]
 mod executor;
 
 const LONG: Duration = Duration::from_secs(36_000);

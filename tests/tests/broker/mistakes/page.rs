@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::table::{Chapter, Mistake, When};
+use super::table::{Chapter, Mistake, When};
 
 pub(crate) fn head() -> String {
     String::from(

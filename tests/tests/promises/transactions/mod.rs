@@ -10,6 +10,8 @@ use aioproducer_tests::promises;
 use aioproducer_tests::records::{accepted_in, numbered};
 use aioproducer_tests::scripted::{Script, begun, failure, retriable, texts, to_abort};
 
+mod ends;
+
 promises! {
     s36_a_transaction_from_init_to_commit,
     s36_a_record_that_comes_through_no_transaction_is_handed_back,

@@ -13,6 +13,8 @@ use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
 use aioproducer_tests::{broker, promises};
 
+mod in_time;
+
 promises! {
     s21_slots_return_on_every_path_and_the_pool_never_grows,
     s21_a_stale_second_report_resolves_nobody_else,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aioproducer_driver::{AioProducer, Builder};
 use aioproducer_rdkafka::{ClientConfig, Librdkafka};
 
-use crate::table::{Chapter, mistake};
+use super::table::{Chapter, mistake};
 
 pub(crate) fn chapter() -> Chapter {
     Chapter {

@@ -19,7 +19,6 @@ use smol::future::yield_now;
 
 use self::world::World;
 
-#[path = "every_poll/world.rs"]
 mod world;
 
 promises! {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, Record, SendError};
 
-use crate::table::{Chapter, mistake};
+use super::table::{Chapter, mistake};
 
 pub(crate) fn chapter() -> Chapter {
     Chapter {
