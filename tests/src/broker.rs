@@ -1,7 +1,9 @@
 //! The embedded broker, brokers that are not there, and reading a log back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::{AioProducer, StartError};
@@ -120,14 +122,29 @@ pub fn unreachable() -> Librdkafka {
     Librdkafka::new(config_for(&closed_port()))
 }
 
-/// An address on which nobody listens.
+/// An address that refuses connections, and that no other test of this process has.
 ///
 /// # Panics
 /// When there is no loopback network.
 #[must_use]
 pub fn closed_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").to_string()
+    format!("127.0.0.1:{}", free_port())
+}
+
+/// A port without a listener, another one each time. It is none that systems give to outgoing connections or to listeners
+/// that ask for any port: one of those might get a broker's port before the broker is started again.
+///
+/// # Panics
+/// When there is no loopback network, or all ports have a listener.
+#[must_use]
+pub fn free_port() -> u16 {
+    const FROM: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = (process::id() % u32::from(COUNT / 50)) as u16 * 50;
+    let mut ports = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT);
+    let free = ports.by_ref().take(COUNT.into()).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.expect("a free port")
 }
 
 /// Which records a consumer is shown (`isolation.level`).

@@ -5,11 +5,10 @@ use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -19,7 +18,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use smol::future::block_on;
 
-use crate::broker::config_for;
+use crate::broker::{config_for, free_port};
 use crate::proxy::Proxy;
 
 /// Names the folder with Kafka's jars.
@@ -61,7 +60,7 @@ impl Kafka {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("aioproducer-kafka-{}-{number}", process::id()));
         fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let ports @ [port, _, behind, proxy, login] = free_ports();
+        let ports @ [port, _, behind, proxy, login] = [(); 5].map(|()| free_port());
         let servers = format!("127.0.0.1:{port}");
         let mut config = config_for(&servers);
         config.set("reconnect.backoff.max.ms", "200");
@@ -380,19 +379,6 @@ fn properties([port, controller, behind, proxy, login]: [u16; 5], folder: &Path)
          transaction.state.log.replication.factor=1\n",
     );
     text
-}
-
-/// Ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
-/// broker's port when it is started again.
-fn free_ports() -> [u16; 5] {
-    const FROM: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    let first = (process::id() % u32::from(COUNT / 50)) as u16 * 50;
-    let mut free = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT)
-        .take(COUNT.into())
-        .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    [(); 5].map(|()| free.next().expect("a free port"))
 }
 
 fn options() -> AdminOptions {

@@ -1,6 +1,8 @@
 //! Records as most tests want them, told apart by a number; and records that have every part that there is.
 
-use aioproducer_driver::{AioProducer, Bytes, Delivery, Outcomes, Record, Transaction};
+use aioproducer_driver::{
+    AioProducer, Bytes, Delivery, DeliveryError, DeliveryReport, FailureKind, Outcomes, Record, Status, Transaction,
+};
 
 use crate::broker::Logged;
 use crate::probe::at_once;
@@ -25,6 +27,15 @@ pub fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
 /// When it does not find room.
 pub fn accepted_in(transaction: &Transaction, number: usize) -> Delivery {
     at_once(transaction.produce(numbered(number))).expect("accepted")
+}
+
+/// Why a record failed, whether it may be in the log, and the record.
+///
+/// # Panics
+/// When it was delivered, or does not come back.
+pub fn failed(outcome: Result<DeliveryReport, DeliveryError>) -> (FailureKind, Status, Record<'static>) {
+    let error = outcome.expect_err("it failed");
+    (error.kind(), error.status(), error.into_record().expect("the record"))
 }
 
 /// Records with and without each part, for a topic with 3 partitions.

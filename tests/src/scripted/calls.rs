@@ -8,7 +8,8 @@ use std::task::Poll;
 use aioproducer_core::backend::{Answer, Call, CallError, Failure, FailureKind, Request, Status};
 use aioproducer_driver::{AioProducer, Transaction};
 
-use super::{Link, Script};
+use super::Script;
+use super::link::Link;
 use crate::executor::{Host, Joined};
 use crate::probe::Observed;
 

@@ -37,7 +37,8 @@ fn secret(key: &str) -> String {
 #[test]
 fn s33_no_secret_is_told_by_any_way() {
     let me = env::current_exe().expect("this program");
-    let output = Command::new(me).args(["--exact", "secrets::tells_all_that_there_is", "--ignored", "--nocapture"]).output();
+    let output =
+        Command::new(me).args(["--exact", "secrets::tells_all_that_there_is", "--ignored", "--nocapture"]).output();
     let output = output.expect("it runs");
     let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{told}");

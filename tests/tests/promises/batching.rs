@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
 use aioproducer_core::{BatchError, BatchLimits, CutReason, Lane, MessageBatch, TopicId};
-use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_tests::executor::Host;
-use aioproducer_tests::probe::{Observed, at_once, poll_once};
+use aioproducer_tests::probe::{Observed, poll_once};
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, failure, texts};
 use aioproducer_tests::{broker, promises};
 use smol::future::{self, FutureExt};
@@ -24,16 +25,13 @@ promises! {
     s12_a_lane_that_is_out_is_not_handed_out_again,
     s13_linger_zero_and_batches_of_one_resolve_at_once,
     s13_linger_zero_and_batches_of_one_on_a_broker,
+    s11_an_urgent_record_does_not_linger,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
 
 fn sized(text: &str, bytes: usize) -> Record<'static> {
     Record::to("t").payload(format!("{text:<bytes$}"))
-}
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
 }
 
 async fn s11_a_full_count_is_cut(host: Host) {
@@ -255,4 +253,18 @@ fn s14_a_batch_says_what_it_was_made_of() {
     assert_eq!(batch.reason(), CutReason::Count);
     // A large record alone is a batch.
     assert_eq!(create(&[(lane(0), 5_000)]).expect("a batch").bytes(), 5_000);
+}
+
+async fn s11_an_urgent_record_does_not_linger(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).linger(LONG));
+    let first = accepted(&producer, numbered(0));
+    let other = accepted(&producer, Record::to("other").payload("1"));
+    assert!(script.take().is_none());
+    let urgent = accepted(&producer, numbered(2).urgent());
+    let taken = script.accept().await;
+    assert_eq!(texts(&taken), ["0", "2"]);
+    assert!(script.take().is_none());
+    script.deliver(&taken);
+    assert!(first.await.is_ok() && urgent.await.is_ok() && other.retract().is_ok());
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, ProduceError, Record, SendError};
+use aioproducer_core::backend::{Failure, FailureKind, Status};
+use aioproducer_driver::{AioProducer, ErrorCode, ProduceError, Record, SendError};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
 use aioproducer_tests::{broker, promises};
 
@@ -17,15 +18,7 @@ promises! {
     s16_a_record_that_can_never_be_queued_fails_alone,
     s16_none_of_3000_fails_when_the_queue_holds_100,
     s17_a_delivery_ends_at_its_timeout_when_no_broker_answers,
-    s19_a_fatal_error_fails_what_is_pending_and_refuses_the_rest,
-}
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
+    s39_errors_say_whether_it_makes_sense_to_send_again,
 }
 
 /// Of the Python producer, one bad record fails every later flush, sends its good neighbours again, and makes close
@@ -174,28 +167,34 @@ async fn s17_a_delivery_ends_at_its_timeout_when_no_broker_answers(host: Host) {
     assert!(producer.close(Duration::from_secs(30)).await.is_complete());
 }
 
-async fn s19_a_fatal_error_fails_what_is_pending_and_refuses_the_rest(host: Host) {
+async fn s39_errors_say_whether_it_makes_sense_to_send_again(host: Host) {
+    use FailureKind::{Broker, Purged, TimedOut, TooLarge, UnknownTopic};
+    use Status::{NotPersisted, PossiblyPersisted};
+
     let script = Script::new();
-    let producer = host.start(AioProducer::builder(script.backend()).slots(2).batch_records(1));
-    let held = accepted(&producer, numbered(0));
-    let _held = script.next().await.expect("a batch").accept();
-    let buffered = accepted(&producer, numbered(1));
-    let mut waiting = Observed::new(producer.produce(numbered(2)));
-    assert!(waiting.is_pending());
-    script.fatal(failure(FailureKind::Fatal, Status::PossiblyPersisted));
-    for delivery in [held, buffered] {
-        let error = delivery.await.expect_err("fatal");
-        assert_eq!(error.kind(), FailureKind::Fatal);
-        assert!(error.to_string().contains("the script says so"), "{error}");
+    let producer = host.start(AioProducer::builder(script.backend()));
+    for (kind, status, code, retriable) in [
+        (TimedOut, NotPersisted, ErrorCode::LOCAL_MSG_TIMED_OUT, true),
+        (TimedOut, PossiblyPersisted, ErrorCode::LOCAL_MSG_TIMED_OUT, false),
+        (Broker, NotPersisted, ErrorCode::NOT_ENOUGH_REPLICAS, true),
+        (Broker, PossiblyPersisted, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, false),
+        (Broker, NotPersisted, ErrorCode::TOPIC_AUTHORIZATION_FAILED, false),
+        (Broker, NotPersisted, ErrorCode::new(9_999), false),
+        (UnknownTopic, NotPersisted, ErrorCode::UNKNOWN_TOPIC_OR_PART, true),
+        (UnknownTopic, NotPersisted, ErrorCode::LOCAL_UNKNOWN_TOPIC, false),
+        (TooLarge, NotPersisted, ErrorCode::MSG_SIZE_TOO_LARGE, false),
+        (Purged, NotPersisted, ErrorCode::LOCAL_PURGE_QUEUE, false),
+    ] {
+        let mut sending = Observed::new(producer.send(numbered(0)));
+        assert!(sending.poll_in_turn().is_pending());
+        let failure = Failure { kind, status, code: code.number(), reason: "the script says so" };
+        script.fail(&script.accept().await[0], failure);
+        let error = sending.ready().expect_err("it failed");
+        assert_eq!((error.code(), error.is_retriable()), (Some(code), retriable), "{kind:?} {status:?} {code}");
+        let SendError::Delivery(error) = error else { panic!("it was accepted") };
+        assert_eq!((error.code(), error.is_retriable()), (Some(code), retriable));
     }
-    assert!(waiting.wakes() > 0);
-    assert!(matches!(waiting.ready(), Err(ProduceError::Fatal { reason: "the script says so", .. })));
-    match producer.produce(numbered(3)).await {
-        Err(ProduceError::Fatal { record, reason }) => {
-            assert_eq!((record, reason), (numbered(3), "the script says so"));
-        }
-        other => panic!("{other:?}"),
-    }
-    assert!(producer.is_empty());
-    drop(producer.close(Duration::from_secs(1)).await);
+    producer.close(Duration::from_secs(10)).await;
+    let closed = producer.send(numbered(0)).await.expect_err("closed");
+    assert_eq!((closed.code(), closed.is_retriable()), (None, false));
 }

@@ -6,6 +6,7 @@ use aioproducer_driver::{AioProducer, Delivery, FailureKind, ProduceError, Recor
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
+use aioproducer_tests::records::numbered;
 use aioproducer_tests::scripted::{Script, texts};
 
 promises! {
@@ -20,10 +21,6 @@ promises! {
 
 /// More than are left in the inbox at once.
 const MANY: usize = 1500;
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
 
 fn accepted(producer: &AioProducer, number: usize) -> Delivery {
     at_once(producer.produce(numbered(number))).expect("accepted")

@@ -1,6 +1,8 @@
 //! S8: what a record says is what arrives.
 
-use aioproducer_driver::{AioProducer, Record};
+use std::time::{Duration, SystemTime};
+
+use aioproducer_driver::{AioProducer, DeliveryReport, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::at_once;
 use aioproducer_tests::records::{assert_arrived, every_part};
@@ -13,6 +15,7 @@ promises! {
     s08_bytes_are_not_copied_and_borrows_end_with_produce,
     s08_every_part_of_a_record_reaches_the_log,
     s08_long_parts_reach_the_log,
+    s08_times_are_the_system_s,
 }
 
 async fn s08_every_part_of_a_record_reaches_the_backend(host: Host) {
@@ -96,4 +99,19 @@ async fn s08_long_parts_reach_the_log(host: Host) {
     let given =
         parts.iter().chain(&parts).cloned().map(|(key, payload, value)| (Some(key), Some(payload), Some(value)));
     assert!(found.eq(given));
+}
+
+async fn s08_times_are_the_system_s(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
+    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    let record = Record::to("t").payload("x").timestamp(then + Duration::from_micros(7));
+    assert_eq!((record.get_timestamp(), record.get_timestamp_millis()), (Some(then), Some(1_700_000_000_123)));
+    let report = producer.send(record).await.expect("delivered");
+    // Whose time it is, is the broker's to say; this one has its own idea.
+    let millis = report.timestamp_millis().expect("a time");
+    let told = SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().expect("after the epoch"));
+    assert_eq!(report.timestamp(), Some(told));
+    let deleted = producer.send(Record::tombstone("t", "key")).await.as_ref().map(DeliveryReport::offset).ok();
+    assert_eq!(deleted, Some(1));
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, Record};
+use aioproducer_driver::AioProducer;
 use aioproducer_tests::executor::{Executor, Host, OwnExecutor, TokioCurrent, TokioMulti, watched};
-use aioproducer_tests::probe::{Observed, at_once};
+use aioproducer_tests::probe::Observed;
 use aioproducer_tests::promises;
+use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::{Script, texts};
 use smol::future::block_on;
 
@@ -16,14 +17,6 @@ promises! {
 }
 
 const LONG: Duration = Duration::from_secs(36_000);
-
-fn numbered(number: usize) -> Record<'static> {
-    Record::to("t").payload(number.to_string())
-}
-
-fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
-    at_once(producer.produce(record)).expect("accepted")
-}
 
 async fn s16_a_refused_record_keeps_its_own_deadline(host: Host) {
     let script = Script::new();

@@ -1,10 +1,11 @@
 //! S9, S20, S23, S39: what fits the hand: a stream of reports, errors that say whether to try again, times.
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
-use aioproducer_driver::{AioProducer, DeliveryReport, ErrorCode, ProduceError, Record, SendError};
-use aioproducer_tests::executor::{Executor, Host, TokioCurrent, watched};
+use aioproducer_core::backend::FailureKind;
+use aioproducer_driver::{AioProducer, ProduceError, Record};
+use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::Script;
 use aioproducer_tests::{broker, promises};
@@ -14,9 +15,11 @@ promises! {
     s20_a_report_that_nobody_waits_for_any_more_is_not_lost,
     s02_a_reporter_that_tries_hands_back_what_finds_no_room,
     s10_a_reporter_refuses_records_when_its_reports_are_gone,
-    s39_errors_say_whether_it_makes_sense_to_send_again,
-    s08_times_are_the_system_s,
+    s03_a_stream_tells_all_outcomes_with_their_tags,
+    s03_a_stream_s_room_is_the_limit,
 }
+
+const LONG: Duration = Duration::from_secs(3600);
 
 fn numbered(number: usize) -> Record<'static> {
     Record::to("t").partition(0).payload(number.to_string())
@@ -111,70 +114,64 @@ async fn s10_a_reporter_refuses_records_when_its_reports_are_gone(host: Host) {
     host.until(|| producer.is_empty()).await;
 }
 
-async fn s39_errors_say_whether_it_makes_sense_to_send_again(host: Host) {
-    use FailureKind::{Broker, Purged, TimedOut, TooLarge, UnknownTopic};
-    use Status::{NotPersisted, PossiblyPersisted};
+async fn s03_a_stream_tells_all_outcomes_with_their_tags(host: Host) {
+    const RECORDS: usize = 1000;
+    let broker = broker::start_with_topic("t", 3);
+    let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(100));
+    let (reporter, mut reports) = producer.reports::<usize>(200);
+    let load = host.spawn(async move {
+        let error = reporter.produce(Record::to("no such/name"), 0).await.expect_err("not a name");
+        assert!(matches!(error, ProduceError::Topic { .. }));
+        let other = reporter.clone();
+        for number in 0..RECORDS {
+            let partition = (number % 4) as i32;
+            let record = numbered(number).partition(partition);
+            let reporter = if number % 2 == 0 { &reporter } else { &other };
+            reporter.produce(record, number).await.expect("accepted");
+        }
+    });
+    let mut offsets = BTreeMap::<i32, Vec<i64>>::new();
+    let mut failed = 0;
+    let mut tags = Vec::new();
+    while let Some((tag, outcome)) = reports.next().await {
+        tags.push(tag);
+        match outcome {
+            Ok(report) => offsets.entry(report.partition()).or_default().push(report.offset()),
+            Err(error) => {
+                assert_eq!((error.kind(), tag % 4), (FailureKind::UnknownPartition, 3));
+                failed += 1;
+            }
+        }
+    }
+    load.join().await;
+    tags.sort_unstable();
+    assert_eq!(tags, (0..RECORDS).collect::<Vec<_>>());
+    assert_eq!(failed, RECORDS / 4);
+    for (partition, offsets) in offsets {
+        assert_eq!(offsets, (0..RECORDS as i64 / 4).collect::<Vec<_>>(), "partition {partition}");
+    }
+    producer.close(LONG).await;
+}
 
+async fn s03_a_stream_s_room_is_the_limit(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
-    for (kind, status, code, retriable) in [
-        (TimedOut, NotPersisted, ErrorCode::LOCAL_MSG_TIMED_OUT, true),
-        (TimedOut, PossiblyPersisted, ErrorCode::LOCAL_MSG_TIMED_OUT, false),
-        (Broker, NotPersisted, ErrorCode::NOT_ENOUGH_REPLICAS, true),
-        (Broker, PossiblyPersisted, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, false),
-        (Broker, NotPersisted, ErrorCode::TOPIC_AUTHORIZATION_FAILED, false),
-        (Broker, NotPersisted, ErrorCode::new(9_999), false),
-        (UnknownTopic, NotPersisted, ErrorCode::UNKNOWN_TOPIC_OR_PART, true),
-        (UnknownTopic, NotPersisted, ErrorCode::LOCAL_UNKNOWN_TOPIC, false),
-        (TooLarge, NotPersisted, ErrorCode::MSG_SIZE_TOO_LARGE, false),
-        (Purged, NotPersisted, ErrorCode::LOCAL_PURGE_QUEUE, false),
-    ] {
-        let mut sending = Observed::new(producer.send(numbered(0)));
-        assert!(sending.poll_in_turn().is_pending());
-        let failure = Failure { kind, status, code: code.number(), reason: "the script says so" };
-        script.fail(&script.accept().await[0], failure);
-        let error = sending.ready().expect_err("it failed");
-        assert_eq!((error.code(), error.is_retriable()), (Some(code), retriable), "{kind:?} {status:?} {code}");
-        let SendError::Delivery(error) = error else { panic!("it was accepted") };
-        assert_eq!((error.code(), error.is_retriable()), (Some(code), retriable));
+    let served = script.serve(&host);
+    let (reporter, mut reports) = producer.reports::<u8>(2);
+    for tag in 0..2 {
+        reporter.produce(numbered(0), tag).await.expect("accepted");
     }
-    producer.close(Duration::from_secs(10)).await;
-    let closed = producer.send(numbered(0)).await.expect_err("closed");
-    assert_eq!((closed.code(), closed.is_retriable()), (None, false));
-}
-
-async fn s08_times_are_the_system_s(host: Host) {
-    let broker = broker::start_with_topic("t", 1);
-    let producer = host.start(AioProducer::builder(broker::backend(&broker)));
-    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-    let record = Record::to("t").payload("x").timestamp(then + Duration::from_micros(7));
-    assert_eq!((record.get_timestamp(), record.get_timestamp_millis()), (Some(then), Some(1_700_000_000_123)));
-    let report = producer.send(record).await.expect("delivered");
-    // Whose time it is, is the broker's to say; this one has its own idea.
-    let millis = report.timestamp_millis().expect("a time");
-    let told = SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().expect("after the epoch"));
-    assert_eq!(report.timestamp(), Some(told));
-    let deleted = producer.send(Record::tombstone("t", "key")).await.as_ref().map(DeliveryReport::offset).ok();
-    assert_eq!(deleted, Some(1));
-}
-
-#[test]
-fn s31_a_flush_of_callbacks_ends_with_the_runtime_that_runs_them() {
-    watched(|| {
-        let executor = TokioCurrent::new();
-        let script = Script::new();
-        let host = executor.host();
-        let producer = host.start(AioProducer::builder(script.backend()));
-        executor.block_on(async {
-            producer.produce_with_async(numbered(0), |_| std::future::pending()).await.expect("accepted");
-            script.deliver(&script.accept().await);
-            host.until(|| producer.statistics().callbacks_waiting == 1 && producer.is_empty()).await;
-        });
-        let mut flush = Observed::new(producer.flush().callbacks());
-        assert!(flush.poll_in_turn().is_pending());
-        let wakes = flush.wakes();
-        drop((executor, host));
-        assert!(flush.wakes() > wakes);
-        assert_eq!(flush.ready(), Ok(()));
-    });
+    let mut third = Observed::new(reporter.produce(numbered(2), 2));
+    assert!(third.is_pending());
+    drop(Observed::new(reporter.produce(numbered(3), 3)));
+    host.until(|| producer.is_empty() && producer.statistics().callbacks_waiting == 0).await;
+    assert!(third.is_pending(), "nobody has read");
+    assert_eq!(reports.next().await.map(|(tag, _)| tag), Some(0));
+    assert!(third.wakes() > 0 && third.ready().is_ok());
+    drop(reports);
+    let refused = reporter.produce(numbered(4), 4).await.expect_err("nobody reads");
+    assert!(matches!(refused, ProduceError::ReportsDropped(_)), "{refused}");
+    drop(reporter);
+    producer.close(LONG).await;
+    served.join().await;
 }

@@ -9,7 +9,7 @@ use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
 use aioproducer_tests::records::{accepted, accepted_in, numbered};
-use aioproducer_tests::scripted::{Script, begun, failure};
+use aioproducer_tests::scripted::{Script, begun, failure, texts};
 
 promises! {
     s01_a_free_slot_in_the_only_lane_wakes_who_waits,
@@ -23,6 +23,11 @@ promises! {
     s17_the_shorter_of_policy_and_timeout_ends_the_wait,
     s25_a_record_that_came_back_at_its_own_time_is_not_given_back_again,
     s39_a_record_that_came_back_at_its_own_time_fails_its_transaction_once,
+    s01_produce_waits_only_while_the_pool_is_full_first_come_first_served,
+    s01_a_large_record_is_not_starved_by_small_ones,
+    s01_records_for_a_lane_that_has_no_room_wait_without_spinning,
+    s01_waiters_behind_one_that_is_not_polled_do_not_spin,
+    s01_a_limited_wait_hands_the_record_back,
 }
 
 /// Soon enough for a test, and far less than the watchdog's time.
@@ -202,4 +207,121 @@ async fn s39_a_record_that_came_back_at_its_own_time_fails_its_transaction_once(
     script.fail(&taken[0], failure(FailureKind::Broker, Status::NotPersisted));
     let error = transaction.commit().await.expect_err("a record failed");
     assert!(matches!(error.error(), TransactionError::Undelivered { records: 1, .. }), "{error:?}");
+}
+
+async fn s01_produce_waits_only_while_the_pool_is_full_first_come_first_served(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(2));
+    let held = [accepted(&producer, numbered(0)), accepted(&producer, numbered(1))];
+    let mut waiting: Vec<_> = (2..6).map(|n| Observed::new(producer.produce(numbered(n)))).collect();
+    assert!(waiting.iter_mut().all(Observed::is_pending));
+    assert_eq!(producer.statistics().waiters, 4);
+
+    let first = script.accept().await;
+    script.deliver(&first[..1]);
+    let wakes: Vec<_> = waiting.iter().map(Observed::wakes).collect();
+    assert!(wakes[0] > 0 && wakes[1..] == [0, 0, 0], "one slot returned: {wakes:?}");
+    // Polling out of turn gains nothing.
+    assert!(waiting[1..].iter_mut().rev().all(Observed::is_pending));
+    let third = waiting.remove(0).ready().expect("the first in line");
+    assert!(waiting.iter_mut().all(Observed::is_pending));
+
+    let served = script.serve(&host);
+    script.deliver(&first[1..]);
+    let mut deliveries = vec![third];
+    for waiter in waiting {
+        deliveries.push(waiter.into_future().await.expect("its turn"));
+    }
+    for delivery in held.into_iter().chain(deliveries) {
+        delivery.await.expect("delivered");
+    }
+    assert_eq!(texts(&script.log()), ["2", "3", "4", "5"]);
+    assert_eq!((producer.statistics().waiters, producer.statistics().high_water), (0, 2));
+    producer.close(Duration::MAX).await;
+    served.join().await;
+}
+
+async fn s01_a_large_record_is_not_starved_by_small_ones(host: Host) {
+    let script = Script::with_record_bytes(100);
+    let producer = host.start(AioProducer::builder(script.backend()).slots(50).pool_bytes(100));
+    let sized = |bytes| Record::to("t").payload(vec![b'x'; bytes]);
+    let held = accepted(&producer, sized(60));
+    let mut large = Observed::new(producer.produce(sized(90)));
+    assert!(large.is_pending());
+    let mut small = Observed::new(producer.produce(sized(10)));
+    assert!(small.is_pending(), "there are bytes for it, and it came later");
+    assert!(matches!(producer.try_produce(sized(1)), Err(ProduceError::Full(_))));
+
+    let taken = script.accept().await;
+    script.deliver(&taken);
+    held.await.expect("delivered");
+    assert!(large.wakes() > 0);
+    let large = large.ready().expect("room");
+    let small = small.into_future().await.expect("room");
+    assert_eq!(producer.statistics().bytes, 100);
+    script.serve(&host);
+    large.await.expect("delivered");
+    small.await.expect("delivered");
+}
+
+async fn s01_records_for_a_lane_that_has_no_room_wait_without_spinning(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(8).lanes(1));
+    let first = accepted(&producer, Record::to("one").payload("a"));
+    let mut other = Observed::new(producer.produce(Record::to("two").payload("b")));
+    for poll in 0..50 {
+        assert!(other.is_pending());
+        assert!(other.wakes() <= 2, "{} wake-ups after {poll} polls with nothing changed", other.wakes());
+    }
+    let before = other.wakes();
+    let taken = script.accept().await;
+    script.deliver(&taken);
+    assert!(other.wakes() > before, "the lane is free: the waiter is woken");
+    first.await.expect("delivered");
+    let second = other.ready().expect("a lane is free");
+    script.serve(&host);
+    second.await.expect("delivered");
+}
+
+async fn s01_waiters_behind_one_that_is_not_polled_do_not_spin(host: Host) {
+    let script = Script::new();
+    let producer = host.start(AioProducer::builder(script.backend()).slots(4));
+    let _held: Vec<_> = (0..4).map(|n| accepted(&producer, numbered(n))).collect();
+    let mut head = Observed::new(producer.produce(numbered(4)));
+    let mut next = Observed::new(producer.produce(numbered(5)));
+    assert!(head.is_pending() && next.is_pending());
+    let taken = script.accept().await;
+    script.deliver(&taken);
+    // There is room for both. The first one's task is busy elsewhere.
+    assert!(head.wakes() > 0);
+    for poll in 0..50 {
+        assert!(next.is_pending());
+        assert!(next.wakes() <= 2, "{} wake-ups after {poll} polls with nothing changed", next.wakes());
+    }
+    let first = head.ready().expect("room");
+    assert!(next.wakes() > 0, "its turn");
+    let second = next.ready().expect("room");
+    script.serve(&host);
+    first.await.expect("delivered");
+    second.await.expect("delivered");
+}
+
+async fn s01_a_limited_wait_hands_the_record_back(host: Host) {
+    let script = Script::new();
+    let wait = Overflow::WaitFor(Duration::from_millis(10));
+    let producer = host.start(AioProducer::builder(script.backend()).slots(1).overflow(wait));
+    let held = accepted(&producer, numbered(0));
+    let error = producer.produce(numbered(1)).await.expect_err("full for too long");
+    assert!(matches!(&error, ProduceError::Full(_)));
+    assert_eq!(error.into_record(), numbered(1));
+    let error = producer.produce_with(numbered(2), |_| panic!("it was not accepted")).await.expect_err("full");
+    assert_eq!(error.into_record(), numbered(2));
+    let mut outcomes = producer.produce_all([numbered(3), numbered(4)]).await;
+    assert!(outcomes.drain(..).all(|outcome| outcome.is_err_and(|error| error.kind().is_none())));
+    assert_eq!(producer.statistics().waiters, 0);
+    assert!(matches!(producer.try_produce(numbered(5)), Err(ProduceError::Full(_))));
+    let mut waiting = Observed::new(producer.produce(numbered(6)));
+    assert!(waiting.is_pending());
+    assert!(held.retract().is_ok());
+    assert!(waiting.ready().is_ok(), "there was room in time");
 }

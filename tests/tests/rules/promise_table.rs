@@ -1,6 +1,6 @@
 //! S9, and that every promise has a test that carries its number: `docs/promises.md` lists them.
 //!
-//! The list is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table`.
+//! The list is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test rules promise_table`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -79,7 +79,7 @@ fn table() -> Table {
 fn document(table: &Table) -> String {
     let mut text = String::from(
         "# Promises and their tests\n\n\
-         Written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test promise_table` from the names of the tests; the\n\
+         Written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test rules promise_table` from the names of the tests; the\n\
          same test fails when this file is not what it would write. Tests with `×4` run on tokio's two runtimes, smol's\n\
          global executor and an executor of one's own. Tests with `Kafka` need a real broker: `checks/kafka/check.sh` runs\n\
          them, and `cargo test` by itself says that they are ignored.\n",
@@ -116,7 +116,7 @@ fn every_promise_has_a_test() {
 
 #[test]
 fn the_table_of_promises_is_what_the_sources_say() {
-    assert_page("docs/promises.md", &document(&table()), "promise_table");
+    assert_page("docs/promises.md", &document(&table()), "rules promise_table");
 }
 
 /// The compiler does the rest: these examples are run as tests of this package's documentation.

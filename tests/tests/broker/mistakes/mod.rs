@@ -1,7 +1,7 @@
 //! S33, and what an on-call engineer needs: each mistake of a table is made, and its message names the culprit and says what to
 //! do. `docs/mistakes.md` shows them.
 //!
-//! The page is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test mistakes`. To add a mistake, write its code as
+//! The page is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test broker mistakes`. To add a mistake, write its code as
 //! a function of a file in `mistakes/`, as a user would, and a row in that file's table.
 
 mod builder;
@@ -11,10 +11,10 @@ mod records;
 mod servers;
 mod table;
 
+use self::table::{Chapter, When};
 use aioproducer_rdkafka::ClientConfig;
 use aioproducer_tests::executor::{Executor, TokioMulti};
 use aioproducer_tests::sources::assert_page;
-use self::table::{Chapter, When};
 
 fn chapters() -> [Chapter; 4] {
     [servers::chapter(), configuration::chapter(), builder::chapter(), records::chapter()]
@@ -49,7 +49,7 @@ fn s33_each_mistake_is_named_with_what_to_do() {
             page::section(&mut page, &chapter, mistake, when, &message);
         }
     }
-    assert_page("docs/mistakes.md", &page, "mistakes");
+    assert_page("docs/mistakes.md", &page, "broker mistakes");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::table::{Chapter, Mistake, When};
 pub(crate) fn head() -> String {
     String::from(
         "# Mistakes and their messages\n\n\
-         Written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test mistakes`, which makes each mistake and fails when a\n\
+         Written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test broker mistakes`, which makes each mistake and fails when a\n\
          message is not the one that stands here. Messages are those of a build with the default features. At start, nothing is\n\
          left running; at produce, the record is handed back at once; at delivery, the record was accepted before.\n",
     )
