@@ -15,8 +15,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::executor::Host;
 
-/// Far more than a log takes to be read.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// Reading a log takes far less.
+const READ_LIMIT: Duration = Duration::from_secs(50);
 
 /// A topic's log as a consumer reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ pub fn read_log(servers: &str, topic: &str, partitions: i32, isolation: Isolatio
     let mut log = Vec::new();
     let (start, mut trouble) = (Instant::now(), None);
     while !open.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "{topic}, partitions {open:?}: not read in {PATIENCE:?}; {trouble:?}");
+        assert!(start.elapsed() < READ_LIMIT, "{topic}, partitions {open:?}: not read in {READ_LIMIT:?}; {trouble:?}");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),

@@ -90,14 +90,14 @@ pub fn watched(test: impl FnOnce() + Send + 'static) {
 }
 
 thread_local! {
-    /// How the test on this thread tells its watchdog to start again.
+    /// Starts the watchdog of the test on this thread again.
     static ALIVE: Cell<Option<Sender<()>>> = const { Cell::new(None) };
 }
 
 /// Starts this thread's watchdog again, while the test waits for its turn.
 pub fn still_waiting() {
     if let Some(alive) = ALIVE.take() {
-        // Nobody hears it only if the test has failed already.
+        // The watchdog is gone only if the test has failed already.
         let _ = alive.send(());
         ALIVE.set(Some(alive));
     }
@@ -278,7 +278,7 @@ impl Host {
         let (sender, receiver) = channel::bounded(1);
         self.0.spawn(Box::pin(async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
-            // Nobody may be waiting.
+            // The task that joins may be gone.
             let _ = sender.send(outcome).await;
         }));
         Joined(receiver)

@@ -25,7 +25,7 @@ use crate::proxy::Proxy;
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
 
 /// Far more than a broker takes to start, to stop, or to answer.
-const PATIENCE: Duration = Duration::from_secs(45);
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
 /// Ends the broker and removes its folder when its input ends, so also when the test was killed. Each line that it reads
 /// is the broker's process id, and an empty one says that there is no process.
@@ -102,7 +102,7 @@ impl Kafka {
         &self.servers
     }
 
-    /// The same, of a way to the broker on which [`Proxy::lose_answers`] can be told.
+    /// The same behind the proxy, on which [`Proxy::lose_answers`] may be called.
     #[must_use]
     pub fn proxied_servers(&self) -> &str {
         &self.proxied_servers
@@ -211,7 +211,7 @@ impl Kafka {
     pub fn stop(&self) {
         let id = self.process().as_ref().expect("it runs").id().to_string();
         let status = Command::new("sh").args(["-c", r#"kill -s TERM "$0""#, &id]).status().expect("a shell");
-        assert!(status.success(), "the broker cannot be told to stop: {status}");
+        assert!(status.success(), "the broker cannot be stopped: {status}");
         self.wait("the broker to stop", || self.has_ended());
         self.gone();
     }
@@ -291,8 +291,8 @@ impl Kafka {
     fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let start = Instant::now();
         while !condition() {
-            let late = start.elapsed() > PATIENCE;
-            assert!(!late, "waited {PATIENCE:?} for {what}; the broker said:\n{}", self.last_words());
+            let late = start.elapsed() > WAIT_LIMIT;
+            assert!(!late, "waited {WAIT_LIMIT:?} for {what}; the broker said:\n{}", self.last_words());
             thread::park_timeout(Duration::from_millis(10));
         }
     }
@@ -382,7 +382,7 @@ fn properties([port, controller, behind, proxy, login]: [u16; 5], folder: &Path)
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+    AdminOptions::new().request_timeout(Some(WAIT_LIMIT)).operation_timeout(Some(WAIT_LIMIT))
 }
 
 fn done(results: Vec<TopicResult>) {

@@ -66,7 +66,7 @@
 //! let builder = AioProducer::builder(Script::new().backend()).linger(5);
 //! ```
 //!
-//! And a delivery that nobody looks at is at least a warning:
+//! A delivery that is not used is a warning:
 //!
 //! ```compile_fail
 //! #![deny(unused_must_use)]
@@ -78,9 +78,10 @@
 
 pub mod broker;
 pub mod executor;
+pub mod immediate;
 pub mod kafka;
 pub mod probe;
-pub mod prompt;
+
 pub mod proxy;
 pub mod records;
 pub mod scripted;

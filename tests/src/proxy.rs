@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Far more than a broker that is asked takes to answer.
-const PATIENCE: Duration = Duration::from_secs(45);
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
 /// Passes on what clients and a broker on loopback say to each other.
 #[derive(Debug)]
@@ -68,12 +68,15 @@ impl Proxy {
         let State { heard, lost, .. } = &*self.state;
         let (start, before) = (Instant::now(), heard.load(Ordering::SeqCst));
         while heard.load(Ordering::SeqCst) - before < after {
-            assert!(start.elapsed() < PATIENCE, "nobody has heard {after} bytes of answers in {PATIENCE:?}");
+            assert!(
+                start.elapsed() < WAIT_LIMIT,
+                "the clients have not received {after} bytes of answers in {WAIT_LIMIT:?}"
+            );
             thread::park_timeout(Duration::from_millis(1));
         }
         let (start, before) = (Instant::now(), lost.load(Ordering::SeqCst));
         while lost.load(Ordering::SeqCst) == before {
-            assert!(start.elapsed() < PATIENCE, "no answer was there to be lost in {PATIENCE:?}");
+            assert!(start.elapsed() < WAIT_LIMIT, "no answer was there to be lost in {WAIT_LIMIT:?}");
             for connection in &*self.state.connections() {
                 connection.is_mute.store(true, Ordering::SeqCst);
             }

@@ -1,4 +1,4 @@
-//! Records as most tests want them, told apart by a number; and records that have every part that there is.
+//! Records for most tests, each with its number as payload; and records that use every field.
 
 use aioproducer_driver::{
     AioProducer, Bytes, Delivery, DeliveryError, DeliveryReport, FailureKind, Outcomes, Record, Status, Transaction,

@@ -1,5 +1,5 @@
-//! A backend that does what a test says: it takes batches when told, refuses, rejects, reports in any order and twice,
-//! and holds what it has.
+//! A backend that a test controls: it takes batches on demand, refuses and rejects records, reports in any order and twice, and
+//! keeps what it has.
 
 mod calls;
 mod link;
@@ -207,7 +207,7 @@ impl Script {
         }
     }
 
-    /// Takes, queues and delivers everything until the end, in a task. [`Script::log`] tells what came.
+    /// Takes, queues and delivers everything until the end, in a task. [`Script::log`] has what came.
     pub fn serve(&self, host: &Host) -> Joined<()> {
         let script = self.clone();
         host.spawn(async move {
@@ -386,7 +386,7 @@ impl<R: Message> Connect<R> for ScriptedBackend {
 impl Backend for ScriptedBackend {
     fn wake(&self) {
         self.0.wakes.fetch_add(1, Ordering::SeqCst);
-        // Nobody waits after the end.
+        // The channel is closed after the end.
         let _ = self.0.woken.0.try_send(());
     }
 

@@ -44,7 +44,7 @@ const HEAP_GROWTH: usize = 2_000;
 const RSS_GROWTH: usize = 16_000;
 
 /// Nothing takes that long to end; it is only reached when something does not.
-const PATIENCE: Duration = Duration::from_secs(40);
+const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 
 /// What this process has.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl Possessions {
                 return now;
             }
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < SETTLE_LIMIT,
                 "there is {now:?}, and there was {self:?} with a heap of {heap} at most"
             );
             host.pause(Duration::from_millis(1)).await;
@@ -132,7 +132,7 @@ async fn start_and_drop(host: &Host, broker: &EmbeddedBroker) {
     let deliveries: Vec<_> = (0..50).map(|n| at_once(producer.produce(record(n))).expect("room")).collect();
     drop(producer);
     for delivery in deliveries {
-        // In the log or not, it is told.
+        // In the log or not, each has an outcome.
         drop(delivery.await);
     }
 }

@@ -72,7 +72,7 @@ async fn s25_close_without_a_broker_returns_the_records_and_ends_the_threads(hos
         .into_unsent()
         .into_iter()
         .map(|unsent| {
-            assert_eq!(unsent.status, Status::NotPersisted, "nobody was there to write it");
+            assert_eq!(unsent.status, Status::NotPersisted, "no broker was there to write it");
             String::from_utf8(unsent.record.get_payload().expect("a payload").to_vec())
                 .unwrap()
                 .parse::<usize>()
@@ -134,7 +134,7 @@ async fn s26_drop_without_a_broker_ends_deliveries_and_threads(host: Host) {
     let deliveries: Vec<_> = (0..1_000).map(|n| accepted(&producer, n)).collect();
     drop(producer);
     for delivery in deliveries {
-        let error = delivery.await.expect_err("nobody was there");
+        let error = delivery.await.expect_err("no broker was there");
         assert_eq!(error.status(), Status::NotPersisted);
     }
     host.until(|| running().is_empty()).await;
@@ -179,7 +179,7 @@ async fn s36_the_thread_that_waits_comes_with_the_first_call_and_ends(host: Host
         let mut config = broker::config(&broker);
         config.set("transactional.id", "threads");
         let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
-        assert_eq!(callers(), 0, "nobody has asked for anything");
+        assert_eq!(callers(), 0, "no call was made");
         for _ in 0..3 {
             let transaction = producer.begin().await.expect("it begins");
             transaction.send(Record::to("t").payload("x")).await.expect("delivered");

@@ -80,7 +80,7 @@ async fn assert_cause(host: Host, address: String, cause: &str) {
     listen();
     let backend = Librdkafka::new(broker::config_for(&address));
     let producer = host.start(AioProducer::builder(backend).delivery_timeout(SOON));
-    let error = producer.send(Record::to("t").payload("x")).await.expect_err("nobody is there");
+    let error = producer.send(Record::to("t").payload("x")).await.expect_err("no broker is there");
     let text = error.to_string();
     for part in ["timed out after 1.5s", "0 of 1 brokers reachable", &address, cause, "not in the log"] {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
@@ -137,7 +137,7 @@ async fn s17_a_plain_connection_to_a_tls_port_has_a_hint(host: Host) {
     });
     let backend = Librdkafka::new(broker::config_for(&address));
     let producer = host.start(AioProducer::builder(backend).delivery_timeout(SOON));
-    let error = producer.send(Record::to("t").payload("x")).await.expect_err("nobody answers");
+    let error = producer.send(Record::to("t").payload("x")).await.expect_err("no answer comes");
     assert!(error.to_string().contains("does this listener expect TLS? see `security.protocol`"), "{error}");
     assert!(!said(&address).is_empty());
     producer.close(LONG).await;
@@ -220,8 +220,8 @@ async fn s35_calls_that_no_broker_answers_tell_why(host: Host) {
     let address = broker::closed_port();
     let backend = Librdkafka::new(broker::config_for(&address));
     let producer = host.start(AioProducer::builder(backend).call_timeout(SOON));
-    let metadata = producer.list_topics(None).await.expect_err("nobody is there");
-    let ready = producer.ready(["t"]).await.expect_err("nobody is there");
+    let metadata = producer.list_topics(None).await.expect_err("no broker is there");
+    let ready = producer.ready(["t"]).await.expect_err("no broker is there");
     for error in [metadata, ready] {
         assert!(error.retriable && error.reason.contains(&address), "{error:?}");
         assert!(error.reason.contains("Connection refused"), "{error:?}");
@@ -260,9 +260,9 @@ async fn s35_no_more_is_asked_for_than_the_topics_in_use(host: Host) {
     producer.close(LONG).await;
     let mut answers = 0;
     while let Some(event) = events.next().await {
-        let told = format!("{event:?}");
-        answers += usize::from(told.contains("Received metadata"));
-        assert!(!told.contains("not-in-use") && !told.contains("all topics"), "{told}");
+        let text = format!("{event:?}");
+        answers += usize::from(text.contains("Received metadata"));
+        assert!(!text.contains("not-in-use") && !text.contains("all topics"), "{text}");
     }
     assert!(answers > 0);
 }
@@ -285,7 +285,7 @@ async fn s26_the_last_handle_says_what_is_lost(host: Host) {
         assert!(line.contains(part), "{part:?} is not in {line:?}");
     }
     for delivery in deliveries {
-        assert_eq!(delivery.await.expect_err("nobody sent it").kind(), FailureKind::Closed);
+        assert_eq!(delivery.await.expect_err("it was not sent").kind(), FailureKind::Closed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! S34: what librdkafka has to say reaches the application on its runtime, without anybody having to poll.
+//! S34: what librdkafka has to say reaches the application on its runtime, without polling.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ promises! {
     s34_a_fatal_error_is_an_event_and_ends_the_producer,
     s34_statistics_are_typed,
     s34_log_lines_come_as_asked_for,
-    s34_no_secret_is_told,
+    s34_no_secret_is_in_an_event,
     s34_each_stream_gets_every_event,
     s34_a_full_stream_loses_the_oldest_and_says_so,
     s34_streams_end_with_the_producer,
@@ -101,17 +101,17 @@ async fn s34_statistics_are_typed(host: Host) {
     assert!(statistics.brokers.values().any(|broker| broker.nodeid == 1 && broker.state == "UP"), "{statistics:?}");
 }
 
-/// Everything that a producer with `keys` tells while it sends a record, loses its broker, and sends another one.
-async fn told(host: &Host, keys: &[(&str, &str)]) -> Vec<Event> {
+/// Every event of a producer with `keys` while it sends a record, loses its broker, and sends another one.
+async fn events_of(host: &Host, keys: &[(&str, &str)]) -> Vec<Event> {
     let broker = broker::start_with_topic("t", 1);
     let mut backend = backend(broker.bootstrap_servers(), keys);
     let mut events = backend.events_with_capacity(100_000);
     let producer = host.start(AioProducer::builder(backend));
     producer.send(Record::to("t")).await.expect("delivered");
     broker.broker_down(-1).expect("it goes down");
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     find(&mut events, |event| {
-        told.push(event.clone());
+        seen.push(event.clone());
         error(event)
     })
     .await;
@@ -119,9 +119,9 @@ async fn told(host: &Host, keys: &[(&str, &str)]) -> Vec<Event> {
     producer.send(Record::to("t")).await.expect("delivered");
     producer.close(Duration::ZERO).await;
     while let Some(event) = events.next().await {
-        told.push(event);
+        seen.push(event);
     }
-    told
+    seen
 }
 
 async fn s34_log_lines_come_as_asked_for(host: Host) {
@@ -130,16 +130,16 @@ async fn s34_log_lines_come_as_asked_for(host: Host) {
         (&[], LogLevel::Info),
         (&[("log_level", "5")], LogLevel::Notice),
     ] {
-        let told = told(&host, keys).await;
-        let since = told.iter().position(|event| matches!(event, Event::Error(_))).expect("the broker's loss");
+        let seen = events_of(&host, keys).await;
+        let since = seen.iter().position(|event| matches!(event, Event::Error(_))).expect("the broker's loss");
         let lines = |events: &[Event]| -> Vec<LogLine> {
             let lines = events.iter().filter_map(|event| if let Event::Log(line) = event { Some(line) } else { None });
             lines.cloned().collect()
         };
-        // What is logged while the client is made goes by its configuration, and later by what it was told since.
-        let debugged = lines(&told[since..]).iter().any(|line| line.level == LogLevel::Debug);
+        // Lines that the client logs while it is created follow its configuration; later ones follow the level that was set since.
+        let debugged = lines(&seen[since..]).iter().any(|line| line.level == LogLevel::Debug);
         assert_eq!(debugged, most == LogLevel::Debug);
-        let lines = lines(&told);
+        let lines = lines(&seen);
         for line in &lines {
             assert!(line.level <= most, "{line:?}");
             assert!(!line.facility.is_empty() && !line.message.is_empty(), "{line:?}");
@@ -149,11 +149,11 @@ async fn s34_log_lines_come_as_asked_for(host: Host) {
     }
 }
 
-async fn s34_no_secret_is_told(host: Host) {
+async fn s34_no_secret_is_in_an_event(host: Host) {
     // Bad secrets, but librdkafka has reason to mention them.
     for (kind, secret) in [("Error", "brokers reachable"), ("Log", "127.0.0.1")] {
-        let told = told(&host, &[("debug", "all"), ("sasl.password", secret)]).await;
-        let texts: Vec<_> = told.iter().map(|event| format!("{event:?}")).collect();
+        let seen = events_of(&host, &[("debug", "all"), ("sasl.password", secret)]).await;
+        let texts: Vec<_> = seen.iter().map(|event| format!("{event:?}")).collect();
         assert!(texts.iter().any(|text| text.starts_with(kind) && text.contains("***")), "{kind}");
         assert_eq!(texts.iter().find(|text| text.contains(secret)), None);
     }
@@ -227,7 +227,7 @@ async fn s34_a_stream_of_a_backend_that_does_not_start_ends(host: Host) {
     assert!(events.next().await.is_none());
 }
 
-/// Notes who calls it, and panics if it is told to.
+/// Notes the threads that call it, and panics if `panicking`.
 #[derive(Clone, Default)]
 struct Witness {
     threads: Arc<Mutex<BTreeSet<String>>>,
@@ -268,7 +268,7 @@ impl EventHandler for Witness {
     }
 }
 
-/// Tells a handler of a bit of everything.
+/// Has a handler called with some of each event.
 async fn witness(host: &Host, witness: &Witness) -> AioProducer {
     let broker = broker::start_with_topic("t", 1);
     let keys = [("debug", "broker"), ("statistics.interval.ms", "20")];

@@ -1,4 +1,4 @@
-//! S28: a record that is alone is told of on librdkafka's own thread, which saves a change of threads and disturbs nobody.
+//! S28: a single record completes on librdkafka's own thread. That saves a change of threads and delays no other record.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -16,10 +16,10 @@ use aioproducer_tests::{broker, promises};
 use smol::channel::{self, Sender};
 
 promises! {
-    s28_a_record_alone_is_told_of_without_a_change_of_threads,
-    s28_a_queue_without_room_to_spare_frees_a_record_before_it_is_told_of,
+    s28_a_record_alone_completes_without_a_change_of_threads,
+    s28_a_queue_without_room_to_spare_frees_a_record_before_it_completes,
     s28_a_waker_may_produce,
-    s28_a_record_that_is_not_alone_is_told_of_in_its_turn,
+    s28_a_record_that_is_not_alone_completes_in_its_turn,
 }
 
 fn accepted(producer: &AioProducer, number: usize) -> Delivery {
@@ -32,24 +32,24 @@ fn with_queue_of(host: &Host, broker: &EmbeddedBroker, messages: &str) -> AioPro
     host.start(AioProducer::builder(Librdkafka::new(config)))
 }
 
-/// Tells who woke it: a thread's name, `None` for one of librdkafka's, whose names are not Rust's.
-struct Told(Sender<Option<String>>);
+/// Sends the name of the thread that wakes it: `None` for one of librdkafka's, whose names are not Rust's.
+struct Woken(Sender<Option<String>>);
 
-impl Wake for Told {
+impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.try_send(thread::current().name().map(str::to_owned)).expect("one wake-up for each waker");
     }
 }
 
-/// The thread that tells of a record; nothing if it was faster than this one.
-async fn told_by(delivery: Delivery) -> Option<Option<String>> {
-    let (sender, told) = channel::bounded(1);
-    let waker = Waker::from(Arc::new(Told(sender)));
+/// The thread that completes a record; nothing if it was faster than this one.
+async fn completed_by(delivery: Delivery) -> Option<Option<String>> {
+    let (sender, woken) = channel::bounded(1);
+    let waker = Waker::from(Arc::new(Woken(sender)));
     let mut delivery = pin!(delivery);
     match delivery.as_mut().poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(outcome) => outcome.map(|_| None).expect("delivered"),
         Poll::Pending => {
-            let by = told.recv().await.expect("it is woken");
+            let by = woken.recv().await.expect("it is woken");
             delivery.await.expect("delivered");
             Some(by)
         }
@@ -57,14 +57,14 @@ async fn told_by(delivery: Delivery) -> Option<Option<String>> {
 }
 
 /// The short way is open when the worker sleeps. It may not when the next record comes, so there are longer and longer breaks.
-async fn s28_a_record_alone_is_told_of_without_a_change_of_threads(host: Host) {
+async fn s28_a_record_alone_completes_without_a_change_of_threads(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = with_queue_of(&host, &broker, "0");
     for number in 0.. {
         for _ in 0..number {
             smol::future::yield_now().await;
         }
-        let by = told_by(accepted(&producer, number)).await;
+        let by = completed_by(accepted(&producer, number)).await;
         if by.is_some_and(|by| by.is_none()) {
             break;
         }
@@ -73,13 +73,13 @@ async fn s28_a_record_alone_is_told_of_without_a_change_of_threads(host: Host) {
     assert_eq!((producer.len(), producer.statistics().stale_reports), (0, 0));
 }
 
-/// If the queue has room for one message, a record that is told of too early leaves no room for the next one, which would
-/// fail: nothing is in the queue that could make room.
-async fn s28_a_queue_without_room_to_spare_frees_a_record_before_it_is_told_of(host: Host) {
+/// The queue has room for one message. A record that completes before its message is freed leaves no room for the next one,
+/// which would fail: nothing in the queue could make room.
+async fn s28_a_queue_without_room_to_spare_frees_a_record_before_it_completes(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = with_queue_of(&host, &broker, "1");
     for number in 0..200 {
-        if let Some(by) = told_by(accepted(&producer, number)).await {
+        if let Some(by) = completed_by(accepted(&producer, number)).await {
             assert!(by.is_some_and(|name| name.starts_with("aioproducer-worker")));
         }
     }
@@ -151,7 +151,7 @@ async fn s28_a_waker_may_produce(host: Host) {
     assert!(offsets.into_iter().eq(0..CHAIN as i64));
 }
 
-async fn s28_a_record_that_is_not_alone_is_told_of_in_its_turn(host: Host) {
+async fn s28_a_record_that_is_not_alone_completes_in_its_turn(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let (mut first, mut second) = (Observed::new(accepted(&producer, 0)), Observed::new(accepted(&producer, 1)));

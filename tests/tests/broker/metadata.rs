@@ -1,4 +1,4 @@
-//! S33, S35: what is asked of a client leaves nothing in it, and what it is given as a secret stays one.
+//! S33, S35: metadata queries leave nothing in the client, and secrets stay secret.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ promises! {
     s35_asking_about_topics_keeps_none,
     s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made,
     s35_a_name_that_no_topic_can_have_is_refused,
-    s35_the_partitions_of_a_topic_or_why_they_are_not_told,
-    s33_credentials_that_come_later_are_not_told,
+    s35_the_partitions_of_a_topic_or_why_they_are_unknown,
+    s33_credentials_that_come_later_are_in_no_event,
 }
 
 async fn next_statistics(events: &mut Events) -> Box<Statistics> {
@@ -38,7 +38,7 @@ async fn s35_asking_about_topics_keeps_none(host: Host) {
         assert_eq!(found.topics.len(), 1);
         assert_eq!(found.topic(name).expect("it").partitions.len(), if name == "t" { 3 } else { 0 });
     }
-    // What was told before it is not waited for.
+    // Statistics from before the queries are skipped.
     for _ in 0..2 {
         next_statistics(&mut events).await;
     }
@@ -62,7 +62,7 @@ async fn s35_a_topic_that_is_not_there_is_in_the_answer_and_not_made(host: Host)
     assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none());
 }
 
-async fn s35_the_partitions_of_a_topic_or_why_they_are_not_told(host: Host) {
+async fn s35_the_partitions_of_a_topic_or_why_they_are_unknown(host: Host) {
     let broker = EmbeddedBroker::start_with(2).expect("a cluster");
     broker.create_topic("t", 5, 2).expect("a topic");
     broker.partition_leader("t", 3, Some(2)).expect("moved");
@@ -77,7 +77,7 @@ async fn s35_the_partitions_of_a_topic_or_why_they_are_not_told(host: Host) {
     assert!(unknown.to_string().contains("no topic \"nowhere\""), "{unknown}");
     assert!(producer.list_topics(None).await.expect("an answer").topic("nowhere").is_none(), "and was not made");
 
-    broker.topic_error("t", ErrorCode::TOPIC_AUTHORIZATION_FAILED).expect("told");
+    broker.topic_error("t", ErrorCode::TOPIC_AUTHORIZATION_FAILED).expect("an error is set");
     let hidden = producer.partitions_for("t").await.expect_err("it may not be seen");
     assert_eq!((hidden.code(), hidden.retriable), (Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), false));
     assert!(
@@ -98,7 +98,7 @@ async fn s35_a_name_that_no_topic_can_have_is_refused(host: Host) {
     }
 }
 
-async fn s33_credentials_that_come_later_are_not_told(host: Host) {
+async fn s33_credentials_that_come_later_are_in_no_event(host: Host) {
     let broker = broker::start();
     let mut config = broker::config(&broker);
     config.set("debug", "topic,metadata");
@@ -107,17 +107,17 @@ async fn s33_credentials_that_come_later_are_not_told(host: Host) {
     let producer = host.start(AioProducer::builder(backend));
     // A user's name is no secret.
     producer.set_sasl_credentials("another", "hunter2-and-more").await.expect("taken");
-    // Of a topic's name librdkafka tells.
+    // librdkafka logs the names of topics.
     for name in ["hunter2-and-more", "another"] {
         producer.send(Record::to(name).payload("x")).await.expect("delivered");
     }
     producer.close(Duration::ZERO).await;
     let (mut lines, mut of_another) = (0, 0);
     while let Some(event) = events.next().await {
-        let told = format!("{event:?}");
-        assert!(!told.contains("hunter2") && !told.contains("and-more"), "{told}");
-        lines += usize::from(told.contains("***"));
-        of_another += usize::from(told.contains("another"));
+        let text = format!("{event:?}");
+        assert!(!text.contains("hunter2") && !text.contains("and-more"), "{text}");
+        lines += usize::from(text.contains("***"));
+        of_another += usize::from(text.contains("another"));
     }
     assert!(lines > 0 && of_another > 0, "{lines} {of_another}");
 }

@@ -157,9 +157,9 @@ async fn s28_deliveries_end_at_their_timeout_and_close_returns_when_the_broker_i
     let deliveries: Vec<_> = (0..100).map(|_| at_once(producer.produce(record())).expect("accepted")).collect();
     let waited = producer.produce(record()).await.expect("room comes back with the outcomes");
     for delivery in deliveries {
-        assert_eq!(delivery.await.expect_err("nobody is there").kind(), FailureKind::TimedOut);
+        assert_eq!(delivery.await.expect_err("no broker is there").kind(), FailureKind::TimedOut);
     }
-    assert_eq!(waited.await.expect_err("nobody is there").kind(), FailureKind::TimedOut);
+    assert_eq!(waited.await.expect_err("no broker is there").kind(), FailureKind::TimedOut);
     ticker.goes_on().await;
     assert!(producer.close(Duration::from_secs(30)).await.is_complete());
     ticker.stop().await;

@@ -1,4 +1,4 @@
-//! S47: an offset is what a broker has told; where none was told, there is none.
+//! S47: an offset comes from a broker. Where the broker sent none, there is none.
 
 use aioproducer_driver::{AioProducer, Outcomes, Record};
 use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka};
@@ -31,8 +31,8 @@ async fn s47_without_acknowledgement_no_record_has_an_offset(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = in_one_batch(&host, &broker, Some("0"));
     for _ in 0..2 {
-        let told = offsets(producer.produce_all((0..COUNT).map(|_| Record::to("t").payload("x"))).await);
-        assert_eq!(told.iter().filter(|offset| **offset != -1).count(), 0, "the 1,200th has {}", told[1_199]);
+        let found = offsets(producer.produce_all((0..COUNT).map(|_| Record::to("t").payload("x"))).await);
+        assert_eq!(found.iter().filter(|offset| **offset != -1).count(), 0, "the 1,200th has {}", found[1_199]);
     }
 }
 
@@ -40,8 +40,8 @@ async fn s47_acknowledged_records_have_their_own(host: Host) {
     for acks in [None, Some("1"), Some("all")] {
         let broker = broker::start_with_topic("t", 1);
         let producer = in_one_batch(&host, &broker, acks);
-        let told = offsets(producer.produce_all((0..COUNT).map(|_| Record::to("t").payload("x"))).await);
-        assert_eq!(told, (0..COUNT as i64).collect::<Vec<_>>(), "{acks:?}");
+        let found = offsets(producer.produce_all((0..COUNT).map(|_| Record::to("t").payload("x"))).await);
+        assert_eq!(found, (0..COUNT as i64).collect::<Vec<_>>(), "{acks:?}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! S17 on librdkafka 2.12, which can keep a record of a transaction for good: metadata says that its topic is gone while the
-//! record is on its way, the broker asks for it again, and it goes back to a queue that nobody reads any more.
+//! record is on its way, the broker asks for it again, and it goes back to a queue that is not read any more.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use aioproducer_tests::{broker, promises};
 
 promises! {
     s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does,
-    s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks,
+    s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread,
 }
 
 const PARTITIONS: i32 = 7;
@@ -71,7 +71,7 @@ fn by_value(record: &ToPartition<'_>) -> i32 {
     if record.topic == "back" { record.partitions - 1 - place } else { place }
 }
 
-async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks(host: Host) {
+async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread(host: Host) {
     let broker = broker::start_with_topic("t", PARTITIONS);
     broker.create_topic("back", PARTITIONS, 1).expect("a topic");
     // Which threads have asked, and how often; librdkafka's have no name for Rust.
@@ -115,7 +115,7 @@ async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_whoever_asks(host
         assert_eq!(nowhere.kind(), Some(FailureKind::UnknownPartition));
     }
     let asked = asked.lock().expect("counts").clone();
-    // As long as it did not know the topics, librdkafka has asked; then their worker, or whoever produced them.
+    // As long as it did not know the topics, librdkafka has asked; then their worker, or the thread that produced them.
     assert!(asked.len() > 2 && asked.contains_key("unnamed"), "{asked:?}");
 }
 

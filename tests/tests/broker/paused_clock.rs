@@ -122,18 +122,18 @@ fn s29_a_clock_that_leaps_leaves_records_their_time() {
 }
 
 #[test]
-fn s29_under_a_paused_clock_limits_pass_as_in_real_time_if_nobody_answers() {
+fn s29_under_a_paused_clock_limits_pass_as_in_real_time_if_no_broker_answers() {
     on_tokio(true, || async {
         let producer = start(AioProducer::builder(broker::unreachable()));
         let (limit, real) = (Duration::from_millis(200), std::time::Instant::now());
         let delivery = producer.produce(Record::to("t")).await.expect("room");
-        time::timeout(limit, producer.flush()).await.expect_err("nobody is there");
+        time::timeout(limit, producer.flush()).await.expect_err("no broker is there");
         let flushed = producer.flush().within(limit).await;
         assert_eq!(flushed, Err(FlushError::Timeout { remaining: 1 }));
         let report = producer.close(limit).await;
         assert_eq!(report.unsent().len(), 1);
         // A step may be a tenth longer than the real time that it stands for.
         assert!(real.elapsed() >= 2 * limit, "the clock leapt: {:?}", real.elapsed());
-        assert_eq!(delivery.await.expect_err("nobody is there").status(), Status::NotPersisted);
+        assert_eq!(delivery.await.expect_err("no broker is there").status(), Status::NotPersisted);
     });
 }

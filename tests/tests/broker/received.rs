@@ -109,10 +109,10 @@ async fn a_broker_that_is_down_is_named_at_once(host: Host) {
     assert_eq!(broker.records("t").await.expect("its records").len(), 1);
     broker.broker_up(2).expect("up");
     broker.broker_down(1).expect("down");
-    let error = broker.records("t").await.expect_err("nobody to ask").to_string();
+    let error = broker.records("t").await.expect_err("no broker to ask").to_string();
     assert!(error.contains("broker 1, which leads partition 0, is down; call broker_up"), "{error}");
     broker.broker_down(-1).expect("down");
-    let error = broker.records("t").await.expect_err("nobody to ask").to_string();
+    let error = broker.records("t").await.expect_err("no broker to ask").to_string();
     assert!(error.contains("every broker is down; call broker_up"), "{error}");
     broker.broker_up(-1).expect("up");
     assert_eq!(broker.records("t").await.expect("its records").len(), 1);

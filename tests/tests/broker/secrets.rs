@@ -1,4 +1,4 @@
-//! S33: no secret of any secret key is in anything that a producer tells: errors, events, log lines, `Debug`, standard output and
+//! S33: no secret of any secret key is in anything that a producer prints: errors, events, log lines, `Debug`, standard output and
 //! standard error.
 
 use std::env;
@@ -35,21 +35,20 @@ fn secret(key: &str) -> String {
 }
 
 #[test]
-fn s33_no_secret_is_told_by_any_way() {
+fn s33_no_secret_gets_out_in_any_way() {
     let me = env::current_exe().expect("this program");
-    let output =
-        Command::new(me).args(["--exact", "secrets::tells_all_that_there_is", "--ignored", "--nocapture"]).output();
+    let output = Command::new(me).args(["--exact", "secrets::prints_everything", "--ignored", "--nocapture"]).output();
     let output = output.expect("it runs");
-    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success(), "{told}");
+    let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{printed}");
     for key in KEYS.iter().chain([&LATER]) {
-        let line = told.lines().find(|line| line.contains(&secret(key)));
+        let line = printed.lines().find(|line| line.contains(&secret(key)));
         assert_eq!(line, None, "the secret of {key}");
-        assert!(told.contains(key), "nothing was told of {key}");
+        assert!(printed.contains(key), "nothing was printed for {key}");
     }
-    assert_eq!(told.lines().find(|line| line.contains("hunter2")), None, "a part of one");
+    assert_eq!(printed.lines().find(|line| line.contains("hunter2")), None, "a part of one");
     for sign in ["Error(", "Log(", "***", "`acks`", "the log: ", "GIVEN UP"] {
-        assert!(told.contains(sign), "nothing was told by {sign:?}");
+        assert!(printed.contains(sign), "{sign:?} was not printed");
     }
 }
 
@@ -70,7 +69,7 @@ impl Log for Shown {
 
 #[test]
 #[ignore = "another test runs it, and reads all that it writes"]
-fn tells_all_that_there_is() {
+fn prints_everything() {
     log::set_logger(&Shown).expect("the first");
     log::set_max_level(LevelFilter::Trace);
     let executor = TokioMulti::new();
@@ -78,16 +77,16 @@ fn tells_all_that_there_is() {
     executor.block_on(async {
         for key in KEYS {
             // As it should be, and where somebody has written it twice: librdkafka quotes the second.
-            tell(&host, key, &[]).await;
-            tell(&host, key, &[("acks", &secret(key))]).await;
-            tell(&host, key, &[("client.id", &secret(key)), ("acks", "1")]).await;
-            tell(&host, key, &[("ssl.ca.location", &secret(key)), ("security.protocol", "ssl")]).await;
+            print_all(&host, key, &[]).await;
+            print_all(&host, key, &[("acks", &secret(key))]).await;
+            print_all(&host, key, &[("client.id", &secret(key)), ("acks", "1")]).await;
+            print_all(&host, key, &[("ssl.ca.location", &secret(key)), ("security.protocol", "ssl")]).await;
         }
     });
 }
 
-/// Shows all that a producer tells that has the secret of `key` and other settings.
-async fn tell(host: &Host, key: &str, others: &[(&str, &str)]) {
+/// Prints everything that a producer says that has the secret of `key` and other settings.
+async fn print_all(host: &Host, key: &str, others: &[(&str, &str)]) {
     println!("{key}, with {:?}", others.iter().map(|(key, _)| *key).collect::<Vec<_>>());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker::closed_port()).set("debug", "all");
@@ -107,7 +106,7 @@ async fn tell(host: &Host, key: &str, others: &[(&str, &str)]) {
         Err(error) => return println!("{error} {error:?}"),
     };
     println!("{LATER}: {:?}", producer.set_sasl_credentials("me", &secret(LATER)).await);
-    let error = producer.send(Record::to("orders").payload("two apples")).await.expect_err("nobody is there");
+    let error = producer.send(Record::to("orders").payload("two apples")).await.expect_err("no broker is there");
     println!("GIVEN UP: {error} {error:?} {producer:?}");
     let refused = producer.set_sasl_credentials("me", &format!("{}\0", secret(LATER))).await;
     println!("{refused:?}");

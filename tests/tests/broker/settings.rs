@@ -11,7 +11,7 @@ use aioproducer_tests::{broker, promises};
 
 promises! {
     s18_settings_that_do_not_conflict_leave_idempotence_on,
-    s18_a_setting_that_turns_idempotence_off_is_told,
+    s18_a_setting_that_turns_idempotence_off_is_an_event,
     s18_handlers_hear_that_idempotence_is_off,
     s18_settings_that_cannot_go_with_idempotence_are_refused_by_name,
     s33_an_empty_value_is_no_value,
@@ -37,7 +37,7 @@ async fn statistics(events: &mut Events) -> Box<Statistics> {
     }
 }
 
-/// Whether a producer is idempotent, as librdkafka tells it, and what was told of idempotence.
+/// Whether a producer is idempotent according to librdkafka, and its events about idempotence.
 async fn is_idempotent(host: &Host, settings: Settings<'_>) -> (bool, Vec<String>) {
     let broker = broker::start_with_topic("t", 1);
     let mut config = config(broker.bootstrap_servers(), settings);
@@ -47,13 +47,13 @@ async fn is_idempotent(host: &Host, settings: Settings<'_>) -> (bool, Vec<String
     let producer = host.start(AioProducer::builder(backend));
     let found = statistics(&mut events).await.eos.is_some();
     producer.close(Duration::ZERO).await;
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     while let Some(event) = others.next().await {
         if let Event::IdempotenceOff(off) = event {
-            told.push(off.to_string());
+            warnings.push(off.to_string());
         }
     }
-    (found, told)
+    (found, warnings)
 }
 
 async fn s18_settings_that_do_not_conflict_leave_idempotence_on(host: Host) {
@@ -77,7 +77,7 @@ async fn s18_settings_that_do_not_conflict_leave_idempotence_on(host: Host) {
     }
 }
 
-async fn s18_a_setting_that_turns_idempotence_off_is_told(host: Host) {
+async fn s18_a_setting_that_turns_idempotence_off_is_an_event(host: Host) {
     let settings: [Settings<'_>; 8] = [
         &[("acks", "0")],
         &[("request.required.acks", "1")],
@@ -89,20 +89,23 @@ async fn s18_a_setting_that_turns_idempotence_off_is_told(host: Host) {
         &[("enable.idempotence", "F")],
     ];
     for settings in settings {
-        let (is_on, told) = is_idempotent(&host, settings).await;
+        let (is_on, warnings) = is_idempotent(&host, settings).await;
         let [(key, value)] = *settings else { unreachable!("one each") };
         assert!(!is_on, "{settings:?}");
-        assert!(told.len() == 1 && told[0].contains(key) && told[0].contains(value), "{settings:?}: {told:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(key) && warnings[0].contains(value),
+            "{settings:?}: {warnings:?}"
+        );
     }
 }
 
-/// Keeps what it hears.
+/// Keeps the events that it gets.
 #[derive(Clone, Default)]
 struct Keeper(Arc<Mutex<Vec<IdempotenceOff>>>);
 
 impl EventHandler for Keeper {
     fn on_idempotence_off(&self, off: &IdempotenceOff) {
-        self.0.lock().expect("nobody panics").push(off.clone());
+        self.0.lock().expect("no panic under the lock").push(off.clone());
     }
 }
 
@@ -112,8 +115,8 @@ async fn s18_handlers_hear_that_idempotence_is_off(host: Host) {
     let backend = Librdkafka::new(config(broker.bootstrap_servers(), &[("acks", "1")])).on_event(keeper.clone());
     let producer = host.start(AioProducer::builder(backend));
     producer.send(Record::to("t").payload("x")).await.expect("delivered");
-    host.until(|| !keeper.0.lock().expect("nobody panics").is_empty()).await;
-    let heard = keeper.0.lock().expect("nobody panics").clone();
+    host.until(|| !keeper.0.lock().expect("no panic under the lock").is_empty()).await;
+    let heard = keeper.0.lock().expect("no panic under the lock").clone();
     assert_eq!((heard.len(), heard[0].key.as_str(), heard[0].value.as_str()), (1, "acks", "1"));
 }
 

@@ -46,10 +46,10 @@ async fn s15_what_is_accepted_is_sent_at_every_size_up_to_the_limit(host: Host) 
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    let ProduceError::TooLarge { size: told, overhead, limit, setting, .. } = error else {
+                    let ProduceError::TooLarge { size: reported, overhead, limit, setting, .. } = error else {
                         panic!("shape {number}, {size} bytes: {text}");
                     };
-                    assert_eq!((told, limit, setting), (size, LIMIT, "message.max.bytes"));
+                    assert_eq!((reported, limit, setting), (size, LIMIT, "message.max.bytes"));
                     assert_eq!(size + overhead - LIMIT, refused + 1, "shape {number}: the smallest that is too large");
                     for part in [setting, &size.to_string(), &LIMIT.to_string()] {
                         assert!(text.contains(part), "{text}");

@@ -36,5 +36,5 @@ async fn s17_timeouts_do_not_wait_for_a_late_reconnect(host: Host) {
     }
     assert!((200..=1000).contains(&longest), "{longest} ms");
     assert_eq!(producer.close(Duration::ZERO).await.unsent().len(), 1);
-    assert_eq!(waiting.await.expect_err("nobody is there").kind(), FailureKind::Closed);
+    assert_eq!(waiting.await.expect_err("no broker is there").kind(), FailureKind::Closed);
 }

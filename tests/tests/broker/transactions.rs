@@ -86,7 +86,7 @@ async fn s36_records_and_offsets_in_one_transaction(host: Host) {
         transaction.send_offsets(offsets, Group::new("g")).await.expect("sent");
         transaction.commit().await.expect("committed");
     }
-    // A group that nobody knows.
+    // An unknown group.
     let transaction = producer.begin().await.expect("it begins");
     transaction.send_offsets([GroupOffset::new("in", 0, 7)], Group::new("unknown")).await.expect("sent");
     transaction.commit().await.expect("committed");
@@ -114,7 +114,7 @@ async fn s36_the_offsets_of_a_live_consumer(host: Host) {
     transaction.commit().await.expect("committed");
 
     let transaction = producer.begin().await.expect("it begins");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::ILLEGAL_GENERATION]).expect("told");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::ILLEGAL_GENERATION]).expect("errors are set");
     let error = transaction.send_offsets([GroupOffset::new("t", 0, 2)], group).await.expect_err("a lost place");
     assert_eq!(error.remedy(), Remedy::Abort, "{error}");
     drop(transaction);
@@ -124,18 +124,18 @@ async fn s36_errors_that_pass_are_retried(host: Host) {
     let broker = with_source();
     let producer = host.start(builder(&broker));
     let passing = [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::COORDINATOR_NOT_AVAILABLE];
-    broker.request_errors(ApiKey::InitProducerId, &passing).expect("told");
-    broker.request_errors(ApiKey::AddPartitionsToTxn, &[ErrorCode::CONCURRENT_TRANSACTIONS]).expect("told");
+    broker.request_errors(ApiKey::InitProducerId, &passing).expect("errors are set");
+    broker.request_errors(ApiKey::AddPartitionsToTxn, &[ErrorCode::CONCURRENT_TRANSACTIONS]).expect("errors are set");
     let passing = [ErrorCode::CONCURRENT_TRANSACTIONS, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
-    broker.request_errors(ApiKey::AddOffsetsToTxn, &passing).expect("told");
-    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::AddOffsetsToTxn, &passing).expect("errors are set");
+    broker.request_errors(ApiKey::TxnOffsetCommit, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("errors are set");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("errors are set");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("one")).await.expect("delivered");
     transaction.send_offsets([GroupOffset::new("in", 0, 5)], Group::new("g")).await.expect("sent");
     transaction.commit().await.expect("committed");
 
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS]).expect("errors are set");
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("two")).await.expect("delivered");
     transaction.abort().await.expect("aborted");
@@ -167,7 +167,7 @@ async fn s36_errors_of_offsets_are_sorted(host: Host) {
         (ApiKey::TxnOffsetCommit, ErrorCode::FENCED_INSTANCE_ID),
     ] {
         let transaction = producer.begin().await.expect("it begins");
-        broker.request_errors(request, &[error]).expect("told");
+        broker.request_errors(request, &[error]).expect("errors are set");
         let sent = transaction.send_offsets([GroupOffset::new("in", 0, 5)], Group::new("g")).await;
         let refused = sent.expect_err("refused");
         assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error)), "{refused}");
@@ -191,7 +191,7 @@ async fn s36_offsets_without_a_coordinator_can_be_sent_again(host: Host) {
     };
     broker.broker_down(-1).expect("down");
     let offsets = || [GroupOffset::new("in", 0, 5)];
-    let error = transaction.send_offsets(offsets(), Group::new("g")).await.expect_err("nobody is there");
+    let error = transaction.send_offsets(offsets(), Group::new("g")).await.expect_err("no broker is there");
     assert_eq!(error.remedy(), Remedy::Retry, "{error:?}");
     broker.broker_up(-1).expect("up");
     while let Err(error) = transaction.send_offsets(offsets(), Group::new("g")).await {
@@ -214,7 +214,7 @@ async fn s37_a_commit_after_a_delivery_timeout_fails(host: Host) {
     let transaction = producer.begin().await.expect("it begins");
     broker.broker_down(-1).expect("down");
     let delivery = at_once(transaction.produce(record("late"))).expect("accepted");
-    let error = transaction.commit().await.expect_err("nobody was there");
+    let error = transaction.commit().await.expect_err("no broker was there");
     assert_eq!(error.remedy(), Remedy::Abort);
     match error.error() {
         TransactionError::Undelivered { records: 1, first: Some(first) } => {
@@ -269,7 +269,7 @@ async fn s39_a_fenced_producer_is_fatal(host: Host) {
     ] {
         let broker = with_source();
         let producer = host.start(builder(&broker));
-        broker.request_errors(request, &[error]).expect("told");
+        broker.request_errors(request, &[error]).expect("errors are set");
         let outcome = async {
             let transaction = producer.begin().await?;
             transaction.send(record("x")).await.expect("delivered");
@@ -294,7 +294,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     // Partitions that are refused: their records fail.
     let transaction = producer.begin().await.expect("it begins");
     let refused = [ErrorCode::TOPIC_AUTHORIZATION_FAILED];
-    broker.request_errors(ApiKey::AddPartitionsToTxn, &refused).expect("told");
+    broker.request_errors(ApiKey::AddPartitionsToTxn, &refused).expect("errors are set");
     let delivery = at_once(transaction.produce(record("x"))).expect("accepted");
     let error = transaction.commit().await.expect_err("not authorised");
     assert_eq!(error.remedy(), Remedy::Abort, "{error}");
@@ -304,7 +304,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
 
     // A commit that is refused, with a producer id that the coordinator has forgotten (KIP-360).
     for error in [ErrorCode::INVALID_PRODUCER_ID_MAPPING, ErrorCode::UNKNOWN_PRODUCER_ID] {
-        broker.request_errors(ApiKey::EndTxn, &[error]).expect("told");
+        broker.request_errors(ApiKey::EndTxn, &[error]).expect("errors are set");
         let refused = whole(&producer, "lost").await.expect_err("refused");
         assert_eq!((refused.remedy(), refused.code()), (Remedy::Abort, Some(error)), "{refused}");
         // Dropped with its error, and aborted before the next.
@@ -372,9 +372,9 @@ async fn s39_init_that_timed_out_is_resumed(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     broker.broker_down(-1).expect("down");
     let producer = host.start(builder(&broker).call_timeout(Duration::from_millis(300)));
-    let error = producer.init_transactions().await.expect_err("nobody is there");
+    let error = producer.init_transactions().await.expect_err("no broker is there");
     assert_eq!(error.remedy(), Remedy::Retry, "{error:?}");
-    assert_eq!(producer.begin().await.expect_err("nobody is there").remedy(), Remedy::Retry);
+    assert_eq!(producer.begin().await.expect_err("no broker is there").remedy(), Remedy::Retry);
     broker.broker_up(-1).expect("up");
     while let Err(error) = producer.init_transactions().await {
         assert_eq!(error.remedy(), Remedy::Retry, "{error:?}");
@@ -388,7 +388,7 @@ async fn s25_close_aborts_on_the_broker(host: Host) {
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("first")).await.expect("delivered");
     // The abort is what ends the transaction: without it the coordinator would refuse nothing, and wait.
-    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::PRODUCER_FENCED]).expect("told");
+    broker.request_errors(ApiKey::EndTxn, &[ErrorCode::PRODUCER_FENCED]).expect("errors are set");
     assert!(producer.close(LONG).await.is_complete());
     assert!(producer.fatal_error().is_some(), "the abort was sent");
     assert!(transaction.commit().await.is_err());
@@ -404,5 +404,5 @@ async fn s25_close_is_not_held_up_by_a_call(host: Host) {
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
     drop(producer.close(Duration::from_millis(10)).await);
-    assert_eq!(commit.into_future().await.expect_err("nobody knows").remedy(), Remedy::Resolve);
+    assert_eq!(commit.into_future().await.expect_err("the outcome is unknown").remedy(), Remedy::Resolve);
 }

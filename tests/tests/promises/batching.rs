@@ -17,7 +17,7 @@ promises! {
     s11_a_full_count_is_cut,
     s11_a_full_count_of_bytes_is_cut,
     s11_a_flush_cuts_the_linger,
-    s11_who_sends_one_record_does_not_wait_for_company,
+    s11_a_single_send_does_not_wait_for_more_records,
     s11_the_oldest_record_s_age_cuts_under_steady_traffic,
     s11_steady_traffic_with_linger_reaches_the_broker,
     s11_without_linger_an_idle_executor_is_handed_what_there_is,
@@ -67,7 +67,7 @@ async fn s11_a_full_count_of_bytes_is_cut(host: Host) {
     assert_eq!(lens, [1, 1]);
 }
 
-async fn s11_who_sends_one_record_does_not_wait_for_company(host: Host) {
+async fn s11_a_single_send_does_not_wait_for_more_records(host: Host) {
     for send_lingers in [false, true] {
         let script = Script::new();
         let builder = AioProducer::builder(script.backend()).linger(LONG).send_lingers(send_lingers);
@@ -153,7 +153,7 @@ async fn s11_without_linger_an_idle_executor_is_handed_what_there_is(host: Host)
     assert_eq!(script.wakes(), wakes + 1, "an idle worker is woken for the first record");
     let hand = script.take().expect("it is handed over at once");
     assert_eq!((texts(hand.records()), hand.batch().reason()), (vec!["a"], CutReason::Idle));
-    // While the worker is busy, records gather, and nobody is woken.
+    // While the worker is busy, records gather, and no worker is woken.
     let _rest = ["b", "c", "d"].map(|text| accepted(&producer, sized(text, 1)));
     assert_eq!(script.wakes(), wakes + 1);
     hand.accept();

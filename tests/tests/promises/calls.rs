@@ -72,7 +72,7 @@ async fn s35_no_broker_is_an_error_after_the_limit(host: Host) {
     let builder = AioProducer::builder(broker::unreachable()).call_timeout(Duration::from_millis(300));
     let producer = host.start(builder);
     for topic in [None, Some("t")] {
-        let error = producer.list_topics(topic).await.expect_err("nobody is there");
+        let error = producer.list_topics(topic).await.expect_err("no broker is there");
         assert!(error.retriable && error.code != 0, "{error:?}");
         assert!(!error.to_string().is_empty());
     }

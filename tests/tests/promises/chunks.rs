@@ -1,4 +1,4 @@
-//! S28: what ends a whole pool does so in pieces, and nobody else waits for all of it.
+//! S28: what ends a whole pool does so in chunks, and no other task waits for all of it.
 //!
 //! What is done under one lock is done before the next waker is called. So a waker that looks at the producer sees how much of
 //! the work is left.
@@ -66,7 +66,7 @@ async fn s28_a_fatal_error_ends_a_full_pool_in_pieces(host: Host) {
     let witness = watch(&producer, &mut deliveries[0]);
     script.fatal(failure(FailureKind::Fatal, Status::NotPersisted));
     let left = witness.left.load(Ordering::SeqCst);
-    assert!((SLOTS - PIECE..SLOTS).contains(&left), "{left} records were left when the first was told");
+    assert!((SLOTS - PIECE..SLOTS).contains(&left), "{left} records were left when the first task was notified");
     for delivery in deliveries {
         assert_eq!(delivery.await.expect_err("fatal").kind(), FailureKind::Fatal);
     }
@@ -82,7 +82,7 @@ async fn s28_a_backend_that_vanishes_ends_a_full_pool_in_pieces(host: Host) {
     let witness = watch(&producer, &mut deliveries[0]);
     script.vanish();
     let left = witness.left.load(Ordering::SeqCst);
-    assert!((SLOTS - PIECE..SLOTS).contains(&left), "{left} records were left when the first was told");
+    assert!((SLOTS - PIECE..SLOTS).contains(&left), "{left} records were left when the first task was notified");
     for delivery in deliveries {
         assert_eq!(delivery.await.expect_err("lost").status(), Status::PossiblyPersisted);
     }
@@ -103,7 +103,7 @@ async fn s12_flushes_of_many_topics_and_partitions_end_with_their_records(host: 
     let mut flushes: Vec<_> = flushes.map(Observed::new).collect();
     assert!(flushes.iter_mut().all(Observed::is_pending));
     for delivery in deliveries {
-        assert_eq!(delivery.await.expect_err("nobody takes it").kind(), FailureKind::TimedOut);
+        assert_eq!(delivery.await.expect_err("no worker takes it").kind(), FailureKind::TimedOut);
     }
     for flush in flushes {
         flush.into_future().await.expect("all have failed");
@@ -134,8 +134,9 @@ fn s26_a_dropped_full_pool_is_the_driver_tasks_work_own_executor() {
             let (producer, deliveries) = full(&host, &script);
             drop(producer);
             let mut polled: Vec<_> = deliveries.into_iter().map(Box::pin).collect();
-            let told = polled.iter_mut().filter_map(|delivery| poll_once(delivery).is_ready().then_some(())).count();
-            assert!(told <= PIECE, "{told} of {SLOTS} were told by the thread that dropped the handle");
+            let notified =
+                polled.iter_mut().filter_map(|delivery| poll_once(delivery).is_ready().then_some(())).count();
+            assert!(notified <= PIECE, "{notified} of {SLOTS} were ended by the thread that dropped the handle");
             script.end();
         });
     });
@@ -175,6 +176,6 @@ async fn s34_a_flush_that_is_over_is_not_waited_for(host: Host) {
     script.deliver(&script.accept().await);
     assert!(delivery.await.is_ok());
     // Their futures lie there unpolled, as in a `select!`.
-    assert!(!script.flushing(), "the backend would cut its linger for nobody");
+    assert!(!script.flushing(), "the backend would cut its linger without need");
     assert!(flush.ready().is_ok() && of_topic.ready().is_ok());
 }

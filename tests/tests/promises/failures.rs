@@ -1,4 +1,4 @@
-//! S15–S17: one record's failure is its own, and a full queue is nobody's.
+//! S15–S17: one record's failure is its own, and a full queue fails no record.
 
 use std::time::Duration;
 
@@ -157,7 +157,7 @@ async fn s17_a_delivery_ends_at_its_timeout_when_no_broker_answers(host: Host) {
     let records = [Record::to("t").payload("any"), Record::to("t").payload("one").partition(1)];
     for outcome in producer.produce_all(records.clone()).await.into_iter().zip(records) {
         let (outcome, record) = outcome;
-        let error = outcome.expect_err("nobody is there");
+        let error = outcome.expect_err("no broker is there");
         assert_eq!(error.kind(), Some(FailureKind::TimedOut), "{error}");
         let SendError::Delivery(error) = error else { panic!("{error}") };
         assert_eq!(error.status(), Status::NotPersisted);

@@ -1,4 +1,4 @@
-//! S28: whoever makes calls again and again that are ready at once lets others have their turn on the thread.
+//! S28: a task whose calls are always ready at once still lets other tasks run on its thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use aioproducer_driver::{AioProducer, Group, Record};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_smol::Smol;
 use aioproducer_tests::executor::{Host, TokioCurrent, run};
-use aioproducer_tests::prompt::Prompt;
+use aioproducer_tests::immediate::Immediate;
 use aioproducer_tests::scripted::{Script, begun, failure};
 use aioproducer_tests::{broker, promises};
 use aioproducer_tokio::Tokio;
@@ -87,8 +87,8 @@ fn record() -> Record<'static> {
     Record::to("t").payload("x")
 }
 
-fn prompt(host: &Host) -> AioProducer {
-    host.start(AioProducer::builder(Prompt))
+fn immediate(host: &Host) -> AioProducer {
+    host.start(AioProducer::builder(Immediate))
 }
 
 /// A call of `producer` that is made each time.
@@ -108,19 +108,19 @@ macro_rules! each {
 }
 
 async fn s28_produce_lets_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => drop(p.produce(record()).await.expect("room")))).await;
 }
 
 async fn s28_produce_that_is_refused_lets_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => p.produce(Record::to("")).await.expect_err("no topic"))).await;
     producer.close(LONG).await;
     beside_a_ticker(&host, each!(producer, p => p.produce(record()).await.expect_err("closed"))).await;
 }
 
 async fn s28_send_lets_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => p.send(record()).await.expect("delivered"))).await;
     beside_a_ticker(
         &host,
@@ -132,7 +132,7 @@ async fn s28_send_lets_others_have_their_turn(host: Host) {
 }
 
 async fn s28_callbacks_let_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => p.produce_with(record(), drop).await.expect("room"))).await;
     beside_a_ticker(
         &host,
@@ -144,7 +144,7 @@ async fn s28_callbacks_let_others_have_their_turn(host: Host) {
 }
 
 async fn s28_produce_all_lets_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     for records in [0, 1, 40] {
         beside_a_ticker(
             &host,
@@ -157,7 +157,7 @@ async fn s28_produce_all_lets_others_have_their_turn(host: Host) {
 }
 
 async fn s28_flush_lets_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => p.flush().await.expect("nothing to do"))).await;
     beside_a_ticker(&host, each!(producer, p => p.flush().topic("t").await.expect("nothing to do"))).await;
     producer.send(record()).await.expect("delivered");
@@ -165,7 +165,7 @@ async fn s28_flush_lets_others_have_their_turn(host: Host) {
 }
 
 async fn s28_purge_and_close_let_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, each!(producer, p => p.purge(true, true).await)).await;
     producer.close(LONG).await;
     beside_a_ticker(&host, each!(producer, p => p.purge(true, true).await)).await;
@@ -173,7 +173,7 @@ async fn s28_purge_and_close_let_others_have_their_turn(host: Host) {
 }
 
 async fn s28_deliveries_let_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     beside_a_ticker(&host, || {
         let mut deliveries: Vec<_> = (0..PREPARED).map(|_| producer.try_produce(record()).expect("room")).collect();
         move || {
@@ -188,7 +188,7 @@ async fn s28_deliveries_let_others_have_their_turn(host: Host) {
     .await;
 }
 
-/// Calls `poll` once and tells what it came to.
+/// Calls `poll` and says whether it found something.
 fn polled<S: Send + 'static, T: 'static>(
     of: &Arc<Mutex<S>>,
     poll: fn(&mut S, &mut Context<'_>) -> Poll<Option<T>>,
@@ -201,7 +201,7 @@ fn polled<S: Send + 'static, T: 'static>(
 }
 
 async fn s28_reports_let_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     for _ in 0..2 {
         let (reporter, reports) = producer.reports::<usize>(PREPARED);
         for number in 0..PREPARED {
@@ -258,7 +258,7 @@ async fn s28_events_let_others_have_their_turn(host: Host) {
 }
 
 async fn s28_calls_of_a_closed_producer_let_others_have_their_turn(host: Host) {
-    let producer = prompt(&host);
+    let producer = immediate(&host);
     producer.close(LONG).await;
     beside_a_ticker(&host, each!(producer, p => p.list_topics(None).await.expect_err("closed"))).await;
     beside_a_ticker(&host, each!(producer, p => p.set_sasl_credentials("u", "p").await.expect_err("closed"))).await;
@@ -273,7 +273,7 @@ async fn s28_transactions_let_others_have_their_turn(host: Host) {
     beside_a_ticker(&host, each!(producer, p => p.init_transactions().await.expect("it is done"))).await;
     let open = Arc::new(transaction);
     beside_a_ticker(&host, each!(open, t => t.send_offsets([], Group::new("g")).await.expect("no work"))).await;
-    let transaction = Arc::into_inner(open).expect("nobody else has it");
+    let transaction = Arc::into_inner(open).expect("no other task has it");
 
     // A commit of a transaction that can only be aborted.
     let delivery = transaction.produce(record()).await.expect("room");
@@ -331,7 +331,7 @@ async fn s28_a_record_whose_turn_has_not_come_is_not_accepted(host: Host) {
 #[test]
 fn s28_a_timeout_around_a_loop_is_kept() {
     run::<TokioCurrent, _>(|host| async move {
-        let producer = prompt(&host);
+        let producer = immediate(&host);
         let calls = async {
             loop {
                 producer.produce(record()).await.expect("room").await.expect("delivered");
@@ -345,14 +345,14 @@ fn s28_a_timeout_around_a_loop_is_kept() {
 #[test]
 fn s28_futures_are_fair_on_an_executor_of_another_kind() {
     run::<TokioCurrent, _>(|host| async move {
-        let producer = AioProducer::builder(Prompt).start(Smol::global()).expect("started");
+        let producer = AioProducer::builder(Immediate).start(Smol::global()).expect("started");
         beside_a_ticker(&host, each!(producer, p => p.send(record()).await.expect("delivered"))).await;
     });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let tokio = Tokio::new(runtime.handle().clone());
     run::<aioproducer_tests::executor::OwnExecutor, _>(|host| async move {
-        let producer = AioProducer::builder(Prompt).start(tokio).expect("started");
+        let producer = AioProducer::builder(Immediate).start(tokio).expect("started");
         beside_a_ticker(&host, each!(producer, p => p.send(record()).await.expect("delivered"))).await;
         drop(producer);
     });

@@ -110,7 +110,7 @@ async fn s19_a_fatal_error_after_the_end_changes_nothing(host: Host) {
     assert_eq!(
         (report.unsent().len(), report.unreturned(), report.is_complete()),
         (0, 1, false),
-        "nobody gave it back"
+        "it did not come back"
     );
     late.fatal(FATAL);
     late.fail(&taken[0], failure(FailureKind::Purged, Status::NotPersisted));

@@ -27,7 +27,7 @@ async fn s23_flush_waits_for_what_was_accepted_before_and_only_that(host: Host) 
     let before = [0, 1].map(|n| accepted(&producer, numbered(n)));
     let mut flush = Observed::new(producer.flush());
     assert!(flush.is_pending());
-    assert!(script.flushing() && script.flushes() > 0, "the backend is told");
+    assert!(script.flushing() && script.flushes() > 0, "the backend is notified");
     let after = [2, 3].map(|n| accepted(&producer, numbered(n)));
     let mut unaccepted = Observed::new(producer.produce(numbered(4)));
     assert!(unaccepted.is_pending());
@@ -42,7 +42,7 @@ async fn s23_flush_waits_for_what_was_accepted_before_and_only_that(host: Host) 
     script.fail(&taken[0], failure(FailureKind::Broker, Status::NotPersisted));
     assert!(flush.wakes() > wakes);
     flush.ready().expect("a failure is an outcome, too");
-    assert!(!script.flushing(), "nobody waits any more");
+    assert!(!script.flushing(), "no flush is left");
     let [first, second] = before;
     assert!(first.await.is_err() && second.await.is_ok());
     drop(after);

@@ -1,4 +1,4 @@
-//! Records that are accepted while a worker is awake: the machine hears of them later, and nobody can tell.
+//! Records that are accepted while a worker is awake: the machine learns of them later, and no caller sees a difference.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn s12_a_flush_waits_for_all_of_them(host: Host) {
     assert!(flush.is_pending(), "one is left");
     script.deliver(&taken[1..2]);
     assert_eq!(flush.ready(), Ok(()));
-    assert!(at_once(first).is_ok() && at_once(last).is_ok(), "whoever awaited the flush finds them ready");
+    assert!(at_once(first).is_ok() && at_once(last).is_ok(), "after the flush they are ready");
 }
 
 async fn s17_their_deadlines_are_kept(host: Host) {

@@ -1,4 +1,4 @@
-//! S33 and bad input: what cannot be is refused by name, handed back, and disturbs nobody.
+//! S33 and bad input: an invalid value is refused by name, handed back, and disturbs no other record.
 
 use std::time::Duration;
 
@@ -168,8 +168,8 @@ async fn bad_between_good(producer: &AioProducer, limit: usize) -> usize {
             assert!(text.contains(reason), "{text:?} does not say {reason:?}");
             match &error {
                 ProduceError::Topic { .. } | ProduceError::Invalid { .. } => {}
-                ProduceError::TooLarge { size, limit: told, .. } => {
-                    assert_eq!((*size, *told), (record.size(), limit));
+                ProduceError::TooLarge { size, limit: reported, .. } => {
+                    assert_eq!((*size, *reported), (record.size(), limit));
                 }
                 other => panic!("{other:?}"),
             }

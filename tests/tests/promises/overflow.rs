@@ -11,14 +11,14 @@ use aioproducer_tests::records::{accepted, numbered};
 use aioproducer_tests::scripted::Script;
 
 promises! {
-    s02_a_full_pool_fails_at_once_if_told_to,
-    s02_the_oldest_make_way_if_told_to,
-    s02_the_newest_is_dropped_if_told_to,
+    s02_a_full_pool_fails_at_once_if_set_so,
+    s02_the_oldest_make_way_if_set_so,
+    s02_the_newest_is_dropped_if_set_so,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn s02_a_full_pool_fails_at_once_if_told_to(host: Host) {
+async fn s02_a_full_pool_fails_at_once_if_set_so(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1).overflow(Overflow::Fail));
     let held = accepted(&producer, numbered(0));
@@ -28,7 +28,7 @@ async fn s02_a_full_pool_fails_at_once_if_told_to(host: Host) {
     assert!(at_once(producer.produce(numbered(3))).is_ok());
 }
 
-async fn s02_the_oldest_make_way_if_told_to(host: Host) {
+async fn s02_the_oldest_make_way_if_set_so(host: Host) {
     let script = Script::with_record_bytes(1000);
     let builder = AioProducer::builder(script.backend()).slots(4).pool_bytes(4000).linger(LONG);
     let producer = host.start(builder.overflow(Overflow::DropOldest));
@@ -55,18 +55,18 @@ async fn s02_the_oldest_make_way_if_told_to(host: Host) {
     }
 }
 
-async fn s02_the_newest_is_dropped_if_told_to(host: Host) {
+async fn s02_the_newest_is_dropped_if_set_so(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1).overflow(Overflow::DropNewest));
     let held = accepted(&producer, numbered(0));
     let error = at_once(accepted(&producer, numbered(1))).expect_err("dropped");
     assert_eq!((error.kind(), error.into_record()), (FailureKind::Dropped, Some(numbered(1))));
-    let (tell, told) = smol::channel::bounded(1);
+    let (sender, outcome) = smol::channel::bounded(1);
     let callback = move |outcome: Result<_, aioproducer_driver::DeliveryError>| {
-        tell.try_send(outcome.map(|_| ()).map_err(|error| error.kind())).expect("once");
+        sender.try_send(outcome.map(|_| ()).map_err(|error| error.kind())).expect("once");
     };
     at_once(producer.produce_with(numbered(2), callback)).expect("accepted");
-    assert_eq!(told.recv().await, Ok(Err(FailureKind::Dropped)));
+    assert_eq!(outcome.recv().await, Ok(Err(FailureKind::Dropped)));
     assert_eq!(producer.statistics().dropped, 2);
     assert!(held.retract().is_ok());
 }

@@ -78,7 +78,7 @@ fn s23_s25_flush_and_close_end_in_time() {
         assert_eq!(producer.flush().within(MOMENT).await, Err(FlushError::Timeout { remaining: 1 }));
         let report = producer.close(MOMENT).await;
         assert_eq!(report.unsent().len(), 1);
-        assert_eq!(delivery.await.expect_err("nobody there").kind(), FailureKind::Closed);
+        assert_eq!(delivery.await.expect_err("no broker is there").kind(), FailureKind::Closed);
     });
 }
 

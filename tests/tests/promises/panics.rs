@@ -1,4 +1,4 @@
-//! S3, S20, S21, S34: code of the application that panics on a thread of the producer's costs nobody an outcome.
+//! S3, S20, S21, S34: code of the application that panics on a thread of the producer's costs no record its outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,17 +13,17 @@ use aioproducer_tests::{broker, promises};
 use bytes::Bytes;
 
 promises! {
-    s03_an_owner_that_panics_when_it_is_dropped_costs_nobody_an_outcome,
+    s03_an_owner_that_panics_when_it_is_dropped_costs_no_record_its_outcome,
     s03_many_owners_that_panic_at_once_end_no_process,
-    s34_a_partitioner_that_panics_is_told_and_costs_nobody_else_an_outcome,
+    s34_a_partitioner_that_panics_is_an_event_and_costs_no_other_record_its_outcome,
     s20_a_runtime_that_panics_is_asked_again,
     s20_a_runtime_that_always_panics_costs_no_record,
-    s21_a_callback_that_panics_when_it_is_dropped_costs_nobody_an_outcome,
+    s21_a_callback_that_panics_when_it_is_dropped_costs_no_record_its_outcome,
 }
 
 const LONG: Duration = Duration::from_secs(50);
 
-/// Memory whose owner panics when nobody needs it any more.
+/// Memory whose owner panics when it is dropped.
 struct Boom([u8; 1024]);
 
 impl AsRef<[u8]> for Boom {
@@ -50,7 +50,7 @@ async fn is_well(producer: &AioProducer) {
     assert_eq!(producer.statistics().in_use, 0);
 }
 
-async fn s03_an_owner_that_panics_when_it_is_dropped_costs_nobody_an_outcome(host: Host) {
+async fn s03_an_owner_that_panics_when_it_is_dropped_costs_no_record_its_outcome(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let mut backend = broker::backend(&broker);
     let mut events = backend.events();
@@ -63,25 +63,25 @@ async fn s03_an_owner_that_panics_when_it_is_dropped_costs_nobody_an_outcome(hos
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     is_well(&producer).await;
     assert_eq!(producer.statistics().panics_caught, 3 + 7);
-    let mut told = Vec::new();
+    let mut panics = Vec::new();
     while let Some(event) = events.next().await {
         if let Event::Panicked { code, total } = event {
-            told.push((code, total));
+            panics.push((code, total));
         }
     }
-    assert_eq!(told, (1..=10).map(|total| ("a payload's owner", total)).collect::<Vec<_>>());
+    assert_eq!(panics, (1..=10).map(|total| ("a payload's owner", total)).collect::<Vec<_>>());
 }
 
-/// Has the events that tell of panics counted.
+/// Counts the events about panics.
 #[derive(Default)]
-struct Counter {
-    told: Arc<AtomicUsize>,
+struct PanicCount {
+    events: Arc<AtomicUsize>,
 }
 
-impl EventHandler for Counter {
+impl EventHandler for PanicCount {
     fn on_panicked(&self, code: &'static str, total: u64) {
         assert_eq!((code, total), ("the partitioner", 1));
-        self.told.fetch_add(1, Ordering::SeqCst);
+        self.events.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -93,14 +93,14 @@ impl Partition for Rule {
     }
 }
 
-async fn s34_a_partitioner_that_panics_is_told_and_costs_nobody_else_an_outcome(host: Host) {
+async fn s34_a_partitioner_that_panics_is_an_event_and_costs_no_other_record_its_outcome(host: Host) {
     let broker = broker::start_with_topic("t", 1);
-    let counter = Counter::default();
-    let told = Arc::clone(&counter.told);
+    let counter = PanicCount::default();
+    let events = Arc::clone(&counter.events);
     let backend = broker::backend(&broker).partitioner(Partitioner::Custom(Arc::new(Rule))).on_event(counter);
     let producer = host.start(AioProducer::builder(backend));
     assert!(producer.send(Record::to("t").key("k").payload("x")).await.is_err());
-    host.until(|| told.load(Ordering::SeqCst) == 1).await;
+    host.until(|| events.load(Ordering::SeqCst) == 1).await;
     is_well(&producer).await;
 }
 
@@ -109,13 +109,13 @@ async fn s03_many_owners_that_panic_at_once_end_no_process(host: Host) {
     let producer = host.start(AioProducer::builder(script.backend()));
     let deliveries: Vec<_> = (0..5).map(|_| producer.try_produce(bomb()).expect("accepted")).collect();
     drop(deliveries);
-    // Nobody wants them back, so they go where they fail.
+    // Their deliveries are gone, so they are dropped where they fail.
     producer.purge(true, true).await;
     script.serve(&host);
     is_well(&producer).await;
 }
 
-/// A runtime whose `spawn` panics as often as it is told.
+/// A runtime whose `spawn` panics a number of times.
 struct Touchy {
     runtime: AnyRuntime,
     panics: Arc<AtomicUsize>,
@@ -188,7 +188,7 @@ impl Drop for Token {
     }
 }
 
-async fn s21_a_callback_that_panics_when_it_is_dropped_costs_nobody_an_outcome(host: Host) {
+async fn s21_a_callback_that_panics_when_it_is_dropped_costs_no_record_its_outcome(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let runtime = Touchy::new(&host);
     // Tasks of a runtime that is gone are dropped.

@@ -15,7 +15,7 @@ use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
 
 promises! {
     s21_slots_return_on_every_path_and_the_pool_never_grows,
-    s21_a_stale_second_report_resolves_nobody_else,
+    s21_a_stale_second_report_resolves_no_other_delivery,
     s22_statistics_count,
     s27_len_counts_every_stage,
     s27_len_never_misses_a_record_in_between,
@@ -42,7 +42,7 @@ async fn s21_slots_return_on_every_path_and_the_pool_never_grows(host: Host) {
         script.fail(&taken[2], failure(FailureKind::Broker, Status::NotPersisted));
         let mut deliveries = deliveries.into_iter();
         drop((deliveries.next(), deliveries.next(), deliveries.next()));
-        // A report of a record that nobody waits for, twice.
+        // A second report of a record whose delivery was dropped.
         drop(deliveries.next());
         script.deliver([&taken[3], &taken[3]]);
         let refused = script.accept().await;
@@ -59,7 +59,7 @@ async fn s21_slots_return_on_every_path_and_the_pool_never_grows(host: Host) {
     assert_eq!((producer.statistics().in_use, producer.statistics().bytes), (0, 0), "close returns them too");
 }
 
-async fn s21_a_stale_second_report_resolves_nobody_else(host: Host) {
+async fn s21_a_stale_second_report_resolves_no_other_delivery(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1));
     let first = accepted(&producer, numbered(0));

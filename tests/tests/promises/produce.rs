@@ -12,12 +12,12 @@ use aioproducer_tests::scripted::{Script, failure, texts};
 
 promises! {
     s02_try_produce_never_waits_and_hands_the_record_back,
-    s02_try_produce_does_not_overtake_who_waits,
+    s02_try_produce_does_not_overtake_waiting_tasks,
     s05_a_dropped_produce_was_never_sent_and_the_next_moves_up,
     s05_a_produce_dropped_after_its_wake_passes_the_room_on,
     s07_send_does_both_in_one_call,
     s10_a_closed_producer_refuses_and_hands_back,
-    s10_who_waits_while_it_closes_gets_the_record_back,
+    s10_a_task_that_waits_while_it_closes_gets_the_record_back,
 }
 
 async fn s02_try_produce_never_waits_and_hands_the_record_back(host: Host) {
@@ -45,7 +45,7 @@ async fn s02_try_produce_never_waits_and_hands_the_record_back(host: Host) {
     again.await.expect("delivered");
 }
 
-async fn s02_try_produce_does_not_overtake_who_waits(host: Host) {
+async fn s02_try_produce_does_not_overtake_waiting_tasks(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1));
     let held = accepted(&producer, numbered(0));
@@ -145,7 +145,7 @@ async fn s10_a_closed_producer_refuses_and_hands_back(host: Host) {
     assert_eq!(producer.statistics().acquired, 0);
 }
 
-async fn s10_who_waits_while_it_closes_gets_the_record_back(host: Host) {
+async fn s10_a_task_that_waits_while_it_closes_gets_the_record_back(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1));
     let first = accepted(&producer, numbered(0));

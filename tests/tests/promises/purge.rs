@@ -16,7 +16,7 @@ promises! {
     s24_purges_add_up_and_take_what_is_refused,
     s24_purge_with_the_broker_down_tells_the_status,
     s24_nothing_is_purged_that_was_not_asked_for,
-    s30_a_purge_dropped_at_every_poll_costs_nobody_else,
+    s30_a_purge_dropped_at_every_poll_disturbs_no_other_task,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -96,7 +96,7 @@ async fn s24_nothing_is_purged_that_was_not_asked_for(host: Host) {
     assert_eq!(script.purges(), [(false, true)], "nothing is left to purge");
 }
 
-async fn s30_a_purge_dropped_at_every_poll_costs_nobody_else(host: Host) {
+async fn s30_a_purge_dropped_at_every_poll_disturbs_no_other_task(host: Host) {
     const RECORDS: usize = 200;
     for polls in 1..8 {
         let script = Script::new();

@@ -16,7 +16,7 @@ promises! {
     s13_three_records_in_batches_of_one_are_three_batches,
     s16_a_batch_that_goes_whole_puts_nothing_back,
     s22_defaults_are_the_documented_ones_and_all_is_empty,
-    s23_a_flush_of_nothing_is_done_at_once_and_tells_nobody,
+    s23_a_flush_of_nothing_is_done_at_once_and_does_not_reach_the_backend,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -129,7 +129,7 @@ async fn s22_defaults_are_the_documented_ones_and_all_is_empty(host: Host) {
 }
 
 /// Python's manager flushes the client in any case. Here nothing is in the client that was not accepted before.
-async fn s23_a_flush_of_nothing_is_done_at_once_and_tells_nobody(host: Host) {
+async fn s23_a_flush_of_nothing_is_done_at_once_and_does_not_reach_the_backend(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     assert!(at_once(producer.flush()).is_ok());

@@ -16,7 +16,7 @@ promises! {
     s17_a_record_s_own_timeout_in_the_buffer,
     s17_a_record_s_own_timeout_at_the_backend,
     s17_a_record_s_own_timeout_is_forgotten_with_it,
-    s21_the_late_report_of_a_record_whose_time_was_over_is_nobody_else_s,
+    s21_the_late_report_of_a_record_whose_time_was_over_reaches_no_other_record,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -76,7 +76,7 @@ impl AsRef<[u8]> for Owner {
     }
 }
 
-async fn s21_the_late_report_of_a_record_whose_time_was_over_is_nobody_else_s(host: Host) {
+async fn s21_the_late_report_of_a_record_whose_time_was_over_reaches_no_other_record(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let hasty = accepted(&producer, numbered(0).timeout(SOON));

@@ -110,8 +110,8 @@ async fn s08_times_are_the_system_s(host: Host) {
     let report = producer.send(record).await.expect("delivered");
     // Whose time it is, is the broker's to say; this one has its own idea.
     let millis = report.timestamp_millis().expect("a time");
-    let told = SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().expect("after the epoch"));
-    assert_eq!(report.timestamp(), Some(told));
+    let reported = SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().expect("after the epoch"));
+    assert_eq!(report.timestamp(), Some(reported));
     let deleted = producer.send(Record::tombstone("t", "key")).await.as_ref().map(DeliveryReport::offset).ok();
     assert_eq!(deleted, Some(1));
 }

@@ -51,7 +51,7 @@ fn executor_dropped<E: Executor>() {
         let buffered = accepted(&producer, numbered(2));
         executor.block_on(async {});
         drop(executor);
-        let error = block_on(buffered).expect_err("nobody will ever send it");
+        let error = block_on(buffered).expect_err("it will never be sent");
         assert_eq!((error.kind(), error.status()), (FailureKind::Closed, Status::NotPersisted));
     });
 }

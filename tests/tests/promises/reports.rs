@@ -12,7 +12,7 @@ use aioproducer_tests::{broker, promises};
 
 promises! {
     s20_reports_come_one_by_one_until_all_were_read,
-    s20_a_report_that_nobody_waits_for_any_more_is_not_lost,
+    s20_a_report_whose_wait_was_dropped_is_not_lost,
     s02_a_reporter_that_tries_hands_back_what_finds_no_room,
     s10_a_reporter_refuses_records_when_its_reports_are_gone,
     s03_a_stream_tells_all_outcomes_with_their_tags,
@@ -47,7 +47,7 @@ async fn s20_reports_come_one_by_one_until_all_were_read(host: Host) {
     served.join().await;
 }
 
-async fn s20_a_report_that_nobody_waits_for_any_more_is_not_lost(host: Host) {
+async fn s20_a_report_whose_wait_was_dropped_is_not_lost(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let (reporter, mut reports) = producer.reports(2);
@@ -97,11 +97,11 @@ async fn s10_a_reporter_refuses_records_when_its_reports_are_gone(host: Host) {
     assert!(waiting.poll_in_turn().is_pending(), "there is one place");
     let wakes = waiting.wakes();
     drop(reports);
-    assert!(waiting.wakes() > wakes, "who waits hears of it");
+    assert!(waiting.wakes() > wakes, "the waiting task is woken");
     let refused = [
-        (1, waiting.ready().expect_err("nobody reads")),
-        (2, reporter.try_produce(numbered(2), 2).expect_err("nobody reads")),
-        (3, reporter.clone().produce(numbered(3), 3).await.expect_err("nobody reads")),
+        (1, waiting.ready().expect_err("no task reads the reports")),
+        (2, reporter.try_produce(numbered(2), 2).expect_err("no task reads the reports")),
+        (3, reporter.clone().produce(numbered(3), 3).await.expect_err("no task reads the reports")),
     ];
     for (number, error) in refused {
         assert!(error.to_string().contains("Reports of this Reporter were dropped"), "{error}");
@@ -165,11 +165,11 @@ async fn s03_a_stream_s_room_is_the_limit(host: Host) {
     assert!(third.is_pending());
     drop(Observed::new(reporter.produce(numbered(3), 3)));
     host.until(|| producer.is_empty() && producer.statistics().callbacks_waiting == 0).await;
-    assert!(third.is_pending(), "nobody has read");
+    assert!(third.is_pending(), "no report was read");
     assert_eq!(reports.next().await.map(|(tag, _)| tag), Some(0));
     assert!(third.wakes() > 0 && third.ready().is_ok());
     drop(reports);
-    let refused = reporter.produce(numbered(4), 4).await.expect_err("nobody reads");
+    let refused = reporter.produce(numbered(4), 4).await.expect_err("no task reads the reports");
     assert!(matches!(refused, ProduceError::ReportsDropped(_)), "{refused}");
     drop(reporter);
     producer.close(LONG).await;

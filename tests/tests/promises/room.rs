@@ -1,4 +1,4 @@
-//! Waiting for room: who is woken by what, and for how long a record waits.
+//! Waiting for room: which task is woken by what, and for how long a record waits.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use aioproducer_tests::records::{accepted, accepted_in, numbered};
 use aioproducer_tests::scripted::{Script, begun, failure, texts};
 
 promises! {
-    s01_a_free_slot_in_the_only_lane_wakes_who_waits,
-    s01_a_free_slot_wakes_who_waits_while_all_lanes_are_in_use,
-    s01_a_free_slot_wakes_who_waits_beside_an_overdue_record_of_the_lane,
-    s01_who_waits_for_another_lane_is_woken_by_a_free_lane,
+    s01_a_free_slot_in_the_only_lane_wakes_a_waiting_task,
+    s01_a_free_slot_wakes_a_waiting_task_while_all_lanes_are_in_use,
+    s01_a_free_slot_wakes_a_waiting_task_beside_an_overdue_record_of_the_lane,
+    s01_a_task_that_waits_for_another_lane_is_woken_by_a_free_lane,
     s17_a_record_that_waits_for_room_fails_at_its_own_time,
     s17_a_record_of_a_transaction_that_waits_for_room_fails_at_its_own_time,
     s17_a_record_that_waits_for_a_callback_or_a_report_fails_at_its_own_time,
-    s17_who_gives_up_waiting_lets_the_next_one_in,
+    s17_a_task_that_gives_up_lets_the_next_one_in,
     s17_the_shorter_of_policy_and_timeout_ends_the_wait,
     s25_a_record_that_came_back_at_its_own_time_is_not_given_back_again,
     s39_a_record_that_came_back_at_its_own_time_fails_its_transaction_once,
@@ -37,14 +37,14 @@ fn lane(partition: i32, number: usize) -> Record<'static> {
     numbered(number).partition(partition)
 }
 
-/// A pool that is full with two records that nobody delivers.
+/// A pool that two records fill, which are not delivered.
 fn full(host: &Host, script: &Script) -> (AioProducer, Vec<Delivery>) {
     let producer = host.start(AioProducer::builder(script.backend()).slots(2));
     let held = (0..2).map(|number| accepted(&producer, numbered(number))).collect();
     (producer, held)
 }
 
-async fn s01_a_free_slot_in_the_only_lane_wakes_who_waits(host: Host) {
+async fn s01_a_free_slot_in_the_only_lane_wakes_a_waiting_task(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(4).lanes(1));
     let _held: Vec<_> = (0..4).map(|number| accepted(&producer, numbered(number))).collect();
@@ -59,7 +59,7 @@ async fn s01_a_free_slot_in_the_only_lane_wakes_who_waits(host: Host) {
     }
 }
 
-async fn s01_a_free_slot_wakes_who_waits_while_all_lanes_are_in_use(host: Host) {
+async fn s01_a_free_slot_wakes_a_waiting_task_while_all_lanes_are_in_use(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(4).lanes(2));
     let _held: Vec<_> = (0..4).map(|number| accepted(&producer, lane(number as i32 % 2, number))).collect();
@@ -74,13 +74,13 @@ async fn s01_a_free_slot_wakes_who_waits_while_all_lanes_are_in_use(host: Host) 
     assert!(second.wakes() > 0 && second.ready().is_ok());
 }
 
-async fn s01_a_free_slot_wakes_who_waits_beside_an_overdue_record_of_the_lane(host: Host) {
+async fn s01_a_free_slot_wakes_a_waiting_task_beside_an_overdue_record_of_the_lane(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(2).lanes(1).batch_records(1));
-    // The backend keeps the first one, whose outcome is told at its own time.
+    // The backend keeps the first one, whose outcome comes at its own deadline.
     let hasty = accepted(&producer, numbered(0).timeout(SOON));
     let _kept = script.accept().await;
-    assert_eq!(hasty.await.expect_err("nobody delivers it").status(), Status::PossiblyPersisted);
+    assert_eq!(hasty.await.expect_err("it is not delivered").status(), Status::PossiblyPersisted);
     let held = accepted(&producer, numbered(1));
     let mut waiting = Observed::new(producer.produce(numbered(2)));
     assert!(waiting.is_pending());
@@ -89,13 +89,13 @@ async fn s01_a_free_slot_wakes_who_waits_beside_an_overdue_record_of_the_lane(ho
     assert!(waiting.wakes() > 0 && waiting.ready().is_ok());
 }
 
-async fn s01_who_waits_for_another_lane_is_woken_by_a_free_lane(host: Host) {
+async fn s01_a_task_that_waits_for_another_lane_is_woken_by_a_free_lane(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(8).lanes(2));
     let held: Vec<_> = (0..2).map(|number| accepted(&producer, lane(number as i32, number))).collect();
     let mut other = Observed::new(producer.produce(lane(2, 2)));
     let mut behind = Observed::new(producer.produce(lane(0, 3)));
-    assert!(other.is_pending() && behind.is_pending(), "nobody passes it by");
+    assert!(other.is_pending() && behind.is_pending(), "no record passes it");
     let (first, second) = (script.accept().await, script.accept().await);
     assert_eq!((other.wakes(), behind.wakes()), (0, 0));
     script.deliver(&first);
@@ -163,7 +163,7 @@ async fn s17_a_record_that_waits_for_a_callback_or_a_report_fails_at_its_own_tim
     assert!(matches!(error, ProduceError::TimedOut(_)), "{error}");
 }
 
-async fn s17_who_gives_up_waiting_lets_the_next_one_in(host: Host) {
+async fn s17_a_task_that_gives_up_lets_the_next_one_in(host: Host) {
     let script = Script::with_record_bytes(1_000);
     let producer = host.start(AioProducer::builder(script.backend()).slots(4).pool_bytes(1_000).batch_bytes(1_000));
     let _held = accepted(&producer, Record::to("t").payload(vec![0; 900]));

@@ -145,7 +145,7 @@ fn s17_under_paused_time_a_record_of_which_the_backend_says_nothing_ends() {
         advance(Duration::from_millis(179_999)).await;
         assert!(lost.is_pending());
         advance(Duration::from_millis(1)).await;
-        let error = lost.ready().expect_err("nobody told");
+        let error = lost.ready().expect_err("no report came");
         assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::PossiblyPersisted));
         assert_eq!(error.into_record(), None, "the backend has it");
         assert!(producer.is_empty() && producer.flush().within(Duration::ZERO).await.is_ok());
@@ -176,7 +176,7 @@ fn s17_under_paused_time_what_the_backend_keeps_does_not_hold_up_close_or_lose_a
         let start = time::Instant::now();
         let report = producer.close(Duration::from_secs(3600)).await;
         assert_eq!((report.is_complete(), start.elapsed()), (true, Duration::from_secs(30)));
-        let error = delivery.await.expect_err("nobody told");
+        let error = delivery.await.expect_err("no report came");
         assert_eq!((error.status(), error.into_record()), (Status::PossiblyPersisted, Some(record)));
     });
 }
@@ -252,7 +252,7 @@ fn executor_dropped<E: Executor>() {
         let mut waiting = Observed::new(producer.produce(Record::to("t").payload("3")));
         assert!(waiting.is_pending());
         drop(executor);
-        let error = block_on(buffered).expect_err("nobody will ever send it");
+        let error = block_on(buffered).expect_err("it will never be sent");
         assert_eq!((error.kind(), error.status()), (FailureKind::Closed, Status::NotPersisted));
         assert_eq!(error.into_record(), Some(Record::to("t").payload("2")));
         for delivery in held {
@@ -276,7 +276,7 @@ fn executor_dropped_under_load<E: Executor>() {
         let deliveries: Vec<_> = (0..1_000).map(|n| accepted(&producer, &n.to_string())).collect();
         drop(executor);
         for delivery in deliveries {
-            let error = block_on(delivery).expect_err("nobody is there");
+            let error = block_on(delivery).expect_err("no broker is there");
             assert!(matches!(error.kind(), FailureKind::Closed | FailureKind::Purged), "{error}");
             assert!(error.into_record().is_some());
         }

@@ -1,4 +1,4 @@
-//! S30, S32: dropped futures cost nobody else anything, and handles are shared freely.
+//! S30, S32: dropped futures cost no other task anything, and handles are shared freely.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,11 +16,11 @@ use aioproducer_tests::{broker, promises};
 promises! {
     s30_a_produce_dropped_at_any_poll_costs_no_bystander,
     s30_a_cancelled_produce_loses_none_of_its_batch,
-    s30_a_cancelled_produce_loses_nobody_on_a_broker,
+    s30_a_cancelled_produce_loses_no_other_record_on_a_broker,
     s30_every_future_may_be_dropped_at_any_poll,
     s32_clones_are_shared_across_tasks_and_threads,
     s32_the_last_handle_ends_the_producer,
-    s32_a_waker_that_panics_disturbs_nobody_else,
+    s32_a_waker_that_panics_disturbs_no_other_task,
 }
 
 /// Polls `future` at most `polls` times, with room for others in between, then drops it.
@@ -116,7 +116,7 @@ async fn s30_a_cancelled_produce_loses_none_of_its_batch(host: Host) {
     assert_eq!(producer.statistics().in_use, 0);
 }
 
-async fn s30_a_cancelled_produce_loses_nobody_on_a_broker(host: Host) {
+async fn s30_a_cancelled_produce_loses_no_other_record_on_a_broker(host: Host) {
     let broker = broker::start_with_topic("cancelled", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(8));
     let canceller = {
@@ -231,7 +231,7 @@ impl Wake for Panics {
     }
 }
 
-async fn s32_a_waker_that_panics_disturbs_nobody_else(host: Host) {
+async fn s32_a_waker_that_panics_disturbs_no_other_task(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let mut first = pin!(at_once(producer.produce(Record::to("t"))).expect("accepted"));

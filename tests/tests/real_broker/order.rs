@@ -147,7 +147,7 @@ async fn s18_answers_that_get_lost_double_nothing(host: Host) {
     .await;
 }
 
-/// The broker starts again when the pool is full of records that nobody has acknowledged.
+/// The broker starts again when the pool is full of records that were not acknowledged.
 async fn a_broker_goes_and_comes_back(host: Host, down: fn(&Kafka)) {
     let kafka = Arc::new(smol::unblock(Kafka::start).await);
     still_waiting();

@@ -1,4 +1,4 @@
-//! What arrives, where, and what is told of it: the embedded broker looks into no batch.
+//! What arrives, where, and what its report says: the embedded broker looks into no batch.
 
 use std::collections::BTreeMap;
 

@@ -43,7 +43,7 @@ async fn nothing_is_doubled_or_goes_backwards(host: Host, setting: Option<(&str,
                 if lost.load(Ordering::SeqCst) {
                     break;
                 }
-                // Who waits for an answer to be lost has to be given one.
+                // An answer can be lost only if there is one.
                 host.pause(Duration::from_millis(1)).await;
             }
             deliveries.push(producer.produce(record(deliveries.len())).await.expect("accepted"));

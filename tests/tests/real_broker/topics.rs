@@ -200,7 +200,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
                 lost += 1;
                 assert!(written.values().all(|number| *number != n), "{n} came back, and is in the log");
             }
-            Some(place) if n >= gone => assert_eq!(written.remove(&place), Some(n), "{n} is not where it was told"),
+            Some(place) if n >= gone => assert_eq!(written.remove(&place), Some(n), "{n} is not where its report says"),
             Some(place) => {
                 // It was in the log that went, or in the new one.
                 if written.get(&place) == Some(&n) {
@@ -210,7 +210,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
         }
     }
     assert!(lost > 0, "the topic was gone");
-    assert!(written.is_empty(), "in the log, and not told: {written:?}");
+    assert!(written.is_empty(), "in the log, without a report: {written:?}");
     let log = numbers(kafka, &other, 2);
     assert_eq!(log.values().copied().collect::<Vec<_>>(), (0..in_other.len()).collect::<Vec<_>>(), "the other topic");
     assert!(in_other.iter().eq(log.keys()), "a report and the log differ");
@@ -233,7 +233,7 @@ async fn s03_a_topic_that_is_deleted_and_made_again_gets_what_its_reports_say(ho
 
 async fn s17_records_that_librdkafka_queues_when_their_topic_is_deleted_end_in_time(host: Host) {
     let kafka = Kafka::shared();
-    // The first are told that the topic is gone, long before their time is over; the others end with their time.
+    // The first fail because the topic is gone, long before their time is over; the others end with their time.
     for (settings, linger, timeout) in [(&OFTEN[..], "90000", LONG * 2), (&OFTEN[..1], "4900", DELIVERY_TIMEOUT)] {
         let (doomed, other) = (kafka.topic("doomed", 3), kafka.topic("other", 2));
         let lingers = [settings, &[("linger.ms", linger)]].concat();

@@ -164,7 +164,7 @@ async fn s40_a_fenced_producer_is_fatal_whatever_it_does_next(host: Host) {
     }
 }
 
-/// What a fenced producer is told by its transaction.
+/// The errors of a fenced producer's transaction.
 async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -> TransactionError {
     let ended = match next {
         "commit" => transaction.commit().await,
@@ -191,7 +191,7 @@ async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -
     };
     let (error, transaction) = ended.expect_err("fenced").into_parts();
     match transaction {
-        // It was told of the lost record first.
+        // The lost record was reported first.
         Some(transaction) if error.remedy() == Remedy::Abort => {
             transaction.abort().await.expect_err("fenced").into_parts().0
         }
@@ -300,7 +300,7 @@ fn s40_a_transaction_outlives_the_broker_s_process() {
 }
 
 /// Each answer of the broker may be the one that gets lost, that to a commit for one. Then librdkafka asks again, or what is
-/// left to do is told by the error.
+/// left to do is said by the error.
 async fn s40_what_is_committed_while_answers_get_lost_is_there_once(host: Host) {
     const LOSSES: usize = 10;
     let kafka = Kafka::shared();

@@ -4,3 +4,4 @@ mod dependencies;
 mod guides;
 mod promise_table;
 mod tables;
+mod words;

@@ -62,7 +62,7 @@ const PROMISES: [&str; 40] = [
 ];
 
 /// Those that came later, with their numbers.
-const LATER: [(u32, &str); 1] = [(47, "an offset is one that a broker has told, or none")];
+const LATER: [(u32, &str); 1] = [(47, "an offset is one that a broker sent, or none")];
 
 type Table = BTreeMap<u32, Vec<Test>>;
 

@@ -64,7 +64,7 @@ fn every_behaviour_of_the_python_producer_has_a_counterpart() {
         let numbers: Vec<_> = rows.iter().filter(|row| row.section == section).map(|row| row.number as usize).collect();
         assert_eq!(numbers, (1..=count).collect::<Vec<_>>(), "{section}");
     }
-    assert_eq!(rows.len(), PYTHON.iter().map(|(_, count)| count).sum::<usize>(), "a section that nobody knows");
+    assert_eq!(rows.len(), PYTHON.iter().map(|(_, count)| count).sum::<usize>(), "an unknown section");
     // Where it starves, hangs, or fails the wrong ones, this project promises something else.
     for promise in ["S11", "S13", "S15", "S16", "S20", "S21"] {
         assert!(rows.iter().any(|row| row.reason.contains(promise)), "no row differs because of {promise}");

@@ -202,7 +202,7 @@ async fn s18_timeouts_leave_an_idempotent_producer_working(host: Host) {
         broker.broker_down(-1).expect("it goes");
         let numbers = round * 1000..round * 1000 + 20;
         for (number, delivery) in numbers.clone().zip(accepted(&producer, "timed", numbers)) {
-            let error = delivery.await.expect_err("nobody is there");
+            let error = delivery.await.expect_err("no broker is there");
             assert_eq!(error.kind(), FailureKind::TimedOut, "{error}");
             if error.status() != Status::NotPersisted {
                 unsure.push(number);
@@ -258,11 +258,11 @@ async fn s18_a_leader_that_moves_is_followed(host: Host) {
 /// 0043, 0088, 0095, 0152: no broker when it starts, and again none later.
 async fn s23_records_wait_for_brokers_that_come_later(host: Host) {
     let broker = broker::start_with_topic("later", 1);
-    broker.broker_down(-1).expect("nobody is there");
+    broker.broker_down(-1).expect("it goes down");
     let producer = configured(&host, &broker, &[("max.in.flight", "1")]);
     let mut deliveries = accepted(&producer, "later", 0..100);
     let found = producer.flush().within(Duration::from_millis(100)).await;
-    assert!(found.is_err(), "nobody has written them");
+    assert!(found.is_err(), "no broker has written them");
     broker.broker_up(-1).expect("it comes");
     assert!(producer.flush().within(LONG).await.is_ok());
     broker.broker_down(-1).expect("it goes");

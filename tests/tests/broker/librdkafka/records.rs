@@ -47,7 +47,7 @@ async fn s15_message_max_bytes_decides_which_records_are_too_large(host: Host) {
     assert_eq!(sizes, [9_954, 1]);
 }
 
-/// 0008. Without acknowledgement nobody tells the offset.
+/// 0008. Without acknowledgement the offset is unknown.
 async fn s03_acks_none_one_and_all_are_reported(host: Host) {
     let broker = EmbeddedBroker::start_with(3).expect("three brokers");
     for acks in ["0", "1", "-1", "all"] {

@@ -136,21 +136,21 @@ async fn s23_a_flush_of_callbacks_fails_inside_of_one(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let served = script.serve(&host);
-    let (tell, told) = smol::channel::bounded(2);
-    let (inner, other) = (producer.clone(), tell.clone());
+    let (sender, outcomes) = smol::channel::bounded(2);
+    let (inner, other) = (producer.clone(), sender.clone());
     let callback = move |_: Outcome| async move {
         let outcome = inner.flush().callbacks().await;
-        other.send((outcome, inner.flush().await)).await.expect("told");
+        other.send((outcome, inner.flush().await)).await.expect("the test waits");
     };
     producer.produce_with_async(numbered(0), callback).await.expect("accepted");
     let inner = producer.clone();
     let callback = move |_: Outcome| {
         let outcome = at_once(inner.flush().callbacks());
-        tell.try_send((outcome, Ok(()))).expect("told");
+        sender.try_send((outcome, Ok(()))).expect("the test waits");
     };
     producer.produce_with(numbered(1), callback).await.expect("accepted");
     for _ in 0..2 {
-        assert_eq!(told.recv().await.expect("told"), (Err(FlushError::InsideCallback), Ok(())));
+        assert_eq!(outcomes.recv().await.expect("an outcome"), (Err(FlushError::InsideCallback), Ok(())));
     }
     producer.flush().callbacks().await.expect("they have ended");
     producer.close(Duration::from_secs(10)).await;

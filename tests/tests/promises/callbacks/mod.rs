@@ -18,7 +18,7 @@ promises! {
     s20_called_once_for_each_outcome,
     s20_in_order_within_a_partition,
     s20_a_slow_one_holds_up_its_own_partition_only,
-    s20_a_panic_is_contained_and_counted,
+    s20_a_panic_is_caught_and_counted,
     s20_never_on_a_thread_of_the_backend,
     s20_a_callback_may_produce_flush_and_drop_the_producer,
     s22_a_callback_that_stalls_is_counted,
@@ -127,7 +127,7 @@ async fn s20_a_slow_one_holds_up_its_own_partition_only(host: Host) {
     served.join().await;
 }
 
-async fn s20_a_panic_is_contained_and_counted(host: Host) {
+async fn s20_a_panic_is_caught_and_counted(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
     let served = script.serve(&host);

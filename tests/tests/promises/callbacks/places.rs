@@ -1,4 +1,4 @@
-//! S2, S10, S20, S21: the places that callbacks take, and who waits for one.
+//! S2, S10, S20, S21: the places that callbacks take, and tasks that wait for one.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::{Calls, Outcome, numbered};
 
 promises! {
     s20_a_callback_that_produces_with_a_callback_finds_a_place,
-    s20_callbacks_that_are_behind_slow_down_who_produces,
+    s20_callbacks_that_are_behind_slow_down_producing_tasks,
     s20_a_refused_record_s_callback_is_not_called,
-    s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told,
+    s02_a_full_pool_of_records_with_callbacks_follows_its_setting,
     s21_callbacks_return_their_places_on_every_path,
-    s10_who_waits_for_a_callback_s_place_hears_of_the_close,
+    s10_a_task_that_waits_for_a_callback_s_place_learns_of_the_close,
 }
 
 async fn s20_a_callback_that_produces_with_a_callback_finds_a_place(host: Host) {
@@ -46,7 +46,7 @@ async fn s20_a_callback_that_produces_with_a_callback_finds_a_place(host: Host) 
     served.join().await;
 }
 
-async fn s20_callbacks_that_are_behind_slow_down_who_produces(host: Host) {
+async fn s20_callbacks_that_are_behind_slow_down_producing_tasks(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(3));
     let served = script.serve(&host);
@@ -139,7 +139,7 @@ async fn s21_callbacks_return_their_places_on_every_path(host: Host) {
     producer.close(Duration::from_secs(10)).await;
 }
 
-async fn s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told(host: Host) {
+async fn s02_a_full_pool_of_records_with_callbacks_follows_its_setting(host: Host) {
     for overflow in [Overflow::Fail, Overflow::DropNewest, Overflow::DropOldest] {
         let script = Script::new();
         let producer = host.start(AioProducer::builder(script.backend()).slots(1).overflow(overflow));
@@ -162,7 +162,7 @@ async fn s02_a_full_pool_of_records_with_callbacks_does_as_it_is_told(host: Host
     }
 }
 
-async fn s10_who_waits_for_a_callback_s_place_hears_of_the_close(host: Host) {
+async fn s10_a_task_that_waits_for_a_callback_s_place_learns_of_the_close(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).slots(1));
     let served = script.serve(&host);

@@ -17,7 +17,7 @@ use aioproducer_tests::{broker, promises};
 
 promises! {
     s25_close_is_over_in_time_while_metadata_is_waited_for,
-    s25_close_is_over_in_time_while_a_call_that_nobody_waits_for_is_under_way,
+    s25_close_is_over_in_time_while_a_call_whose_future_was_dropped_is_under_way,
     s25_close_is_over_in_time_while_offsets_are_sent,
     s25_close_is_over_in_time_while_a_transaction_is_aborted,
     s25_close_is_over_in_time_while_transactions_are_initialised,
@@ -57,7 +57,7 @@ async fn s25_close_is_over_in_time_while_metadata_is_waited_for(host: Host) {
     assert!(error.to_string().contains("closed"), "{error}");
 }
 
-async fn s25_close_is_over_in_time_while_a_call_that_nobody_waits_for_is_under_way(host: Host) {
+async fn s25_close_is_over_in_time_while_a_call_whose_future_was_dropped_is_under_way(host: Host) {
     let (_broker, producer) = silent(&host).await;
     let mut metadata = Observed::new(producer.list_topics(Some("t")));
     assert!(metadata.is_pending());
@@ -142,10 +142,10 @@ async fn s25_close_is_over_in_time_while_librdkafka_hangs(host: Host) {
     let error = at_once(delivery).expect_err("closed");
     assert_eq!(error.kind(), FailureKind::Closed);
     assert_eq!(error.into_record(), Some(record));
-    let mut told = false;
+    let mut logged = false;
     while let Some(event) = events.next().await {
-        told |= matches!(event, Event::Log(line) if line.facility == "LEFT");
+        logged |= matches!(event, Event::Log(line) if line.facility == "LEFT");
     }
-    assert!(told, "a line of the log says so, and the events have an end");
+    assert!(logged, "a line of the log says so, and the events have an end");
     goes_on.store(true, Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! S5, S30: every public future, dropped at its first, second, … poll while other tasks produce, costs nobody else a
+//! S5, S30: every public future, dropped at its first, second, … poll while other tasks produce, costs no other task a
 //! record, and is itself in the log only as far as it was accepted.
 //!
 //! One task drops futures; others produce without a pause, each in a partition of its own. Afterwards the log of each
@@ -24,8 +24,8 @@ mod candidates;
 mod world;
 
 promises! {
-    s30_futures_dropped_at_every_poll_cost_nobody_a_record,
-    s30_futures_dropped_at_every_poll_cost_nobody_a_record_on_a_broker,
+    s30_futures_dropped_at_every_poll_cost_no_other_task_a_record,
+    s30_futures_dropped_at_every_poll_cost_no_other_task_a_record_on_a_broker,
     s30_a_close_dropped_at_every_poll_goes_on,
     s30_a_close_dropped_at_every_poll_goes_on_on_a_broker,
 }
@@ -106,7 +106,7 @@ fn compare(who: &str, story: &Story, log: &[String]) {
     assert!(rest.is_empty(), "{who}: {rest:?} is more than was accepted, or out of order");
 }
 
-/// Tasks that produce until they are told to stop, or refused.
+/// Tasks that produce until they are stopped or refused.
 struct Bystanders {
     stop: Arc<AtomicBool>,
     tasks: Vec<Joined<Story>>,
@@ -120,7 +120,7 @@ impl Bystanders {
         Self { tasks: tasks.collect(), stop }
     }
 
-    /// Tells them to stop.
+    /// Stops them.
     async fn stop(self) -> Vec<Story> {
         self.stop.store(true, Ordering::SeqCst);
         self.join().await
@@ -204,7 +204,7 @@ async fn attempt(
     let ended = DroppedAt { inner: Some(future), polls, restless: mode != Mode::Woken }.await;
     let fate = match (ended, candidate.when_dropped) {
         (true, _) | (false, Fate::All) => Fate::All,
-        // A pool that is full lets nobody in.
+        // A full pool lets no record in.
         (false, _) if mode == Mode::Full => Fate::None,
         (false, fate) => fate,
     };
@@ -237,12 +237,12 @@ async fn drop_each(host: &Host, (world, producer): (World, AioProducer), modes: 
     check(world, producer, &own, &others).await;
 }
 
-async fn s30_futures_dropped_at_every_poll_cost_nobody_a_record(host: Host) {
+async fn s30_futures_dropped_at_every_poll_cost_no_other_task_a_record(host: Host) {
     let modes = [Mode::Held, Mode::Full, Mode::Restless, Mode::Woken];
     drop_each(&host, World::scripted(&host), &modes).await;
 }
 
-async fn s30_futures_dropped_at_every_poll_cost_nobody_a_record_on_a_broker(host: Host) {
+async fn s30_futures_dropped_at_every_poll_cost_no_other_task_a_record_on_a_broker(host: Host) {
     drop_each(&host, World::broker(&host), &[Mode::Restless, Mode::Woken]).await;
 }
 
@@ -260,7 +260,7 @@ async fn drop_close(host: &Host, (world, producer): (World, AioProducer), polls:
     assert!(!(ended && held), "with reports held back it cannot end");
     assert_eq!(producer.is_closed(), polls > 0, "{polls} polls");
     world.release();
-    // Without a close nobody would refuse them.
+    // Without a close they would not be refused.
     let others = if polls > 0 { bystanders.join().await } else { bystanders.stop().await };
     check(world, producer, &Story::new(), &others).await;
 }

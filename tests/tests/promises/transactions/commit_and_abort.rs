@@ -11,7 +11,7 @@ use aioproducer_tests::records::{accepted_in, numbered};
 use aioproducer_tests::scripted::{Script, begun, failure, retriable, texts};
 
 promises! {
-    s36_offsets_that_nobody_waits_for_are_not_committed_without,
+    s36_no_commit_without_the_offsets_whose_future_was_dropped,
     s37_commit_waits_for_every_delivery_and_ends_the_linger,
     s37_commit_fails_if_a_delivery_failed,
     s37_a_purge_during_a_commit_fails_it,
@@ -30,7 +30,7 @@ async fn s37_commit_waits_for_every_delivery_and_ends_the_linger(host: Host) {
     assert!(script.take().is_none(), "the third lingers");
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
-    assert!(script.flushing() && script.flushes() > 0, "the backend is told");
+    assert!(script.flushing() && script.flushes() > 0, "the backend is notified");
     let rest = script.accept().await;
     assert_eq!(texts(&rest), ["2"]);
     script.deliver(&first);
@@ -82,7 +82,7 @@ async fn s37_commit_fails_if_a_delivery_failed(host: Host) {
     commit.ready().expect("the next one does not know");
 }
 
-async fn s36_offsets_that_nobody_waits_for_are_not_committed_without(host: Host) {
+async fn s36_no_commit_without_the_offsets_whose_future_was_dropped(host: Host) {
     for answered in [false, true] {
         let script = Script::transactional();
         let producer = host.start(AioProducer::builder(script.backend()));
@@ -108,9 +108,9 @@ async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
-    let (tell, told) = smol::channel::bounded(1);
+    let (sender, outcome) = smol::channel::bounded(1);
     let callback = move |outcome: Result<_, aioproducer_driver::DeliveryError>| {
-        tell.try_send(outcome.map(|_| ()).map_err(|error| error.kind())).expect("once");
+        sender.try_send(outcome.map(|_| ()).map_err(|error| error.kind())).expect("once");
     };
     at_once(transaction.produce_with(numbered(0), callback)).expect("accepted");
     let hand = script.next().await.expect("a batch");
@@ -122,7 +122,7 @@ async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
     let taken = hand.accept();
     assert_eq!(script.purges(), [(true, false)]);
     script.deliver(&taken);
-    assert_eq!(told.recv().await, Ok(Ok(())), "its neighbour was delivered");
+    assert_eq!(outcome.recv().await, Ok(Ok(())), "its neighbour was delivered");
     let error = commit.into_future().await.expect_err("a record was not delivered");
     assert_eq!(error.remedy(), Remedy::Abort);
 }

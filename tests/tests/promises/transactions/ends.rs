@@ -13,7 +13,7 @@ use aioproducer_tests::scripted::{Script, begun, retriable, to_abort};
 promises! {
     s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next,
     s39_a_commit_that_is_dropped_on_its_way_is_in_doubt,
-    s39_a_dropped_commit_that_was_refused_is_told,
+    s39_a_dropped_commit_that_was_refused_is_reported,
     s39_a_commit_that_is_dropped_before_its_call_is_an_abort,
     s39_after_a_fatal_error_nothing_goes_on,
     s25_close_aborts_an_open_transaction,
@@ -31,7 +31,7 @@ async fn s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next(host: Host)
     let mut commit = Observed::new(begun(&script, &producer).await.commit());
     assert!(commit.is_pending());
     script.asked().await.answer(Err(retriable(-185)));
-    let error = commit.ready().expect_err("nobody knows");
+    let error = commit.ready().expect_err("the outcome is unknown");
     assert_eq!((error.remedy(), error.error().code()), (Remedy::Resolve, Some((-185).into())));
     assert!(error.to_string().contains("unknown"), "{error}");
     let transaction = error.into_transaction().expect("to be committed again");
@@ -43,7 +43,7 @@ async fn s39_a_commit_of_unknown_outcome_is_named_and_stops_the_next(host: Host)
     assert!(script.asked_already().is_none(), "dropping it decides nothing");
     let error = at_once(producer.begin()).expect_err("not silently");
     assert_eq!((&error, error.remedy()), (&TransactionError::InDoubt, Remedy::Resolve));
-    let transaction = producer.in_doubt().expect("nobody has it");
+    let transaction = producer.in_doubt().expect("no task has it");
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
     assert_eq!(script.asked().await.done(), Call::Commit);
@@ -61,13 +61,13 @@ async fn s39_a_commit_that_is_dropped_on_its_way_is_in_doubt(host: Host) {
     drop(commit);
     assert_eq!(at_once(producer.begin()).expect_err("on its way"), TransactionError::InDoubt);
     asked.done();
-    assert_eq!(at_once(producer.begin()).expect_err("nobody knows of it"), TransactionError::InDoubt);
+    assert_eq!(at_once(producer.begin()).expect_err("the outcome is unknown"), TransactionError::InDoubt);
     at_once(producer.in_doubt().expect("it is there").commit()).expect("it was committed");
     assert!(script.asked_already().is_none(), "and is not committed twice");
     drop(begun(&script, &producer).await);
 }
 
-async fn s39_a_dropped_commit_that_was_refused_is_told(host: Host) {
+async fn s39_a_dropped_commit_that_was_refused_is_reported(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
     let mut commit = Observed::new(begun(&script, &producer).await.commit());
@@ -159,7 +159,7 @@ async fn s25_close_does_not_wait_longer_than_it_may(host: Host) {
     asked.done();
     let error = commit.into_future().await.expect_err("the answer came too late");
     assert_eq!(error.remedy(), Remedy::Resolve, "{error:?}");
-    let error = at_once(error.into_transaction().expect("in doubt").commit()).expect_err("nobody is left to ask");
+    let error = at_once(error.into_transaction().expect("in doubt").commit()).expect_err("the backend is gone");
     assert_eq!(error.error(), &TransactionError::Closed);
 }
 

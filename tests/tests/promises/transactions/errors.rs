@@ -70,7 +70,7 @@ async fn s39_an_abort_that_failed_can_be_called_again(host: Host) {
     assert!(abort.is_pending());
     script.asked().await.answer(Err(retriable(8)));
     drop(abort.ready().expect_err("not yet"));
-    assert!(script.asked_already().is_none(), "nobody asks for it again");
+    assert!(script.asked_already().is_none(), "it is not called again");
 
     // Until the next begin.
     let mut begin = Observed::new(producer.begin());

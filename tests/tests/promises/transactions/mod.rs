@@ -1,4 +1,4 @@
-//! S36–S39 with a backend that answers as told: what is called when, and what callers hear of it.
+//! S36–S39 with a backend that the test controls: what is called when, and what callers get.
 
 use std::time::Duration;
 
@@ -150,7 +150,7 @@ async fn s36_a_begin_that_is_dropped_leaves_nothing_open(host: Host) {
     assert!(begin.is_pending());
     drop(begin);
     assert_eq!(script.asked().await.done(), Call::InitTransactions);
-    assert!(script.asked_already().is_none(), "nobody wants it any more");
+    assert!(script.asked_already().is_none(), "no task wants it any more");
     // Before its begin is.
     let mut begin = Observed::new(producer.begin());
     assert!(begin.is_pending());

@@ -11,7 +11,7 @@ use aioproducer_core::backend::{
 
 /// The backend, yet to be connected.
 #[derive(Clone, Copy, Debug)]
-pub struct Prompt;
+pub struct Immediate;
 
 /// What it does with the producer that it is connected to.
 struct Connected {
@@ -19,7 +19,7 @@ struct Connected {
     end: Box<dyn Fn() + Send + Sync>,
 }
 
-impl<R: Message> Connect<R> for Prompt {
+impl<R: Message> Connect<R> for Immediate {
     type Error = Infallible;
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
