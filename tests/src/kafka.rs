@@ -136,7 +136,7 @@ impl Kafka {
     /// Creates a topic whose name begins with `name`, and waits until its partitions have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     #[must_use]
     pub fn topic(&self, name: &str, partitions: usize) -> String {
         self.topic_with(name, partitions, &[])
@@ -145,7 +145,7 @@ impl Kafka {
     /// The same, with settings of the topic.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     #[must_use]
     pub fn topic_with(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> String {
         let name = self.fresh(name);
@@ -156,7 +156,7 @@ impl Kafka {
     /// Creates a topic of a certain name, and waits until its partitions have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) {
         let mut topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
         topic.config.extend(settings);
@@ -167,7 +167,7 @@ impl Kafka {
     /// Deletes a topic, and waits until the broker knows nothing of it and writes nothing to it.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not deleted in time.
     pub fn delete_topic(&self, name: &str) {
         done(block_on(self.admin.delete_topics(&[name], &options())).expect("an answer"));
         self.wait_for_partitions(name, 0);
@@ -187,7 +187,7 @@ impl Kafka {
     /// Adds partitions to a topic until there are `count`, and waits until they have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the partitions are not added in time.
     pub fn grow_topic(&self, name: &str, count: usize) {
         let grown = NewPartitions::new(name, count);
         done(block_on(self.admin.create_partitions([&grown], &options())).expect("an answer"));

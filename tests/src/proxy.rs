@@ -57,13 +57,13 @@ impl Proxy {
         Self { address, state }
     }
 
-    /// When `after` bytes of answers have passed, lets the broker answer at least once more and nobody hear the answer; then
-    /// all connections end.
+    /// Loses answers: once `after` bytes of answers have passed, at least one more answer of the broker is dropped, then all
+    /// connections end.
     ///
-    /// It waits for answers, so somebody has to ask.
+    /// It waits for answers, so clients must send requests meanwhile.
     ///
     /// # Panics
-    /// When nobody does.
+    /// When no answers come.
     pub fn lose_answers(&self, after: usize) {
         let State { heard, lost, .. } = &*self.state;
         let (start, before) = (Instant::now(), heard.load(Ordering::SeqCst));

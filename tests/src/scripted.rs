@@ -88,9 +88,9 @@ pub fn failure(kind: FailureKind, status: Status) -> Failure {
     Failure { kind, status, code: -7, reason: "the script says so" }
 }
 
-/// What did not go from a batch into the queue, by its place in the batch.
+/// Why a record of a batch did not go into the queue.
 #[derive(Clone, Copy, Debug)]
-pub enum Verdict {
+pub enum NotQueued {
     /// The queue is full.
     Refused,
     /// This record can never be sent.
@@ -348,14 +348,13 @@ impl Hand {
 
     /// The first `count` records go into the queue, which is full then.
     pub fn refuse_after(self, count: usize) -> Vec<Seen> {
-        self.settle(|at| (at >= count).then_some(Verdict::Refused))
+        self.settle(|at| (at >= count).then_some(NotQueued::Refused))
     }
 
-    /// Every record for which `verdict` says nothing goes into the queue.
-    pub fn settle(self, verdict: impl Fn(usize) -> Option<Verdict>) -> Vec<Seen> {
-        let verdicts = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, verdict(at)?)));
-        let unsent = verdicts.collect();
-        self.link.settle(self.batch, unsent);
+    /// Every record for which `refusal` is `None`, by its place in the batch, goes into the queue.
+    pub fn settle(self, refusal: impl Fn(usize) -> Option<NotQueued>) -> Vec<Seen> {
+        let unsent = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, refusal(at)?)));
+        self.link.settle(self.batch, unsent.collect());
         self.records
     }
 }

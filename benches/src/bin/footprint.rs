@@ -1,5 +1,5 @@
 //! What a producer holds: whether `pool_bytes` bounds the process, whether failed records leave anything behind, and what
-//! a producer costs that nobody uses.
+//! an idle producer costs.
 //!
 //! ```sh
 //! cargo run --release -p aioproducer-benches --bin footprint -- --help
@@ -80,7 +80,7 @@ enum Case {
     Keys,
     /// Short records with keys that fail, 2,000,000 of them.
     Failures,
-    /// 100 producers that nobody uses.
+    /// 100 idle producers.
     Idle,
 }
 

@@ -19,7 +19,7 @@ const RECORDS: usize = 500;
 
 type Step = Box<dyn FnMut() + Send>;
 
-/// A backend that delivers what it takes, when it is told to.
+/// A backend that delivers what it takes, on demand.
 #[derive(Clone, Default)]
 struct Obliging(Arc<Mutex<Option<Step>>>);
 

@@ -35,7 +35,7 @@ where
     tracing_opentelemetry::layer().with_tracer(builder.build().tracer("service"))
 }
 
-/// Sends two records inside a span while `subscriber` is told of everything, and waits for `count` spans of theirs.
+/// Sends two records inside a span while `subscriber` receives everything, and waits for `count` spans of theirs.
 async fn send<S: Subscriber + Send + Sync>(
     exporter: InMemorySpanExporter,
     subscriber: S,
@@ -50,7 +50,7 @@ async fn send<S: Subscriber + Send + Sync>(
     let given = Arc::clone(&contexts);
     let builder = AioProducer::builder(Librdkafka::new(config)).inject_trace_context(move |span| {
         let context = context(span)?;
-        given.lock().expect("nobody panicked").push(context.clone());
+        given.lock().expect("no panic under the lock").push(context.clone());
         Some(context)
     });
     let producer = settings(builder).start(Tokio::current().expect("a runtime")).expect("it starts");
@@ -64,7 +64,7 @@ async fn send<S: Subscriber + Send + Sync>(
     .instrument(root)
     .await;
     producer.close(Duration::from_secs(60)).await;
-    let contexts = contexts.lock().expect("nobody panicked").clone();
+    let contexts = contexts.lock().expect("no panic under the lock").clone();
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let mut sends = exporter.get_finished_spans().expect("the spans");

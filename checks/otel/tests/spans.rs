@@ -74,7 +74,7 @@ async fn a_record_that_the_broker_refuses_and_one_that_is_too_large() {
     let (trace, ()) = traced(async {
         let too_large = ErrorCode::MSG_SIZE_TOO_LARGE;
         for refusal in [REFUSED, too_large] {
-            broker.request_errors(ApiKey::Produce, &[refusal]).expect("told");
+            broker.request_errors(ApiKey::Produce, &[refusal]).expect("the broker takes it");
             producer.send(Record::to("orders").payload("x")).await.expect_err("refused");
         }
         producer.send(Record::to("orders").payload(vec![0; 3000])).await.expect_err("too large");
@@ -152,10 +152,10 @@ async fn a_batch_with_failures_has_the_first() {
     };
     let producer = start(&broker, settings, |builder| builder);
     let (trace, ()) = traced(async {
-        broker.request_errors(ApiKey::Produce, &[REFUSED; 9]).expect("told");
+        broker.request_errors(ApiKey::Produce, &[REFUSED; 9]).expect("the broker takes it");
         let outcomes = producer.produce_all((0..3).map(|_| Record::to("orders").payload("x"))).await;
         assert!(outcomes.iter().all(Result::is_err));
-        broker.clear_request_errors(ApiKey::Produce).expect("told");
+        broker.clear_request_errors(ApiKey::Produce).expect("the broker takes it");
         let sizes = [1, 3000].map(|size| Record::to("orders").payload(vec![0; size]));
         let outcomes = producer.produce_all(sizes).await;
         assert!(outcomes[0].is_ok() && outcomes[1].is_err());

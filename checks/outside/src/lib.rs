@@ -65,7 +65,7 @@ pub fn shed(producer: &AioProducer, frames: &[Vec<u8>]) -> Result<usize> {
     Ok(frames.len())
 }
 
-/// Order by order. What a broker may take later is told apart.
+/// Sends one order. An error says whether a broker may take it later.
 pub async fn place(producer: &AioProducer, order: Order) -> Result<i32> {
     match producer.send(order).await {
         Ok(report) => Ok(report.partition()),

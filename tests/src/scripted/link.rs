@@ -8,12 +8,12 @@ use aioproducer_core::backend::{
 };
 use aioproducer_core::{MessageBatch, SlotId};
 
-use super::{Seen, Verdict, lock};
+use super::{NotQueued, Seen, lock};
 
 /// What the backend asks of a producer, whatever its records are.
 pub(super) trait Link: Send + Sync {
     fn take(&self) -> Option<(MessageBatch, Vec<Seen>)>;
-    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>);
+    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, NotQueued)>);
     fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>);
     fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool;
     fn held(&self) -> Vec<SlotId>;
@@ -38,13 +38,13 @@ impl<E: Driver<R>, R: Message> Link for Lent<E, R> {
         Some((batch, seen))
     }
 
-    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>) {
+    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, NotQueued)>) {
         let unsent: Vec<_> = {
             let mut held = lock(&self.held);
             let mut take = |slot| held.remove(&slot).expect("a record that is held");
-            let unsent = unsent.into_iter().map(|(slot, verdict)| match verdict {
-                Verdict::Refused => Unsent::Refused(slot, take(slot)),
-                Verdict::Rejected(failure) => Unsent::Rejected(slot, failure, take(slot)),
+            let unsent = unsent.into_iter().map(|(slot, reason)| match reason {
+                NotQueued::Refused => Unsent::Refused(slot, take(slot)),
+                NotQueued::Rejected(failure) => Unsent::Rejected(slot, failure, take(slot)),
             });
             unsent.collect()
         };

@@ -8,7 +8,7 @@ use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::records::{accepted, numbered};
-use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
+use aioproducer_tests::scripted::{NotQueued, Script, failure, texts};
 use aioproducer_tests::{broker, promises};
 
 promises! {
@@ -29,7 +29,7 @@ async fn s15_a_rejected_record_fails_alone(host: Host) {
     let mut deliveries: Vec<_> = (0..5).map(|n| accepted(&producer, numbered(n))).collect();
     let rejected = failure(FailureKind::UnknownPartition, Status::NotPersisted);
     let hand = script.next().await.expect("a batch");
-    let taken = hand.settle(|at| (at == 2).then_some(Verdict::Rejected(rejected)));
+    let taken = hand.settle(|at| (at == 2).then_some(NotQueued::Rejected(rejected)));
     assert_eq!(texts(&taken), ["0", "1", "2", "3", "4"]);
     let error = at_once(deliveries.remove(2)).expect_err("rejected");
     assert_eq!((error.kind(), error.status()), (FailureKind::UnknownPartition, Status::NotPersisted));

@@ -7,7 +7,7 @@ use aioproducer_driver::{AioProducer, FlushError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::records::{accepted, numbered};
-use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
+use aioproducer_tests::scripted::{NotQueued, Script, failure, texts};
 use aioproducer_tests::{broker, promises};
 
 promises! {
@@ -65,7 +65,7 @@ async fn s23_a_flush_of_a_topic_counts_failures_and_has_a_limit(host: Host) {
     let mut flush = Observed::new(producer.flush().topic("t"));
     assert!(flush.is_pending());
     let rejected = failure(FailureKind::TooLarge, Status::NotPersisted);
-    let taken = script.next().await.expect("a batch").settle(|at| (at == 2).then_some(Verdict::Rejected(rejected)));
+    let taken = script.next().await.expect("a batch").settle(|at| (at == 2).then_some(NotQueued::Rejected(rejected)));
     script.fail(&taken[0], failure(FailureKind::Broker, Status::PossiblyPersisted));
     let limited = producer.flush().topic("t").within(Duration::from_millis(5)).await;
     assert_eq!(limited, Err(FlushError::Timeout { remaining: 2 }));

@@ -136,7 +136,7 @@ async fn s33_settings_that_cannot_be_are_named(host: Host) {
     producer.send(Record::to("t").payload("x")).await.expect("delivered");
 }
 
-/// Records that cannot be, each with what its error says.
+/// Invalid records, each with what its error says.
 fn bad_records(limit: usize) -> Vec<(Record<'static>, &'static str)> {
     let record = |topic: &str| Record::to(topic.to_owned()).key("k").payload("bad");
     vec![

@@ -11,7 +11,7 @@ use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::Observed;
 use aioproducer_tests::promises;
 use aioproducer_tests::records::{accepted, numbered};
-use aioproducer_tests::scripted::{Script, Verdict, failure, texts};
+use aioproducer_tests::scripted::{NotQueued, Script, failure, texts};
 
 promises! {
     s21_slots_return_on_every_path_and_the_pool_never_grows,
@@ -33,8 +33,8 @@ async fn s21_slots_return_on_every_path_and_the_pool_never_grows(host: Host) {
         drop(cancelled);
         let hand = script.next().await.expect("a batch");
         let verdict = |at| match at {
-            1 => Some(Verdict::Rejected(rejected)),
-            4 => Some(Verdict::Refused),
+            1 => Some(NotQueued::Rejected(rejected)),
+            4 => Some(NotQueued::Refused),
             _ => None,
         };
         let taken = hand.settle(verdict);

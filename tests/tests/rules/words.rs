@@ -234,9 +234,8 @@ fn words_that_a_reader_stumbles_over_are_not_used() {
 
 #[test]
 fn a_planted_word_is_found_with_its_line() {
-    let found = |path: &str, text: &str| -> Vec<_> {
-        hits(path, text).into_iter().map(|hit| (hit.line, hit.word)).collect()
-    };
+    let found =
+        |path: &str, text: &str| -> Vec<_> { hits(path, text).into_iter().map(|hit| (hit.line, hit.word)).collect() };
     assert_eq!(found("a.md", "A worker\nis told of it.\n"), [(2, "told")]);
     assert_eq!(found("a.rs", "fn is_told() {}\n"), [(1, "told")]);
     assert_eq!(found("a.rs", "struct FrontDesks;\n"), [(1, "desk")]);

@@ -35,7 +35,7 @@ const WINDOW: usize = 1000;
 /// for the first time, which takes some 400 µs of the thread that does; pages that were just freed are the first to be used.
 const MEMORY: usize = 256 << 20;
 
-/// How often whoever would otherwise spin has a turn.
+/// How often a task that would otherwise spin runs.
 const PACE: Duration = Duration::from_millis(1);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

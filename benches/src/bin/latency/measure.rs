@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own: nobody inherits another one's memory, threads or connections.
+//! One measurement, in a process of its own: none inherits memory, threads or connections of another.
 
 use std::future::Future;
 use std::thread;
@@ -87,7 +87,7 @@ async fn twice(
 type Outcome = (Duration, bool);
 
 async fn run(load: Load, client: &impl Client, payloads: Payloads, lasting: Duration) -> Result<Latencies, Failure> {
-    // Outcomes wait to be counted until all is done, so that counting disturbs nobody.
+    // Outcomes wait to be counted until all is done, so that counting disturbs no task.
     let (outcomes, counted) = mpsc::unbounded_channel();
     let start = Instant::now();
     let end = start + lasting;
@@ -120,7 +120,7 @@ async fn closed(
             while start < end {
                 let delivered = client.send(payloads.lend(SIZE)).await;
                 let now = Instant::now();
-                // Whoever counts has not gone: it waits for this sender.
+                // The receiver is alive: it waits for this sender.
                 let _ = outcomes.send((now - start, delivered));
                 start = now;
             }
@@ -156,7 +156,7 @@ fn open(client: &impl Client, mut payloads: Payloads, schedule: Schedule, outcom
     }
 }
 
-/// Counts until nobody is left who could send a record.
+/// Counts until no sender is left.
 async fn count(start: Instant, mut counted: mpsc::UnboundedReceiver<Outcome>) -> Result<Latencies, Failure> {
     // From 1 ns to 5 minutes.
     let mut latencies = Histogram::<u64>::new_with_bounds(1, 300_000_000_000, 3)?;

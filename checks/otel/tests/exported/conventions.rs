@@ -41,7 +41,7 @@ const CALLS: [(&str, Type); 5] = [
     ("messaging.system", Text),
 ];
 
-/// The attributes of the event that tells of a failure. `level` and `target` are the layer's.
+/// The attributes of the event that reports a failure. `level` and `target` are the layer's.
 const EVENT: [(&str, Type); 8] = [
     ("code", Int),
     ("error.type", Text),

@@ -30,7 +30,7 @@ pub fn exporter() -> &'static InMemorySpanExporter {
             .with_threads(false)
             .with_target(false);
         let subscriber = tracing_subscriber::registry().with(layer);
-        tracing::subscriber::set_global_default(subscriber).expect("nobody else has set one");
+        tracing::subscriber::set_global_default(subscriber).expect("no other subscriber is set");
         exporter
     })
 }
@@ -59,12 +59,12 @@ impl Trace {
     }
 }
 
-/// Runs `act` inside the root span of a trace.
-pub async fn traced<F: Future>(act: F) -> (Trace, F::Output) {
+/// Runs `work` inside the root span of a trace.
+pub async fn traced<F: Future>(work: F) -> (Trace, F::Output) {
     exporter();
     let root = info_span!("checkout");
     let context = root.context().span().span_context().clone();
-    let output = act.instrument(root).await;
+    let output = work.instrument(root).await;
     (Trace { id: context.trace_id(), root: context.span_id() }, output)
 }
 

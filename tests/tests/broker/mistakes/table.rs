@@ -22,7 +22,7 @@ pub(crate) struct Mistake {
     pub(crate) when: When,
     /// The function that has the user's code, by name.
     pub(crate) code: &'static str,
-    pub(crate) act: Act,
+    pub(crate) attempt: Attempt,
     /// The culprits.
     pub(crate) names: &'static [&'static str],
     /// What to do.
@@ -41,7 +41,7 @@ pub(crate) enum When {
 pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
 
 /// The user's code.
-pub(crate) enum Act {
+pub(crate) enum Attempt {
     /// It changes a configuration that is right otherwise, with which a record is sent then.
     Configure(fn(&mut ClientConfig)),
     /// It makes a builder.
@@ -54,17 +54,17 @@ pub(crate) enum Act {
 /// A row: `mistake!("title", Start, Configure(function), names ["…"], tells ["…"])`.
 macro_rules! mistake {
     ($title:literal, $when:ident, Send($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
-        mistake!(@ $title, $when, $code, $crate::mistakes::table::Act::Send(|producer| Box::pin($code(producer))), $names, $tells)
+        mistake!(@ $title, $when, $code, $crate::mistakes::table::Attempt::Send(|producer| Box::pin($code(producer))), $names, $tells)
     };
-    ($title:literal, $when:ident, $act:ident($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
-        mistake!(@ $title, $when, $code, $crate::mistakes::table::Act::$act($code), $names, $tells)
+    ($title:literal, $when:ident, $attempt:ident($code:ident), names $names:expr, tells $tells:expr $(,)?) => {
+        mistake!(@ $title, $when, $code, $crate::mistakes::table::Attempt::$attempt($code), $names, $tells)
     };
-    (@ $title:literal, $when:ident, $code:ident, $act:expr, $names:expr, $tells:expr) => {
+    (@ $title:literal, $when:ident, $code:ident, $attempt:expr, $names:expr, $tells:expr) => {
         $crate::mistakes::table::Mistake {
             title: $title,
             when: $crate::mistakes::table::When::$when,
             code: stringify!($code),
-            act: $act,
+            attempt: $attempt,
             names: &$names,
             tells: &$tells,
         }
@@ -75,14 +75,14 @@ pub(crate) use mistake;
 impl Mistake {
     /// Makes it: when it shows, and the message, with what differs from run to run by its name.
     pub(crate) async fn make(&self, host: &Host) -> (When, String) {
-        match self.act {
-            Act::Configure(configure) => {
+        match self.attempt {
+            Attempt::Configure(configure) => {
                 let mut config = broker::config_for("localhost:9092");
                 configure(&mut config);
                 self.start(host, AioProducer::builder(Librdkafka::new(config))).await
             }
-            Act::Build(build) => self.start(host, build(broker::config_for("localhost:9092"))).await,
-            Act::Send(send) => {
+            Attempt::Build(build) => self.start(host, build(broker::config_for("localhost:9092"))).await,
+            Attempt::Send(send) => {
                 let broker = broker::start_with_topic("orders", 4);
                 let errors =
                     [("ordrs", ErrorCode::UNKNOWN_TOPIC_OR_PART), ("payroll", ErrorCode::TOPIC_AUTHORIZATION_FAILED)];

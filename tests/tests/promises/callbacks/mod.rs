@@ -8,7 +8,7 @@ use aioproducer_core::backend::{FailureKind, Status};
 use aioproducer_driver::{AioProducer, DeliveryError, DeliveryReport, Record};
 use aioproducer_tests::executor::{Host, TokioMulti, run};
 use aioproducer_tests::probe::at_once;
-use aioproducer_tests::scripted::{Script, Verdict, failure};
+use aioproducer_tests::scripted::{NotQueued, Script, failure};
 use aioproducer_tests::{broker, promises};
 
 mod flush_and_close;
@@ -69,7 +69,7 @@ async fn s20_called_once_for_each_outcome(host: Host) {
     at_once(producer.produce_with_async(numbered(3), callback)).expect("accepted");
     producer.try_produce_with(numbered(4), calls.callback(4)).expect("accepted");
     let rejected = failure(FailureKind::TooLarge, Status::NotPersisted);
-    let taken = script.next().await.expect("a batch").settle(|at| (at == 1).then_some(Verdict::Rejected(rejected)));
+    let taken = script.next().await.expect("a batch").settle(|at| (at == 1).then_some(NotQueued::Rejected(rejected)));
     host.until(|| calls.len() == 1).await;
     script.fail(&taken[2], failure(FailureKind::Broker, Status::PossiblyPersisted));
     script.deliver([&taken[0], &taken[3], &taken[4]]);

@@ -11,7 +11,7 @@ use aioproducer_driver::{AioProducer, Overflow, ProduceError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
-use aioproducer_tests::scripted::{Script, Verdict, failure};
+use aioproducer_tests::scripted::{NotQueued, Script, failure};
 
 use super::{Calls, Outcome, numbered};
 
@@ -118,7 +118,8 @@ async fn s21_callbacks_return_their_places_on_every_path(host: Host) {
         assert!(producer.produce_with(Record::to("t").payload(vec![0; 101]), callback()).await.is_err());
         drop(Observed::new(producer.produce_with(numbered(9), callback())));
         let rejected = failure(FailureKind::State, Status::NotPersisted);
-        let taken = script.next().await.expect("a batch").settle(|at| (at == 0).then_some(Verdict::Rejected(rejected)));
+        let taken =
+            script.next().await.expect("a batch").settle(|at| (at == 0).then_some(NotQueued::Rejected(rejected)));
         script.fail(&taken[1], failure(FailureKind::Broker, Status::PossiblyPersisted));
         script.deliver(&taken[2..]);
         host.until(|| producer.statistics().callbacks_waiting == 0).await;

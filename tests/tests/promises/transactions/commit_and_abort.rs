@@ -165,11 +165,11 @@ async fn s38_nothing_of_an_aborted_transaction_slips_into_the_next(host: Host) {
     script.asked().await.done();
     assert!(abort.is_pending(), "the batch may still be handed off");
     assert!(at_once(producer.begin()).is_err());
-    let verdict = failure(FailureKind::State, Status::NotPersisted);
+    let rejected = failure(FailureKind::State, Status::NotPersisted);
     let taken = hand.settle(|at| match at {
         0 => None,
-        1 => Some(aioproducer_tests::scripted::Verdict::Rejected(verdict)),
-        _ => Some(aioproducer_tests::scripted::Verdict::Refused),
+        1 => Some(aioproducer_tests::scripted::NotQueued::Rejected(rejected)),
+        _ => Some(aioproducer_tests::scripted::NotQueued::Refused),
     });
     script.fail(&taken[0], failure(FailureKind::Purged, Status::NotPersisted));
     abort.into_future().await.expect("aborted");
