@@ -1,4 +1,4 @@
-//! The embedded broker, brokers that are not there, and reading a log back.
+//! The embedded broker, addresses without a broker, and reading a log back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
@@ -18,7 +18,7 @@ use crate::executor::Host;
 /// Reading a log takes far less.
 const READ_LIMIT: Duration = Duration::from_secs(50);
 
-/// A topic's log as a consumer reads it.
+/// One record of a topic's log, as a consumer reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     /// The partition.
@@ -99,7 +99,7 @@ pub fn backend(broker: &EmbeddedBroker) -> Librdkafka {
     Librdkafka::new(config(broker))
 }
 
-/// Starts a producer that compresses with `codec`; `None` if that was not compiled in, which is said by name.
+/// Starts a producer that compresses with `codec`; `None` if the codec is not in this build, which the error must name.
 ///
 /// # Panics
 /// When it does not start for another reason.
@@ -131,8 +131,8 @@ pub fn closed_port() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
-/// A port without a listener, another one each time. It is none that systems give to outgoing connections or to listeners
-/// that ask for any port: one of those might get a broker's port before the broker is started again.
+/// A port without a listener, a different one for each call. It is outside of the range from which systems take ports for
+/// outgoing connections, so it stays free while a broker is down.
 ///
 /// # Panics
 /// When there is no loopback network, or all ports have a listener.
@@ -147,17 +147,16 @@ pub fn free_port() -> u16 {
     free.expect("a free port")
 }
 
-/// Which records a consumer is shown (`isolation.level`).
+/// Which records a consumer sees (`isolation.level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Those of transactions that were committed, and those of no transaction.
+    /// Records of committed transactions, and records outside of transactions.
     Committed,
-    /// All.
+    /// All records.
     Uncommitted,
 }
 
-/// Everything that is in `topic` of an embedded broker, partition by partition, each in the order of its log and without
-/// gaps.
+/// All records of `topic` on an embedded broker, partition by partition, each in log order and without gaps.
 ///
 /// # Panics
 /// When the log cannot be read.
@@ -170,7 +169,7 @@ pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<L
     log
 }
 
-/// What a consumer is shown of `topic`, partition by partition, each in the order of its log.
+/// The records of `topic` that a consumer sees, partition by partition, each in log order.
 ///
 /// # Panics
 /// When the log cannot be read.

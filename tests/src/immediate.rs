@@ -1,4 +1,4 @@
-//! A backend that delivers at once, on the thread that produces: with it nothing is ever waited for.
+//! A backend that delivers at once, on the producing thread, so that no call ever waits.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,11 +9,11 @@ use aioproducer_core::backend::{
     Backend, BackendLimits, Connect, Delivered, Driver, Message, Outcome, Report, Request,
 };
 
-/// The backend, yet to be connected.
+/// The backend before it is connected.
 #[derive(Clone, Copy, Debug)]
 pub struct Immediate;
 
-/// What it does with the producer that it is connected to.
+/// The backend of a running producer.
 struct Connected {
     deliver: Box<dyn Fn() + Send + Sync>,
     end: Box<dyn Fn() + Send + Sync>,
@@ -53,7 +53,7 @@ fn with<E>(driver: &Weak<E>, what: impl Fn(&E)) {
     }
 }
 
-/// Takes what there is and reports it.
+/// Takes all records and reports them as delivered.
 fn deliver<R: Message, E: Driver<R>>(driver: &E) {
     let mut records = Vec::new();
     while let Some(batch) = driver.take(&mut records) {

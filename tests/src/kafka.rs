@@ -1,5 +1,4 @@
-//! An Apache Kafka broker of one's own: a process that listens on loopback, and a folder with its data, both of which are
-//! gone when the test is.
+//! A private Apache Kafka broker: a process that listens on loopback and a folder with its data. Both end with the test.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -21,14 +20,14 @@ use smol::future::block_on;
 use crate::broker::{config_for, free_port};
 use crate::proxy::Proxy;
 
-/// Names the folder with Kafka's jars.
+/// The environment variable that names the folder with Kafka's jars.
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
 
-/// Far more than a broker takes to start, to stop, or to answer.
+/// Longer than a broker takes to start, to stop, or to answer.
 const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
-/// Ends the broker and removes its folder when its input ends, so also when the test was killed. Each line that it reads
-/// is the broker's process id, and an empty one says that there is no process.
+/// Kills the broker and removes its folder when its input ends, also after the test was killed. Each line that it reads
+/// is the broker's process id, or empty if there is no process.
 const KEEPER: &str =
     r#"pid=; while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -s KILL "$pid"; rm -rf -- "$0""#;
 
@@ -37,9 +36,9 @@ static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
 /// A broker.
 pub struct Kafka {
     servers: String,
-    /// Clients that start here stay behind the proxy: it is what this listener of the broker tells them.
+    /// The listener behind the proxy. The broker advertises the proxy's address for it, so clients stay there.
     proxied_servers: String,
-    /// Where a login is asked for.
+    /// The listener that asks for a login.
     login_servers: String,
     proxy: Proxy,
     folder: PathBuf,
@@ -53,7 +52,7 @@ impl Kafka {
     /// Starts a broker with an empty log, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not start: with the end of its own log.
+    /// When it does not start. The message has the end of the broker's log.
     #[must_use]
     pub fn start() -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -87,7 +86,7 @@ impl Kafka {
         kafka
     }
 
-    /// The broker that all tests of this process share. It is started when the first of them asks for it.
+    /// The broker that all tests of this process share. The first call starts it.
     ///
     /// # Panics
     /// When it does not start.
@@ -108,14 +107,14 @@ impl Kafka {
         &self.proxied_servers
     }
 
-    /// The same, where a login by SASL PLAIN is asked for: of the user `writer`, who may do everything, or of `stranger`, who may
-    /// do nothing, each with the password `right`.
+    /// The same with a login by SASL PLAIN, for the user `writer`, who may do everything, or `stranger`, who may do nothing.
+    /// Both have the password `right`.
     #[must_use]
     pub fn login_servers(&self) -> &str {
         &self.login_servers
     }
 
-    /// What is in between there.
+    /// The proxy between clients and the broker.
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
@@ -127,7 +126,7 @@ impl Kafka {
         config_for(&self.servers)
     }
 
-    /// A name of one's own, of a topic, a group, or a transactional id.
+    /// A unique name for a topic, a group, or a transactional id.
     #[must_use]
     pub fn fresh(&self, name: &str) -> String {
         format!("{name}-{}", self.names.fetch_add(1, Ordering::Relaxed))
@@ -153,7 +152,7 @@ impl Kafka {
         name
     }
 
-    /// Creates a topic of a certain name, and waits until its partitions have a leader.
+    /// Creates a topic with exactly this name, and waits until its partitions have a leader.
     ///
     /// # Panics
     /// When the topic is not created in time.
@@ -164,14 +163,14 @@ impl Kafka {
         self.wait_for_partitions(name, partitions);
     }
 
-    /// Deletes a topic, and waits until the broker knows nothing of it and writes nothing to it.
+    /// Deletes a topic, and waits until it is gone from the metadata and from the disk.
     ///
     /// # Panics
     /// When the topic is not deleted in time.
     pub fn delete_topic(&self, name: &str) {
         done(block_on(self.admin.delete_topics(&[name], &options())).expect("an answer"));
         self.wait_for_partitions(name, 0);
-        // It may be written for a moment longer.
+        // Its files may stay for a moment.
         self.wait(&format!("the log of {name} to go"), || !self.has_log(name));
     }
 
@@ -267,7 +266,7 @@ impl Kafka {
         let mut jars = jars().into_os_string();
         jars.push("/*");
         let mut java = Command::new("java");
-        // What is small and starts soon.
+        // Small heap, fast start.
         java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars).args(arguments);
         java.env_remove("CLASSPATH").current_dir(&self.folder);
         java

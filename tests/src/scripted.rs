@@ -22,11 +22,11 @@ use crate::executor::{Host, Joined};
 
 pub use calls::{Asked, begun, retriable, to_abort};
 
-/// The test's end of the backend. Clones are the same backend.
+/// The test's side of the backend. Clones control the same backend.
 #[derive(Clone)]
 pub struct Script(Arc<Inner>);
 
-/// The producer's end.
+/// The producer's side.
 pub struct ScriptedBackend(Arc<Inner>);
 
 struct Inner {
@@ -51,7 +51,7 @@ pub struct Seen {
     pub slot: SlotId,
     /// Its topic's name.
     pub topic: String,
-    /// Its partition, if it has one.
+    /// Its partition, if it names one.
     pub partition: Option<i32>,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -61,7 +61,7 @@ pub struct Seen {
     pub timestamp: Option<i64>,
     /// Its headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Where its payload lay in memory.
+    /// The address of its payload in memory.
     pub address: usize,
 }
 
@@ -82,7 +82,7 @@ pub fn texts(records: &[Seen]) -> Vec<&str> {
     records.iter().map(Seen::text).collect()
 }
 
-/// A failure of some kind and status.
+/// A failure with this kind and status.
 #[must_use]
 pub fn failure(kind: FailureKind, status: Status) -> Failure {
     Failure { kind, status, code: -7, reason: "the script says so" }
@@ -108,14 +108,14 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Records of up to 1,000,000 bytes; a delivery timeout of a day, which is more than any test lingers, unless
-    /// the producer asks for another.
+    /// A backend for records of up to 1,000,000 bytes. Unless the producer sets another, the delivery timeout is a day, which
+    /// is longer than any test lingers.
     #[must_use]
     pub fn new() -> Self {
         Self::with_record_bytes(1_000_000)
     }
 
-    /// Records of up to `record_bytes`.
+    /// A backend for records of up to `record_bytes`.
     #[must_use]
     pub fn with_record_bytes(record_bytes: usize) -> Self {
         Self(Arc::new(Inner {
@@ -141,7 +141,7 @@ impl Script {
         }))
     }
 
-    /// The producer's end, for one producer.
+    /// The backend for one producer.
     #[must_use]
     pub fn backend(&self) -> ScriptedBackend {
         ScriptedBackend(Arc::clone(&self.0))
@@ -151,7 +151,7 @@ impl Script {
         lock(&self.0.link).clone()
     }
 
-    /// Asks for a batch, as an idle worker does.
+    /// Takes a batch, as an idle worker does.
     #[must_use]
     pub fn take(&self) -> Option<Hand> {
         let link = self.link()?;
@@ -159,7 +159,7 @@ impl Script {
         Some(Hand { batch, records, link })
     }
 
-    /// The next batch, asked for at once and after each wake-up; `None` at the end.
+    /// The next batch: tries at once and after each wake-up. `None` at the end.
     pub async fn next(&self) -> Option<Hand> {
         loop {
             if let Some(hand) = self.take() {
@@ -169,7 +169,7 @@ impl Script {
         }
     }
 
-    /// The next batch, into the queue.
+    /// Takes the next batch into the queue.
     ///
     /// # Panics
     /// When the backend ended.
@@ -192,8 +192,8 @@ impl Script {
         }
     }
 
-    /// Reports a record as delivered to the beginning of its partition, as a backend does from a thread that must not be
-    /// kept; whether the producer lets it.
+    /// Reports a record as delivered at the start of its partition, as a backend does on a thread that must not block.
+    /// `false` if the producer refuses.
     #[must_use]
     pub fn deliver_at_once(&self, record: &Seen) -> bool {
         let at = Delivered { partition: record.partition.unwrap_or(0), offset: 0, timestamp: 1_000 };
@@ -237,13 +237,13 @@ impl Script {
         self.0.flushes.load(Ordering::SeqCst)
     }
 
-    /// What purges were asked for: of queued records, of those in flight.
+    /// The purges so far: of queued records, and of records in flight.
     #[must_use]
     pub fn purges(&self) -> Vec<(bool, bool)> {
         lock(&self.0.purges).clone()
     }
 
-    /// How often the end was asked for.
+    /// How often a shut-down was asked for.
     #[must_use]
     pub fn shut_downs(&self) -> usize {
         self.0.shut_downs.load(Ordering::SeqCst)
@@ -255,19 +255,19 @@ impl Script {
         self.link().is_some_and(|link| link.flushing())
     }
 
-    /// Meets a fatal error.
+    /// Reports a fatal error.
     pub fn fatal(&self, failure: Failure) {
         if let Some(link) = self.link() {
             link.fatal(failure);
         }
     }
 
-    /// From now on a shut-down is only noted; [`Script::end`] carries it out.
+    /// From now on a shut-down is only counted. [`Script::end`] carries it out.
     pub fn stay_up(&self) {
         self.0.stays_up.store(true, Ordering::SeqCst);
     }
 
-    /// Purges what is held and ends.
+    /// Fails all held records as purged, and ends.
     pub fn end(&self) {
         let Some(link) = lock(&self.0.link).take() else { return };
         let purged = failure(FailureKind::Purged, Status::PossiblyPersisted);
@@ -277,7 +277,7 @@ impl Script {
         self.0.calls.0.close();
     }
 
-    /// The same producer's end, for a thread that goes on after the end.
+    /// Access to the same producer for a thread that outlives the backend's end.
     ///
     /// # Panics
     /// When it has ended.
@@ -286,7 +286,7 @@ impl Script {
         Late(self.link().expect("before the end"))
     }
 
-    /// Ends and gives nothing back, as a library that drops messages without a report.
+    /// Ends without reports, as a library that drops its messages.
     pub fn vanish(&self) {
         let Some(link) = lock(&self.0.link).take() else { return };
         link.ended();
@@ -295,11 +295,11 @@ impl Script {
     }
 }
 
-/// A thread of the backend that outlives its end.
+/// A thread of the backend that outlives the backend.
 pub struct Late(Arc<dyn Link>);
 
 impl Late {
-    /// Meets a fatal error.
+    /// Reports a fatal error.
     pub fn fatal(&self, failure: Failure) {
         self.0.fatal(failure);
     }
@@ -309,7 +309,7 @@ impl Late {
         self.0.report(vec![(record.slot, Err(failure))]);
     }
 
-    /// Says the last word once more.
+    /// Reports the end once more.
     pub fn end(&self) {
         self.0.ended();
     }
@@ -321,7 +321,7 @@ impl fmt::Debug for Late {
     }
 }
 
-/// A batch that is out.
+/// A batch that was taken and not settled yet.
 pub struct Hand {
     batch: MessageBatch,
     records: Vec<Seen>,
@@ -341,17 +341,17 @@ impl Hand {
         &self.records
     }
 
-    /// All of it goes into the queue.
+    /// Takes all records into the queue.
     pub fn accept(self) -> Vec<Seen> {
         self.settle(|_| None)
     }
 
-    /// The first `count` records go into the queue, which is full then.
+    /// Takes the first `count` records into the queue, which is full then.
     pub fn refuse_after(self, count: usize) -> Vec<Seen> {
         self.settle(|at| (at >= count).then_some(NotQueued::Refused))
     }
 
-    /// Every record for which `refusal` is `None`, by its place in the batch, goes into the queue.
+    /// Takes every record into the queue for whose place in the batch `refusal` is `None`.
     pub fn settle(self, refusal: impl Fn(usize) -> Option<NotQueued>) -> Vec<Seen> {
         let unsent = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, refusal(at)?)));
         self.link.settle(self.batch, unsent.collect());
@@ -371,7 +371,7 @@ impl<R: Message> Connect<R> for ScriptedBackend {
         })
     }
 
-    /// It has no thread, and a test that pauses the clock says itself when time passes.
+    /// It has no threads, so only the test decides when time passes.
     fn is_real_time(&self) -> bool {
         false
     }

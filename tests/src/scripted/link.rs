@@ -1,4 +1,4 @@
-//! What a scripted backend asks of its producer, whatever the producer's records are.
+//! A scripted backend's link to its producer, for any type of records.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use aioproducer_core::{MessageBatch, SlotId};
 
 use super::{NotQueued, Seen, lock};
 
-/// What the backend asks of a producer, whatever its records are.
+/// The calls of the backend to the producer, without the type of its records.
 pub(super) trait Link: Send + Sync {
     fn take(&self) -> Option<(MessageBatch, Vec<Seen>)>;
     fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, NotQueued)>);

@@ -1,4 +1,4 @@
-//! S34, S17, S26: what goes wrong is said, with its cause, where an operator looks, and in the errors of the records.
+//! S34, S17, S26: log lines and the errors of records name the cause of a failure.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +55,7 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// Has the log kept. Tests share it, and each looks for lines that only it can cause.
+/// Collects the log. All tests share it, so each searches for lines that only it can cause.
 fn listen() {
     static LOGGER: OnceLock<()> = OnceLock::new();
     LOGGER.get_or_init(|| {
@@ -119,7 +119,7 @@ async fn s17_tls_to_a_plain_port_is_a_kind_of_its_own(host: Host) {
     producer.close(LONG).await;
 }
 
-/// A server that expects TLS sees none in what a client says first, and hangs up.
+/// A server that expects TLS closes a connection that begins without it.
 async fn s17_a_plain_connection_to_a_tls_port_has_a_hint(host: Host) {
     listen();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -131,7 +131,7 @@ async fn s17_a_plain_connection_to_a_tls_port_has_a_hint(host: Host) {
             if serves.load(Ordering::SeqCst) {
                 return;
             }
-            // What it says does not matter.
+            // The content does not matter.
             let _ = connection.and_then(|mut connection| connection.read(&mut [0; 64]));
         }
     });
@@ -176,7 +176,7 @@ async fn s17_a_topic_that_may_not_be_used_is_a_kind_of_its_own(host: Host) {
     assert_topic_cause(host, ErrorCode::TOPIC_AUTHORIZATION_FAILED, FailureKind::NotAuthorized, &parts).await;
 }
 
-/// What failed before a record arrived has nothing to do with one that times out later.
+/// A failure before a delivery is not the cause of a later timeout.
 async fn s17_what_is_over_is_no_cause(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     broker.broker_down(1).expect("a broker");
@@ -245,7 +245,7 @@ async fn s35_a_producer_is_ready_or_says_what_is_missing(host: Host) {
     assert!(producer.ready(["t"]).await.is_err());
 }
 
-/// A cluster may have very many topics.
+/// A cluster may have a great many topics.
 async fn s35_no_more_is_asked_for_than_the_topics_in_use(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     broker.create_topic("not-in-use", 1, 1).expect("a topic");

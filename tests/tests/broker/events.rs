@@ -1,4 +1,4 @@
-//! S34: what librdkafka has to say reaches the application on its runtime, without polling.
+//! S34: events of librdkafka reach the application on its runtime, without polling.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -74,7 +74,7 @@ async fn s34_a_fatal_error_is_an_event_and_ends_the_producer(host: Host) {
     let mut events = backend.events();
     let producer = host.start(AioProducer::builder(backend));
     producer.send(Record::to("t")).await.expect("delivered");
-    // An idempotent producer whose next record in line has the wrong number cannot go on.
+    // A gap in the sequence numbers is fatal for an idempotent producer.
     let wrong_number = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
     broker.request_errors(ApiKey::Produce, &[wrong_number]).expect("a fault");
     let failed = producer.produce(Record::to("t")).await.expect("accepted").await.expect_err("out of order");
@@ -144,13 +144,13 @@ async fn s34_log_lines_come_as_asked_for(host: Host) {
             assert!(line.level <= most, "{line:?}");
             assert!(!line.facility.is_empty() && !line.message.is_empty(), "{line:?}");
         }
-        // The broker's loss is worth a line.
+        // The loss of the broker is logged.
         assert_eq!(lines.iter().any(|line| line.level == LogLevel::Info), most >= LogLevel::Info, "{lines:?}");
     }
 }
 
 async fn s34_no_secret_is_in_an_event(host: Host) {
-    // Bad secrets, but librdkafka has reason to mention them.
+    // Poor secrets, but ones that occur in lines of librdkafka.
     for (kind, secret) in [("Error", "brokers reachable"), ("Log", "127.0.0.1")] {
         let seen = events_of(&host, &[("debug", "all"), ("sasl.password", secret)]).await;
         let texts: Vec<_> = seen.iter().map(|event| format!("{event:?}")).collect();
@@ -201,7 +201,7 @@ async fn s34_a_full_stream_loses_the_oldest_and_says_so(host: Host) {
 }
 
 async fn s34_streams_end_with_the_producer(host: Host) {
-    // By a close, by a drop, with and without a broker; a clone of the backend keeps a stream open.
+    // By a close or a drop, with and without a broker. A clone of the backend keeps a stream open.
     let broker = broker::start_with_topic("t", 1);
     for servers in [broker.bootstrap_servers(), &broker::closed_port()] {
         for closed in [true, false] {
@@ -286,7 +286,7 @@ async fn s34_handlers_run_on_the_runtime(host: Host) {
     let handler = Witness::default();
     let producer = witness(&host, &handler).await;
     producer.close(Duration::ZERO).await;
-    // A task of the same runtime sees the same names. Those of the backend's threads are others.
+    // A task of the same runtime runs on the same threads, which are not the backend's.
     let here = host.spawn(async { this_thread() }).join().await;
     assert_eq!(*handler.threads.lock().unwrap(), BTreeSet::from([here.clone()]));
     assert!(!here.starts_with("aioproducer") && !here.starts_with("rdk"), "{here}");
@@ -301,7 +301,7 @@ async fn s34_a_handler_that_panics_hears_of_the_next_event(host: Host) {
     assert!(producer.close(Duration::ZERO).await.unsent().len() == 1);
 }
 
-/// Gives a token that is soon to be replaced, then fails, then panics.
+/// Returns a token that expires soon, then fails, then panics.
 struct Identity {
     asked: Arc<Mutex<Vec<(String, String)>>>,
 }

@@ -56,7 +56,7 @@ async fn completed_by(delivery: Delivery) -> Option<Option<String>> {
     }
 }
 
-/// The short way is open when the worker sleeps. It may not when the next record comes, so there are longer and longer breaks.
+/// A record completes inline if the worker sleeps, so the test pauses longer and longer before the next record.
 async fn s28_a_record_alone_completes_without_a_change_of_threads(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = with_queue_of(&host, &broker, "0");
@@ -85,16 +85,15 @@ async fn s28_a_queue_without_room_to_spare_frees_a_record_before_it_completes(ho
     }
 }
 
-/// Records that are produced one from the other's wake-up.
+/// Records of which each is produced by the wake-up of the one before.
 const CHAIN: usize = 300;
 
-/// An executor that polls its task as soon as it is woken, on the thread that wakes it. The task sends one record after the
-/// other.
+/// An executor that polls its task on the thread that wakes it, at once. The task sends one record after the other.
 struct Inline {
     producer: AioProducer,
     /// How many were delivered, and the next one.
     task: Mutex<(usize, Option<Delivery>)>,
-    /// It was woken: by itself, too, as a task is that lets others have their turn.
+    /// It was woken, perhaps by itself, as a task that yields is.
     woken: AtomicBool,
     offsets: Sender<i64>,
 }
@@ -102,7 +101,7 @@ struct Inline {
 impl Inline {
     fn run(self: &Arc<Self>) {
         self.woken.store(true, Ordering::SeqCst);
-        // If it runs already, it does so once more.
+        // If it runs already, it runs once more.
         while self.woken.load(Ordering::SeqCst)
             && let Ok(mut task) = self.task.try_lock()
         {
@@ -144,7 +143,7 @@ async fn s28_a_waker_may_produce(host: Host) {
     let inline = Arc::new(Inline { producer: producer.clone(), task, woken: AtomicBool::new(false), offsets });
     inline.run();
     while sent.len() < CHAIN {
-        // Nothing else is to be sent, so that each record is alone.
+        // No other record is sent, so each is alone.
         smol::future::yield_now().await;
     }
     let offsets: Vec<_> = std::iter::from_fn(|| sent.try_recv().ok()).collect();

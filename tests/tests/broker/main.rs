@@ -1,4 +1,4 @@
-//! Promises that librdkafka has a part in, shown on its mock cluster.
+//! Promises that involve librdkafka, shown on its mock cluster.
 
 mod diagnostics;
 mod events;

@@ -24,7 +24,7 @@ async fn next_statistics(events: &mut Events) -> Box<Statistics> {
     }
 }
 
-/// librdkafka asks for the partitions of each topic that it has a handle of, and never stops.
+/// librdkafka refreshes the metadata of each topic that it has a handle of, and never stops.
 async fn s35_asking_about_topics_keeps_none(host: Host) {
     let broker = broker::start_with_topic("t", 3);
     let mut config = broker::config(&broker);
@@ -44,7 +44,7 @@ async fn s35_asking_about_topics_keeps_none(host: Host) {
     }
     let kept = next_statistics(&mut events).await.topics;
     assert!(kept.is_empty(), "{:?}", kept.keys());
-    // A topic with records is asked for alone.
+    // A query for a topic that has records.
     producer.send(Record::to("t").payload("x")).await.expect("delivered");
     assert_eq!(producer.list_topics(Some("t")).await.expect("an answer").topic("t").expect("it").partitions.len(), 3);
 }

@@ -23,7 +23,7 @@ fn record() -> Record<'static> {
     Record::to("t").payload("x")
 }
 
-/// Every public call, polled once, on the one thread that there is: a call that waited would wait forever.
+/// Every public call is polled once on the only thread. A call that blocked would block forever.
 async fn s28_no_poll_of_any_call_waits_while_the_broker_is_unknown(host: Host) {
     let builder = AioProducer::builder(broker::unreachable()).slots(3).delivery_timeout(Duration::from_secs(3600));
     let producer = host.start(builder);
@@ -58,7 +58,7 @@ async fn s28_no_poll_of_any_call_waits_while_the_broker_is_unknown(host: Host) {
     drop(producer);
 }
 
-/// A task that shows that the executor is alive.
+/// A task that shows whether the executor still runs tasks.
 struct Ticker {
     ticks: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -93,7 +93,7 @@ impl Ticker {
     }
 }
 
-/// Fills the pool, flushes, closes, and looks after each step whether another task still runs.
+/// Fills the pool, flushes and closes. After each step another task must still run.
 async fn others_go_on(host: &Host, producer: AioProducer) {
     let ticker = Ticker::start(host);
     let mut deliveries = Vec::new();

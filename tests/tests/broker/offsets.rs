@@ -13,7 +13,7 @@ promises! {
 
 const COUNT: usize = 5_000;
 
-/// One request with all that is produced together.
+/// A producer that sends all pending records in one request.
 fn in_one_batch(host: &Host, broker: &EmbeddedBroker, acks: Option<&str>) -> AioProducer {
     let mut config = broker::config(broker);
     config.set("linger.ms", "100");

@@ -46,11 +46,11 @@ async fn s18_order_survives_lost_connections_with_4_workers(host: Host) {
     order_holds(host, 4, true).await;
 }
 
-/// Record number `n`, whose payload is its number: by turns with a partition of its own and with a key.
+/// Record `n`, with `n` as payload, alternately with a partition and with a key.
 fn record(n: usize) -> Record<'static> {
     let record = Record::to(if n.is_multiple_of(2) { "fixed" } else { "keyed" }).payload(n.to_string());
     let record = if n.is_multiple_of(2) { record.partition((n / 2 % 4) as i32) } else { record.key(key(n)) };
-    // Some take librdkafka's other way in.
+    // Some go to librdkafka one by one.
     if n % 10 < 2 { record.header("n", n.to_string()) } else { record }
 }
 
@@ -58,8 +58,8 @@ fn key(n: usize) -> String {
     format!("key-{}", n / 2 % KEYS)
 }
 
-/// Through a queue that is kept full, answers with errors, leaders that move, and, if asked for, connections that break
-/// and brokers that go and come back.
+/// With a full queue, errors as answers, moving leaders, and, if set so, lost connections and brokers that go down and come
+/// back.
 async fn order_holds(host: Host, workers: usize, broken: bool) {
     let broker = EmbeddedBroker::start_with(2).expect("two brokers");
     for topic in ["fixed", "keyed"] {
@@ -92,7 +92,7 @@ async fn order_holds(host: Host, workers: usize, broken: bool) {
         let delivery = match producer.try_produce(record(n)) {
             Ok(delivery) => delivery,
             Err(ProduceError::Full(record)) => {
-                // Everything that there is room for has gathered while the brokers were away.
+                // The pool filled up while the brokers were down.
                 if std::mem::take(&mut down) {
                     broker.broker_up(-1).expect("brokers come back");
                 }
@@ -156,7 +156,7 @@ fn lead(broker: &EmbeddedBroker, leader: i32) {
     }
 }
 
-/// Fails at the first difference, with what is around it.
+/// Fails at the first difference and shows its neighbours.
 fn same(found: &[usize], called: &[usize], place: &str) {
     let at = found.iter().zip(called).take_while(|(found, called)| found == called).count();
     let around = |records: &[usize]| {

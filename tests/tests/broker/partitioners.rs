@@ -1,5 +1,5 @@
-//! S33: librdkafka's names of partitioners mean here what they mean there, for records without a key, with an empty one, and
-//! with any other. `aioproducer_rdkafka` compares the functions themselves. S9: a rule of the application's own.
+//! S33: partitioners have librdkafka's names and its behaviour, for records without a key, with an empty key, and with any other
+//! key. Tests of `aioproducer_rdkafka` compare the functions themselves. S9: a partitioner of the application's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ promises! {
 
 const PARTITIONS: i32 = 7;
 
-/// Where records with this key go, one after another, all alone or all at once.
+/// The partitions of records with this key, sent one by one or all at once.
 async fn places(host: &Host, broker: &EmbeddedBroker, name: &str, key: Option<&str>) -> BTreeSet<i32> {
     let mut config = broker::config(broker);
     // Records without a key leave their partition after each of them.
@@ -40,7 +40,7 @@ async fn places(host: &Host, broker: &EmbeddedBroker, name: &str, key: Option<&s
 
 async fn s33_partitioners_treat_no_key_and_empty_keys_as_librdkafka_does(host: Host) {
     let broker = broker::start_with_topic("t", PARTITIONS);
-    // The partition of no key, of an empty one, and of "key"; any at all where there is none.
+    // The partition without a key, with an empty key, and with "key"; `None` if any will do.
     let expected = [
         ("random", [None, None, None]),
         ("consistent", [Some(0), Some(0), Some(crc32("key"))]),
@@ -74,7 +74,7 @@ fn by_value(record: &ToPartition<'_>) -> i32 {
 async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread(host: Host) {
     let broker = broker::start_with_topic("t", PARTITIONS);
     broker.create_topic("back", PARTITIONS, 1).expect("a topic");
-    // Which threads have asked, and how often; librdkafka's have no name for Rust.
+    // How often each thread called it. Threads of librdkafka have no name in Rust.
     let asked: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     let counted = Arc::clone(&asked);
     let backend = broker::backend(&broker).partitioner(Partitioner::custom(move |record| {
@@ -99,14 +99,14 @@ async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread(h
             if topic == "back" { PARTITIONS - 1 - place } else { place }
         };
         for round in 0..3 {
-            // The first records are there before librdkafka knows the topic.
+            // The first records come before librdkafka knows the topic.
             broker.round_trip_time(1, Duration::from_millis(if round == 0 { 300 } else { 0 })).expect("a broker");
             let records = values.iter().enumerate().map(|(number, value)| record(value, number));
             for (outcome, value) in producer.produce_all(records).await.into_iter().zip(&values) {
                 assert_eq!(outcome.expect("delivered").partition(), expected(value), "{topic} {value:?}");
             }
         }
-        // Alone, they are handed off on this thread.
+        // Single records are handed off on this thread.
         for (number, value) in values.iter().enumerate() {
             let report = producer.send(record(value, number)).await.expect("delivered");
             assert_eq!(report.partition(), expected(value), "{topic} {value:?}");
@@ -115,7 +115,7 @@ async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread(h
         assert_eq!(nowhere.kind(), Some(FailureKind::UnknownPartition));
     }
     let asked = asked.lock().expect("counts").clone();
-    // As long as it did not know the topics, librdkafka has asked; then their worker, or the thread that produced them.
+    // Called by librdkafka until it knows the topics, then by a worker or the producing thread.
     assert!(asked.len() > 2 && asked.contains_key("unnamed"), "{asked:?}");
 }
 
@@ -129,7 +129,7 @@ fn crc32(key: &str) -> i32 {
     (!crc % PARTITIONS as u32) as i32
 }
 
-/// As Sarama has it: the absolute value of a number with a sign.
+/// Sarama's rule: the absolute value of a signed number.
 fn fnv1a(key: &str) -> i32 {
     let hash = key.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     ((hash as i32).unsigned_abs() % PARTITIONS as u32) as i32

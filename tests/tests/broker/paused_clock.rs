@@ -1,4 +1,4 @@
-//! S29: a paused clock beside a backend that has threads and a broker, for which real time passes.
+//! S29: a paused clock with a backend whose threads and broker run in real time.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use aioproducer_tests::records::numbered;
 use aioproducer_tokio::Tokio;
 use tokio::time::{self, Instant};
 
-/// Runs `test` on tokio, whose clock is paused unless the test does that.
+/// Runs `test` on tokio, with a paused clock if `paused`.
 fn on_tokio<F: Future<Output = ()>>(paused: bool, test: impl FnOnce() -> F + Send + 'static) {
     watched(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(paused).build();
@@ -24,7 +24,7 @@ fn start(builder: Builder<Librdkafka>) -> AioProducer {
     builder.start(Tokio::current().expect("a runtime")).expect("started")
 }
 
-/// A broker that takes its time.
+/// A slow broker.
 fn slow_broker() -> (EmbeddedBroker, Builder<Librdkafka>) {
     let slow = broker::start_with_topic("t", 1);
     slow.round_trip_time(1, Duration::from_millis(50)).expect("a broker");
@@ -34,7 +34,7 @@ fn slow_broker() -> (EmbeddedBroker, Builder<Librdkafka>) {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Less than any limit of the producer's, and more than a broker takes.
+/// Shorter than any limit of the producer, longer than the broker takes.
 const MOMENT: Duration = Duration::from_secs(50);
 
 #[test]
@@ -49,11 +49,11 @@ fn s29_under_a_paused_clock_a_broker_delivers() {
         let outcomes = producer.produce_all((0..1_000).map(numbered)).await;
         assert!(outcomes.iter().all(Result::is_ok));
         producer.flush().await.expect("flushed");
-        // Limits of the caller's own are kept as in real time.
+        // The caller's own timeouts pass as in real time.
         time::timeout(MOMENT, producer.send(numbered(0))).await.expect("in time").expect("delivered");
         time::timeout(MOMENT, producer.list_topics(None)).await.expect("in time").expect("an answer");
         assert!(before.elapsed() < MOMENT, "the clock went {:?} on", before.elapsed());
-        // With nothing to do the clock goes on by itself as ever.
+        // Without work the clock advances by itself as usual.
         time::sleep(DAY).await;
         producer.send(numbered(0)).await.expect("delivered");
         let before = Instant::now();
@@ -80,11 +80,11 @@ fn s29_a_clock_that_is_paused_later_leaves_records_their_time() {
         let (_broker, builder) = slow_broker();
         let producer = start(builder);
         producer.send(numbered(0)).await.expect("delivered");
-        // While a record is with the broker.
+        // Paused while a record is with the broker.
         let delivery = producer.produce(numbered(1)).await.expect("room");
         time::pause();
         delivery.await.expect("delivered");
-        // And before another one.
+        // Paused before a record is produced.
         for number in 2..5 {
             producer.send(numbered(number)).await.expect("delivered");
         }
@@ -132,7 +132,7 @@ fn s29_under_a_paused_clock_limits_pass_as_in_real_time_if_no_broker_answers() {
         assert_eq!(flushed, Err(FlushError::Timeout { remaining: 1 }));
         let report = producer.close(limit).await;
         assert_eq!(report.unsent().len(), 1);
-        // A step may be a tenth longer than the real time that it stands for.
+        // A step of the clock may be a tenth longer than the real time.
         assert!(real.elapsed() >= 2 * limit, "the clock leapt: {:?}", real.elapsed());
         assert_eq!(delivery.await.expect_err("no broker is there").status(), Status::NotPersisted);
     });

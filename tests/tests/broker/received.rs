@@ -1,4 +1,4 @@
-//! What an embedded broker says that it received: the records of a topic, for tests of an application's own.
+//! The records that an embedded broker received, which tests of an application can read.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn records_are_read_with_all_their_parts_in_the_order_of_the_log(host: Hos
     assert!(null.timestamp_millis.is_some());
     let shown = format!("{null:?}");
     assert!(shown.contains(r#"key: b"\xff", payload: null"#), "{shown}");
-    // Nothing is consumed by reading.
+    // Reading does not consume.
     assert_eq!(broker.records("t").await, Ok(records));
 }
 
@@ -104,7 +104,7 @@ async fn a_broker_that_is_down_is_named_at_once(host: Host) {
     let producer = start(&host, &broker);
     producer.send(numbered(0).partition(0)).await.expect("delivered");
 
-    // The other one leads nothing.
+    // The other broker leads no partition.
     broker.broker_down(2).expect("down");
     assert_eq!(broker.records("t").await.expect("its records").len(), 1);
     broker.broker_up(2).expect("up");
@@ -166,7 +166,7 @@ async fn reading_ends_while_records_keep_coming(host: Host) {
     for _ in 0..5 {
         let before = producer.statistics().acquired as usize;
         let records = broker.records("t").await.expect("its records");
-        // All but the last of those that were produced one after the other had been acknowledged.
+        // All but the last of the records sent one by one were acknowledged.
         assert!(records.len() + 1 >= before, "{} of {before}", records.len());
     }
     drop(stop);
@@ -184,7 +184,7 @@ async fn reading_blocks_no_poll_and_may_be_dropped(host: Host) {
 
     let mut reading = Observed::new(broker.records("t"));
     assert!(reading.is_pending());
-    // It is woken, once, when there is something to be had.
+    // It is woken once when there are records.
     until(|| reading.wakes() > 0);
     assert_eq!(reading.wakes(), 1);
     assert_eq!(reading.ready().expect("its records").len(), 1);

@@ -1,5 +1,5 @@
-//! S33: no secret of any secret key is in anything that a producer prints: errors, events, log lines, `Debug`, standard output and
-//! standard error.
+//! S33: the value of a secret key is in no output of a producer: errors, events, log lines, `Debug`, standard output and standard
+//! error.
 
 use std::env;
 use std::process::Command;
@@ -11,7 +11,7 @@ use aioproducer_tests::broker;
 use aioproducer_tests::executor::{Executor, Host, TokioMulti};
 use log::{LevelFilter, Log, Metadata};
 
-/// Those that librdkafka marks as sensitive, and their other names; a test of the backend compares them.
+/// The keys that librdkafka marks as sensitive, and their aliases. A test of the backend compares them.
 const KEYS: [&str; 10] = [
     "sasl.password",
     "sasl.oauthbearer.assertion.private.key.passphrase",
@@ -25,10 +25,10 @@ const KEYS: [&str; 10] = [
     "ssl.keystore.password",
 ];
 
-/// What only the application's code has.
+/// Secrets that the application sets by a call.
 const LATER: &str = "set_sasl_credentials";
 
-/// The secret of a key, which is nothing else's.
+/// A unique secret for a key.
 fn secret(key: &str) -> String {
     let letters: String = key.chars().filter(char::is_ascii_alphabetic).collect();
     format!("hunter2{letters}")
@@ -52,7 +52,7 @@ fn s33_no_secret_gets_out_in_any_way() {
     }
 }
 
-/// Shows what the application's log gets.
+/// A log that prints each line.
 struct Shown;
 
 impl Log for Shown {
@@ -76,7 +76,7 @@ fn prints_everything() {
     let host = executor.host();
     executor.block_on(async {
         for key in KEYS {
-            // As it should be, and where somebody has written it twice: librdkafka quotes the second.
+            // In its own key, and by mistake in a second one, whose value librdkafka quotes.
             print_all(&host, key, &[]).await;
             print_all(&host, key, &[("acks", &secret(key))]).await;
             print_all(&host, key, &[("client.id", &secret(key)), ("acks", "1")]).await;
@@ -85,7 +85,7 @@ fn prints_everything() {
     });
 }
 
-/// Prints everything that a producer says that has the secret of `key` and other settings.
+/// Prints all output of a producer that has the secret of `key` and other settings.
 async fn print_all(host: &Host, key: &str, others: &[(&str, &str)]) {
     println!("{key}, with {:?}", others.iter().map(|(key, _)| *key).collect::<Vec<_>>());
     let mut config = ClientConfig::new();

@@ -1,4 +1,4 @@
-//! S18, S33: what a setting of librdkafka's means is what librdkafka reads in it, and what it costs is said.
+//! S18, S33: settings mean what they mean to librdkafka, and a setting that turns idempotence off is reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -142,7 +142,7 @@ async fn s18_settings_that_cannot_go_with_idempotence_are_refused_by_name(host: 
     assert!(key == "enable.idempotence" && reason.contains("transactional.id"), "{key}: {reason}");
 }
 
-/// As a template leaves it where a variable is not set.
+/// The empty value of a template whose variable is not set.
 async fn s33_an_empty_value_is_no_value(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     for empty in ["", " "] {
@@ -162,7 +162,7 @@ async fn s33_reports_of_failures_only_are_refused_however_it_is_written(host: Ho
     }
 }
 
-/// librdkafka keeps what is set last, and which one that is chance decides.
+/// librdkafka keeps the value that is set last; which one that is depends on chance.
 async fn s33_two_names_of_one_setting_agree_or_are_refused(host: Host) {
     for (one, other) in [
         (("acks", "1"), ("request.required.acks", "all")),

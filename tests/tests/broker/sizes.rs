@@ -1,4 +1,4 @@
-//! S15: a record of any size is delivered or refused when it is produced, and then by the setting that refuses it.
+//! S15: a record of any size is either delivered or refused at once, and the error names the setting.
 
 use aioproducer_driver::{AioProducer, ProduceError, Record};
 use aioproducer_rdkafka::Librdkafka;
@@ -10,7 +10,7 @@ promises! {
     s15_a_record_of_a_million_bytes_is_refused_by_name,
 }
 
-/// What librdkafka counts for a record beside its key, value and headers.
+/// The bytes that librdkafka counts for a record beside its key, value and headers.
 const OVERHEAD: usize = 36;
 
 /// A record of `size` bytes, all parts together.

@@ -11,7 +11,7 @@ promises! {
     s17_timeouts_do_not_wait_for_a_late_reconnect,
 }
 
-/// librdkafka looks at the timeouts of a broker's records when it tries to reconnect, so that must be often.
+/// librdkafka checks the timeouts of a broker's records when it tries to reconnect, so the test has it reconnect often.
 async fn s17_timeouts_do_not_wait_for_a_late_reconnect(host: Host) {
     const ATTEMPTS: usize = 7;
     let broker = broker::start_with_topic("t", 1);

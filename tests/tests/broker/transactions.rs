@@ -48,8 +48,8 @@ fn record(text: &str) -> Record<'_> {
     Record::to("t").payload(text)
 }
 
-/// The mock cluster accepts offsets of partitions that there are, and does not keep them: that they are committed with the
-/// records only a real broker shows.
+/// The mock cluster accepts offsets of existing partitions but does not keep them. Only a real broker shows that they are
+/// committed with the records.
 fn with_source() -> EmbeddedBroker {
     let broker = broker::start_with_topic("t", 2);
     broker.create_topic("in", 4, 1).expect("a topic");
@@ -63,7 +63,7 @@ async fn whole(producer: &AioProducer, text: &str) -> Result<(), TransactionErro
     Ok(transaction.commit().await?)
 }
 
-/// The same, again until the record is in time: connections come by and by.
+/// The same, repeated until the record is in time: connections take a while.
 async fn whole_in_time(producer: &AioProducer, text: &str) {
     loop {
         let transaction = producer.begin().await.expect("it begins");
@@ -247,7 +247,7 @@ async fn s38_abort_purges_what_librdkafka_queues(host: Host) {
         }
         assert!(producer.is_empty());
     }
-    // What comes next is whole.
+    // The next transaction is complete.
     let transaction = producer.begin().await.expect("it begins");
     let deliveries: Vec<_> =
         (0..10).map(|n| at_once(transaction.produce(record("y").partition(n % 2))).expect("accepted")).collect();
@@ -291,7 +291,7 @@ async fn s39_a_fenced_producer_is_fatal(host: Host) {
 async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(builder(&broker));
-    // Partitions that are refused: their records fail.
+    // Refused partitions: their records fail.
     let transaction = producer.begin().await.expect("it begins");
     let refused = [ErrorCode::TOPIC_AUTHORIZATION_FAILED];
     broker.request_errors(ApiKey::AddPartitionsToTxn, &refused).expect("errors are set");
@@ -302,7 +302,7 @@ async fn s39_what_leaves_the_abort_is_aborted_and_goes_on(host: Host) {
     error.into_transaction().expect("to be aborted").abort().await.expect("aborted");
     whole(&producer, "first").await.expect("committed");
 
-    // A commit that is refused, with a producer id that the coordinator has forgotten (KIP-360).
+    // A refused commit, with a producer id that the coordinator has forgotten (KIP-360).
     for error in [ErrorCode::INVALID_PRODUCER_ID_MAPPING, ErrorCode::UNKNOWN_PRODUCER_ID] {
         broker.request_errors(ApiKey::EndTxn, &[error]).expect("errors are set");
         let refused = whole(&producer, "lost").await.expect_err("refused");
@@ -337,12 +337,12 @@ async fn s39_a_commit_that_timed_out_is_resolved(host: Host) {
     assert_eq!(broker::read_back(&broker, "t", 1).len(), 3);
 }
 
-/// librdkafka's own calls cannot all be taken up again after a timeout: an answer may be taken for the next one's.
+/// Some of librdkafka's calls cannot be resumed after a timeout: an old answer may be taken for the next call's.
 async fn s39_calls_with_hardly_any_time_are_in_doubt_and_never_refused(host: Host) {
     const ROUNDS: usize = 200;
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(builder(&broker).call_timeout(Duration::from_micros(1)));
-    // librdkafka's thread has its turn late.
+    // librdkafka's thread is late.
     let busy = Arc::new(());
     for _ in 0..3 {
         let busy = Arc::downgrade(&busy);
@@ -387,7 +387,7 @@ async fn s25_close_aborts_on_the_broker(host: Host) {
     let producer = host.start(builder(&broker));
     let transaction = producer.begin().await.expect("it begins");
     transaction.send(record("first")).await.expect("delivered");
-    // The abort is what ends the transaction: without it the coordinator would refuse nothing, and wait.
+    // The abort ends the transaction; without it the coordinator would just wait.
     broker.request_errors(ApiKey::EndTxn, &[ErrorCode::PRODUCER_FENCED]).expect("errors are set");
     assert!(producer.close(LONG).await.is_complete());
     assert!(producer.fatal_error().is_some(), "the abort was sent");

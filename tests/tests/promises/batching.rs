@@ -1,4 +1,4 @@
-//! S11–S14: what goes together, and when.
+//! S11–S14: what goes into one batch, and when.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -108,8 +108,8 @@ async fn s11_a_flush_cuts_the_linger(host: Host) {
     flush.ready().expect("flushed");
 }
 
-/// The Python producer's clock starts again with each record: at 5 records/s and a limit of 0.5 s nothing was sent.
-/// Here the first is sent while the traffic goes on.
+/// The Python producer's timer restarts with each record: at 5 records/s and a limit of 0.5 s it sends nothing. Here the first
+/// record is sent while the traffic goes on.
 async fn s11_the_oldest_record_s_age_cuts_under_steady_traffic(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).linger(Duration::from_millis(500)));
@@ -153,7 +153,7 @@ async fn s11_without_linger_an_idle_executor_is_handed_what_there_is(host: Host)
     assert_eq!(script.wakes(), wakes + 1, "an idle worker is woken for the first record");
     let hand = script.take().expect("it is handed over at once");
     assert_eq!((texts(hand.records()), hand.batch().reason()), (vec!["a"], CutReason::Idle));
-    // While the worker is busy, records gather, and no worker is woken.
+    // While the worker is busy, records accumulate and no worker is woken.
     let _rest = ["b", "c", "d"].map(|text| accepted(&producer, sized(text, 1)));
     assert_eq!(script.wakes(), wakes + 1);
     hand.accept();
@@ -200,7 +200,7 @@ async fn s12_a_lane_that_is_out_is_not_handed_out_again(host: Host) {
     assert_eq!(texts(&script.take().expect("the rest").accept()), ["2", "3"]);
 }
 
-/// The Python producer with batches of one and timeout zero does not resolve in 20 s.
+/// With batches of one and a timeout of zero the Python producer does not resolve in 20 s.
 async fn s13_linger_zero_and_batches_of_one_resolve_at_once(host: Host) {
     let script = Script::new();
     let builder = AioProducer::builder(script.backend()).batch_records(1).linger(Duration::ZERO);
@@ -251,7 +251,7 @@ fn s14_a_batch_says_what_it_was_made_of() {
     let batch = create(&[(lane(0), 10), (lane(0), 20)]).expect("a batch");
     assert_eq!((batch.lane(), batch.len(), batch.bytes(), batch.is_empty()), (lane(0), 2, 30, false));
     assert_eq!(batch.reason(), CutReason::Count);
-    // A large record alone is a batch.
+    // A single large record is a batch.
     assert_eq!(create(&[(lane(0), 5_000)]).expect("a batch").bytes(), 5_000);
 }
 

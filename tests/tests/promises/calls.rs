@@ -1,4 +1,4 @@
-//! S33, S35: metadata and credentials, which wait for a broker, never on a runtime's thread.
+//! S33, S35: metadata and credentials. These calls wait for a broker, never on a runtime's thread.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

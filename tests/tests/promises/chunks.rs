@@ -1,7 +1,6 @@
 //! S28: what ends a whole pool does so in chunks, and no other task waits for all of it.
 //!
-//! What is done under one lock is done before the next waker is called. So a waker that looks at the producer sees how much of
-//! the work is left.
+//! All work under one lock is done before the next waker runs. So a waker sees how much work is left.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +26,7 @@ promises! {
 
 const SLOTS: usize = 2_000;
 
-/// Records that one piece of work ends at most, in a lock or a poll.
+/// The most records that end under one lock, or in one poll.
 const PIECE: usize = 64;
 
 /// Notes how many records are left when it is woken.
@@ -60,7 +59,7 @@ fn full(host: &Host, script: &Script) -> (AioProducer, Vec<Delivery>) {
 
 async fn s28_a_fatal_error_ends_a_full_pool_in_pieces(host: Host) {
     let script = Script::new();
-    // Its end would end the records, too.
+    // The end of the backend would end the records as well.
     script.stay_up();
     let (producer, mut deliveries) = full(&host, &script);
     let witness = watch(&producer, &mut deliveries[0]);
@@ -116,7 +115,7 @@ async fn s26_dropping_the_last_handle_ends_a_full_pool_in_pieces(host: Host) {
     script.stay_up();
     let (producer, deliveries) = full(&host, &script);
     drop(producer);
-    // The driver task does the rest, and the drop did not wait for it.
+    // The driver task does the rest; the drop did not wait for it.
     for delivery in deliveries {
         let error = delivery.await.expect_err("never sent");
         assert_eq!((error.kind(), error.status()), (FailureKind::Closed, Status::NotPersisted));
@@ -175,7 +174,7 @@ async fn s34_a_flush_that_is_over_is_not_waited_for(host: Host) {
     assert!(flush.is_pending() && of_topic.is_pending() && script.flushing());
     script.deliver(&script.accept().await);
     assert!(delivery.await.is_ok());
-    // Their futures lie there unpolled, as in a `select!`.
+    // Their futures are not polled, as in a `select!`.
     assert!(!script.flushing(), "the backend would cut its linger without need");
     assert!(flush.ready().is_ok() && of_topic.ready().is_ok());
 }

@@ -109,7 +109,7 @@ async fn s05_a_dropped_delivery_does_not_cancel_the_record(host: Host) {
     assert_eq!(producer.statistics().in_use, 0, "slots return by themselves");
 }
 
-/// The backend copies them, and lets go of them at their hand-off.
+/// The backend copies short records and drops them at hand-off.
 async fn s03_short_records_that_part_ways_come_back_as_they_were(host: Host) {
     let producer = host.start(AioProducer::builder(broker::unreachable()));
     let shared = Bytes::from_static(b"shared");
@@ -126,7 +126,7 @@ async fn s03_short_records_that_part_ways_come_back_as_they_were(host: Host) {
     ];
     for round in 0..3 {
         let deliveries: Vec<_> = forms.iter().map(|record| accepted(&producer, record.clone())).collect();
-        // librdkafka purges a topic in two steps, so the second step of a purge may take what is produced after the first.
+        // librdkafka purges a topic in two steps, so the second step may take records that were produced after the first.
         host.until(|| producer.statistics().buffered == 0).await;
         producer.purge(true, true).await;
         for (record, delivery) in forms.iter().zip(deliveries) {

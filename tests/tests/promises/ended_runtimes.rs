@@ -1,4 +1,4 @@
-//! S31: a runtime that cannot run a producer, or has ended, is named by the errors that follow from it.
+//! S31: errors name a runtime that cannot run a producer, or that has ended.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ fn record() -> Record<'static> {
     Record::to("t").payload("x")
 }
 
-/// The text of an error that there must be.
+/// The text of the expected error.
 fn text<T, E: Display>(outcome: Result<T, E>) -> String {
     outcome.err().expect("an error").to_string()
 }
 
-/// Why a producer does not start. Its backend is left alone.
+/// Why a producer does not start. Its backend is not connected.
 fn refusal(runtime: impl Runtime) -> String {
     let script = Script::new();
     let text = text(AioProducer::builder(script.backend()).start(runtime));
@@ -36,7 +36,7 @@ fn refusal(runtime: impl Runtime) -> String {
     text
 }
 
-/// Tokio's runtimes, of both kinds.
+/// One runtime of each kind that tokio has.
 fn runtimes(set: impl Fn(&mut Builder) -> &mut Builder) -> [tokio::runtime::Runtime; 2] {
     let mut builders = [Builder::new_current_thread(), Builder::new_multi_thread()];
     builders[1].worker_threads(1);
@@ -75,7 +75,7 @@ fn s31_a_runtime_that_has_ended_is_refused() {
 
 const ENDED: &str = "the runtime that the producer was started on";
 
-/// A producer in a static, say, and a runtime for each test: from the second test on each call says what is wrong.
+/// For example a producer in a static and a runtime for each test: from the second test on each call fails with the reason.
 fn later_errors<E: Executor>() {
     watched(|| {
         let script = Script::new();
@@ -100,7 +100,7 @@ fn later_errors<E: Executor>() {
         for text in texts {
             assert!(text.contains(ENDED), "{text}");
         }
-        // An orderly end, late, changes nothing.
+        // A late close changes nothing.
         block_on(producer.close(LONG));
         let late = text(producer.try_produce(record()));
         assert!(late.contains(ENDED), "{late}");

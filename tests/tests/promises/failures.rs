@@ -1,4 +1,4 @@
-//! S15–S17: one record's failure is its own, and a full queue fails no record.
+//! S15–S17, S39: a record fails alone, a full queue fails no record, and errors say whether to send again.
 
 use std::time::Duration;
 
@@ -21,8 +21,7 @@ promises! {
     s39_errors_say_whether_it_makes_sense_to_send_again,
 }
 
-/// Of the Python producer, one bad record fails every later flush, sends its good neighbours again, and makes close
-/// raise.
+/// With the Python producer one bad record fails every later flush, its good neighbours are sent again, and close raises.
 async fn s15_a_rejected_record_fails_alone(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
@@ -124,7 +123,7 @@ async fn s16_a_record_that_can_never_be_queued_fails_alone(host: Host) {
     let producer = host.start(AioProducer::builder(script.backend()));
     let hopeless = accepted(&producer, numbered(0));
     let fine = accepted(&producer, numbered(1));
-    // Refused though the queue holds nothing: no report will ever make room for it.
+    // Refused by an empty queue: no report will ever make room.
     script.next().await.expect("a batch").refuse_after(0);
     let error = hopeless.await.expect_err("no room, ever");
     assert_eq!((error.kind(), error.status()), (FailureKind::QueueFull, Status::NotPersisted));
@@ -135,7 +134,7 @@ async fn s16_a_record_that_can_never_be_queued_fails_alone(host: Host) {
     fine.await.expect("delivered");
 }
 
-/// Of the Python producer, 2,500 of 3,000 failed.
+/// With the Python producer 2,500 of 3,000 failed.
 async fn s16_none_of_3000_fails_when_the_queue_holds_100(host: Host) {
     let broker = broker::start_with_topic("full", 1);
     let mut config = broker::config(&broker);

@@ -38,17 +38,17 @@ promises! {
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// How often the ticker beside a loop ticks before that may end.
+/// How often the ticker must tick before the loop beside it may end.
 const TICKS: usize = 3;
 
 /// More calls than one poll of a task may make.
 const MANY: usize = 2_000;
 
-/// More outcomes than one poll may read, to be read by loops that end with them.
+/// More outcomes than one poll may read, for loops that end with them.
 const PREPARED: usize = 5 * MANY;
 
-/// Makes a call again and again until a ticker beside it has ticked or a call says that there is no more, and sees to it that
-/// the task returns to its executor between some calls and the next: both in the test's own task and in one that is spawned.
+/// Repeats a call until the ticker beside it has ticked, or the call returns `false`. The task must return to its executor
+/// in between. Runs in the test's own task and in a spawned one.
 async fn beside_a_ticker<C, F>(host: &Host, mut prepare: impl FnMut() -> C)
 where
     C: FnMut() -> F + Send + 'static,
@@ -91,7 +91,7 @@ fn immediate(host: &Host) -> AioProducer {
     host.start(AioProducer::builder(Immediate))
 }
 
-/// A call of `producer` that is made each time.
+/// A repeated call of `producer`.
 macro_rules! each {
     ($producer:expr, $name:ident => $call:expr) => {
         || {
@@ -208,7 +208,7 @@ async fn s28_reports_let_others_have_their_turn(host: Host) {
             reporter.produce(record(), number).await.expect("room");
         }
         drop(reporter);
-        // So every outcome is in the stream.
+        // Now every outcome is in the stream.
         host.until(|| producer.statistics().callbacks_waiting == 0).await;
         let reports = Arc::new(Mutex::new(reports));
         beside_one_ticker(host.clone(), || polled(&reports, |reports, cx| Pin::new(reports).poll_next(cx))).await;
@@ -235,7 +235,7 @@ async fn s28_events_let_others_have_their_turn(host: Host) {
     let mut backend = Librdkafka::new(config);
     let mut events = backend.events_with_capacity(PREPARED);
     let producer = host.start(AioProducer::builder(backend));
-    // Nothing is read meanwhile, so there is a heap of them.
+    // No event is read meanwhile, so many are waiting.
     for _ in 0..300 {
         producer.send(record()).await.expect("delivered");
     }
@@ -305,7 +305,7 @@ async fn s28_produce_to_a_broker_lets_others_have_their_turn(host: Host) {
     assert!(producer.close(LONG).await.is_complete());
 }
 
-/// A future that is dropped at any poll loses nothing: a turn is waited for before anything is done.
+/// A future that yields has not accepted its record yet, so dropping it loses nothing.
 async fn s28_a_record_whose_turn_has_not_come_is_not_accepted(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
@@ -327,7 +327,7 @@ async fn s28_a_record_whose_turn_has_not_come_is_not_accepted(host: Host) {
     }
 }
 
-/// A limit of time around a loop is kept (rust-rdkafka's issue 649).
+/// A timeout around a loop works (rust-rdkafka's issue 649).
 #[test]
 fn s28_a_timeout_around_a_loop_is_kept() {
     run::<TokioCurrent, _>(|host| async move {

@@ -1,4 +1,4 @@
-//! S19: a fatal error ends everything, whenever it comes.
+//! S19: a fatal error ends the producer, whenever it comes.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ promises! {
 const FATAL: Failure =
     Failure { kind: FailureKind::Fatal, status: Status::NotPersisted, code: -150, reason: "the test says it is fatal" };
 
-/// A backend that meets a fatal error before its start is done.
+/// A backend that reports a fatal error before its start is done.
 struct Eager {
     ends: bool,
 }
@@ -103,7 +103,7 @@ async fn s19_a_fatal_error_after_the_end_changes_nothing(host: Host) {
     let mut close = Observed::new(producer.close(Duration::ZERO));
     assert!(close.is_pending());
     host.until(|| script.shut_downs() > 0).await;
-    // Of a thread that could not be ended.
+    // A thread that did not end.
     let late = script.late();
     script.vanish();
     let report = close.into_future().await;

@@ -1,4 +1,4 @@
-//! S23: flush.
+//! S23: a flush waits for the records accepted before it.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn s23_flush_waits_for_what_was_accepted_before_and_only_that(host: Host) 
     for _ in 0..4 {
         taken.extend(script.accept().await);
     }
-    // The later ones are through, and one of the earlier is not.
+    // The later ones are delivered, one of the earlier is not.
     script.deliver([&taken[2], &taken[3], &taken[1]]);
     assert!(flush.is_pending());
     let wakes = flush.wakes();
@@ -108,9 +108,9 @@ async fn s23_any_number_of_flushes_and_any_of_them_dropped(host: Host) {
     assert!(!script.flushing() && producer.is_empty());
 }
 
-/// With lingers of five minutes in both layers, the watchdog is the test.
+/// With lingers of five minutes in both layers. The test passes if the watchdog does not end it.
 async fn s23_a_flush_ends_the_linger_of_both_layers(host: Host) {
-    // Both at once are refused.
+    // A linger in both layers at once is refused.
     for (ours, librdkafkas) in [(300, "0"), (0, "300000")] {
         flush_ends_linger(&host, Duration::from_secs(ours), librdkafkas).await;
     }

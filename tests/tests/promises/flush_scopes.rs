@@ -1,4 +1,4 @@
-//! S12, S23, S11, S1 and the stream of reports: flushes of a scope, urgent records, full pools.
+//! S12, S23: a flush of one topic or partition.
 
 use std::time::Duration;
 

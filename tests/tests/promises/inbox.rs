@@ -1,4 +1,4 @@
-//! Records that are accepted while a worker is awake: the machine learns of them later, and no caller sees a difference.
+//! Records that are accepted while a worker is awake wait in the inbox. No caller sees a difference.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ promises! {
     s26_a_drop_fails_all_of_them,
 }
 
-/// More than are left in the inbox at once.
+/// More than fit into the inbox at once.
 const MANY: usize = 1500;
 
 fn accepted(producer: &AioProducer, number: usize) -> Delivery {
     at_once(producer.produce(numbered(number))).expect("accepted")
 }
 
-/// A producer whose one worker was asleep, and is woken by its first record.
+/// A producer whose only worker slept until its first record.
 fn awakened(host: &Host, script: &Script, slots: usize) -> (AioProducer, Delivery) {
     let builder = AioProducer::builder(script.backend()).slots(slots).batch_records(100);
     let producer = host.start(builder);
@@ -71,7 +71,7 @@ async fn s18_order_holds_from_one_way_in_to_the_other(host: Host) {
     let mut seen = Vec::new();
     for number in 1..MANY {
         held.push(accepted(&producer, number));
-        // Now and then the worker comes by, and finds nothing, so that the next record goes the other way.
+        // From time to time the worker empties the inbox and sleeps, so the next record goes the other way in.
         if number % 70 == 0 {
             seen.extend(std::iter::from_fn(|| script.take()).flat_map(|hand| hand.accept()));
         }

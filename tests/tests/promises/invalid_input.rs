@@ -1,4 +1,4 @@
-//! S33 and bad input: an invalid value is refused by name, handed back, and disturbs no other record.
+//! S33: an invalid value is refused by name and handed back, and disturbs no other record.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ async fn s33_secrets_are_never_shown(host: Host) {
         let error = builder.start(host.runtime()).expect_err("refused");
         hides(format!("{error} {error:?}"));
     }
-    // A secret that librdkafka itself refuses, or takes.
+    // A secret that librdkafka itself refuses or accepts.
     for (key, secret) in SECRETS {
         let mut config = broker::config_for("localhost:1");
         config.set(key, secret);
@@ -128,7 +128,7 @@ async fn s33_settings_that_cannot_be_are_named(host: Host) {
         let text = builder.start(host.runtime()).expect_err("refused").to_string();
         assert!(names.iter().all(|name| text.contains(name)), "{text}");
     }
-    // The smallest that there is works.
+    // The smallest valid one works.
     let script = Script::with_record_bytes(1);
     let builder = AioProducer::builder(script.backend()).slots(1).lanes(1).pool_bytes(1);
     let producer = host.start(builder.batch_records(1).batch_bytes(1));
@@ -156,7 +156,7 @@ fn bad_records(limit: usize) -> Vec<(Record<'static>, &'static str)> {
     ]
 }
 
-/// Sends each bad record between two good ones, every way that there is.
+/// Sends each invalid record between two valid ones, by every call.
 async fn bad_between_good(producer: &AioProducer, limit: usize) -> usize {
     let mut good = 0;
     for (record, reason) in bad_records(limit) {

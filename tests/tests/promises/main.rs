@@ -1,4 +1,4 @@
-//! What this project promises to applications, mostly on a backend that does what the test says.
+//! The promises to applications, mostly on a backend that the test controls.
 
 mod batching;
 mod callbacks;

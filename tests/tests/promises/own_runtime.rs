@@ -1,4 +1,4 @@
-//! S29: some promises on an executor that has neither tokio nor smol in it, that of the example `own_runtime`.
+//! S29: some promises on an executor without tokio or smol, the one of the example `own_runtime`.
 
 use std::future::Future;
 use std::task::Poll;
@@ -73,7 +73,7 @@ fn s20_callbacks_run_in_spawned_tasks() {
 fn s23_s25_flush_and_close_end_in_time() {
     on_executor(|runtime| async move {
         let producer = AioProducer::builder(broker::unreachable()).start(runtime).expect("started");
-        // Too long for librdkafka to copy: it comes back, however long librdkafka takes to end.
+        // Too long to be copied by librdkafka, so it comes back however long librdkafka takes to end.
         let delivery = producer.produce(Record::to("t").payload(vec![0; 1_000])).await.expect("room");
         assert_eq!(producer.flush().within(MOMENT).await, Err(FlushError::Timeout { remaining: 1 }));
         let report = producer.close(MOMENT).await;
@@ -106,7 +106,7 @@ fn s29_wakers_come_from_other_threads() {
         broker.round_trip_time(-1, MOMENT).expect("slow");
         let producer = AioProducer::builder(broker::backend(&broker)).start(runtime.clone()).expect("started");
         let (sender, receiver) = smol::channel::bounded(1);
-        // While the broker takes its time the executor sleeps, and it is a task that is woken first.
+        // The executor sleeps while the broker is slow. The first wake-up is for a task.
         runtime.spawn(Box::pin(async move {
             let outcome = producer.send(numbered(0)).await;
             sender.try_send(outcome.map(|report| report.offset()).ok()).expect("room");

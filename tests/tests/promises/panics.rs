@@ -1,4 +1,4 @@
-//! S3, S20, S21, S34: code of the application that panics on a thread of the producer's costs no record its outcome.
+//! S3, S20, S21, S34: application code that panics on a thread of the producer costs no record its outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -191,7 +191,7 @@ impl Drop for Token {
 async fn s21_a_callback_that_panics_when_it_is_dropped_costs_no_record_its_outcome(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let runtime = Touchy::new(&host);
-    // Tasks of a runtime that is gone are dropped.
+    // A runtime that has ended drops its tasks.
     let drops = Arc::clone(&runtime.drops);
     let producer = AioProducer::builder(broker::backend(&broker)).start(runtime).expect("it starts");
     drops.store(usize::MAX, Ordering::SeqCst);

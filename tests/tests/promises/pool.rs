@@ -142,7 +142,7 @@ async fn s27_len_never_misses_a_record_in_between(host: Host) {
             }
         })
     };
-    // Each round, one record comes, one is delivered, and the others go to and fro between buffer and backend.
+    // In each round one record is accepted, one is delivered, and the others move between buffer and backend.
     let mut queued: VecDeque<_> = script.next().await.expect("a batch").refuse_after(2).into_iter().take(2).collect();
     for round in 3..2_000 {
         deliveries.push(accepted(&producer, numbered(round)));

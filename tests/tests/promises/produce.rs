@@ -1,4 +1,4 @@
-//! S1–S5, S7, S10: getting records accepted, and their outcomes.
+//! S2, S5, S7, S10: a record is accepted, handed back, or was never sent.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn s02_try_produce_does_not_overtake_waiting_tasks(host: Host) {
     let taken = script.accept().await;
     script.deliver(&taken);
     held.await.expect("delivered");
-    // There is room now, and it is promised.
+    // There is room now, but it is reserved.
     assert!(matches!(producer.try_produce(numbered(2)), Err(ProduceError::Full(_))));
     let second = waiting.ready().expect("room");
     script.serve(&host);

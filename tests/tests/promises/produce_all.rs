@@ -23,7 +23,7 @@ async fn s07_produce_all_gives_each_outcome_in_order(host: Host) {
         let script = script.clone();
         host.spawn(async move {
             while let Some(hand) = script.next().await {
-                // Reported backwards, and every seventh one failed.
+                // Reported in reverse order; every seventh one failed.
                 for record in hand.accept().iter().rev() {
                     if record.text().parse::<usize>().unwrap() % 7 == 0 {
                         script.fail(record, failure(FailureKind::Broker, Status::NotPersisted));
@@ -85,8 +85,8 @@ async fn s07_produce_all_dropped_early_lets_the_accepted_go_their_way(host: Host
     assert_eq!((producer.statistics().in_use, producer.statistics().waiters), (0, 0));
 }
 
-/// `produce_all` does not tie the life of the records to that of the producer. It need only compile: an iterator of records
-/// that borrow nothing, from a producer that does not live forever.
+/// `produce_all` does not tie the records' lifetime to the producer's. This only has to compile: records that borrow nothing, and a
+/// borrowed producer.
 #[test]
 fn s07_produce_all_takes_iterators_of_owned_records() {
     fn _compiles(producer: &AioProducer, records: std::sync::mpsc::Receiver<Record<'static>>) {

@@ -1,4 +1,4 @@
-//! S24, S30: purge.
+//! S24, S30: a purge fails what it takes at once, with its status.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the Python producer's tests pin down and no other suite here shows. `docs/python-tests.md` has all of it.
+//! Behaviours from the Python producer's tests that no other module shows. `docs/python-tests.md` lists all of them.
 
 use std::time::Duration;
 
@@ -122,13 +122,13 @@ async fn s22_defaults_are_the_documented_ones_and_all_is_empty(host: Host) {
     assert_eq!((found.stale_reports, found.waiters), (0, 0));
     assert!(producer.is_empty() && !producer.is_closed());
     assert!(script.take().is_none(), "nothing makes no batch");
-    // Without linger a record goes as soon as somebody asks, and 1,024 of them at once.
+    // Without linger a record goes as soon as a worker takes it, at most 1,024 at once.
     let _deliveries: Vec<_> = (0..1_025).map(|n| accepted(&producer, numbered(n))).collect();
     assert_eq!(script.accept().await.len(), 1_024);
     assert_eq!(script.accept().await.len(), 1);
 }
 
-/// Python's manager flushes the client in any case. Here nothing is in the client that was not accepted before.
+/// Python's manager always flushes the client. Here the client has only records that were accepted before.
 async fn s23_a_flush_of_nothing_is_done_at_once_and_does_not_reach_the_backend(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));

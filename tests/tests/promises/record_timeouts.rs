@@ -67,7 +67,7 @@ async fn s17_a_record_s_own_timeout_is_forgotten_with_it(host: Host) {
     served.join().await;
 }
 
-/// A payload's owner, to see when it is let go of.
+/// A payload's owner, which shows when the payload is dropped.
 struct Owner(Arc<[u8; 8]>);
 
 impl AsRef<[u8]> for Owner {
@@ -82,7 +82,7 @@ async fn s21_the_late_report_of_a_record_whose_time_was_over_reaches_no_other_re
     let hasty = accepted(&producer, numbered(0).timeout(SOON));
     let taken = script.accept().await;
     assert_eq!(failed(hasty.await).0, FailureKind::TimedOut);
-    // So many that whatever the first one left behind is used again.
+    // Enough records to use again all that the first one left behind.
     let mut others: Vec<_> = (1..3000).map(|number| Observed::new(accepted(&producer, numbered(number)))).collect();
     script.deliver(&taken);
     assert!(others.iter_mut().all(Observed::is_pending));

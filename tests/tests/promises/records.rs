@@ -1,4 +1,4 @@
-//! S8: what a record says is what arrives.
+//! S8: records arrive unchanged.
 
 use std::time::{Duration, SystemTime};
 
@@ -68,7 +68,7 @@ async fn s08_every_part_of_a_record_reaches_the_log(host: Host) {
     assert_arrived(&records, outcomes, &broker::read_back(&broker, "parts", 3));
 }
 
-/// Long parts are copied ahead, so they take another way in than the rest.
+/// Long fields are copied before the lock, so these records take another way in.
 async fn s08_long_parts_reach_the_log(host: Host) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)).pool_bytes(1 << 20));
@@ -86,7 +86,7 @@ async fn s08_long_parts_reach_the_log(host: Host) {
     for outcome in producer.produce_all(records()).await {
         outcome.expect("delivered");
     }
-    // There is room for some of them at a time, so others wait.
+    // The pool has room for a few at a time, so others wait.
     let mut deliveries = Vec::new();
     for record in records() {
         deliveries.push(producer.produce(record).await.expect("accepted"));
@@ -108,7 +108,7 @@ async fn s08_times_are_the_system_s(host: Host) {
     let record = Record::to("t").payload("x").timestamp(then + Duration::from_micros(7));
     assert_eq!((record.get_timestamp(), record.get_timestamp_millis()), (Some(then), Some(1_700_000_000_123)));
     let report = producer.send(record).await.expect("delivered");
-    // Whose time it is, is the broker's to say; this one has its own idea.
+    // A report has the broker's time, which may be its own.
     let millis = report.timestamp_millis().expect("a time");
     let reported = SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().expect("after the epoch"));
     assert_eq!(report.timestamp(), Some(reported));

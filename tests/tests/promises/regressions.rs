@@ -1,4 +1,4 @@
-//! Defects that were found once, each with the test that found it.
+//! Past defects, each with the test that found it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn s16_a_refused_record_keeps_its_own_deadline(host: Host) {
     let mut held = Observed::new(accepted(&producer, numbered(0)));
     let refused = accepted(&producer, numbered(1));
     let hand = script.next().await.expect("a batch");
-    // The driver task may look at the machine while the batch is out, and find no deadline.
+    // Meanwhile the driver task may run and find no deadline, as the batch is out.
     host.pause(Duration::from_millis(20)).await;
     let taken = hand.refuse_after(1);
     let error = refused.await.expect_err("its time passed");

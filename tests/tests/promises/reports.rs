@@ -1,4 +1,4 @@
-//! S9, S20, S23, S39: what fits the hand: a stream of reports, errors that say whether to try again, times.
+//! S2, S3, S10, S20: outcomes as a stream, each with the tag of its record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,7 +77,7 @@ async fn s02_a_reporter_that_tries_hands_back_what_finds_no_room(host: Host) {
     script.deliver(&script.accept().await);
     assert_eq!(reports.next().await.map(|(tag, _)| tag), Some(2));
 
-    // What the producer refuses leaves the place in the stream free.
+    // A refused record leaves its place in the stream free.
     let large = Record::to("t").payload(vec![0; 101]);
     let refused = reporter.try_produce(large.clone(), 4).expect_err("too large");
     assert!(matches!(refused, ProduceError::TooLarge { .. }) && !refused.is_retriable());

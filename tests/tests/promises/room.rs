@@ -30,7 +30,7 @@ promises! {
     s01_a_limited_wait_hands_the_record_back,
 }
 
-/// Soon enough for a test, and far less than the watchdog's time.
+/// Short for a test, and far below the watchdog's limit.
 const SOON: Duration = Duration::from_millis(30);
 
 fn lane(partition: i32, number: usize) -> Record<'static> {
@@ -148,14 +148,14 @@ async fn s17_a_record_that_waits_for_a_callback_or_a_report_fails_at_its_own_tim
     let error = reporter.produce(numbered(1).timeout(SOON), ()).await.expect_err("the stream is full");
     assert!(matches!(error, ProduceError::TimedOut(_)), "{error}");
     script.deliver(&script.accept().await);
-    // The first callback never comes to its end, so those behind it take up all places.
+    // The first callback never ends, so those behind it take all places.
     producer.produce_with_async(numbered(0), |_| std::future::pending()).await.expect("accepted");
     script.deliver(&script.accept().await);
     let error = loop {
         while producer.try_produce_with(numbered(1), |_| ()).is_ok() {
             script.deliver(&script.accept().await);
         }
-        // It is accepted all the same if some of them began to run only now.
+        // It is still accepted if some of them began to run only now.
         if let Err(error) = producer.produce_with(numbered(9).timeout(SOON), |_| ()).await {
             break error;
         }
@@ -221,7 +221,7 @@ async fn s01_produce_waits_only_while_the_pool_is_full_first_come_first_served(h
     script.deliver(&first[..1]);
     let wakes: Vec<_> = waiting.iter().map(Observed::wakes).collect();
     assert!(wakes[0] > 0 && wakes[1..] == [0, 0, 0], "one slot returned: {wakes:?}");
-    // Polling out of turn gains nothing.
+    // Polling earlier than others gains nothing.
     assert!(waiting[1..].iter_mut().rev().all(Observed::is_pending));
     let third = waiting.remove(0).ready().expect("the first in line");
     assert!(waiting.iter_mut().all(Observed::is_pending));

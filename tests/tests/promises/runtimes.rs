@@ -1,4 +1,4 @@
-//! S29, S31: one suite on every executor, time that the runtime rules, and runtimes that end first.
+//! S29, S31: the same behaviour on every executor, the runtime's clock, and runtimes that end first.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +38,7 @@ async fn s29_the_whole_way_works_on_every_executor(host: Host) {
     assert_eq!(broker::read_back(&broker, "way", 2).len(), 11);
 }
 
-/// Runs `test` on tokio with a clock that stands still.
+/// Runs `test` on tokio with a paused clock.
 fn paused<F: Future<Output = ()>>(test: impl FnOnce(Tokio) -> F + Send + 'static) {
     watched(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -46,7 +46,7 @@ fn paused<F: Future<Output = ()>>(test: impl FnOnce(Tokio) -> F + Send + 'static
     });
 }
 
-/// Lets the driver task see what there is to see.
+/// Lets the driver task run.
 async fn settle() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -122,7 +122,7 @@ fn s29_under_paused_time_delivery_times_out_to_the_millisecond() {
         assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::NotPersisted));
         assert_eq!(error.into_record(), Some(Record::to("t").payload("first")));
         assert!(second.is_pending());
-        // With nothing else to do the clock goes to the next deadline by itself.
+        // Without other work the clock advances to the next deadline by itself.
         let before = time::Instant::now();
         let error = second.into_future().await.expect_err("its time is over");
         assert_eq!((error.kind(), before.elapsed()), (FailureKind::TimedOut, Duration::from_secs(60)));
@@ -152,7 +152,7 @@ fn s17_under_paused_time_a_record_of_which_the_backend_says_nothing_ends() {
         let statistics = producer.statistics();
         assert_eq!((statistics.in_use, statistics.overdue, statistics.handed_off), (1, 1, 0));
 
-        // The other slot works, and this one does again when the backend has let go of it.
+        // The other slot works, and this one works again once the backend releases the record.
         let other = Observed::new(accepted(&producer, "other"));
         script.deliver(&script.accept().await);
         assert!(other.ready().is_ok());
@@ -169,7 +169,7 @@ fn s17_under_paused_time_what_the_backend_keeps_does_not_hold_up_close_or_lose_a
         let script = Script::new();
         let timeout = Duration::from_secs(20);
         let producer = AioProducer::builder(script.backend()).delivery_timeout(timeout).start(tokio).expect("started");
-        // The record's own timeout is longer than its producer's, and so never over first.
+        // The record's own timeout is longer than the producer's, so it never comes first.
         let record = Record::to("t").payload("copied").timeout(Duration::from_secs(3600));
         let delivery = producer.try_produce(record.clone()).expect("room");
         drop(script.accept().await);
@@ -237,7 +237,7 @@ async fn s31_a_runtime_that_drops_the_driver_ends_the_producer(_host: Host) {
     producer.close(LONG).await;
 }
 
-/// What a dropped executor leaves behind: deliveries that end, calls that return.
+/// After its executor is dropped, deliveries end and calls return.
 fn executor_dropped<E: Executor>() {
     watched(|| {
         let script = Script::new();
@@ -268,7 +268,7 @@ fn executor_dropped<E: Executor>() {
     });
 }
 
-/// The same with librdkafka, no broker to be found, and records in all stages.
+/// The same with librdkafka, without a broker, and with records in all stages.
 fn executor_dropped_under_load<E: Executor>() {
     watched(|| {
         let executor = E::new();
@@ -285,7 +285,7 @@ fn executor_dropped_under_load<E: Executor>() {
     });
 }
 
-/// Calls that need a timer of a runtime that is gone, while the backend still holds records.
+/// Calls that need a timer of an ended runtime while the backend still holds records.
 fn limits_after_the_executor<E: Executor>() {
     watched(|| {
         let script = Script::new();

@@ -23,7 +23,7 @@ promises! {
     s32_a_waker_that_panics_disturbs_no_other_task,
 }
 
-/// Polls `future` at most `polls` times, with room for others in between, then drops it.
+/// Polls `future` at most `polls` times and yields in between, then drops it.
 async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -98,7 +98,7 @@ async fn s30_a_produce_dropped_at_any_poll_costs_no_bystander(host: Host) {
     assert_eq!((statistics.high_water, statistics.stale_reports), (4, 0));
 }
 
-/// Of the Python producer, one cancelled produce lost three bystanders of the same batch.
+/// With the Python producer one cancelled produce lost three bystanders in its batch.
 async fn s30_a_cancelled_produce_loses_none_of_its_batch(host: Host) {
     let script = Script::new();
     let producer =
@@ -185,7 +185,7 @@ async fn s32_clones_are_shared_across_tasks_and_threads(host: Host) {
     let threads: Vec<_> = (4..8)
         .map(|partition| {
             let work = work(producer.clone(), partition);
-            // No runtime of their own is needed.
+            // These threads have no runtime.
             std::thread::spawn(move || smol::future::block_on(work))
         })
         .collect();
@@ -222,7 +222,7 @@ async fn s32_the_last_handle_ends_the_producer(host: Host) {
     assert_eq!(script.shut_downs(), 1);
 }
 
-/// Panics when it is to wake its task.
+/// Panics instead of waking a task.
 struct Panics;
 
 impl Wake for Panics {
@@ -240,7 +240,7 @@ async fn s32_a_waker_that_panics_disturbs_no_other_task(host: Host) {
     let mut second = Observed::new(at_once(producer.produce(Record::to("t"))).expect("accepted"));
     assert!(second.is_pending());
     let seen = script.accept().await;
-    // As a backend's thread does, which has to go on.
+    // As on a backend's thread, which has to go on.
     script.deliver(&seen);
     assert_eq!(second.wakes(), 1);
     assert_eq!([first.await, second.ready()].map(|outcome| outcome.expect("delivered").offset()), [0, 1]);

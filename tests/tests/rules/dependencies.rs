@@ -1,4 +1,4 @@
-//! The rules of `ARCHITECTURE.md` about who may depend on whom, and where `unsafe` may be.
+//! The rules of `ARCHITECTURE.md` on dependencies between packages, and on where `unsafe` may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
-/// Packages of the workspace, by name, and which others of it each may name, in any way.
+/// The packages of the workspace, each with the others that it may depend on in any way.
 const ALLOWED: [(&str, &[&str]); 7] = [
     ("aioproducer-core", &[]),
     ("aioproducer-driver", &["aioproducer-core"]),
@@ -42,13 +42,13 @@ fn is_backend(name: &str) -> bool {
     name.starts_with("rdkafka") || name.starts_with("librdkafka")
 }
 
-/// What `package` names, apart from what only its tests use.
+/// The dependencies of `package` except those of its tests.
 fn named(package: &Package) -> BTreeSet<&str> {
     let used = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
     used.map(|dependency| dependency.name.as_str()).collect()
 }
 
-/// Everything that comes with `package`.
+/// All transitive dependencies of `package`.
 fn closure(metadata: &Metadata, package: &Package) -> BTreeSet<String> {
     let resolve = metadata.resolve.as_ref().expect("resolved dependencies");
     let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -68,7 +68,7 @@ fn closure(metadata: &Metadata, package: &Package) -> BTreeSet<String> {
 }
 
 #[test]
-fn packages_of_the_workspace_know_only_whom_they_may() {
+fn packages_of_the_workspace_depend_only_on_what_they_may() {
     let metadata = metadata();
     let packages = workspace(&metadata);
     for name in packages.keys() {
@@ -139,7 +139,7 @@ fn what_only_this_workspace_uses_is_not_published() {
     }
 }
 
-/// All Rust sources, without build products.
+/// All Rust sources except build products.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let (path, name) = (entry.path(), entry.file_name());

@@ -1,5 +1,5 @@
-//! What guides show is what runs: the code of `docs/testing.md` is that of `checks/service`, and what `docs/executors.md` shows of
-//! an executor is that of an example.
+//! Code in guides is code that runs: `docs/testing.md` shows `checks/service`, and `docs/executors.md` shows a part of an
+//! example.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ const EXECUTOR: &str = "adapters/smol/examples/own_runtime/executor.rs";
 
 const RUST: &str = "```rust";
 
-/// Code that is no example by itself.
+/// Code that is not a complete example.
 const PART: &str = "```rust,ignore";
 
 fn text(file: &str) -> String {

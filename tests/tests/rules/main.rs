@@ -1,4 +1,4 @@
-//! Rules that this repository keeps: dependencies, words, and pages that say what the sources say.
+//! The rules of this repository: dependencies, words, and pages that agree with the sources.
 
 mod dependencies;
 mod guides;

@@ -1,6 +1,6 @@
-//! S9, and that every promise has a test that carries its number: `docs/promises.md` lists them.
+//! S9, and every promise has a test with its number: `docs/promises.md` lists them.
 //!
-//! The list is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test rules promise_table`.
+//! The list is written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test rules promise_table`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use std::fs;
 
 use aioproducer_tests::sources::{Test, assert_page, root, tests};
 
-/// The promises that are kept today: each has at least one test.
+/// The promises that are kept: each has at least one test.
 const KEPT: [u32; 41] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
     32, 33, 34, 35, 36, 37, 38, 39, 40, 47,
 ];
 
-/// Of those, the ones that no runtime has a part in. The others have a test that runs on all four executors.
+/// The promises without a runtime. All others have a test on all four executors.
 const WITHOUT_RUNTIME: [u32; 2] = [9, 14];
 
 /// All promises, in a few words each.
@@ -61,7 +61,7 @@ const PROMISES: [&str; 40] = [
     "committed is visible, aborted is not, a fenced producer is fatal",
 ];
 
-/// Those that came later, with their numbers.
+/// Later promises, with their numbers.
 const LATER: [(u32, &str); 1] = [(47, "an offset is one that a broker sent, or none")];
 
 type Table = BTreeMap<u32, Vec<Test>>;
@@ -119,7 +119,7 @@ fn the_table_of_promises_is_what_the_sources_say() {
     assert_page("docs/promises.md", &document(&table()), "rules promise_table");
 }
 
-/// The compiler does the rest: these examples are run as tests of this package's documentation.
+/// The compiler checks them: these examples are this package's documentation tests.
 #[test]
 fn s09_examples_show_what_does_not_compile_and_what_does_instead() {
     let text = fs::read_to_string(root().join("tests/src/lib.rs")).expect("the source");
@@ -128,7 +128,7 @@ fn s09_examples_show_what_does_not_compile_and_what_does_instead() {
         text.lines().zip(text.lines().skip(1)).filter(|(a, b)| *a == "//! ```" && !b.trim_end().ends_with("//!"));
     assert!(refused >= 6, "{refused} examples that must not compile");
     assert!(accepted.count() >= 3, "and the same without the mistake");
-    // A mistake is a certain one: the error's number stands with it.
+    // Each mistake is a known one: the error's number is given.
     let named = text.lines().filter(|line| line.starts_with("//! ```compile_fail,E")).count();
     assert!(named + 1 >= refused, "only a lint has no number");
 }

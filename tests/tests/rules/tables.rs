@@ -14,7 +14,7 @@ const PYTHON: [(&str, usize); 5] = [
     ("Callback pool and handler (21)", 21),
 ];
 
-/// librdkafka's tests that are worth a mirror, by number.
+/// The numbers of the tests of librdkafka that are mirrored.
 const LIBRDKAFKA: [u32; 36] = [
     2, 3, 5, 8, 11, 13, 17, 20, 37, 39, 40, 43, 44, 48, 52, 55, 62, 68, 70, 72, 73, 76, 84, 86, 90, 94, 95, 103, 105,
     117, 125, 143, 144, 146, 151, 152,
@@ -65,7 +65,7 @@ fn every_behaviour_of_the_python_producer_has_a_counterpart() {
         assert_eq!(numbers, (1..=count).collect::<Vec<_>>(), "{section}");
     }
     assert_eq!(rows.len(), PYTHON.iter().map(|(_, count)| count).sum::<usize>(), "an unknown section");
-    // Where it starves, hangs, or fails the wrong ones, this project promises something else.
+    // Where it starves, hangs, or fails the wrong records, this project promises something else.
     for promise in ["S11", "S13", "S15", "S16", "S20", "S21"] {
         assert!(rows.iter().any(|row| row.reason.contains(promise)), "no row differs because of {promise}");
     }

@@ -1,8 +1,8 @@
-//! What librdkafka's own tests check of brokers that fail, leave, and come back, asked of this producer.
-//! `docs/librdkafka-tests.md` says which test mirrors which.
+//! librdkafka's own tests of brokers that fail, leave and come back, repeated with this producer. `docs/librdkafka-tests.md`
+//! lists which test mirrors which.
 //!
-//! The embedded broker does not look at sequence numbers, so a record that was written before its answer got lost is in
-//! its log twice; where that can be, repeats are dropped before the log is looked at, as a broker would.
+//! The embedded broker ignores sequence numbers, so a record whose answer got lost may be in its log twice. Where that can
+//! happen, the tests drop repeats before they compare, as a real broker does.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ promises! {
 
 const LONG: Duration = Duration::from_secs(50);
 
-/// Comes back to a broker soon, and tries again soon.
+/// Short delays before reconnects and retries.
 const SOON: [(&str, &str); 6] = [
     ("reconnect.backoff.ms", "10"),
     ("reconnect.backoff.max.ms", "50"),
@@ -66,8 +66,8 @@ async fn all_delivered(deliveries: Vec<Delivery>) {
     }
 }
 
-/// Sends records from `first` on until one arrives before its time is over, and returns its number and those that did
-/// not but may have been written. How long a broker is looked for is librdkafka's business and the machine's.
+/// Sends records from `first` on until one is delivered in time. Returns its number, and the numbers of failed records that may
+/// have been written. How long librdkafka searches for a broker depends on the machine.
 async fn sent_in_time(producer: &AioProducer, topic: &str, first: usize) -> (usize, Vec<usize>) {
     let (mut number, mut unsure) = (first, Vec::new());
     while let Err(error) = producer.send(numbered(topic, number)).await {
@@ -81,7 +81,7 @@ async fn sent_in_time(producer: &AioProducer, topic: &str, first: usize) -> (usi
     (number, unsure)
 }
 
-/// The numbers in partition 0, each where it came first.
+/// The numbers in partition 0, each at its first place.
 fn written(broker: &EmbeddedBroker, topic: &str) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let log = broker::read_back(broker, topic, 1);
@@ -172,12 +172,12 @@ async fn s18_a_storage_error_fails_records_only_when_retries_end(host: Host) {
             }
         }
         assert!(producer.is_empty());
-        // The third error is still to come where there were too few retries.
+        // With too few retries the third error is still to come.
         producer.send(numbered("stored", 1)).await.expect("delivered");
     }
 }
 
-/// 0090, 0144: the broker has what it was sent before, and says so.
+/// 0090, 0144: the broker answers that it already has the records.
 async fn s18_a_duplicate_s_answer_counts_as_delivered(host: Host) {
     let broker = broker::start_with_topic("twice", 1);
     let producer = configured(&host, &broker, &[("enable.idempotence", "true"), ("batch.num.messages", "1")]);
@@ -220,7 +220,7 @@ async fn s18_timeouts_leave_an_idempotent_producer_working(host: Host) {
     assert_eq!(sure, expected, "unsure: {unsure:?}");
 }
 
-/// 0151: each broker goes once, while records are produced.
+/// 0151: each broker goes down once while records are produced.
 async fn s18_a_cluster_that_rolls_loses_nothing_and_keeps_its_order(host: Host) {
     let broker = EmbeddedBroker::start_with(3).expect("three brokers");
     broker.create_topic("rolling", 1, 3).expect("a topic");
@@ -255,7 +255,7 @@ async fn s18_a_leader_that_moves_is_followed(host: Host) {
     assert_eq!(written(&broker, "moving"), (0..50).collect::<Vec<_>>());
 }
 
-/// 0043, 0088, 0095, 0152: no broker when it starts, and again none later.
+/// 0043, 0088, 0095, 0152: no broker at the start, and again none later.
 async fn s23_records_wait_for_brokers_that_come_later(host: Host) {
     let broker = broker::start_with_topic("later", 1);
     broker.broker_down(-1).expect("it goes down");
@@ -274,7 +274,7 @@ async fn s23_records_wait_for_brokers_that_come_later(host: Host) {
     assert_eq!(written(&broker, "later"), (0..200).collect::<Vec<_>>());
 }
 
-/// 0020, 0037, 0084, 0021: the watchdog is the test. That threads end, too, is shown by `threads.rs`.
+/// 0020, 0037, 0084, 0021: the test passes if nothing hangs. `threads.rs` shows that threads end, too.
 async fn s26_a_producer_ends_in_each_state_that_librdkafka_once_hung_in(host: Host) {
     let broker = broker::start_with_topic("ending", 1);
     let live = broker.bootstrap_servers().to_owned();
@@ -301,7 +301,7 @@ async fn s26_a_producer_ends_in_each_state_that_librdkafka_once_hung_in(host: Ho
                 }
                 drop(producer);
                 for delivery in deliveries {
-                    // Either outcome is one.
+                    // Delivered or failed: both are an outcome.
                     drop(delivery.await);
                 }
             }

@@ -1,5 +1,5 @@
-//! What librdkafka's own tests check of records and settings, asked of this producer. `docs/librdkafka-tests.md` says
-//! which test mirrors which.
+//! librdkafka's own tests of records and settings, repeated with this producer. `docs/librdkafka-tests.md` lists which test
+//! mirrors which.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn configured(host: &Host, broker: &EmbeddedBroker, settings: &[(&str, &str)]) -
     host.start(AioProducer::builder(Librdkafka::new(config)))
 }
 
-/// 0003. librdkafka counts what a record takes on the wire, 36 bytes more than the record has.
+/// 0003. librdkafka counts a record's size on the wire, 36 bytes more than the record's own.
 async fn s15_message_max_bytes_decides_which_records_are_too_large(host: Host) {
     let broker = broker::start_with_topic("sizes", 1);
     let producer = configured(&host, &broker, &[("message.max.bytes", "10000")]);
@@ -85,7 +85,7 @@ async fn s07_many_topics_at_once_each_get_their_records(host: Host) {
     }
 }
 
-/// 0017. What was not compiled in is refused by name when the producer starts.
+/// 0017. A codec that is not in the build is refused by name at start.
 async fn s08_every_codec_that_is_compiled_in_keeps_records_whole(host: Host) {
     let broker = broker::start();
     let mut worked = BTreeSet::new();
@@ -163,7 +163,7 @@ async fn s25_producers_beside_each_other_do_not_disturb_one_another(host: Host) 
     for (partition, producer) in (0..).zip(&producers) {
         drop(producer.produce(Record::to("beside").partition(partition).payload("first")).await.expect("accepted"));
     }
-    // They end one after the other, while the rest goes on.
+    // They end one after the other while the others go on.
     for (at, producer) in producers.iter().enumerate() {
         assert!(producer.close(Duration::from_secs(50)).await.is_complete());
         for (partition, later) in (0..).zip(&producers).skip(at + 1) {

@@ -1,8 +1,7 @@
-//! S33, and what an on-call engineer needs: each mistake of a table is made, and its message names the culprit and says what to
-//! do. `docs/mistakes.md` shows them.
+//! S33: each mistake of a table is made. Its message names the culprit and says what to do. `docs/mistakes.md` shows them.
 //!
-//! The page is written anew by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test broker mistakes`. To add a mistake, write its code as
-//! a function of a file in `mistakes/`, as a user would, and a row in that file's table.
+//! The page is written by `WRITE_DOCS=1 cargo test -p aioproducer-tests --test broker mistakes`. To add a
+//! mistake, write its code as a function in a file of this folder, as a user would, and a row in that file's table.
 
 mod builder;
 mod configuration;
@@ -20,7 +19,7 @@ fn chapters() -> [Chapter; 4] {
     [servers::chapter(), configuration::chapter(), builder::chapter(), records::chapter()]
 }
 
-/// What is not in the build is a mistake of some rows.
+/// Some rows use what is not in the usual build.
 fn is_usual_build() -> bool {
     let features = ClientConfig::new().create_native_config().and_then(|config| config.get("builtin.features"));
     let is_usual =

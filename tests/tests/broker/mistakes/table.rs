@@ -16,11 +16,11 @@ pub(crate) struct Chapter {
     pub(crate) mistakes: Vec<Mistake>,
 }
 
-/// A mistake, and what its message has to say.
+/// A mistake, and what its message must say.
 pub(crate) struct Mistake {
     pub(crate) title: &'static str,
     pub(crate) when: When,
-    /// The function that has the user's code, by name.
+    /// The name of the function with the user's code.
     pub(crate) code: &'static str,
     pub(crate) attempt: Attempt,
     /// The culprits.
@@ -37,17 +37,17 @@ pub(crate) enum When {
     Delivery,
 }
 
-/// What came of a record.
+/// The outcome of a record.
 pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
 
 /// The user's code.
 pub(crate) enum Attempt {
-    /// It changes a configuration that is right otherwise, with which a record is sent then.
+    /// Changes a valid configuration, with which a record is sent.
     Configure(fn(&mut ClientConfig)),
-    /// It makes a builder.
+    /// Makes a builder.
     Build(fn(ClientConfig) -> Builder<Librdkafka>),
-    /// It sends by a producer, to an embedded broker with a topic `orders` of four partitions, and one `payroll` that may not be
-    /// used. A topic `ordrs` there is not. The delivery timeout is 3 seconds.
+    /// Sends to an embedded broker with a topic `orders` of four partitions and a topic `payroll` without access. There is no
+    /// topic `ordrs`. The delivery timeout is 3 seconds.
     Send(fn(AioProducer) -> Sent),
 }
 
@@ -73,7 +73,7 @@ macro_rules! mistake {
 pub(crate) use mistake;
 
 impl Mistake {
-    /// Makes it: when it shows, and the message, with what differs from run to run by its name.
+    /// Makes the mistake and returns when it shows, and its message. What differs from run to run has a placeholder.
     pub(crate) async fn make(&self, host: &Host) -> (When, String) {
         match self.attempt {
             Attempt::Configure(configure) => {

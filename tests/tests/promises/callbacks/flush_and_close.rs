@@ -56,7 +56,7 @@ async fn s23_after_a_flush_of_callbacks_all_have_run(host: Host) {
     assert_eq!(producer.flush().callbacks().await, Ok(()), "there is nothing to wait for");
 }
 
-/// A runner takes several callbacks of a line at once, those before the flush and those after it.
+/// A runner takes several callbacks of a partition at once, some from before the flush and some from after it.
 async fn s23_a_flush_of_callbacks_does_not_wait_for_one_that_came_later_in_the_line(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()));
@@ -110,7 +110,7 @@ async fn s23_a_flush_of_callbacks_waits_for_those_before_it_and_has_a_limit(host
     let mut first = Observed::new(producer.flush().callbacks());
     assert!(given_up.poll_in_turn().is_pending() && first.poll_in_turn().is_pending());
     drop(given_up);
-    // Those that come later, in the same line or another.
+    // Later callbacks, of the same partition and of another topic.
     waits("t").await.expect("accepted");
     waits("other").await.expect("accepted");
     let mut second = Observed::new(producer.flush().callbacks());

@@ -1,4 +1,4 @@
-//! S20–S22: callbacks.
+//! S20, S22: when callbacks run, and in which order.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -33,7 +33,7 @@ fn numbered(number: usize) -> Record<'static> {
 /// A record's number, and its offset or why it failed.
 type Called = (usize, Result<i64, FailureKind>);
 
-/// What callbacks have been called with, in the order of the calls.
+/// The arguments of the callbacks so far, in the order of the calls.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<Vec<Called>>>);
 
@@ -195,7 +195,7 @@ async fn s22_a_callback_that_stalls_is_counted(host: Host) {
     producer.produce_with_async(numbered(0), waits).await.expect("accepted");
     host.until(|| producer.statistics().callbacks_stalled == 1).await;
     for _ in 0..3 {
-        // The driver looks again each time.
+        // The driver checks again each time.
         let record = Record::to("other").timeout(Duration::from_millis(30));
         producer.send(record).await.expect("delivered");
         host.pause(Duration::from_millis(40)).await;
@@ -207,7 +207,7 @@ async fn s22_a_callback_that_stalls_is_counted(host: Host) {
     served.join().await;
 }
 
-/// A callback that blocks its thread. It cannot be shown on executors of one thread.
+/// A callback that blocks its thread, which needs an executor with several threads.
 #[test]
 fn s20_one_that_blocks_holds_up_its_own_partition_only() {
     run::<TokioMulti, _>(async |host: Host| {

@@ -56,7 +56,7 @@ async fn s20_callbacks_that_are_behind_slow_down_producing_tasks(host: Host) {
     host.until(|| producer.statistics().callbacks_waiting == 1 && producer.is_empty()).await;
     let calls = Calls::default();
     let mut entered = 0;
-    // The one that runs has given its place back; so six may wait behind it, twice as many as there are slots.
+    // The running one has returned its place, so six may wait behind it: twice the number of slots.
     while producer.try_produce_with(numbered(entered), calls.callback(entered)).is_ok() {
         entered += 1;
         host.until(|| producer.is_empty()).await;
@@ -93,7 +93,7 @@ async fn s20_a_refused_record_s_callback_is_not_called(host: Host) {
     assert_eq!(calls.all(), [(1, Ok(0))]);
 }
 
-/// Counts how many of its clones there are.
+/// Counts its clones.
 #[derive(Clone)]
 struct Witness(Arc<()>);
 

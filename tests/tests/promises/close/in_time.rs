@@ -1,4 +1,4 @@
-//! S19, S25: a fatal error ends everything whenever it comes, and a close is over in time whatever call is under way.
+//! S25: a close keeps its deadline, whatever call is under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ promises! {
     s25_close_is_over_in_time_while_librdkafka_hangs,
 }
 
-/// What the test gives a close, and far more than it takes on a slow machine: librdkafka's own calls wait for a minute.
+/// The deadline of a close, and more than it takes on a slow machine: librdkafka's own calls wait for a minute.
 const WITHIN: Duration = Duration::from_millis(500);
 
 const IN_TIME: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ async fn closes_in_time(producer: &AioProducer) -> CloseReport {
     report
 }
 
-/// A cluster that answers nothing any more, and a producer that has met it.
+/// A cluster that stops answering, and a producer that was connected before.
 async fn silent(host: &Host) -> (EmbeddedBroker, AioProducer) {
     let broker = broker::start_with_topic("t", 1);
     let producer = host.start(AioProducer::builder(broker::backend(&broker)));
@@ -109,7 +109,7 @@ async fn s25_close_is_over_in_time_while_transactions_are_initialised(host: Host
     assert_eq!(begin.into_future().await.expect_err("closed").remedy(), Remedy::GiveUp);
 }
 
-/// Holds up librdkafka's main thread, which asks for the partition of a record when it knows the topic.
+/// Blocks librdkafka's main thread, which calls the partitioner when it learns of the topic.
 struct Slow {
     asked: Arc<AtomicBool>,
     goes_on: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! S21–S23, S25–S27: the pool, flush, close, and the end without close.
+//! S25, S26: close, and the end without close.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ async fn s26_drop_does_not_wait_and_pending_deliveries_fail(host: Host) {
     let mut held = Observed::new(accepted(&producer, numbered(0)));
     let taken = script.accept().await;
     let buffered = accepted(&producer, numbered(1));
-    // The backend does not end before the test says so: a drop that waited would never return.
+    // The backend does not end before the test lets it, so a drop that waited would never return.
     drop(producer);
     assert_eq!(script.shut_downs(), 1);
     let error = at_once(buffered).expect_err("never sent");

@@ -1,4 +1,4 @@
-//! The futures that are dropped.
+//! The futures that the tests drop.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,15 +9,15 @@ use super::{LONG, SLOTS};
 
 pub(super) type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A candidate's future, when all is there that it needs. It is not polled yet.
+/// A candidate's future, prepared and not polled yet.
 pub(super) struct Begun(pub(super) Step);
 
 pub(super) type Begin = Pin<Box<dyn Future<Output = Begun> + Send>>;
 
-/// What is in the log of the records of one call.
+/// Which records of one call are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Each of them.
+    /// All of them.
     All,
     /// The first few of them, or none, or all.
     Prefix,
@@ -28,15 +28,15 @@ pub(super) enum Fate {
 /// A public future.
 pub(super) struct Candidate {
     pub(super) name: &'static str,
-    /// Records that it needs.
+    /// The number of records that it needs.
     pub(super) records: usize,
-    /// What becomes of them when it is dropped while pending.
+    /// Which of them are in the log if it is dropped while pending.
     pub(super) when_dropped: Fate,
-    /// Prepares what must be before, and returns the future.
+    /// Prepares the call and returns its future.
     pub(super) begin: fn(AioProducer, Vec<Record<'static>>) -> Begin,
 }
 
-/// Every public future but close, which no producer survives.
+/// Every public future except close, which ends the producer.
 pub(super) const CANDIDATES: [Candidate; 12] = [
     Candidate {
         name: "produce",

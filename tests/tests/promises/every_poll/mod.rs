@@ -1,8 +1,8 @@
-//! S5, S30: every public future, dropped at its first, second, … poll while other tasks produce, costs no other task a
-//! record, and is itself in the log only as far as it was accepted.
+//! S5, S30: every public future is dropped at its first, second, … poll while other tasks produce. No other task loses a record,
+//! and of the future's own records exactly the accepted ones are in the log.
 //!
-//! One task drops futures; others produce without a pause, each in a partition of its own. Afterwards the log of each
-//! partition is compared with what its task did, record by record.
+//! One task drops futures; others produce without a pause, each to its own partition. Then each partition's log is compared
+//! with what its task did, record by record.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -44,7 +44,7 @@ const BYSTANDERS: i32 = 4;
 /// The partition of the task that drops futures.
 const OWN: i32 = BYSTANDERS;
 
-/// How a future is kept from being ready, and what it is polled by.
+/// How a future is kept pending, and when it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// The reports of this task's records are held back; it is polled again and again.
@@ -57,7 +57,7 @@ enum Mode {
     Woken,
 }
 
-/// Polls a future some times and then drops it. It resolves to whether the future did.
+/// Polls a future a number of times and then drops it. Resolves to whether the future was ready.
 struct DroppedAt {
     inner: Option<Step>,
     polls: usize,
@@ -87,10 +87,10 @@ impl Future for DroppedAt {
     }
 }
 
-/// What one task did: the payloads of each of its calls, in order, and what must have become of them.
+/// What one task did: the payloads of each of its calls, in order, and which of them must be in the log.
 type Story = Vec<(Vec<String>, Fate)>;
 
-/// Compares a partition's log with what its task did: nothing lost, doubled, reordered, or there without being
+/// Compares a partition's log with what its task did: nothing is lost, doubled or reordered, and nothing is there that was not
 /// accepted.
 fn compare(who: &str, story: &Story, log: &[String]) {
     let mut rest = log;
@@ -153,7 +153,7 @@ async fn produce_until(stop: Arc<AtomicBool>, producer: AioProducer, partition: 
             }
             Err(error) => panic!("{error}"),
         }
-        // More than the pool holds, so it is the pool that it waits for.
+        // More than the pool holds, so it waits for the pool.
         if open.len() > 2 * SLOTS {
             open.pop_front().expect("not empty").await.expect("a bystander's record");
         }
@@ -164,7 +164,7 @@ async fn produce_until(stop: Arc<AtomicBool>, producer: AioProducer, partition: 
     story
 }
 
-/// Checks what is left when all tasks have ended.
+/// Checks the producer and the log after all tasks have ended.
 async fn check(world: World, producer: AioProducer, own: &Story, others: &[Story]) {
     assert!(producer.close(LONG).await.is_complete());
     let statistics = producer.statistics();
@@ -181,7 +181,7 @@ async fn check(world: World, producer: AioProducer, own: &Story, others: &[Story
     }
 }
 
-/// Runs one candidate to its drop, or to its end. `true` is the end.
+/// Runs one candidate until it is dropped or ready. `true` if it was ready.
 async fn attempt(
     host: &Host,
     world: &World,
@@ -223,7 +223,7 @@ async fn drop_each(host: &Host, (world, producer): (World, AioProducer), modes: 
                 dropped |= !attempt(host, &world, &producer, candidate, (*mode, polls), &mut own).await;
                 yield_now().await;
             }
-            // With all reports or its own held back, it cannot have been ready.
+            // With its reports held back it is never ready.
             let certain = modes.contains(&Mode::Held) && modes.contains(&Mode::Full);
             assert!(dropped || !certain, "{} was never dropped at poll {polls}", candidate.name);
         }
@@ -246,7 +246,7 @@ async fn s30_futures_dropped_at_every_poll_cost_no_other_task_a_record_on_a_brok
     drop_each(&host, World::broker(&host), &[Mode::Restless, Mode::Woken]).await;
 }
 
-/// Once polled, a close goes on without its future; what it had accepted before arrives, and the rest is refused.
+/// Once polled, a close goes on without its future. Records accepted before arrive, and later ones are refused.
 async fn drop_close(host: &Host, (world, producer): (World, AioProducer), polls: usize, held: bool) {
     let bystanders = Bystanders::start(host, &producer);
     host.until(|| producer.statistics().acquired > 2 * SLOTS as u64).await;

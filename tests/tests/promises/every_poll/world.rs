@@ -1,4 +1,4 @@
-//! Where the records of these tests go: a backend by script, whose reports can be held back, or a broker.
+//! Where the records go: to a scripted backend, whose reports can be held back, or to a broker.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub(crate) enum World {
     Broker(EmbeddedBroker),
 }
 
-/// Whose reports the scripted backend holds back, and what it has.
+/// Which reports the scripted backend holds back, and its log.
 #[derive(Default)]
 pub(crate) struct Gate {
     held: Option<Held>,
@@ -35,13 +35,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gate {
-    /// What the backend does with records that it has queued.
+    /// Logs queued records and reports or holds them.
     fn pass(&mut self, script: &Script, records: Vec<Seen>) {
         for record in &records {
             let partition = record.partition.expect("a partition");
             self.log.entry(partition).or_default().push(record.text().to_owned());
         }
-        // Reported under the gate's lock: once something is held, no report of it is still on its way.
+        // Reports happen under the gate's lock, so a held record has no report on its way.
         let is_held = |held: &Held, record: &Seen| !held.own_only || record.partition == Some(OWN);
         match &mut self.held {
             None => script.deliver(&records),
@@ -54,7 +54,7 @@ impl Gate {
     }
 }
 
-/// Takes batches until the end. Of every third the second half does not fit into the queue, unless reports are held back.
+/// Takes batches until the end. The second half of every third batch does not fit into the queue, unless reports are held back.
 fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
     let (script, gate) = (script.clone(), Arc::clone(gate));
     host.spawn(async move {
@@ -62,7 +62,7 @@ fn serve(script: &Script, gate: &Arc<Mutex<Gate>>, host: &Host) -> Joined<()> {
             let mut gate = lock(&gate);
             gate.batches += 1;
             let count = hand.records().len();
-            // With reports held back, a full queue might have nothing to make room.
+            // With reports held back, a full queue might never have room again.
             let refuses = gate.batches.is_multiple_of(3) && gate.held.is_none();
             let fits = if refuses { count.div_ceil(2) } else { count };
             let mut records = hand.refuse_after(fits);
@@ -86,7 +86,7 @@ impl World {
         (Self::Broker(broker), producer)
     }
 
-    /// Holds reports back; without a script there is nothing that could.
+    /// Holds reports back. A broker cannot, so this does nothing there.
     pub(crate) fn hold(&self, own_only: bool) {
         if let Self::Scripted { gate, .. } = self {
             lock(gate).held = Some(Held { own_only, records: Vec::new() });
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// Everything that was written, by partition.
+    /// All written records, by partition.
     pub(crate) async fn log(self) -> BTreeMap<i32, Vec<String>> {
         match self {
             Self::Scripted { gate, server, .. } => {

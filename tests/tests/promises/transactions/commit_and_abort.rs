@@ -158,7 +158,7 @@ async fn s38_nothing_of_an_aborted_transaction_slips_into_the_next(host: Host) {
     let producer = host.start(AioProducer::builder(script.backend()));
     let transaction = begun(&script, &producer).await;
     let deliveries = [0, 1, 2].map(|number| accepted_in(&transaction, number));
-    // A worker has taken the batch and is slow to hand it off.
+    // A worker has taken the batch and hands it off late.
     let hand = script.next().await.expect("a batch");
     let mut abort = Observed::new(transaction.abort());
     assert!(abort.is_pending());

@@ -195,8 +195,8 @@ async fn s26_drop_with_an_open_transaction_leaves_nothing_waiting(host: Host) {
     }
 }
 
-/// Each future is dropped at its first, second, … poll, while its calls are answered; afterwards a transaction can be had
-/// and committed.
+/// Each future is dropped at its first, second, … poll while its calls are answered. Then the next transaction begins and
+/// commits.
 async fn s30_any_future_of_a_transaction_may_be_dropped_at_any_poll(host: Host) {
     for polls in 0..6 {
         for commits in [true, false] {

@@ -1,4 +1,4 @@
-//! S39: what each error leaves to do.
+//! S39: each error says what to do next.
 
 use aioproducer_core::backend::{Call, Group, GroupOffset};
 use aioproducer_driver::{AioProducer, ProduceError, Remedy};
@@ -16,7 +16,7 @@ promises! {
 async fn s39_errors_say_what_is_left_to_do(host: Host) {
     let script = Script::transactional();
     let producer = host.start(AioProducer::builder(script.backend()));
-    // A begin that is refused leaves nothing.
+    // A refused begin leaves nothing.
     producer_init(&script, &producer).await;
     let mut begin = Observed::new(producer.begin());
     assert!(begin.is_pending());
@@ -24,7 +24,7 @@ async fn s39_errors_say_what_is_left_to_do(host: Host) {
     let error = begin.ready().expect_err("refused");
     assert_eq!((error.remedy(), error.code()), (Remedy::GiveUp, Some(4.into())));
 
-    // Offsets that can only be aborted end the transaction.
+    // Offsets whose error requires an abort end the transaction.
     let transaction = begun(&script, &producer).await;
     let mut sent = Observed::new(transaction.send_offsets([GroupOffset::new("in", 0, 1)], Group::new("g")));
     assert!(sent.is_pending());
@@ -39,7 +39,7 @@ async fn s39_errors_say_what_is_left_to_do(host: Host) {
     drop(error);
     assert_eq!(script.asked().await.done(), Call::Abort, "dropped with its error");
 
-    // A commit that the broker refuses, too.
+    // So does a commit that the broker refuses.
     let mut commit = Observed::new(begun(&script, &producer).await.commit());
     assert!(commit.is_pending());
     script.asked().await.answer(Err(to_abort(49)));

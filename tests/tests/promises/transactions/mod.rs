@@ -208,7 +208,7 @@ async fn s36_offsets_are_sent_within_the_transaction(host: Host) {
     script.asked().await.done();
     commit.ready().expect("committed");
 
-    // Whose caller is gone when it fails: the transaction would commit without them.
+    // It fails after its future was dropped: the transaction would commit without the offsets.
     let transaction = begun(&script, &producer).await;
     let mut sent = Observed::new(transaction.send_offsets(offsets, group));
     assert!(sent.is_pending());
