@@ -14,7 +14,7 @@ use self::still::Still;
 #[path = "../../../adapters/driver/tests/still/mod.rs"]
 mod still;
 
-/// Records that are accepted before the backend has its turn.
+/// Records that are accepted before the backend runs.
 const RECORDS: usize = 500;
 
 type Step = Box<dyn FnMut() + Send>;
@@ -68,7 +68,7 @@ fn main() {
         }
         step();
         for mut delivery in deliveries.drain(..) {
-            // Now and then it is another task's turn first.
+            // From time to time another task runs first.
             while Pin::new(&mut delivery).poll(&mut cx).is_pending() {}
         }
     }

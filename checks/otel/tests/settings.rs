@@ -1,4 +1,4 @@
-//! What the layer's own settings and the ways of sampling in docs/tracing.md come to. Each test has a subscriber of its own, for
+//! The effects of the layer's settings and of sampling as in docs/tracing.md. Each test has a subscriber of its own, for
 //! its thread. On other threads, where records' spans end, it is not the current one, and so the span around them never ends.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const DOCUMENT: &str = include_str!("../../../docs/tracing.md");
 struct Seen {
     /// The records' spans.
     sends: Vec<SpanData>,
-    /// What records were given.
+    /// The contexts in the records.
     contexts: Vec<TraceContext>,
     /// Of the span around them.
     around: TraceContext,
@@ -77,7 +77,7 @@ async fn send<S: Subscriber + Send + Sync>(
     }
 }
 
-/// Somebody else who wants to see the spans.
+/// A second layer that records spans.
 struct Other;
 
 impl<S: Subscriber> Layer<S> for Other {}

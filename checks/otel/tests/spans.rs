@@ -244,7 +244,7 @@ async fn a_consumers_span_is_the_child_of_the_records() {
     })
     .await;
     let [sent, own] = trace.spans(2).await.try_into().expect("two, and none that is not wanted");
-    // The context that others made goes with the record, so the span is not the one that consumers belong to.
+    // The record keeps the context that it came with, so consumers do not belong to this span.
     assert_eq!((&sent.span_kind, &own.span_kind), (&SpanKind::Producer, &SpanKind::Client));
     let headers = tokio::task::spawn_blocking(move || consumed(&broker, "orders", 3)).await.expect("the headers");
     for headers in &headers {
@@ -254,7 +254,7 @@ async fn a_consumers_span_is_the_child_of_the_records() {
     let mut processed = exported::exporter().get_finished_spans().expect("the spans");
     processed.retain(|span| span.name == "process orders");
     let parents: Vec<_> = processed.iter().map(|span| (span.span_context.trace_id(), span.parent_span_id)).collect();
-    // One that is without a span belongs to what is around it.
+    // A context without a span belongs to the surrounding span.
     assert_eq!(parents[..2], [(trace.id, sent.span_context.span_id()), (trace.id, trace.root)]);
     assert_eq!(parents[2].1.to_string(), "b7ad6b7169203331");
     assert!(processed.iter().all(|span| span.parent_span_is_remote));

@@ -10,7 +10,7 @@ use aioproducer_benches::usage::{Measured, Usage};
 use crate::case::{Case, Row, Runtime};
 use crate::{ours, peers};
 
-/// What a measurement works with.
+/// The inputs of a measurement.
 pub(crate) struct Setting<'a> {
     pub(crate) case: Case,
     pub(crate) servers: &'a str,

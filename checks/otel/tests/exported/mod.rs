@@ -13,7 +13,7 @@ use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// Far more than anything here takes.
+/// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// All that is exported, by the set-up of docs/tracing.md. Spans end on librdkafka's threads, too, so the subscriber is the
@@ -35,7 +35,7 @@ pub fn exporter() -> &'static InMemorySpanExporter {
     })
 }
 
-/// A test's spans, which are those of one trace.
+/// The spans of one test, which are one trace.
 pub struct Trace {
     pub id: TraceId,
     pub root: SpanId,
