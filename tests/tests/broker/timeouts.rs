@@ -23,9 +23,9 @@ async fn s17_timeouts_do_not_wait_for_a_late_reconnect(host: Host) {
     producer.send(Record::to("t")).await.expect("delivered");
     broker.broker_down(-1).expect("it goes away");
     let waiting = producer.produce(Record::to("t")).await.expect("accepted");
-    // From 100 ms on the delay doubles with each attempt.
+    // From 100 ms on the delay doubles with each attempt. Attempts may be those of two connections.
     let (mut attempts, mut longest) = (0, 0);
-    while attempts < ATTEMPTS {
+    while attempts < ATTEMPTS || longest < 200 {
         let Some(event) = events.next().await else { panic!("the producer has not ended") };
         let Event::Log(line) = event else { continue };
         attempts += usize::from(line.message.contains("in state TRY_CONNECT connecting"));
@@ -34,7 +34,7 @@ async fn s17_timeouts_do_not_wait_for_a_late_reconnect(host: Host) {
             longest = longest.max(delay);
         }
     }
-    assert!((200..=1000).contains(&longest), "{longest} ms");
+    assert!(longest <= 1000, "{longest} ms");
     assert_eq!(producer.close(Duration::ZERO).await.unsent().len(), 1);
     assert_eq!(waiting.await.expect_err("no broker is there").kind(), FailureKind::Closed);
 }
