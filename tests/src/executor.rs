@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::task::{Context, Poll};
@@ -59,7 +60,18 @@ macro_rules! promises_on_kafka {
 ///
 /// # Panics
 /// When the test panics or takes longer than [`WATCHDOG`].
-pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
+pub fn run<E: Executor, F: Future<Output = ()> + 'static>(test: impl FnOnce(Host) -> F + Send + 'static) {
+    run_boxed::<E>(boxed(test));
+}
+
+/// A test that is boxed, so that an executor's code is compiled once and not for each test.
+type Test = Box<dyn FnOnce(Host) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+fn boxed<F: Future<Output = ()> + 'static>(test: impl FnOnce(Host) -> F + Send + 'static) -> Test {
+    Box::new(|host| Box::pin(test(host)))
+}
+
+fn run_boxed<E: Executor>(test: Test) {
     watched(move || {
         let executor = E::new();
         executor.block_on(test(executor.host()));
@@ -71,6 +83,10 @@ pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + S
 /// # Panics
 /// When the test panics or takes longer than [`WATCHDOG`].
 pub fn watched(test: impl FnOnce() + Send + 'static) {
+    watched_boxed(Box::new(test));
+}
+
+fn watched_boxed(test: Box<dyn FnOnce() + Send>) {
     let name = thread::current().name().unwrap_or("test").to_owned();
     let (alive, signs) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name(name.clone()).spawn(move || {
