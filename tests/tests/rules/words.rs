@@ -122,9 +122,8 @@ fn words(name: &str) -> Vec<String> {
     found
 }
 
-fn has_word(line: &str, word: &str) -> bool {
-    let is_it = |found: &String| found == word || found.strip_suffix('s') == Some(word);
-    names(line).any(|name| words(name).iter().any(is_it))
+fn is_form_of(found: &str, word: &str) -> bool {
+    found == word || found.strip_suffix('s') == Some(word)
 }
 
 /// Whether `text`, from `at` on, is `phrase` between boundaries.
@@ -137,19 +136,32 @@ fn is_phrase(text: &str, at: usize, phrase: &str) -> bool {
         && open(text[end..].chars().next(), phrase.chars().next_back())
 }
 
-/// The numbers of the lines in which `phrase` begins. A line's end, with what begins the next line of a comment, is a space.
-fn phrases(text: &str, phrase: &str) -> Vec<usize> {
-    let (mut joined, mut starts) = (String::new(), Vec::new());
-    for line in text.lines() {
-        starts.push(joined.len());
-        let content = line.trim().trim_start_matches(['/', '!', '#', '*', '>']).trim_start();
-        joined.push_str(&content.to_lowercase());
-        joined.push(' ');
+/// A text in which the end of a line, with the beginning of the next line of a comment, is a space; in lower case.
+struct Joined {
+    text: String,
+    /// Where each line begins.
+    starts: Vec<usize>,
+}
+
+impl Joined {
+    fn new(lines: &str) -> Self {
+        let (mut text, mut starts) = (String::new(), Vec::new());
+        for line in lines.lines() {
+            starts.push(text.len());
+            let content = line.trim().trim_start_matches(['/', '!', '#', '*', '>']).trim_start();
+            text.push_str(&content.to_lowercase());
+            text.push(' ');
+        }
+        Self { text, starts }
     }
-    let hits = joined.match_indices(phrase).filter(|(at, _)| is_phrase(&joined, *at, phrase));
-    let mut lines: Vec<_> = hits.map(|(at, _)| starts.partition_point(|start| *start <= at)).collect();
-    lines.dedup();
-    lines
+
+    /// The numbers of the lines in which `phrase` begins.
+    fn lines_with(&self, phrase: &str) -> Vec<usize> {
+        let hits = self.text.match_indices(phrase).filter(|(at, _)| is_phrase(&self.text, *at, phrase));
+        let mut lines: Vec<_> = hits.map(|(at, _)| self.starts.partition_point(|start| *start <= at)).collect();
+        lines.dedup();
+        lines
+    }
 }
 
 fn has_name(line: &str, name: &str, is_rust: bool) -> bool {
@@ -164,31 +176,31 @@ fn defines(line: &str, name: &str) -> bool {
     found.windows(2).any(|pair| ["struct", "enum", "trait", "type", "union"].contains(&pair[0]) && pair[1] == name)
 }
 
-fn is_of_panics(line: &str, word: &str) -> bool {
-    line.to_lowercase().contains("panic") && names(line).any(|name| words(name).iter().any(|found| found == word))
-}
-
 /// What should not be in a file, by its path and its text.
 fn hits(path: &str, text: &str) -> Vec<Hit> {
     let is_rust = path.ends_with(".rs");
     let mut found = Vec::new();
-    for (form, word, instead) in WORDS {
-        let mut hit = |line| found.push(Hit { line, word, instead });
-        let holds = |line: &str| match form {
-            Word => has_word(line, word),
-            Phrase => !phrases(line, word).is_empty(),
-            Name => has_name(line, word, is_rust),
-            Definition => is_rust && defines(line, word),
-            OfPanics => is_of_panics(line, word),
-        };
-        if holds(path) {
-            hit(0);
+    // The path is line 0.
+    for (number, line) in [path].into_iter().chain(text.lines()).enumerate() {
+        let parts: Vec<_> = names(line).flat_map(words).collect();
+        let is_of_panics = line.to_lowercase().contains("panic");
+        for (form, word, instead) in WORDS {
+            let is_hit = match form {
+                Word => parts.iter().any(|part| is_form_of(part, word)),
+                Phrase => false,
+                Name => has_name(line, word, is_rust),
+                Definition => is_rust && defines(line, word),
+                OfPanics => is_of_panics && parts.iter().any(|part| part == word),
+            };
+            if is_hit {
+                found.push(Hit { line: number, word, instead });
+            }
         }
-        if form == Phrase {
-            phrases(text, word).into_iter().for_each(hit);
-        } else {
-            (1..).zip(text.lines()).filter(|(_, line)| holds(line)).for_each(|(number, _)| hit(number));
-        }
+    }
+    let (own_name, joined) = (Joined::new(path), Joined::new(text));
+    for (_, word, instead) in WORDS.into_iter().filter(|(form, ..)| *form == Phrase) {
+        let lines = own_name.lines_with(word).into_iter().map(|_| 0).chain(joined.lines_with(word));
+        found.extend(lines.map(|line| Hit { line, word, instead }));
     }
     found.sort_by_key(|hit| hit.line);
     found
