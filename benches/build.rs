@@ -1,4 +1,4 @@
-//! Builds `raw/loop.c` against the very librdkafka that everybody else here runs on.
+//! Builds `raw/loop.c` against the same librdkafka that all other programs here link.
 
 use std::env;
 use std::path::PathBuf;

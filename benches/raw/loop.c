@@ -2,10 +2,10 @@
  *
  * raw-loop MODE TOPIC PARTITIONS SIZE RECORDS WARM_UP WINDOW KEY=VALUE...
  *
- * MODE `copy`: partitions are librdkafka's to choose and payloads are copied. MODE `limit`: each call names its
- * partition and payloads are borrowed, which is as little as the library can be asked to do.
+ * MODE `copy`: librdkafka chooses partitions and copies payloads. MODE `limit`: each call names its
+ * partition and payloads are borrowed, the least work for the library.
  *
- * Prints one line of JSON: what was measured between the first record after the warm-up and the last report. */
+ * Prints one line of JSON: the measurement between the first record after the warm-up and the last report. */
 
 #include "rdkafka.h"
 #include <stdio.h>

@@ -11,7 +11,7 @@ use crate::broker::Failure;
 use crate::settings::{PARTITIONS, TOPIC};
 
 /// How long the cluster may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The topic. One that was made is deleted in the end, for what is written there fills disks.
 pub(crate) struct Figures {
@@ -30,7 +30,7 @@ impl Figures {
             figures.make()?;
         }
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < WAIT_LIMIT {
             match leaders(&consumer)? {
                 Some(leaders) if leaders.contains(&-1) => {}
                 Some(leaders) if leaders.len() == PARTITIONS as usize => return Ok(figures),
@@ -79,12 +79,12 @@ fn all_done(outcomes: Vec<TopicResult>) -> Result<(), Failure> {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE))
+    AdminOptions::new().request_timeout(Some(WAIT_LIMIT))
 }
 
 /// The leaders of the topic's partitions, -1 for none; `None` if there is no such topic.
 fn leaders(consumer: &BaseConsumer) -> Result<Option<Vec<i32>>, Failure> {
-    let metadata = consumer.fetch_metadata(Some(TOPIC), PATIENCE)?;
+    let metadata = consumer.fetch_metadata(Some(TOPIC), WAIT_LIMIT)?;
     let topic = metadata.topics().iter().find(|topic| topic.error().is_none());
     Ok(topic.map(|topic| topic.partitions().iter().map(|partition| partition.leader()).collect()))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// The buffer's size in bytes: more than caches hold, so nobody profits from a hot payload.
+/// The buffer's size in bytes: more than caches hold, so no client profits from a hot payload.
 pub const BUFFER: usize = 64 << 20;
 
 /// A walk over the buffer, round and round. Copies walk by themselves, over the same bytes.

@@ -1,4 +1,4 @@
-//! Measuring in a process of its own: nobody inherits another one's memory, threads or connections.
+//! Measuring in a process of its own: none inherits memory, threads or connections of another.
 
 use std::process::{Command, Stdio};
 

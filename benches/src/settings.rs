@@ -16,7 +16,7 @@ pub const HEADERS: [&str; 2] = ["trace-id", "source"];
 /// Bytes of a header's value.
 pub const HEADER_VALUE: usize = 16;
 
-/// Records in flight at most, for whoever pipelines records of `size` bytes: 100,000 or 64 MiB.
+/// Records of `size` bytes in flight at most in pipelined rows: 100,000 or 64 MiB.
 #[must_use]
 pub fn window(size: usize) -> usize {
     ((64 << 20) / size.max(1)).clamp(1, 100_000)

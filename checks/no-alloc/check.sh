@@ -1,6 +1,6 @@
 #!/bin/sh
 # The machine as a static library for C: it runs, and neither an allocator nor a panic is in it. Then the check itself:
-# it has to turn red for a core that was broken on purpose.
+# it must fail for a core that was broken on purpose.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -5,6 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The versions that everything else has.
+# The versions of the workspace.
 cp ../../Cargo.lock .
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target} cargo test

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The versions that everything else has.
+# The versions of the workspace.
 cp ../../Cargo.lock .
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../../target}
 cargo test --no-run

@@ -1,7 +1,9 @@
-//! The embedded broker, brokers that are not there, and reading a log back.
+//! The embedded broker, addresses without a broker, and reading a log back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::{AioProducer, StartError};
@@ -13,10 +15,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::executor::Host;
 
-/// Far more than a log takes to be read.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// Reading a log takes far less.
+const READ_LIMIT: Duration = Duration::from_secs(50);
 
-/// A topic's log as a consumer reads it.
+/// One record of a topic's log, as a consumer reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     /// The partition.
@@ -97,7 +99,7 @@ pub fn backend(broker: &EmbeddedBroker) -> Librdkafka {
     Librdkafka::new(config(broker))
 }
 
-/// Starts a producer that compresses with `codec`; `None` if that was not compiled in, which is said by name.
+/// Starts a producer that compresses with `codec`; `None` if the codec is not in this build, which the error must name.
 ///
 /// # Panics
 /// When it does not start for another reason.
@@ -120,27 +122,41 @@ pub fn unreachable() -> Librdkafka {
     Librdkafka::new(config_for(&closed_port()))
 }
 
-/// An address on which nobody listens.
+/// An address that refuses connections, and that no other test of this process has.
 ///
 /// # Panics
 /// When there is no loopback network.
 #[must_use]
 pub fn closed_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
-/// Which records a consumer is shown (`isolation.level`).
+/// A port without a listener, a different one for each call. It is outside of the range from which systems take ports for
+/// outgoing connections, so it stays free while a broker is down.
+///
+/// # Panics
+/// When there is no loopback network, or all ports have a listener.
+#[must_use]
+pub fn free_port() -> u16 {
+    const FROM: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = (process::id() % u32::from(COUNT / 50)) as u16 * 50;
+    let mut ports = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT);
+    let free = ports.by_ref().take(COUNT.into()).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.expect("a free port")
+}
+
+/// Which records a consumer sees (`isolation.level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Those of transactions that were committed, and those of no transaction.
+    /// Records of committed transactions, and records outside of transactions.
     Committed,
-    /// All.
+    /// All records.
     Uncommitted,
 }
 
-/// Everything that is in `topic` of an embedded broker, partition by partition, each in the order of its log and without
-/// gaps.
+/// All records of `topic` on an embedded broker, partition by partition, each in log order and without gaps.
 ///
 /// # Panics
 /// When the log cannot be read.
@@ -153,7 +169,7 @@ pub fn read_back(broker: &EmbeddedBroker, topic: &str, partitions: i32) -> Vec<L
     log
 }
 
-/// What a consumer is shown of `topic`, partition by partition, each in the order of its log.
+/// The records of `topic` that a consumer sees, partition by partition, each in log order.
 ///
 /// # Panics
 /// When the log cannot be read.
@@ -176,7 +192,7 @@ pub fn read_log(servers: &str, topic: &str, partitions: i32, isolation: Isolatio
     let mut log = Vec::new();
     let (start, mut trouble) = (Instant::now(), None);
     while !open.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "{topic}, partitions {open:?}: not read in {PATIENCE:?}; {trouble:?}");
+        assert!(start.elapsed() < READ_LIMIT, "{topic}, partitions {open:?}: not read in {READ_LIMIT:?}; {trouble:?}");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),

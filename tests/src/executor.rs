@@ -1,8 +1,9 @@
-//! Four executors under one interface, and the watchdog that makes a hang a failure.
+//! Four executors under one interface, and a watchdog that turns a hang into a failure.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::task::{Context, Poll};
@@ -17,10 +18,10 @@ use aioproducer_tokio::Tokio;
 use smol::channel::{self, Receiver};
 use smol::future::FutureExt;
 
-/// Far more than any test takes on a slow machine.
+/// Longer than any test takes on a slow machine.
 pub const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Makes a test of each named `async fn(Host)` on every executor: `tokio_multi::…`, `tokio_current::…`,
+/// Defines a test on every executor for each `async fn(Host)` in the list: `tokio_multi::…`, `tokio_current::…`,
 /// `smol_global::…` and `own_executor::…`.
 #[macro_export]
 macro_rules! promises {
@@ -47,7 +48,7 @@ macro_rules! promises {
     };
 }
 
-/// The same for tests that need a real broker. They are ignored unless they are asked for.
+/// The same for tests that need a real broker. They run only with `--ignored`.
 #[macro_export]
 macro_rules! promises_on_kafka {
     ($($promise:ident),* $(,)?) => {
@@ -58,8 +59,19 @@ macro_rules! promises_on_kafka {
 /// Runs one test on a fresh `E`, on a thread of its own.
 ///
 /// # Panics
-/// When the test does, and when it is not done after [`WATCHDOG`].
-pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
+/// When the test panics or takes longer than [`WATCHDOG`].
+pub fn run<E: Executor, F: Future<Output = ()> + 'static>(test: impl FnOnce(Host) -> F + Send + 'static) {
+    run_boxed::<E>(boxed(test));
+}
+
+/// A test that is boxed, so that an executor's code is compiled once and not for each test.
+type Test = Box<dyn FnOnce(Host) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+fn boxed<F: Future<Output = ()> + 'static>(test: impl FnOnce(Host) -> F + Send + 'static) -> Test {
+    Box::new(|host| Box::pin(test(host)))
+}
+
+fn run_boxed<E: Executor>(test: Test) {
     watched(move || {
         let executor = E::new();
         executor.block_on(test(executor.host()));
@@ -69,12 +81,16 @@ pub fn run<E: Executor, F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + S
 /// Runs `test` on a thread of its own.
 ///
 /// # Panics
-/// When the test does, and when it is not done after [`WATCHDOG`].
+/// When the test panics or takes longer than [`WATCHDOG`].
 pub fn watched(test: impl FnOnce() + Send + 'static) {
+    watched_boxed(Box::new(test));
+}
+
+fn watched_boxed(test: Box<dyn FnOnce() + Send>) {
     let name = thread::current().name().unwrap_or("test").to_owned();
     let (alive, signs) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name(name.clone()).spawn(move || {
-        // The end of the thread, by a panic or not, drops it.
+        // Dropped at the end of the thread, also after a panic.
         ALIVE.set(Some(alive));
         test();
     });
@@ -90,14 +106,14 @@ pub fn watched(test: impl FnOnce() + Send + 'static) {
 }
 
 thread_local! {
-    /// How the test on this thread tells its watchdog to start again.
+    /// Restarts the watchdog of the test on this thread.
     static ALIVE: Cell<Option<Sender<()>>> = const { Cell::new(None) };
 }
 
-/// Starts this thread's watchdog again, while the test waits for its turn.
+/// Restarts the watchdog of the test on this thread, which waits for its turn.
 pub fn still_waiting() {
     if let Some(alive) = ALIVE.take() {
-        // Nobody hears it only if the test has failed already.
+        // The watchdog is gone only if the test has failed already.
         let _ = alive.send(());
         ALIVE.set(Some(alive));
     }
@@ -108,10 +124,10 @@ pub trait Executor: 'static {
     /// Starts it.
     fn new() -> Self;
 
-    /// What a test uses of it.
+    /// The test's access to it.
     fn host(&self) -> Host;
 
-    /// Runs `future` on the calling thread, and spawned tasks while it does, unless they have threads of their own.
+    /// Runs `future` on the calling thread. Spawned tasks run there as well, unless the executor has threads.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }
 
@@ -170,7 +186,7 @@ impl Executor for SmolGlobal {
     }
 }
 
-/// An `async_executor::Executor` of the user's own, run by a `block_on` that knows no reactor.
+/// An `async_executor::Executor` of the user's own, run by a `block_on` without a reactor.
 #[derive(Debug)]
 pub struct OwnExecutor(Arc<async_executor::Executor<'static>>);
 
@@ -188,7 +204,7 @@ impl Executor for OwnExecutor {
     }
 }
 
-/// A producer's runtime, whichever it is.
+/// The runtime of any of the four executors.
 #[derive(Clone, Debug)]
 pub enum AnyRuntime {
     /// One of tokio's.
@@ -248,7 +264,7 @@ impl Runtime for AnyRuntime {
     }
 }
 
-/// What a test uses of its executor.
+/// A test's access to its executor.
 #[derive(Clone, Debug)]
 pub struct Host(AnyRuntime);
 
@@ -259,7 +275,7 @@ impl Host {
         self.0.clone()
     }
 
-    /// Starts a producer that must start.
+    /// Starts a producer.
     ///
     /// # Panics
     /// When it does not.
@@ -278,18 +294,18 @@ impl Host {
         let (sender, receiver) = channel::bounded(1);
         self.0.spawn(Box::pin(async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
-            // Nobody may be waiting.
+            // The task that joins may be gone.
             let _ = sender.send(outcome).await;
         }));
         Joined(receiver)
     }
 
-    /// Ends after `delay` on the runtime's clock. For traffic with gaps, never to wait for something.
+    /// Ends after `delay` on the runtime's clock. For gaps in the traffic, never to wait for an event.
     pub async fn pause(&self, delay: Duration) {
         self.0.sleep_until(self.0.now() + delay).await;
     }
 
-    /// Waits until `condition` holds; the watchdog ends it if it never does.
+    /// Waits until `condition` holds. The watchdog ends the test if it never does.
     pub async fn until(&self, mut condition: impl FnMut() -> bool) {
         while !condition() {
             self.pause(Duration::from_millis(1)).await;
@@ -297,15 +313,15 @@ impl Host {
     }
 }
 
-/// A task's end.
+/// A handle to a spawned task.
 #[derive(Debug)]
 pub struct Joined<T>(Receiver<thread::Result<T>>);
 
 impl<T> Joined<T> {
-    /// What the task came to.
+    /// Waits for the task and returns its output.
     ///
     /// # Panics
-    /// When the task did, or when it was dropped.
+    /// When the task panicked or was dropped.
     pub async fn join(self) -> T {
         let outcome = self.0.recv().await.expect("the task was dropped before its end");
         outcome.unwrap_or_else(|panic| panic::resume_unwind(panic))

@@ -1,15 +1,13 @@
-//! An Apache Kafka broker of one's own: a process that listens on loopback, and a folder with its data, both of which are
-//! gone when the test is.
+//! A private Apache Kafka broker: a process that listens on loopback and a folder with its data. Both end with the test.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -19,17 +17,17 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use smol::future::block_on;
 
-use crate::broker::config_for;
+use crate::broker::{config_for, free_port};
 use crate::proxy::Proxy;
 
-/// Names the folder with Kafka's jars.
+/// The environment variable that names the folder with Kafka's jars.
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
 
-/// Far more than a broker takes to start, to stop, or to answer.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Longer than a broker takes to start, to stop, or to answer.
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
-/// Ends the broker and removes its folder when its input ends, so also when the test was killed. Each line that it reads
-/// is the broker's process id, and an empty one says that there is no process.
+/// Kills the broker and removes its folder when its input ends, also after the test was killed. Each line that it reads
+/// is the broker's process id, or empty if there is no process.
 const KEEPER: &str =
     r#"pid=; while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -s KILL "$pid"; rm -rf -- "$0""#;
 
@@ -38,9 +36,9 @@ static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
 /// A broker.
 pub struct Kafka {
     servers: String,
-    /// Clients that start here stay behind the proxy: it is what this listener of the broker tells them.
+    /// The listener behind the proxy. The broker advertises the proxy's address for it, so clients stay there.
     proxied_servers: String,
-    /// Where a login is asked for.
+    /// The listener that asks for a login.
     login_servers: String,
     proxy: Proxy,
     folder: PathBuf,
@@ -54,14 +52,14 @@ impl Kafka {
     /// Starts a broker with an empty log, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not start: with the end of its own log.
+    /// When it does not start. The message has the end of the broker's log.
     #[must_use]
     pub fn start() -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("aioproducer-kafka-{}-{number}", process::id()));
         fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let ports @ [port, _, behind, proxy, login] = free_ports();
+        let ports @ [port, _, behind, proxy, login] = [(); 5].map(|()| free_port());
         let servers = format!("127.0.0.1:{port}");
         let mut config = config_for(&servers);
         config.set("reconnect.backoff.max.ms", "200");
@@ -88,7 +86,7 @@ impl Kafka {
         kafka
     }
 
-    /// The broker that all tests of this process share. It is started when the first of them asks for it.
+    /// The broker that all tests of this process share. The first call starts it.
     ///
     /// # Panics
     /// When it does not start.
@@ -103,20 +101,20 @@ impl Kafka {
         &self.servers
     }
 
-    /// The same, of a way to the broker on which [`Proxy::lose_answers`] can be told.
+    /// The same behind the proxy, on which [`Proxy::lose_answers`] may be called.
     #[must_use]
     pub fn proxied_servers(&self) -> &str {
         &self.proxied_servers
     }
 
-    /// The same, where a login by SASL PLAIN is asked for: of the user `writer`, who may do everything, or of `stranger`, who may
-    /// do nothing, each with the password `right`.
+    /// The same with a login by SASL PLAIN, for the user `writer`, who may do everything, or `stranger`, who may do nothing.
+    /// Both have the password `right`.
     #[must_use]
     pub fn login_servers(&self) -> &str {
         &self.login_servers
     }
 
-    /// What is in between there.
+    /// The proxy between clients and the broker.
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
@@ -128,7 +126,7 @@ impl Kafka {
         config_for(&self.servers)
     }
 
-    /// A name of one's own, of a topic, a group, or a transactional id.
+    /// A unique name for a topic, a group, or a transactional id.
     #[must_use]
     pub fn fresh(&self, name: &str) -> String {
         format!("{name}-{}", self.names.fetch_add(1, Ordering::Relaxed))
@@ -137,7 +135,7 @@ impl Kafka {
     /// Creates a topic whose name begins with `name`, and waits until its partitions have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     #[must_use]
     pub fn topic(&self, name: &str, partitions: usize) -> String {
         self.topic_with(name, partitions, &[])
@@ -146,7 +144,7 @@ impl Kafka {
     /// The same, with settings of the topic.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     #[must_use]
     pub fn topic_with(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> String {
         let name = self.fresh(name);
@@ -154,10 +152,10 @@ impl Kafka {
         name
     }
 
-    /// Creates a topic of a certain name, and waits until its partitions have a leader.
+    /// Creates a topic with exactly this name, and waits until its partitions have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not created in time.
     pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) {
         let mut topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
         topic.config.extend(settings);
@@ -165,14 +163,14 @@ impl Kafka {
         self.wait_for_partitions(name, partitions);
     }
 
-    /// Deletes a topic, and waits until the broker knows nothing of it and writes nothing to it.
+    /// Deletes a topic, and waits until it is gone from the metadata and from the disk.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the topic is not deleted in time.
     pub fn delete_topic(&self, name: &str) {
         done(block_on(self.admin.delete_topics(&[name], &options())).expect("an answer"));
         self.wait_for_partitions(name, 0);
-        // It may be written for a moment longer.
+        // Its files may stay for a moment.
         self.wait(&format!("the log of {name} to go"), || !self.has_log(name));
     }
 
@@ -188,7 +186,7 @@ impl Kafka {
     /// Adds partitions to a topic until there are `count`, and waits until they have a leader.
     ///
     /// # Panics
-    /// When that cannot be.
+    /// When the partitions are not added in time.
     pub fn grow_topic(&self, name: &str, count: usize) {
         let grown = NewPartitions::new(name, count);
         done(block_on(self.admin.create_partitions([&grown], &options())).expect("an answer"));
@@ -212,7 +210,7 @@ impl Kafka {
     pub fn stop(&self) {
         let id = self.process().as_ref().expect("it runs").id().to_string();
         let status = Command::new("sh").args(["-c", r#"kill -s TERM "$0""#, &id]).status().expect("a shell");
-        assert!(status.success(), "the broker cannot be told to stop: {status}");
+        assert!(status.success(), "the broker cannot be stopped: {status}");
         self.wait("the broker to stop", || self.has_ended());
         self.gone();
     }
@@ -268,7 +266,7 @@ impl Kafka {
         let mut jars = jars().into_os_string();
         jars.push("/*");
         let mut java = Command::new("java");
-        // What is small and starts soon.
+        // Small heap, fast start.
         java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars).args(arguments);
         java.env_remove("CLASSPATH").current_dir(&self.folder);
         java
@@ -292,8 +290,8 @@ impl Kafka {
     fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let start = Instant::now();
         while !condition() {
-            let late = start.elapsed() > PATIENCE;
-            assert!(!late, "waited {PATIENCE:?} for {what}; the broker said:\n{}", self.last_words());
+            let late = start.elapsed() > WAIT_LIMIT;
+            assert!(!late, "waited {WAIT_LIMIT:?} for {what}; the broker said:\n{}", self.last_words());
             thread::park_timeout(Duration::from_millis(10));
         }
     }
@@ -382,21 +380,8 @@ fn properties([port, controller, behind, proxy, login]: [u16; 5], folder: &Path)
     text
 }
 
-/// Ports on which nobody listens, from where systems take none for outgoing connections: one of those might have the
-/// broker's port when it is started again.
-fn free_ports() -> [u16; 5] {
-    const FROM: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    let first = (process::id() % u32::from(COUNT / 50)) as u16 * 50;
-    let mut free = std::iter::repeat_with(|| FROM + (first + TRIED.fetch_add(1, Ordering::Relaxed)) % COUNT)
-        .take(COUNT.into())
-        .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    [(); 5].map(|()| free.next().expect("a free port"))
-}
-
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+    AdminOptions::new().request_timeout(Some(WAIT_LIMIT)).operation_timeout(Some(WAIT_LIMIT))
 }
 
 fn done(results: Vec<TopicResult>) {

@@ -1,12 +1,13 @@
-//! What the promise suite stands on: four executors under one interface, a backend that does what a test says, and
-//! ways to look at a broker's log and at this process's threads; and [`kafka`], a real broker, for what only that shows.
+//! The base of the tests: four executors under one interface, a backend that the test controls, access to a broker's log and
+//! to this process's threads, and [`kafka`], a real broker.
 //!
-//! A suite is a file in `tests/` with `async fn sNN_…(host: Host)` functions, named after the promises that they show;
-//! [`promises!`] makes a test of each on every executor.
+//! Each test binary is a folder in `tests/`, with modules that are named after what they show. A test of a promise is an
+//! `async fn sNN_…(host: Host)`; [`promises!`] runs it on every executor. Tests that count what the whole process has are
+//! binaries of their own.
 //!
 //! # S9: what does not exist does not compile
 //!
-//! An option that the builder does not know:
+//! An option that the builder does not have:
 //!
 //! ```compile_fail,E0599
 //! use aioproducer_driver::AioProducer;
@@ -15,7 +16,7 @@
 //! let builder = AioProducer::builder(Script::new().backend()).max_workers(4);
 //! ```
 //!
-//! The same without it does:
+//! The same without it compiles:
 //!
 //! ```
 //! use aioproducer_driver::AioProducer;
@@ -24,7 +25,7 @@
 //! let builder = AioProducer::builder(Script::new().backend()).slots(4);
 //! ```
 //!
-//! An option of the backend that there is not:
+//! An option that the backend does not have:
 //!
 //! ```compile_fail,E0599
 //! use aioproducer_rdkafka::{ClientConfig, Librdkafka};
@@ -38,7 +39,7 @@
 //! let backend = Librdkafka::new(ClientConfig::new()).workers(4);
 //! ```
 //!
-//! A second argument to `produce`, such as a callback, is not dropped silently:
+//! A second argument to `produce`, such as a callback:
 //!
 //! ```compile_fail,E0061
 //! # use aioproducer_driver::{AioProducer, Record};
@@ -47,7 +48,7 @@
 //! }
 //! ```
 //!
-//! Nor is a part of a record that there is not:
+//! A field that records do not have:
 //!
 //! ```compile_fail,E0599
 //! let record = aioproducer_driver::Record::to("t").on_delivery("print");
@@ -57,7 +58,7 @@
 //! let record = aioproducer_driver::Record::to("t").payload("print");
 //! ```
 //!
-//! A delay is a `Duration`, not a number of unknown unit:
+//! A number instead of a `Duration`, which has a unit:
 //!
 //! ```compile_fail,E0308
 //! use aioproducer_driver::AioProducer;
@@ -66,7 +67,7 @@
 //! let builder = AioProducer::builder(Script::new().backend()).linger(5);
 //! ```
 //!
-//! And a delivery that nobody looks at is at least a warning:
+//! A delivery that is not used is a warning:
 //!
 //! ```compile_fail
 //! #![deny(unused_must_use)]
@@ -78,9 +79,10 @@
 
 pub mod broker;
 pub mod executor;
+pub mod immediate;
 pub mod kafka;
 pub mod probe;
-pub mod prompt;
+
 pub mod proxy;
 pub mod records;
 pub mod scripted;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
 
-/// Polls once, and does not care to be woken.
+/// Polls once, without a waker.
 pub fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What `future` resolves to at its first poll, or at its second, if it only let others have their turn first.
+/// The output of `future` at its first poll, or at its second if the first only yielded.
 ///
 /// # Panics
 /// When it does not.
@@ -26,7 +26,7 @@ pub fn at_once<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A future under observation: polled by hand, its wake-ups counted.
+/// A future that is polled by hand and whose wake-ups are counted.
 #[derive(Debug)]
 pub struct Observed<F> {
     future: Pin<Box<F>>,
@@ -43,12 +43,12 @@ impl Wake for Wakes {
 }
 
 impl<F: Future> Observed<F> {
-    /// Not polled yet.
+    /// Wraps `future` without polling it.
     pub fn new(future: F) -> Self {
         Self { future: Box::pin(future), wakes: Arc::default() }
     }
 
-    /// Polls once. tokio's budget is left alone: who polls by hand does not return to tokio.
+    /// Polls once, outside of tokio's budget: polling by hand does not return to tokio.
     pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         pin!(unconstrained(self.future.as_mut())).poll(&mut Context::from_waker(&waker))
@@ -59,7 +59,7 @@ impl<F: Future> Observed<F> {
         self.poll().is_pending()
     }
 
-    /// Polls once, and once more if it only let others have their turn.
+    /// Polls once, and once more if the first poll only yielded.
     pub fn poll_in_turn(&mut self) -> Poll<F::Output> {
         let wakes = self.wakes();
         match self.poll() {
@@ -74,7 +74,7 @@ impl<F: Future> Observed<F> {
         self.wakes.0.load(Ordering::SeqCst)
     }
 
-    /// What it resolves to now.
+    /// Its output, which is there.
     ///
     /// # Panics
     /// When it is still pending.
@@ -100,7 +100,7 @@ pub fn threads(prefixes: &[&str]) -> Vec<String> {
     names.map(|name| name.trim_end().to_owned()).filter(|name| prefixes.iter().any(|p| name.starts_with(p))).collect()
 }
 
-/// Waits, on a thread that may block, until `condition` holds; the watchdog ends it if it never does.
+/// Blocks the thread until `condition` holds. The watchdog ends the test if it never does.
 pub fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         std::thread::park_timeout(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! A way to a broker on which answers can be lost.
+//! A proxy in front of a broker that can lose answers.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far more than a broker that is asked takes to answer.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Longer than a broker takes to answer.
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
-/// Passes on what clients and a broker on loopback say to each other.
+/// Forwards between clients and a broker on loopback.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -22,7 +22,7 @@ struct State {
     broker: SocketAddr,
     connections: Mutex<Vec<Arc<Connection>>>,
     closed: AtomicBool,
-    /// Bytes of answers that have come through.
+    /// Bytes of answers that were forwarded.
     heard: AtomicUsize,
     /// Bytes of answers that were lost.
     lost: AtomicUsize,
@@ -32,12 +32,12 @@ struct State {
 struct Connection {
     client: TcpStream,
     broker: TcpStream,
-    /// The client hears no more answers.
+    /// Answers to the client are dropped.
     is_mute: AtomicBool,
 }
 
 impl Proxy {
-    /// Listens on `port` and passes on to `broker`, another port.
+    /// Listens on `port` and forwards to the port `broker`.
     ///
     /// # Panics
     /// When the port is taken.
@@ -57,23 +57,26 @@ impl Proxy {
         Self { address, state }
     }
 
-    /// When `after` bytes of answers have passed, lets the broker answer at least once more and nobody hear the answer; then
-    /// all connections end.
+    /// Loses answers: once `after` bytes of answers have passed, at least one more answer of the broker is dropped, then all
+    /// connections end.
     ///
-    /// It waits for answers, so somebody has to ask.
+    /// It waits for answers, so clients must send requests meanwhile.
     ///
     /// # Panics
-    /// When nobody does.
+    /// When no answers come.
     pub fn lose_answers(&self, after: usize) {
         let State { heard, lost, .. } = &*self.state;
         let (start, before) = (Instant::now(), heard.load(Ordering::SeqCst));
         while heard.load(Ordering::SeqCst) - before < after {
-            assert!(start.elapsed() < PATIENCE, "nobody has heard {after} bytes of answers in {PATIENCE:?}");
+            assert!(
+                start.elapsed() < WAIT_LIMIT,
+                "the clients have not received {after} bytes of answers in {WAIT_LIMIT:?}"
+            );
             thread::park_timeout(Duration::from_millis(1));
         }
         let (start, before) = (Instant::now(), lost.load(Ordering::SeqCst));
         while lost.load(Ordering::SeqCst) == before {
-            assert!(start.elapsed() < PATIENCE, "no answer was there to be lost in {PATIENCE:?}");
+            assert!(start.elapsed() < WAIT_LIMIT, "no answer was there to be lost in {WAIT_LIMIT:?}");
             for connection in &*self.state.connections() {
                 connection.is_mute.store(true, Ordering::SeqCst);
             }
@@ -98,9 +101,9 @@ impl State {
             if self.closed.load(Ordering::SeqCst) {
                 return;
             }
-            // While the broker is down, the client is turned away.
+            // While the broker is down, the connection is closed.
             let Ok(broker) = TcpStream::connect(self.broker) else { continue };
-            // Small packets wait for nothing, as without a proxy.
+            // Small packets are sent at once, as without a proxy.
             let _ = client.set_nodelay(true).and(broker.set_nodelay(true));
             let connection = Arc::new(Connection { client, broker, is_mute: AtomicBool::new(false) });
             self.connections().push(Arc::clone(&connection));

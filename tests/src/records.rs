@@ -1,6 +1,8 @@
-//! Records as most tests want them, told apart by a number; and records that have every part that there is.
+//! Records for most tests, each with its number as payload; and records that use every field.
 
-use aioproducer_driver::{AioProducer, Bytes, Delivery, Outcomes, Record, Transaction};
+use aioproducer_driver::{
+    AioProducer, Bytes, Delivery, DeliveryError, DeliveryReport, FailureKind, Outcomes, Record, Status, Transaction,
+};
 
 use crate::broker::Logged;
 use crate::probe::at_once;
@@ -11,10 +13,10 @@ pub fn numbered(number: usize) -> Record<'static> {
     Record::to("t").payload(number.to_string())
 }
 
-/// Produces a record that finds room.
+/// Produces a record, for which there is room.
 ///
 /// # Panics
-/// When it does not.
+/// When there is none.
 pub fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
     at_once(producer.produce(record)).expect("accepted")
 }
@@ -22,12 +24,21 @@ pub fn accepted(producer: &AioProducer, record: Record<'static>) -> Delivery {
 /// Produces record `number` in a transaction.
 ///
 /// # Panics
-/// When it does not find room.
+/// When there is no room.
 pub fn accepted_in(transaction: &Transaction, number: usize) -> Delivery {
     at_once(transaction.produce(numbered(number))).expect("accepted")
 }
 
-/// Records with and without each part, for a topic with 3 partitions.
+/// Why a record failed, whether it may be in the log, and the record.
+///
+/// # Panics
+/// When it was delivered, or does not come back.
+pub fn failed(outcome: Result<DeliveryReport, DeliveryError>) -> (FailureKind, Status, Record<'static>) {
+    let error = outcome.expect_err("it failed");
+    (error.kind(), error.status(), error.into_record().expect("the record"))
+}
+
+/// Records with and without each field, for a topic with 3 partitions.
 #[must_use]
 pub fn every_part(topic: &str) -> Vec<Record<'static>> {
     let at = |partition| Record::to(topic).partition(partition).timestamp_millis(1_234_567);
@@ -45,7 +56,7 @@ pub fn every_part(topic: &str) -> Vec<Record<'static>> {
     records.map(Record::into_owned).into()
 }
 
-/// Each record is in the log, where its report says, and as it was given.
+/// Checks that each record is in the log at the place in its report, and unchanged.
 ///
 /// # Panics
 /// When one is not.

@@ -1,7 +1,8 @@
-//! A backend that does what a test says: it takes batches when told, refuses, rejects, reports in any order and twice,
-//! and holds what it has.
+//! A backend that a test controls: it takes batches on demand, refuses and rejects records, reports in any order and twice, and
+//! keeps what it has.
 
 mod calls;
+mod link;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,21 +12,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Answer, Backend, BackendLimits, CallError, CallId, Connect, Delivered, Driver, ErrorCode, Failure, FailureKind,
-    Message, Outcome, Report, Request, Status, Unsent,
+    Backend, BackendLimits, Connect, Delivered, Driver, ErrorCode, Failure, FailureKind, Message, Request, Status,
 };
 use aioproducer_core::{MessageBatch, SlotId};
 use smol::channel::{self, Receiver, Sender};
 
+use self::link::{Lent, Link};
 use crate::executor::{Host, Joined};
 
 pub use calls::{Asked, begun, retriable, to_abort};
 
-/// The test's end of the backend. Clones are the same backend.
+/// The test's side of the backend. Clones control the same backend.
 #[derive(Clone)]
 pub struct Script(Arc<Inner>);
 
-/// The producer's end.
+/// The producer's side.
 pub struct ScriptedBackend(Arc<Inner>);
 
 struct Inner {
@@ -50,7 +51,7 @@ pub struct Seen {
     pub slot: SlotId,
     /// Its topic's name.
     pub topic: String,
-    /// Its partition, if it has one.
+    /// Its partition, if it names one.
     pub partition: Option<i32>,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -60,7 +61,7 @@ pub struct Seen {
     pub timestamp: Option<i64>,
     /// Its headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Where its payload lay in memory.
+    /// The address of its payload in memory.
     pub address: usize,
 }
 
@@ -81,115 +82,19 @@ pub fn texts(records: &[Seen]) -> Vec<&str> {
     records.iter().map(Seen::text).collect()
 }
 
-/// A failure of some kind and status.
+/// A failure with this kind and status.
 #[must_use]
 pub fn failure(kind: FailureKind, status: Status) -> Failure {
     Failure::new(kind, status, Some(ErrorCode::new(-7)), "the script says so")
 }
 
-/// What did not go from a batch into the queue, by its place in the batch.
+/// Why a record of a batch did not go into the queue.
 #[derive(Clone, Copy, Debug)]
-pub enum Verdict {
+pub enum NotQueued {
     /// The queue is full.
     Refused,
     /// This record can never be sent.
     Rejected(Failure),
-}
-
-/// What the backend asks of a producer, whatever its records are.
-trait Link: Send + Sync {
-    fn take(&self) -> Option<(MessageBatch, Vec<Seen>)>;
-    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>);
-    fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>);
-    fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool;
-    fn held(&self) -> Vec<SlotId>;
-    fn flushing(&self) -> bool;
-    fn fatal(&self, failure: Failure);
-    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>);
-    fn ended(&self);
-}
-
-struct Lent<E, R> {
-    driver: Arc<E>,
-    held: Mutex<BTreeMap<SlotId, R>>,
-}
-
-impl<E: Driver<R>, R: Message> Link for Lent<E, R> {
-    fn take(&self) -> Option<(MessageBatch, Vec<Seen>)> {
-        let mut records = Vec::new();
-        let batch = self.driver.take(&mut records)?;
-        let topic = self.driver.topic_name(batch.lane().topic()).expect("a topic that a lane mentions").to_owned();
-        let seen = records.iter().map(|(slot, record)| see(*slot, &topic, record)).collect();
-        lock(&self.held).extend(records);
-        Some((batch, seen))
-    }
-
-    fn settle(&self, batch: MessageBatch, unsent: Vec<(SlotId, Verdict)>) {
-        let unsent: Vec<_> = {
-            let mut held = lock(&self.held);
-            let mut take = |slot| held.remove(&slot).expect("a record that is held");
-            let unsent = unsent.into_iter().map(|(slot, verdict)| match verdict {
-                Verdict::Refused => Unsent::Refused(slot, take(slot)),
-                Verdict::Rejected(failure) => Unsent::Rejected(slot, failure, take(slot)),
-            });
-            unsent.collect()
-        };
-        self.driver.settle(batch, unsent.into_iter());
-    }
-
-    fn report(&self, reports: Vec<(SlotId, Result<Delivered, Failure>)>) {
-        let reports: Vec<_> = {
-            let mut held = lock(&self.held);
-            let reports = reports.into_iter().map(|(slot, outcome)| {
-                let record = held.remove(&slot);
-                let outcome = match outcome {
-                    Ok(delivered) => Outcome::Delivered(delivered),
-                    Err(failure) => Outcome::Failed(failure, record.expect("a record that is held")),
-                };
-                Report { slot, outcome }
-            });
-            reports.collect()
-        };
-        self.driver.report(reports.into_iter());
-    }
-
-    fn report_at_once(&self, slot: SlotId, at: Delivered) -> bool {
-        self.driver.report_at_once(slot, at)
-    }
-
-    fn held(&self) -> Vec<SlotId> {
-        lock(&self.held).keys().copied().collect()
-    }
-
-    fn flushing(&self) -> bool {
-        self.driver.is_flushing()
-    }
-
-    fn fatal(&self, failure: Failure) {
-        self.driver.fatal(failure);
-    }
-
-    fn answered(&self, id: CallId, outcome: Result<Answer, CallError>) {
-        self.driver.complete_call(id, outcome);
-    }
-
-    fn ended(&self) {
-        self.driver.ended();
-    }
-}
-
-fn see(slot: SlotId, topic: &str, record: &impl Message) -> Seen {
-    let headers = (0..record.header_count()).filter_map(|index| record.header(index));
-    Seen {
-        slot,
-        topic: topic.to_owned(),
-        partition: record.lane().partition(),
-        key: record.key().map(<[u8]>::to_vec),
-        payload: record.payload().map(<[u8]>::to_vec),
-        timestamp: record.timestamp(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
-        address: record.payload().map_or(0, |payload| payload.as_ptr().addr()),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -203,14 +108,14 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Records of up to 1,000,000 bytes; a delivery timeout of a day, which is more than any test lingers, unless
-    /// the producer asks for another.
+    /// A backend for records of up to 1,000,000 bytes. Unless the producer sets another, the delivery timeout is a day, which
+    /// is longer than any test lingers.
     #[must_use]
     pub fn new() -> Self {
         Self::with_record_bytes(1_000_000)
     }
 
-    /// Records of up to `record_bytes`.
+    /// A backend for records of up to `record_bytes`.
     #[must_use]
     pub fn with_record_bytes(record_bytes: usize) -> Self {
         Self(Arc::new(Inner {
@@ -236,7 +141,7 @@ impl Script {
         }))
     }
 
-    /// The producer's end, for one producer.
+    /// The backend for one producer.
     #[must_use]
     pub fn backend(&self) -> ScriptedBackend {
         ScriptedBackend(Arc::clone(&self.0))
@@ -246,7 +151,7 @@ impl Script {
         lock(&self.0.link).clone()
     }
 
-    /// Asks for a batch, as an idle worker does.
+    /// Takes a batch, as an idle worker does.
     #[must_use]
     pub fn take(&self) -> Option<Hand> {
         let link = self.link()?;
@@ -254,7 +159,7 @@ impl Script {
         Some(Hand { batch, records, link })
     }
 
-    /// The next batch, asked for at once and after each wake-up; `None` at the end.
+    /// The next batch: tries at once and after each wake-up. `None` at the end.
     pub async fn next(&self) -> Option<Hand> {
         loop {
             if let Some(hand) = self.take() {
@@ -264,7 +169,7 @@ impl Script {
         }
     }
 
-    /// The next batch, into the queue.
+    /// Takes the next batch into the queue.
     ///
     /// # Panics
     /// When the backend ended.
@@ -287,8 +192,8 @@ impl Script {
         }
     }
 
-    /// Reports a record as delivered to the beginning of its partition, as a backend does from a thread that must not be
-    /// kept; whether the producer lets it.
+    /// Reports a record as delivered at the start of its partition, as a backend does on a thread that must not block.
+    /// `false` if the producer refuses.
     #[must_use]
     pub fn deliver_at_once(&self, record: &Seen) -> bool {
         let at = Delivered::new(record.partition.unwrap_or(0), Some(0), Some(1_000));
@@ -302,7 +207,7 @@ impl Script {
         }
     }
 
-    /// Takes, queues and delivers everything until the end, in a task. [`Script::log`] tells what came.
+    /// Takes, queues and delivers everything until the end, in a task. [`Script::log`] has what came.
     pub fn serve(&self, host: &Host) -> Joined<()> {
         let script = self.clone();
         host.spawn(async move {
@@ -332,13 +237,13 @@ impl Script {
         self.0.flushes.load(Ordering::SeqCst)
     }
 
-    /// What purges were asked for: of queued records, of those in flight.
+    /// The purges so far: of queued records, and of records in flight.
     #[must_use]
     pub fn purges(&self) -> Vec<(bool, bool)> {
         lock(&self.0.purges).clone()
     }
 
-    /// How often the end was asked for.
+    /// How often a shut-down was asked for.
     #[must_use]
     pub fn shut_downs(&self) -> usize {
         self.0.shut_downs.load(Ordering::SeqCst)
@@ -350,19 +255,19 @@ impl Script {
         self.link().is_some_and(|link| link.flushing())
     }
 
-    /// Meets a fatal error.
+    /// Reports a fatal error.
     pub fn fatal(&self, failure: Failure) {
         if let Some(link) = self.link() {
             link.fatal(failure);
         }
     }
 
-    /// From now on a shut-down is only noted; [`Script::end`] carries it out.
+    /// From now on a shut-down is only counted. [`Script::end`] carries it out.
     pub fn stay_up(&self) {
         self.0.stays_up.store(true, Ordering::SeqCst);
     }
 
-    /// Purges what is held and ends.
+    /// Fails all held records as purged, and ends.
     pub fn end(&self) {
         let Some(link) = lock(&self.0.link).take() else { return };
         let purged = failure(FailureKind::Purged, Status::PossiblyPersisted);
@@ -372,7 +277,7 @@ impl Script {
         self.0.calls.0.close();
     }
 
-    /// The same producer's end, for a thread that goes on after the end.
+    /// Access to the same producer for a thread that outlives the backend's end.
     ///
     /// # Panics
     /// When it has ended.
@@ -381,7 +286,7 @@ impl Script {
         Late(self.link().expect("before the end"))
     }
 
-    /// Ends and gives nothing back, as a library that drops messages without a report.
+    /// Ends without reports, as a library that drops its messages.
     pub fn vanish(&self) {
         let Some(link) = lock(&self.0.link).take() else { return };
         link.ended();
@@ -390,11 +295,11 @@ impl Script {
     }
 }
 
-/// A thread of the backend that outlives its end.
+/// A thread of the backend that outlives the backend.
 pub struct Late(Arc<dyn Link>);
 
 impl Late {
-    /// Meets a fatal error.
+    /// Reports a fatal error.
     pub fn fatal(&self, failure: Failure) {
         self.0.fatal(failure);
     }
@@ -404,7 +309,7 @@ impl Late {
         self.0.report(vec![(record.slot, Err(failure))]);
     }
 
-    /// Says the last word once more.
+    /// Reports the end once more.
     pub fn end(&self) {
         self.0.ended();
     }
@@ -416,7 +321,7 @@ impl fmt::Debug for Late {
     }
 }
 
-/// A batch that is out.
+/// A batch that was taken and not settled yet.
 pub struct Hand {
     batch: MessageBatch,
     records: Vec<Seen>,
@@ -436,21 +341,20 @@ impl Hand {
         &self.records
     }
 
-    /// All of it goes into the queue.
+    /// Takes all records into the queue.
     pub fn accept(self) -> Vec<Seen> {
         self.settle(|_| None)
     }
 
-    /// The first `count` records go into the queue, which is full then.
+    /// Takes the first `count` records into the queue, which is full then.
     pub fn refuse_after(self, count: usize) -> Vec<Seen> {
-        self.settle(|at| (at >= count).then_some(Verdict::Refused))
+        self.settle(|at| (at >= count).then_some(NotQueued::Refused))
     }
 
-    /// Every record for which `verdict` says nothing goes into the queue.
-    pub fn settle(self, verdict: impl Fn(usize) -> Option<Verdict>) -> Vec<Seen> {
-        let verdicts = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, verdict(at)?)));
-        let unsent = verdicts.collect();
-        self.link.settle(self.batch, unsent);
+    /// Takes every record into the queue for whose place in the batch `refusal` is `None`.
+    pub fn settle(self, refusal: impl Fn(usize) -> Option<NotQueued>) -> Vec<Seen> {
+        let unsent = self.records.iter().enumerate().filter_map(|(at, record)| Some((record.slot, refusal(at)?)));
+        self.link.settle(self.batch, unsent.collect());
         self.records
     }
 }
@@ -467,7 +371,7 @@ impl<R: Message> Connect<R> for ScriptedBackend {
         })
     }
 
-    /// It has no thread, and a test that pauses the clock says itself when time passes.
+    /// It has no threads, so only the test decides when time passes.
     fn is_real_time(&self) -> bool {
         false
     }
@@ -481,7 +385,7 @@ impl<R: Message> Connect<R> for ScriptedBackend {
 impl Backend for ScriptedBackend {
     fn wake(&self) {
         self.0.wakes.fetch_add(1, Ordering::SeqCst);
-        // Nobody waits after the end.
+        // The channel is closed after the end.
         let _ = self.0.woken.0.try_send(());
     }
 

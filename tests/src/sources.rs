@@ -1,4 +1,4 @@
-//! This workspace's own tests, read from its sources: so that tables about tests can be checked.
+//! The tests of this workspace, read from its sources, for tables that name tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,16 +29,16 @@ impl Test {
 /// The workspace's folder.
 ///
 /// # Panics
-/// Never: this package is in one.
+/// Never: this package is in a workspace.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
 }
 
-/// Sees to it that a page under version control is `expected`; with `WRITE_DOCS` in the environment it is written.
+/// Checks that a page under version control equals `expected`. With `WRITE_DOCS` in the environment it writes the page.
 ///
 /// # Panics
-/// When it differs: with the first line that does, and how `test` writes it.
+/// When it differs. The message has the first difference and the command that writes the page.
 pub fn assert_page(path: &str, expected: &str, test: &str) {
     let place = root().join(path);
     if env::var_os("WRITE_DOCS").is_some() {
@@ -48,8 +48,8 @@ pub fn assert_page(path: &str, expected: &str, test: &str) {
     let differs = (1..).zip(found.lines().zip(expected.lines())).find(|(_, (found, expected))| found != expected);
     assert!(
         found == expected,
-        "{path} is not what it has to be, from here on: {differs:?}. \
-         WRITE_DOCS=1 cargo test -p aioproducer-tests --test {test} writes it anew"
+        "{path} differs from what the sources say, first here: {differs:?}. \
+         WRITE_DOCS=1 cargo test -p aioproducer-tests --test {test} writes it"
     );
 }
 
@@ -78,7 +78,7 @@ fn visit(folder: &Path, found: &mut BTreeSet<Test>) {
     }
 }
 
-/// A source's tests, without the file: functions with `#[test]`, and what stands in a `promises!` or `promises_on_kafka!`.
+/// The tests in a source: functions with `#[test]`, and the lists of `promises!` and `promises_on_kafka!`. Their `file` is empty.
 fn in_source(text: &str) -> Vec<Test> {
     let test = |name: &str, on_executors, on_kafka| {
         let name = name.to_owned();
@@ -110,14 +110,14 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The name of the function that a line begins.
+/// The name of the function that begins in this line.
 fn function(line: &str) -> Option<&str> {
     let (before, rest) = line.split_once("fn ")?;
     let name = rest.split(['(', '<']).next()?;
     (["", "async "].contains(&before) && is_name(name)).then_some(name)
 }
 
-/// The rows of the tables in a Markdown text, each with the heading above it, and its cells.
+/// The rows of the tables in a Markdown text, each with the heading above it and its cells.
 ///
 /// Heads and rules of the tables are left out.
 #[must_use]
@@ -134,7 +134,7 @@ pub fn rows(markdown: &str) -> Vec<(&str, Vec<&str>)> {
         let cells: Vec<_> = cells.split('|').map(str::trim).collect();
         let is_rule = cells.iter().all(|cell| !cell.is_empty() && cell.chars().all(|c| "-: ".contains(c)));
         if is_rule {
-            // What stands above it was the head.
+            // The line above was the table's head.
             in_table = true;
         } else if in_table {
             rows.push((heading, cells));
@@ -143,7 +143,7 @@ pub fn rows(markdown: &str) -> Vec<(&str, Vec<&str>)> {
     rows
 }
 
-/// What stands in backticks in a cell.
+/// The texts in backticks in a cell.
 pub fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }

@@ -1,7 +1,6 @@
-//! S25, S26: hundreds of producers, started and ended under load, leave nothing behind: no thread, no file descriptor, no
-//! memory.
+//! S25, S26: hundreds of producers that start and end under load leave no thread, no file descriptor and no memory behind.
 //!
-//! One test, since it counts what the whole process has.
+//! The test counts what the whole process has, so it is a binary of its own.
 
 use std::alloc::System;
 use std::fs;
@@ -25,28 +24,27 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Cycles of each kind, on each of the four executors.
 const CYCLES: usize = 50;
 
-/// Cycles of each kind before anything is measured. By then the embedded broker's log has the size that it keeps, and
-/// executors, librdkafka and the C library have what they keep.
+/// Cycles of each kind before the measurement. After them the embedded broker's log has its final size, and executors,
+/// librdkafka and the C library have what they keep.
 const WARM_UP: usize = 8;
 
-/// A producer of this size takes megabytes, so that one that was kept shows at once.
+/// A producer of this size takes megabytes, so a single leaked one shows.
 const SLOTS: usize = 4_096;
 
 const PAYLOAD: usize = 8 << 10;
 
-/// Bytes that Rust code may hold more after 100 cycles than before: 20 in a cycle, less than anything that could be left
-/// behind. It is 0 when all is well.
+/// Bytes by which Rust's heap may grow in 100 cycles: 20 a cycle, less than any leak. Without one it is 0.
 const HEAP_GROWTH: usize = 2_000;
 
-/// What the process may grow by in 100 cycles, in KiB: 160 in a cycle. Rust's allocator does not count what librdkafka
-/// has; the C library keeps memory of its own accord, some 4,000 more or less from one look to the next; and the broker, which
-/// is in this process, keeps up to 5,000 of what is produced, which is more on a slow machine.
+/// KiB by which the process may grow in 100 cycles: 160 a cycle. This includes librdkafka's memory, which Rust's allocator does
+/// not count. The C library keeps some 4,000 more or less from one look to the next, and the broker in this process keeps up
+/// to 5,000 of the records, more on a slow machine.
 const RSS_GROWTH: usize = 16_000;
 
-/// Nothing takes that long to end; it is only reached when something does not.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Reached only if something does not end.
+const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 
-/// What this process has.
+/// What this process holds.
 #[derive(Clone, Copy, Debug)]
 struct Possessions {
     threads: usize,
@@ -68,8 +66,7 @@ impl Possessions {
         }
     }
 
-    /// Waits until this is what there is, and up to `heap` bytes of Rust's memory. Threads and what they hold end by
-    /// themselves, which may take a moment.
+    /// Waits until the process holds this much again, and at most `heap` bytes of Rust's heap. Threads may take a moment to end.
     async fn settle(self, host: &Host, heap: usize) -> Self {
         still_waiting();
         let start = Instant::now();
@@ -79,7 +76,7 @@ impl Possessions {
                 return now;
             }
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < SETTLE_LIMIT,
                 "there is {now:?}, and there was {self:?} with a heap of {heap} at most"
             );
             host.pause(Duration::from_millis(1)).await;
@@ -91,7 +88,7 @@ fn record(n: usize) -> Record<'static> {
     Record::to("t").key(n.to_string()).payload(vec![b'x'; PAYLOAD])
 }
 
-/// Without idempotence: librdkafka asks for a producer id every half second, which 400 cycles would mostly wait for.
+/// Without idempotence: librdkafka asks for a producer id each half second, for which 400 cycles would mostly wait.
 fn backend(broker: &EmbeddedBroker) -> Librdkafka {
     let mut config = broker::config(broker);
     config.set("enable.idempotence", "false");
@@ -132,7 +129,7 @@ async fn start_and_drop(host: &Host, broker: &EmbeddedBroker) {
     let deliveries: Vec<_> = (0..50).map(|n| at_once(producer.produce(record(n))).expect("room")).collect();
     drop(producer);
     for delivery in deliveries {
-        // In the log or not, it is told.
+        // In the log or not, each has an outcome.
         drop(delivery.await);
     }
 }
@@ -141,7 +138,7 @@ fn on<E: Executor>(broker: &EmbeddedBroker) {
     let executor = E::new();
     let host = executor.host();
     executor.block_on(async {
-        // Threads that an executor starts once are there after this.
+        // After this an executor has started its threads.
         host.spawn(ready(())).join().await;
         host.pause(Duration::from_millis(1)).await;
         let start = Possessions::now();
@@ -149,7 +146,7 @@ fn on<E: Executor>(broker: &EmbeddedBroker) {
         for cycle in 0..WARM_UP {
             start_and_close(&host, broker).await;
             start_and_drop(&host, broker).await;
-            // A producer's memory may go a moment after its threads: the least that was seen is without it.
+            // A producer's memory may be freed a moment after its threads end, so the smallest value counts.
             before = start.settle(&host, usize::MAX).await;
             if cycle >= WARM_UP / 2 {
                 heap = heap.min(before.heap);

@@ -1,4 +1,5 @@
-//! S25, S26, S31, S33, S36: threads end. The tests here take turns, since a process's threads are everybody's.
+//! S25, S26, S31, S33, S36: threads end. They count the threads of the whole process, so they are a
+//! binary of their own and take turns.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
@@ -27,7 +28,7 @@ const NAMES: [&str; 2] = ["aioproducer", "rdk:"];
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// One test's turn, in which no thread is left over from another's.
+/// One test's turn. No thread of an earlier test is left.
 struct Turn(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 fn turn() -> Turn {
@@ -53,7 +54,7 @@ fn accepted(producer: &AioProducer, n: usize) -> Delivery {
     at_once(producer.produce(Record::to("t").payload(n.to_string()))).expect("accepted")
 }
 
-/// A broker beside the producer, whose threads are not the producer's.
+/// The number of threads of a broker in this process.
 fn broker_threads(broker: &EmbeddedBroker) -> usize {
     broker.create_topic("t", 4, 1).expect("a topic");
     running().len()
@@ -72,7 +73,7 @@ async fn s25_close_without_a_broker_returns_the_records_and_ends_the_threads(hos
         .into_unsent()
         .into_iter()
         .map(|unsent| {
-            assert_eq!(unsent.status, Status::NotPersisted, "nobody was there to write it");
+            assert_eq!(unsent.status, Status::NotPersisted, "no broker was there to write it");
             String::from_utf8(unsent.record.get_payload().expect("a payload").to_vec())
                 .unwrap()
                 .parse::<usize>()
@@ -87,7 +88,7 @@ async fn s25_close_without_a_broker_returns_the_records_and_ends_the_threads(hos
         assert_eq!(error.into_record().expect("the record").get_payload(), Some(n.to_string().as_bytes()));
     }
     assert!(producer.close(Duration::from_secs(1)).await.is_complete(), "a second close is fine");
-    // Close's last word comes from the last thread, which may take a moment to be gone.
+    // The last thread reports the end of the close and may take a moment to end itself.
     host.until(|| running().is_empty()).await;
 }
 
@@ -134,7 +135,7 @@ async fn s26_drop_without_a_broker_ends_deliveries_and_threads(host: Host) {
     let deliveries: Vec<_> = (0..1_000).map(|n| accepted(&producer, n)).collect();
     drop(producer);
     for delivery in deliveries {
-        let error = delivery.await.expect_err("nobody was there");
+        let error = delivery.await.expect_err("no broker was there");
         assert_eq!(error.status(), Status::NotPersisted);
     }
     host.until(|| running().is_empty()).await;
@@ -179,7 +180,7 @@ async fn s36_the_thread_that_waits_comes_with_the_first_call_and_ends(host: Host
         let mut config = broker::config(&broker);
         config.set("transactional.id", "threads");
         let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
-        assert_eq!(callers(), 0, "nobody has asked for anything");
+        assert_eq!(callers(), 0, "no call was made");
         for _ in 0..3 {
             let transaction = producer.begin().await.expect("it begins");
             transaction.send(Record::to("t").payload("x")).await.expect("delivered");

@@ -1,5 +1,5 @@
 //! What a producer holds: whether `pool_bytes` bounds the process, whether failed records leave anything behind, and what
-//! a producer costs that nobody uses.
+//! an idle producer costs.
 //!
 //! ```sh
 //! cargo run --release -p aioproducer-benches --bin footprint -- --help
@@ -18,26 +18,26 @@ use aioproducer_tokio::{AioProducer, Librdkafka, Record, Tokio};
 use clap::{Parser, ValueEnum};
 use rdkafka::producer::BaseProducer;
 
-/// What the README says that a producer holds at most: this many times the pool's bytes,
+/// The README's bound on a producer's memory: this many times the pool's bytes,
 const TIMES: f64 = 1.5;
 
-/// and these for each slot,
+/// plus these bytes for each slot,
 const EACH_SLOT: f64 = 768.0;
 
-/// and these, for buffers and threads.
+/// plus these for buffers and threads.
 const CONSTANT: f64 = 16.0 * MIB;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What an idle producer may take.
+/// The bound for an idle producer.
 const IDLE: f64 = MIB;
 
 const IDLE_PRODUCERS: usize = 100;
 
-/// Records that fail in all; after the tenth part memory has the size that it keeps.
+/// The number of records that fail. After a tenth of them memory has its final size.
 const FAILURES: usize = 2_000_000;
 
-/// Records that fail together.
+/// The number of records that fail at once.
 const ROUND: usize = 10_000;
 
 /// The same in the first tenth, with all errors kept to the round's end: what is kept for the most that there ever is at once
@@ -49,13 +49,13 @@ const FAILURES_GROWTH: f64 = MIB;
 /// Rounds of a full pool that fails.
 const ROUNDS: usize = 5;
 
-/// Looks at the resident memory of processes that produce, with the broker down.
+/// Measures the resident memory of processes that produce with the broker down.
 #[derive(Parser)]
 struct Options {
     /// Only this case.
     #[arg(long)]
     case: Option<Case>,
-    /// Runs the case in this process; what is started for each.
+    /// Runs the case in this process; started for each case.
     #[arg(long, hide = true, requires = "case")]
     here: bool,
 }
@@ -80,7 +80,7 @@ enum Case {
     Keys,
     /// Short records with keys that fail, 2,000,000 of them.
     Failures,
-    /// 100 producers that nobody uses.
+    /// 100 idle producers.
     Idle,
 }
 
@@ -98,7 +98,7 @@ fn main() -> Result<(), Failure> {
         let name = case.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         let mut command = Command::new(env::current_exe()?);
         if case == Case::Failures {
-            // A leak is looked for, and not how glibc's heaps share what is free.
+            // This looks for leaks, not for how glibc's heaps share free memory.
             command.env("MALLOC_ARENA_MAX", "1");
         }
         let status = command.args(["--here", "--case", &name]).status()?;
@@ -117,7 +117,7 @@ async fn run(case: Case) -> Result<(), Failure> {
     }
 }
 
-/// A producer that knows its topic's partitions, and whose broker has gone since.
+/// A producer that knows its topic's partitions and then loses its broker.
 async fn cut_off() -> Result<(AioProducer, Broker), Failure> {
     let mut broker = Broker::start()?;
     let config = settings::config(broker.servers(), 5);
@@ -208,7 +208,7 @@ async fn failures() -> Result<(), Failure> {
         settle(&producer, |pool| pool.in_use == 0).await?;
         rounds.push(rss()?);
     }
-    // What is freed at another moment is no growth: the least of some rounds counts.
+    // Memory that is freed a moment later is no growth, so the smallest of some rounds counts.
     let least = |rounds: &[f64]| rounds.iter().copied().fold(f64::MAX, f64::min);
     let growth = least(&rounds[rounds.len() - before..]) - least(&rounds[before..2 * before]);
     println!(
@@ -222,7 +222,7 @@ async fn failures() -> Result<(), Failure> {
 
 async fn idle() -> Result<(), Failure> {
     let config = settings::config("127.0.0.1:1", 5);
-    // What everybody needs once.
+    // Memory that is allocated once.
     let first = AioProducer::builder(Librdkafka::new(config.clone())).start(Tokio::current()?)?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = rss()?;
@@ -232,7 +232,7 @@ async fn idle() -> Result<(), Failure> {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let theirs = (rss()? - before) / IDLE_PRODUCERS as f64;
-    // They stay, so that nothing of theirs is used again.
+    // They stay, so that none of their memory is used again.
     let before = rss()?;
     let mut producers = vec![first];
     for _ in 0..IDLE_PRODUCERS {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Each case runs twice in a process of its own, the second time with twice the records: the difference is what the
-//! records cost, without start and warm-up. What any caller spends on them, making them, keeping them and looking through
-//! them, is counted without a machine and subtracted; the column `in all` still has it. The exit code is 1 if anything is
+//! records cost, without start and warm-up. What any caller spends on making, keeping and reading records is
+//! counted without a machine and subtracted; the column `in all` still has it. The exit code is 1 if anything is
 //! above its budget.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Whether memory stays where it is while the broker is down and tasks push all the same.
+//! Whether memory stays constant while the broker is down and tasks keep producing.
 //!
 //! ```sh
 //! cargo run --release -p aioproducer-benches --bin memory -- --help
@@ -27,10 +27,10 @@ const POOL_BYTES: usize = 16 << 20;
 /// Short, so that all of the pool is replaced several times.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What memory may grow by and still be called flat: this many KiB, or the 20th part.
+/// The growth up to which memory counts as constant: this many KiB, or a 20th.
 const GROWTH_KIB: u64 = 4 << 10;
 
-/// Pushes records at a broker that is down, and watches the memory of this process.
+/// Produces with a broker that is down, and measures the memory of this process.
 #[derive(Parser)]
 struct Options {
     /// How long. The first quarter, in which the first records expire, is what the rest is compared with.
@@ -74,7 +74,7 @@ async fn run(mut broker: Broker, seconds: u64) -> Result<(), Failure> {
 /// Prints a sample each second, and judges them.
 async fn watch(pusher: &Pusher, seconds: u64) -> Result<(), Failure> {
     let mut ticks = time::interval(Duration::from_secs(1));
-    // A machine that stood still for a while must not have its samples in a burst.
+    // After a pause of the machine samples must not come in a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut first_quarter, mut later) = (0, 0);
     println!(
@@ -136,7 +136,7 @@ fn heap_kib() -> usize {
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) / 1024
 }
 
-/// Somebody who pushes and never looks at a delivery.
+/// A task that produces and never reads a delivery.
 #[derive(Clone)]
 struct Pusher {
     producer: AioProducer,
@@ -158,7 +158,7 @@ impl Pusher {
         }
     }
 
-    /// Takes no for an answer, and asks again a millisecond later.
+    /// Tries without waiting, and again a millisecond later.
     async fn try_often(mut self) {
         let mut ticks = time::interval(Duration::from_millis(1));
         loop {

@@ -15,12 +15,12 @@ use self::still::Still;
 #[path = "../../../adapters/driver/tests/still/mod.rs"]
 mod still;
 
-/// Records that are accepted before the backend has its turn.
+/// Records that are accepted before the backend runs.
 const RECORDS: usize = 500;
 
 type Step = Box<dyn FnMut() + Send>;
 
-/// A backend that delivers what it takes, when it is told to.
+/// A backend that delivers what it takes, on demand.
 #[derive(Clone, Default)]
 struct Obliging(Arc<Mutex<Option<Step>>>);
 
@@ -69,7 +69,7 @@ fn main() {
         }
         step();
         for mut delivery in deliveries.drain(..) {
-            // Now and then it is another task's turn first.
+            // From time to time another task runs first.
             while Pin::new(&mut delivery).poll(&mut cx).is_pending() {}
         }
     }

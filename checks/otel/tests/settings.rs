@@ -1,4 +1,4 @@
-//! What the layer's own settings and the ways of sampling in docs/tracing.md come to. Each test has a subscriber of its own, for
+//! The effects of the layer's settings and of sampling as in docs/tracing.md. Each test has a subscriber of its own, for
 //! its thread. On other threads, where records' spans end, it is not the current one, and so the span around them never ends.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const DOCUMENT: &str = include_str!("../../../docs/tracing.md");
 struct Seen {
     /// The records' spans.
     sends: Vec<SpanData>,
-    /// What records were given.
+    /// The contexts in the records.
     contexts: Vec<TraceContext>,
     /// Of the span around them.
     around: TraceContext,
@@ -35,7 +35,7 @@ where
     tracing_opentelemetry::layer().with_tracer(builder.build().tracer("service"))
 }
 
-/// Sends two records inside a span while `subscriber` is told of everything, and waits for `count` spans of theirs.
+/// Sends two records inside a span while `subscriber` receives everything, and waits for `count` spans of theirs.
 async fn send<S: Subscriber + Send + Sync>(
     exporter: InMemorySpanExporter,
     subscriber: S,
@@ -50,7 +50,7 @@ async fn send<S: Subscriber + Send + Sync>(
     let given = Arc::clone(&contexts);
     let builder = AioProducer::builder(Librdkafka::new(config)).inject_trace_context(move |span| {
         let context = context(span)?;
-        given.lock().expect("nobody panicked").push(context.clone());
+        given.lock().expect("no panic under the lock").push(context.clone());
         Some(context)
     });
     let producer = settings(builder).start(Tokio::current().expect("a runtime")).expect("it starts");
@@ -64,7 +64,7 @@ async fn send<S: Subscriber + Send + Sync>(
     .instrument(root)
     .await;
     producer.close(Duration::from_secs(60)).await;
-    let contexts = contexts.lock().expect("nobody panicked").clone();
+    let contexts = contexts.lock().expect("no panic under the lock").clone();
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let mut sends = exporter.get_finished_spans().expect("the spans");
@@ -77,7 +77,7 @@ async fn send<S: Subscriber + Send + Sync>(
     }
 }
 
-/// Somebody else who wants to see the spans.
+/// A second layer that records spans.
 struct Other;
 
 impl<S: Subscriber> Layer<S> for Other {}

@@ -74,7 +74,7 @@ async fn a_record_that_the_broker_refuses_and_one_that_is_too_large() {
     let (trace, ()) = traced(async {
         let too_large = ErrorCode::MsgSizeTooLarge;
         for refusal in [REFUSED, too_large] {
-            broker.request_errors(ApiKey::Produce, &[refusal]).expect("told");
+            broker.request_errors(ApiKey::Produce, &[refusal]).expect("the broker takes it");
             producer.send(Record::to("orders").payload("x")).await.expect_err("refused");
         }
         producer.send(Record::to("orders").payload(vec![0; 3000])).await.expect_err("too large");
@@ -152,10 +152,10 @@ async fn a_batch_with_failures_has_the_first() {
     };
     let producer = start(&broker, settings, |builder| builder);
     let (trace, ()) = traced(async {
-        broker.request_errors(ApiKey::Produce, &[REFUSED; 9]).expect("told");
+        broker.request_errors(ApiKey::Produce, &[REFUSED; 9]).expect("the broker takes it");
         let outcomes = producer.produce_all((0..3).map(|_| Record::to("orders").payload("x"))).await;
         assert!(outcomes.iter().all(Result::is_err));
-        broker.clear_request_errors(ApiKey::Produce).expect("told");
+        broker.clear_request_errors(ApiKey::Produce).expect("the broker takes it");
         let sizes = [1, 3000].map(|size| Record::to("orders").payload(vec![0; size]));
         let outcomes = producer.produce_all(sizes).await;
         assert!(outcomes[0].is_ok() && outcomes[1].is_err());
@@ -244,7 +244,7 @@ async fn a_consumers_span_is_the_child_of_the_records() {
     })
     .await;
     let [sent, own] = trace.spans(2).await.try_into().expect("two, and none that is not wanted");
-    // The context that others made goes with the record, so the span is not the one that consumers belong to.
+    // The record keeps the context that it came with, so consumers do not belong to this span.
     assert_eq!((&sent.span_kind, &own.span_kind), (&SpanKind::Producer, &SpanKind::Client));
     let headers = tokio::task::spawn_blocking(move || consumed(&broker, "orders", 3)).await.expect("the headers");
     for headers in &headers {
@@ -254,7 +254,7 @@ async fn a_consumers_span_is_the_child_of_the_records() {
     let mut processed = exported::exporter().get_finished_spans().expect("the spans");
     processed.retain(|span| span.name == "process orders");
     let parents: Vec<_> = processed.iter().map(|span| (span.span_context.trace_id(), span.parent_span_id)).collect();
-    // One that is without a span belongs to what is around it.
+    // A context without a span belongs to the surrounding span.
     assert_eq!(parents[..2], [(trace.id, sent.span_context.span_id()), (trace.id, trace.root)]);
     assert_eq!(parents[2].1.to_string(), "b7ad6b7169203331");
     assert!(processed.iter().all(|span| span.parent_span_is_remote));

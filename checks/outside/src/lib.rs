@@ -1,4 +1,4 @@
-//! An application outside of the workspace. Its calls compile with `?`, whatever a record borrows and whatever becomes one.
+//! An application outside of the workspace. Its calls compile with `?`, for all that records borrow and are made of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ impl From<Order> for Record<'static> {
     }
 }
 
-/// Orders go where their customer's number has them.
+/// The customer's number decides the partition.
 pub fn start(servers: &str) -> Result<AioProducer> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
@@ -53,7 +53,7 @@ pub fn note(producer: &AioProducer, customer: u32) -> Result<()> {
     Ok(())
 }
 
-/// As long as there is room; without a copy of what is refused.
+/// Sends while there is room, without a copy of a refused record.
 pub fn shed(producer: &AioProducer, frames: &[Vec<u8>]) -> Result<usize> {
     for (sent, frame) in frames.iter().enumerate() {
         match producer.try_produce_borrowed(Record::to("frames").payload(frame)) {
@@ -65,7 +65,7 @@ pub fn shed(producer: &AioProducer, frames: &[Vec<u8>]) -> Result<usize> {
     Ok(frames.len())
 }
 
-/// Order by order. What a broker may take later is told apart.
+/// Sends one order. An error says whether a broker may take it later.
 pub async fn place(producer: &AioProducer, order: Order) -> Result<i32> {
     match producer.send(order).await {
         Ok(report) => Ok(report.partition()),
@@ -76,7 +76,7 @@ pub async fn place(producer: &AioProducer, order: Order) -> Result<i32> {
     }
 }
 
-/// Many, by callbacks that have run when this returns.
+/// Sends many with callbacks, which have run when this returns.
 pub async fn place_all(producer: &AioProducer, orders: Vec<Order>) -> Result<usize> {
     let delivered = Arc::new(AtomicUsize::new(0));
     for order in orders {
@@ -93,7 +93,7 @@ pub async fn place_all(producer: &AioProducer, orders: Vec<Order>) -> Result<usi
     }
 }
 
-/// One loop for the outcomes of all lines, which are borrowed.
+/// Sends borrowed lines and reads all outcomes in one loop.
 pub async fn copy(producer: &AioProducer, text: &str) -> Result<Vec<Option<i64>>> {
     let (reporter, mut reports) = producer.reports(100);
     let produce = async {
@@ -115,13 +115,13 @@ pub async fn copy(producer: &AioProducer, text: &str) -> Result<Vec<Option<i64>>
     offsets
 }
 
-/// A task of its own takes what it needs along.
+/// Sends from a spawned task.
 pub fn place_in_background(producer: &AioProducer, order: Order) -> tokio::task::JoinHandle<Result<i32>> {
     let producer = producer.clone();
     tokio::spawn(async move { place(&producer, order).await })
 }
 
-/// What is wrong with a topic, before records fail.
+/// Checks a topic before records fail.
 pub async fn leaders(producer: &AioProducer, topic: &str) -> Result<Vec<Option<i32>>> {
     let partitions = producer.partitions_for(topic).await.context("asking for partitions")?;
     Ok(partitions.into_iter().map(|partition| partition.leader).collect())

@@ -1,4 +1,4 @@
-//! Calls that wait, answered as a test says.
+//! Broker calls, which the test answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::task::Poll;
 use aioproducer_core::backend::{Answer, Call, CallError, ErrorCode, Failure, FailureKind, Request, Status};
 use aioproducer_driver::{AioProducer, Transaction};
 
-use super::{Link, Script};
+use super::Script;
+use super::link::Link;
 use crate::executor::{Host, Joined};
 use crate::probe::Observed;
 
@@ -28,7 +29,7 @@ fn refused(code: i32) -> CallError {
     CallError::new(Some(ErrorCode::new(code)), format!("the script says {code}"))
 }
 
-/// Opens a transaction, whose calls are answered well.
+/// Opens a transaction; its calls succeed.
 ///
 /// # Panics
 /// When it does not begin.
@@ -60,7 +61,7 @@ impl Script {
         Asked { link: self.link().expect("a producer"), request }
     }
 
-    /// The call that was asked for and not looked at, if there is one.
+    /// The next call, if there is one already.
     #[must_use]
     pub fn asked_already(&self) -> Option<Asked> {
         let request = self.0.calls.1.try_recv().ok()?;
@@ -72,7 +73,7 @@ impl Script {
         self.0.calls.0.close();
     }
 
-    /// Answers every call well until the end, in a task; says which there were.
+    /// Lets every call succeed until the end, in a task that returns the calls.
     pub fn answer_all(&self, host: &Host) -> Joined<Vec<Call>> {
         let script = self.clone();
         host.spawn(async move {
@@ -86,7 +87,7 @@ impl Script {
     }
 }
 
-/// A call that waits for its answer.
+/// A call without an answer yet.
 pub struct Asked {
     link: Arc<dyn Link>,
     request: Request,
@@ -99,23 +100,23 @@ impl Asked {
         &self.request.call
     }
 
-    /// Answers.
+    /// Answers the call.
     pub fn answer(self, outcome: Result<Answer, CallError>) -> Call {
         self.link.answered(self.request.id, outcome);
         self.request.call
     }
 
-    /// It is done.
+    /// The call succeeds.
     pub fn done(self) -> Call {
         self.answer(Ok(Answer::Done))
     }
 
-    /// It is refused, with an error that says nothing more.
+    /// The call is refused with `code`.
     pub fn refuse(self, code: i32) -> Call {
         self.answer(Err(refused(code)))
     }
 
-    /// It is an error that the producer cannot recover from.
+    /// The call fails, and the producer with it: a fatal error.
     pub fn fail_for_good(self, code: i32) -> Call {
         let Self { link, request } = self;
         link.answered(request.id, Err(refused(code).with_fatal(true)));

@@ -1,4 +1,4 @@
-//! Each record once, and in order: a real broker looks at sequence numbers, and keeps them when it is started again.
+//! Each record once and in order: a real broker checks sequence numbers and keeps them across a restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ promises_on_kafka! {
 
 const LONG: Duration = Duration::from_secs(50);
 
-/// Records that may be on their way when there is trouble.
+/// Records that may be in flight during a disturbance.
 const SLOTS: usize = 2_000;
 
 /// Records of a topic, numbered as they are produced.
@@ -45,8 +45,8 @@ impl Stream {
         }
     }
 
-    /// Every record was delivered, is in the log once, where its report says, after those that were produced before it for
-    /// the same partition, and in the partition of its key.
+    /// Checks that every record was delivered and is in the log once, at the place in its report, in order, and in the partition
+    /// of its key.
     async fn check(&self, kafka: &Kafka, deliveries: Vec<Delivery>) {
         let log = read_log(kafka.bootstrap_servers(), &self.topic, self.partitions, Isolation::Committed);
         assert_no_gaps(&log);
@@ -91,7 +91,7 @@ async fn s18_a_real_log_has_each_record_once_and_in_order(host: Host) {
     }
 }
 
-/// Two streams go on without a pause while there is `trouble` and until some time after it.
+/// Two streams produce without a pause during `trouble` and for some time after it.
 async fn streams_survive(host: &Host, kafka: &Kafka, servers: &str, trouble: impl AsyncFnOnce(&AioProducer)) {
     let backend = Librdkafka::new(config_for(servers)).workers(2);
     let producer = host.start(AioProducer::builder(backend).slots(SLOTS));
@@ -135,7 +135,7 @@ async fn delivered(host: &Host, producer: &AioProducer, more: u64) {
     host.until(|| ended() > before + more).await;
 }
 
-/// What was written before its answer got lost is sent again, and the broker knows it by its sequence number.
+/// Records whose answer got lost are sent again, and the broker recognises them by their sequence numbers.
 async fn s18_answers_that_get_lost_double_nothing(host: Host) {
     let kafka = Kafka::shared();
     streams_survive(&host, kafka, kafka.proxied_servers(), async |producer| {
@@ -147,7 +147,7 @@ async fn s18_answers_that_get_lost_double_nothing(host: Host) {
     .await;
 }
 
-/// The broker starts again when the pool is full of records that nobody has acknowledged.
+/// The broker starts again when the pool is full of records that were not acknowledged.
 async fn a_broker_goes_and_comes_back(host: Host, down: fn(&Kafka)) {
     let kafka = Arc::new(smol::unblock(Kafka::start).await);
     still_waiting();

@@ -1,4 +1,4 @@
-//! What arrives, where, and what is told of it: the embedded broker looks into no batch.
+//! What arrives, where, and what its report says: the embedded broker does not read batches.
 
 use std::collections::BTreeMap;
 
@@ -75,8 +75,8 @@ async fn s03_a_topic_that_stamps_records_itself_is_reported_so(host: Host) {
     }
 }
 
-/// librdkafka sends a batch again or fails it, and does not divide it: a record fails alone if batches are no larger than
-/// what the topic takes (`batch.size`).
+/// librdkafka resends or fails a whole batch. A record fails alone only if batches are no larger than the topic's limit
+/// (`batch.size`).
 async fn s15_a_record_above_the_topic_s_limit_fails_alone(host: Host) {
     const LARGE: usize = 50;
     let kafka = Kafka::shared();
@@ -104,7 +104,7 @@ async fn s15_a_record_above_the_topic_s_limit_fails_alone(host: Host) {
     }
 }
 
-/// A time that is too far ahead makes the broker refuse the record's batch.
+/// With a timestamp too far in the future the broker refuses the record's batch.
 async fn s03_a_batch_that_the_broker_refuses_comes_back_and_is_not_in_the_log(host: Host) {
     const FAR_AHEAD: i64 = 4_102_444_800_000;
     let kafka = Kafka::shared();
@@ -119,7 +119,7 @@ async fn s03_a_batch_that_the_broker_refuses_comes_back_and_is_not_in_the_log(ho
         let mut delivered = Vec::new();
         for (n, outcome) in producer.produce_all((0..100).map(record)).await.into_iter().enumerate() {
             match outcome {
-                // It was in another batch, which is for the machine's speed to say.
+                // It was in another batch, which depends on the machine's speed.
                 Ok(_) => delivered.push(n),
                 Err(SendError::Delivery(error)) => {
                     assert_eq!((error.kind(), error.status()), (FailureKind::Broker, Status::NotPersisted), "{n}");

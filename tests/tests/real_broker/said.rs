@@ -1,5 +1,5 @@
-//! What a real broker refuses is told with its cause: an unknown topic, a wrong password, a right that is missing. And the first
-//! record does not wait for a producer id.
+//! A real broker's refusals are reported with their cause: an unknown topic, a wrong password, a missing permission. And the
+//! first record does not wait for a producer id.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ promises_on_kafka! {
     s17_a_right_that_is_missing_is_a_kind_of_its_own,
     s17_a_login_that_is_asked_for_and_not_given_is_the_cause,
     s19_an_idempotent_producer_without_rights_meets_a_fatal_error,
-    s15_the_culprit_of_a_batch_is_told_from_the_others,
+    s15_the_culprit_of_a_batch_is_distinguished_from_the_others,
     s35_a_producer_on_kafka_is_ready_or_says_what_is_missing,
 }
 
@@ -54,7 +54,7 @@ async fn s17_a_wrong_password_is_a_kind_of_its_own(host: Host) {
             _ => {}
         }
     }
-    let error = delivery.await.expect_err("nobody lets it in");
+    let error = delivery.await.expect_err("the broker refuses it");
     assert_eq!((error.kind(), error.status()), (FailureKind::Authentication, Status::NotPersisted), "{error}");
     let text = error.to_string();
     assert!(text.contains("Invalid username or password") && !text.contains("hunter-two"), "{text}");
@@ -79,9 +79,9 @@ async fn s17_a_login_that_is_asked_for_and_not_given_is_the_cause(host: Host) {
     let topic = Kafka::shared().topic("said", 1);
     let backend = Librdkafka::new(config_for(Kafka::shared().login_servers()));
     let producer = host.start(AioProducer::builder(backend).delivery_timeout(Duration::from_secs(3)));
-    let error = producer.send(Record::to(&topic).payload("x")).await.expect_err("nobody lets it in");
+    let error = producer.send(Record::to(&topic).payload("x")).await.expect_err("the broker refuses it");
     let text = error.to_string();
-    // Which of the two the broker's hanging up looks like is chance.
+    // Which of the two a closed connection looks like depends on chance.
     assert!(text.contains("Disconnected") || text.contains("Send failed"), "{text}");
     assert!(text.contains("0 of 1 brokers reachable"), "{text}");
     producer.close(LONG).await;
@@ -111,8 +111,8 @@ async fn s35_a_producer_on_kafka_is_ready_or_says_what_is_missing(host: Host) {
     stranger.close(LONG).await;
 }
 
-/// One bad record fails its batch, and each of the others hears that it was not the culprit.
-async fn s15_the_culprit_of_a_batch_is_told_from_the_others(host: Host) {
+/// One bad record fails its batch, and the errors of the others say that they were not the cause.
+async fn s15_the_culprit_of_a_batch_is_distinguished_from_the_others(host: Host) {
     let kafka = Kafka::shared();
     let topic = kafka.topic_with("compacted", 1, &[("cleanup.policy", "compact")]);
     let mut config = kafka.config();
@@ -120,7 +120,7 @@ async fn s15_the_culprit_of_a_batch_is_told_from_the_others(host: Host) {
     let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
     producer.ready([&topic]).await.expect("all is there");
     let records = (0..10).map(|n| match n {
-        // A compacted topic takes no record without a key.
+        // A compacted topic refuses records without a key.
         4 => Record::to(&topic).payload("keyless"),
         _ => Record::to(&topic).key("key").payload("x"),
     });

@@ -1,4 +1,4 @@
-//! Ordinary settings leave each record once and in order, also where answers get lost.
+//! With ordinary settings each record is in the log once and in order, even if answers get lost.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,8 +18,7 @@ const PARTITIONS: i32 = 4;
 /// Records for each loss, at least.
 const STRETCH: usize = 8_000;
 
-/// What was written before its answer got lost is sent again: without idempotence it is in the log twice, and after what was
-/// sent later.
+/// Records whose answer got lost are sent again. Without idempotence they are in the log twice, and after later records.
 async fn nothing_is_doubled_or_goes_backwards(host: Host, setting: Option<(&str, &str)>) {
     let kafka = Kafka::shared();
     let topic = kafka.topic("settings", PARTITIONS as usize);
@@ -43,7 +42,7 @@ async fn nothing_is_doubled_or_goes_backwards(host: Host, setting: Option<(&str,
                 if lost.load(Ordering::SeqCst) {
                     break;
                 }
-                // Who waits for an answer to be lost has to be given one.
+                // An answer can be lost only if there is one.
                 host.pause(Duration::from_millis(1)).await;
             }
             deliveries.push(producer.produce(record(deliveries.len())).await.expect("accepted"));

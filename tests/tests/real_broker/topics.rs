@@ -1,4 +1,4 @@
-//! Topics that there are not, that grow, and that go.
+//! Topics that do not exist, that grow, and that are deleted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ promises_on_kafka! {
 const LONG: Duration = Duration::from_secs(50);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks often at the topics that there are, and believes what it hears.
+/// A producer that refreshes metadata often and believes it at once.
 const OFTEN: [(&str, &str); 2] =
     [("topic.metadata.refresh.interval.ms", "100"), ("topic.metadata.propagation.max.ms", "500")];
 
@@ -43,7 +43,7 @@ async fn s15_a_topic_that_the_broker_does_not_make_fails_its_records_alone(host:
     let producer = host.start(AioProducer::builder(backend(kafka, &OFTEN)));
     let record = |n: usize| {
         let record = Record::to(if n.is_multiple_of(2) { &known } else { &unknown }).payload(n.to_string());
-        // And two are of a partition that there is not.
+        // Two name a partition that does not exist.
         if n % 50 == 2 { record.partition(7) } else { record }
     };
     for (n, outcome) in producer.produce_all((0..100).map(record)).await.into_iter().enumerate() {
@@ -64,7 +64,7 @@ async fn s15_a_topic_that_the_broker_does_not_make_fails_its_records_alone(host:
         }
     }
     assert_eq!(read_log(kafka.bootstrap_servers(), &known, 2, Isolation::Committed).len(), 48);
-    // Both are made after all.
+    // Both topics are created late.
     kafka.grow_topic(&known, 8);
     kafka.create_topic(&unknown, 1, &[]);
     for n in [2, 1] {
@@ -75,8 +75,7 @@ async fn s15_a_topic_that_the_broker_does_not_make_fails_its_records_alone(host:
     }
 }
 
-/// librdkafka asks for the partitions of a topic once in `topic.metadata.refresh.interval.ms`, which is 5 minutes unless it
-/// is set.
+/// librdkafka refreshes the partitions of a topic every `topic.metadata.refresh.interval.ms`, by default 5 minutes.
 async fn a_topic_that_grows_is_followed(host: Host) {
     let kafka = Kafka::shared();
     let topic = kafka.topic("growing", 1);
@@ -87,7 +86,7 @@ async fn a_topic_that_grows_is_followed(host: Host) {
     for count in [3, 6] {
         kafka.grow_topic(&topic, count);
         let (mut keyless, mut keyed) = (vec![0; count], vec![0; count]);
-        // The watchdog ends it if it never comes to that.
+        // The watchdog ends the test if that never happens.
         while keyless.contains(&0) || keyed.contains(&0) {
             let report = producer.send(Record::to(&topic).payload("x")).await.expect("delivered");
             keyless[report.partition() as usize] += 1;
@@ -99,7 +98,7 @@ async fn a_topic_that_grows_is_followed(host: Host) {
     }
 }
 
-/// Waits for the outcomes of all records, some seconds longer than they may take.
+/// Waits for the outcomes of all records, a few seconds longer than allowed.
 async fn all_ended(host: &Host, producer: &AioProducer) {
     let ended = async {
         host.until(|| producer.is_empty()).await;
@@ -112,7 +111,7 @@ async fn all_ended(host: &Host, producer: &AioProducer) {
     assert!(or(ended, late).await, "records have no outcome: {:?}", producer.statistics());
 }
 
-/// Where a record of a topic that goes was written; `None` if it came back.
+/// Where a record of a deleted topic was written; `None` if it came back.
 fn ended(delivery: Delivery, record: Record<'static>) -> Option<(i32, i64)> {
     match at_once(delivery) {
         Ok(report) => Some((report.partition(), report.offset().expect("told"))),
@@ -141,7 +140,7 @@ fn numbers(kafka: &Kafka, topic: &str, partitions: i32) -> BTreeMap<(i32, i64), 
     log.iter().map(|logged| ((logged.partition, logged.offset), logged.text().parse().expect("a number"))).collect()
 }
 
-/// Two topics get records, and one of them goes. If it is `made_again`, it has one partition less.
+/// Two topics get records, and one of them is deleted. If `made_again`, it is created again with one partition less.
 async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) {
     const SOME: usize = 1_500;
     const WINDOW: usize = 200;
@@ -160,7 +159,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
                 in_doomed.push(producer.produce(one_of_three(&doomed, n)).await.expect("accepted"));
                 let record = Record::to(&other).key("k").payload(n.to_string());
                 under_way.push_back(producer.produce(record).await.expect("accepted"));
-                // The broker sets the pace, so that nothing is late because much waits before it.
+                // The broker sets the pace, so no record is late because of a queue.
                 if under_way.len() > WINDOW {
                     let report = under_way.pop_front().expect("the oldest").await.expect("it is not disturbed");
                     in_other.push((report.partition(), report.offset().expect("told")));
@@ -180,7 +179,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
     host.until(|| acquired() > SOME && producer.len() < SOME).await;
     let name = doomed.clone();
     smol::unblock(move || kafka.delete_topic(&name)).await;
-    // Those that come now cannot arrive, until it is made again.
+    // From now on records cannot arrive until the topic is created again.
     let gone = acquired() + 1;
     host.until(|| acquired() > gone + SOME).await;
     if made_again {
@@ -200,9 +199,9 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
                 lost += 1;
                 assert!(written.values().all(|number| *number != n), "{n} came back, and is in the log");
             }
-            Some(place) if n >= gone => assert_eq!(written.remove(&place), Some(n), "{n} is not where it was told"),
+            Some(place) if n >= gone => assert_eq!(written.remove(&place), Some(n), "{n} is not where its report says"),
             Some(place) => {
-                // It was in the log that went, or in the new one.
+                // It was in the deleted log or is in the new one.
                 if written.get(&place) == Some(&n) {
                     written.remove(&place);
                 }
@@ -210,7 +209,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
         }
     }
     assert!(lost > 0, "the topic was gone");
-    assert!(written.is_empty(), "in the log, and not told: {written:?}");
+    assert!(written.is_empty(), "in the log, without a report: {written:?}");
     let log = numbers(kafka, &other, 2);
     assert_eq!(log.values().copied().collect::<Vec<_>>(), (0..in_other.len()).collect::<Vec<_>>(), "the other topic");
     assert!(in_other.iter().eq(log.keys()), "a report and the log differ");
@@ -218,8 +217,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
     assert!(producer.close(LONG).await.is_complete());
 }
 
-/// What becomes of them is librdkafka's to say: `UnknownPartition` as soon as it believes that the topic is gone, `TimedOut`
-/// otherwise.
+/// librdkafka decides how they fail: `UnknownPartition` once it knows that the topic is gone, otherwise `TimedOut`.
 async fn s17_records_for_a_topic_that_is_deleted_end_in_time(host: Host) {
     for settings in [&OFTEN[..], &OFTEN[..1], &[("enable.idempotence", "false"), OFTEN[0], OFTEN[1]]] {
         a_topic_goes(&host, settings, false).await;
@@ -233,13 +231,13 @@ async fn s03_a_topic_that_is_deleted_and_made_again_gets_what_its_reports_say(ho
 
 async fn s17_records_that_librdkafka_queues_when_their_topic_is_deleted_end_in_time(host: Host) {
     let kafka = Kafka::shared();
-    // The first are told that the topic is gone, long before their time is over; the others end with their time.
+    // The first fail early because the topic is gone; the others time out.
     for (settings, linger, timeout) in [(&OFTEN[..], "90000", LONG * 2), (&OFTEN[..1], "4900", DELIVERY_TIMEOUT)] {
         let (doomed, other) = (kafka.topic("doomed", 3), kafka.topic("other", 2));
         let lingers = [settings, &[("linger.ms", linger)]].concat();
         let producer = host.start(AioProducer::builder(backend(kafka, &lingers)).delivery_timeout(timeout));
         let mut in_doomed = Vec::new();
-        // The first have no partition until librdkafka knows the topic's, the others are queued for theirs.
+        // The first have no partition until librdkafka knows the topic; the others are queued for theirs.
         for _ in 0..2 {
             for n in in_doomed.len()..in_doomed.len() + 300 {
                 in_doomed.push(producer.produce(one_of_three(&doomed, n)).await.expect("accepted"));

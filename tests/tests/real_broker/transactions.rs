@@ -39,7 +39,7 @@ pub(crate) fn producer(host: &Host, kafka: &Kafka, id: &str) -> AioProducer {
     host.start(AioProducer::builder(Librdkafka::new(config(kafka, id))))
 }
 
-/// The payloads that a consumer is shown, which are numbers, partition by partition.
+/// The payloads that a consumer sees, as numbers, partition by partition.
 pub(crate) fn shown(kafka: &Kafka, topic: &str, partitions: i32, isolation: Isolation) -> BTreeMap<i32, Vec<usize>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for logged in read_log(kafka.bootstrap_servers(), topic, partitions, isolation) {
@@ -67,7 +67,7 @@ async fn s40_committed_is_visible_and_aborted_is_not(host: Host) {
             }
         }
         if round == 3 {
-            // It is open: all of it is in the log, where the reports say, and nothing of it is shown.
+            // While it is open, its records are in the log at the places in their reports, but no consumer sees them.
             let log = read_log(kafka.bootstrap_servers(), &topic, PARTITIONS, Isolation::Uncommitted);
             for (n, report) in (round * 60..).zip(&reports) {
                 let place =
@@ -88,7 +88,7 @@ async fn s40_committed_is_visible_and_aborted_is_not(host: Host) {
     assert_eq!(shown(kafka, &topic, PARTITIONS, Isolation::Uncommitted), all);
 }
 
-/// How far a group has come in partitions 0 and 1 of `topic`.
+/// A group's committed offsets in partitions 0 and 1 of `topic`.
 pub(crate) fn positions(kafka: &Kafka, group: &str, topic: &str) -> [Option<i64>; 2] {
     let mut config = kafka.config();
     config.set("group.id", group);
@@ -164,7 +164,7 @@ async fn s40_a_fenced_producer_is_fatal_whatever_it_does_next(host: Host) {
     }
 }
 
-/// What a fenced producer is told by its transaction.
+/// The errors of a fenced producer's transaction.
 async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -> TransactionError {
     let ended = match next {
         "commit" => transaction.commit().await,
@@ -191,7 +191,7 @@ async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -
     };
     let (error, transaction) = ended.expect_err("fenced").into_parts();
     match transaction {
-        // It was told of the lost record first.
+        // The lost record was reported first.
         Some(transaction) if error.remedy() == Remedy::Abort => {
             transaction.abort().await.expect_err("fenced").into_parts().0
         }
@@ -199,7 +199,7 @@ async fn fenced(next: &str, transaction: Transaction, record: Record<'static>) -
     }
 }
 
-/// A record of no transaction behind an open one: who reads only what is committed sees it when the transaction has ended.
+/// A record outside of transactions behind an open transaction: consumers of committed records see it after the end.
 async fn stand_behind(host: &Host, kafka: &Kafka, topic: &str) {
     let plain = host.start(AioProducer::builder(Librdkafka::new(kafka.config())));
     plain.send(Record::to(topic).payload("1000")).await.expect("delivered");
@@ -230,7 +230,7 @@ async fn s40_a_transaction_that_takes_too_long_is_aborted_by_its_coordinator(hos
     let kafka = Kafka::shared();
     let (topic, id) = (kafka.topic("slow", 1), kafka.fresh("slow"));
     let mut config = config(kafka, &id);
-    // Whether it is still open when somebody looks is for the machine's speed to say.
+    // Whether it is still open here depends on the machine's speed.
     config.set("transaction.timeout.ms", "5000");
     let producer = host.start(AioProducer::builder(Librdkafka::new(config)));
     let transaction = producer.begin().await.expect("it begins");
@@ -260,7 +260,7 @@ async fn s37_a_commit_fails_if_the_broker_refused_a_record(host: Host) {
     assert_eq!(shown(kafka, &topic, 1, Isolation::Committed)[&0], (20..40).collect::<Vec<_>>());
 }
 
-/// What the coordinator knows of a transaction, and the partitions of its records, outlives the broker's process.
+/// The coordinator's knowledge of a transaction and its partitions outlives the broker's process.
 async fn a_transaction_goes_on_when_its_broker_comes_back(host: Host) {
     let kafka = Arc::new(smol::unblock(Kafka::start).await);
     still_waiting();
@@ -299,8 +299,7 @@ fn s40_a_transaction_outlives_the_broker_s_process() {
     executor::run::<TokioMulti, _>(a_transaction_goes_on_when_its_broker_comes_back);
 }
 
-/// Each answer of the broker may be the one that gets lost, that to a commit for one. Then librdkafka asks again, or what is
-/// left to do is told by the error.
+/// Any answer of the broker may get lost, for example that to a commit. Then librdkafka retries, or the error says what to do.
 async fn s40_what_is_committed_while_answers_get_lost_is_there_once(host: Host) {
     const LOSSES: usize = 10;
     let kafka = Kafka::shared();
@@ -311,7 +310,7 @@ async fn s40_what_is_committed_while_answers_get_lost_is_there_once(host: Host) 
     producer.init_transactions().await.expect("it is done");
     let losses = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&losses);
-    // Sooner and later, so that answers of all kinds are among them; and not so soon that none comes through.
+    // Sooner and later, so that all kinds of answers get lost, but not so soon that none comes through.
     let trouble = smol::unblock(move || {
         while counter.load(Ordering::SeqCst) < LOSSES {
             kafka.proxy().lose_answers(1_000 + 300 * (counter.load(Ordering::SeqCst) % 5));
@@ -329,11 +328,11 @@ async fn s40_what_is_committed_while_answers_get_lost_is_there_once(host: Host) 
     assert!(found.values().all(|numbers| numbers.iter().copied().eq(0..rounds * 20)), "{found:?}");
 }
 
-/// Commits a round's records, and whether it did; if not, none of them is committed.
+/// Commits a round's records. Returns whether it did; if not, none of them is committed.
 async fn whole(producer: &AioProducer, topic: &str, round: usize) -> bool {
     let transaction = producer.begin().await.expect("it begins");
     let records = (round * 20..(round + 1) * 20).map(|n| Record::to(topic).payload(n.to_string()));
-    // A commit fails if one of them does.
+    // A commit fails if one of the deliveries fails.
     drop(transaction.produce_all(records).await);
     let mut ended = transaction.commit().await;
     loop {

@@ -1,4 +1,4 @@
-//! Consume, transform, produce: what is read, what is made of it, and how far reading has come belong to one transaction.
+//! Consume, transform, produce: the results and the offsets of what was read are committed in one transaction.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ promises_on_kafka! {
 
 const LONG: Duration = Duration::from_secs(50);
 
-/// A consumer whose offsets are the transactions' business.
+/// A consumer whose offsets only transactions commit.
 fn transformer(kafka: &Kafka, group: &str, topic: &str) -> BaseConsumer {
     let mut config = kafka.config();
     config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
@@ -43,7 +43,7 @@ fn read(consumer: &BaseConsumer, count: usize) -> Vec<OwnedMessage> {
     batch
 }
 
-/// Has the consumer read the batch again.
+/// Makes the consumer read the batch again.
 fn rewind(consumer: &BaseConsumer, batch: &[OwnedMessage]) {
     let mut list = TopicPartitionList::new();
     for message in batch.iter().rev() {
@@ -60,7 +60,7 @@ fn rewind(consumer: &BaseConsumer, batch: &[OwnedMessage]) {
     }
 }
 
-/// One transaction: the batch's numbers again, and how far the group has come.
+/// One transaction: the batch's numbers once more, and the group's offsets.
 async fn transform(
     producer: &AioProducer,
     consumer: &BaseConsumer,

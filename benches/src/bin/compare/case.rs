@@ -1,4 +1,4 @@
-//! What is measured: who sends, how, on which runtime, and how large the records are.
+//! What is measured: by which client and call, on which runtime, and with which size of records.
 
 use std::fmt;
 
@@ -69,7 +69,7 @@ pub(crate) struct Case {
     pub(crate) runtime: Runtime,
     /// Bytes of a payload.
     pub(crate) size: usize,
-    /// Half as many records.
+    /// Halves the number of records.
     pub(crate) quick: bool,
 }
 
@@ -79,23 +79,23 @@ impl Row {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What it does, in a sentence.
+    /// A sentence on what it does.
     pub(crate) fn help(self) -> String {
         let value = self.to_possible_value();
         value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
-    /// Whether it is this project's.
+    /// Whether it measures this project.
     pub(crate) fn is_ours(self) -> bool {
         !matches!(self.runtimes(), [Runtime::None] | [Runtime::Tokio])
     }
 
-    /// Whether it is librdkafka's C API.
+    /// Whether it measures librdkafka's C API.
     pub(crate) fn is_raw(self) -> bool {
         matches!(self, Self::RawCopy | Self::RawLimit)
     }
 
-    /// Whether a goal is about it.
+    /// Whether it has a goal.
     pub(crate) fn is_gated(self) -> bool {
         !matches!(self, Self::Base | Self::Threaded | Self::Dropped)
     }
@@ -149,7 +149,7 @@ impl fmt::Display for Runtime {
 }
 
 impl Case {
-    /// All there are for the given sizes.
+    /// All cases for the given sizes.
     pub(crate) fn all(sizes: &[usize], quick: bool) -> Vec<Self> {
         let rows = |size: usize| {
             let cases = move |row: &Row| {
@@ -161,7 +161,7 @@ impl Case {
         sizes.iter().flat_map(|size| rows(*size)).collect()
     }
 
-    /// Records that take about a second, or half of one.
+    /// The number of records that take about a second, or half a second.
     pub(crate) fn records(self) -> usize {
         let most = if self.row.is_tasks() { 300_000 } else { 2_000_000 };
         let share = if self.quick { 2 } else { 1 };

@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::case::Row;
 
-/// Whose row a bar stands for.
+/// The client of a bar.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Ours,
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// As the legend has it.
+    /// Its name in the legend.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "aioproducer",
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// Clear on white and on black.
+    /// A colour that is clear on white and on black.
     pub(crate) fn colour(self) -> RGBColor {
         match self {
             Self::Ours => RGBColor(46, 134, 222),
@@ -60,13 +60,13 @@ const AXIS: u32 = 28;
 const MARGIN: u32 = 6;
 const GAP: i32 = 7;
 const FONT: i32 = 16;
-/// What the last number below the axis may stand out.
+/// How far the last number below the axis may stick out.
 const HALF_A_NUMBER: u32 = 36;
 
-/// Of a bar, as a share of its row.
+/// The height of a bar, as a share of its row.
 const THICKNESS: f64 = 0.66;
 
-/// What the longest bar leaves free at its end for its value, as a share of it.
+/// The space for the value at the end of the longest bar, as a share of the bar.
 const ROOM: f64 = 0.16;
 
 /// Draws medians as bars from the first at the top, with a thin line from least to greatest, and a line at `mark`.

@@ -1,4 +1,4 @@
-//! What is to hold.
+//! The goals.
 
 use aioproducer_benches::spread::Spread;
 use serde::Serialize;
@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::case::{Row, Runtime};
 use crate::rounds::{Series, allocations, cpu_ns};
 
-/// Rows, the rows they are compared with, bytes of a payload, how many times the other's records per second they are to
-/// reach, and the floor: half of that, or less where other work on the machine could hide that it is reached.
+/// Rows, the rows they are compared with, bytes of a payload, the ratio of records per second to reach, and the floor: half of
+/// the goal, or less where other work on the machine could hide the ratio.
 const RATIOS: [(Row, Row, usize, f64, f64); 12] = [
     (Row::Pipelined, Row::Future, 100, 4.5, 2.25),
     (Row::Pipelined, Row::RawCopy, 100, 1.15, 0.45),
@@ -23,7 +23,7 @@ const RATIOS: [(Row, Row, usize, f64, f64); 12] = [
     (Row::CallbackKeyed, Row::PipelinedKeyed, 100, 0.9, 0.5),
 ];
 
-/// Rows that, at 100 bytes, are to allocate less than [`ALLOCATIONS`] times per record.
+/// Rows that, at 100 bytes, must allocate less than [`ALLOCATIONS`] times per record.
 const FREE_OF_ALLOCATIONS: [Row; 2] = [Row::Pipelined, Row::PipelinedBytes];
 
 const ALLOCATIONS: f64 = 0.01;
@@ -31,26 +31,26 @@ const ALLOCATIONS: f64 = 0.01;
 /// Nanoseconds of CPU that `pipelined` may take per record of 100 bytes, beyond those of `raw-copy`.
 const CPU_NS: f64 = 50.0;
 
-/// Its floor: twice of what they take.
+/// Its floor: twice the usual value.
 const CPU_NS_FLOOR: f64 = 350.0;
 
-/// A value that is to be on one side of a limit.
+/// A value with a limit on one side.
 #[derive(Serialize)]
 pub(crate) struct Goal {
     pub(crate) name: String,
     pub(crate) value: f64,
     pub(crate) bound: Bound,
     pub(crate) limit: f64,
-    /// What a regression would miss, and noise would not.
+    /// A limit that a regression misses and noise does not.
     pub(crate) floor: f64,
 }
 
-/// What a value is held against.
+/// The limit for a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Against {
-    /// Where it is to be.
+    /// The goal.
     Goal,
-    /// Where it must not come.
+    /// The floor.
     Floor,
 }
 
@@ -85,7 +85,7 @@ impl Goal {
         }
     }
 
-    /// The value, with as many digits as the limit asks for.
+    /// The value, with as many digits as the limit.
     pub(crate) fn shown(&self) -> String {
         let digits = if self.limit < 0.1 { 4 } else { 2 };
         format!("{:.digits$}", self.value)
@@ -97,7 +97,7 @@ impl Goal {
     }
 }
 
-/// The goals that can be judged by what was measured.
+/// The goals that this measurement can judge.
 pub(crate) fn goals(all: &[Series]) -> Vec<Goal> {
     let find = |row, size| {
         let wanted = |series: &&Series| {

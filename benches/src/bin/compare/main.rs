@@ -1,4 +1,4 @@
-//! Every peer and this project in one run, against one broker in a process of its own.
+//! All peers and this project in one run, against one broker in a process of its own.
 //!
 //! ```sh
 //! cargo run --release -p aioproducer-benches --bin compare -- --help
@@ -27,16 +27,16 @@ use crate::results::Results;
 /// Compares producers: records per second, CPU, allocations and memory, all against one broker.
 #[derive(Parser)]
 struct Options {
-    /// Under a minute: the rows that goals are about, 100 bytes, on tokio, half as many records, 3 rounds.
+    /// Under a minute: the rows with goals, 100 bytes, on tokio, half as many records, 3 rounds.
     #[arg(long)]
     quick: bool,
-    /// Rounds; everybody has one turn in each.
+    /// Rounds; each row runs once in each.
     #[arg(long, default_value_t = 5, default_value_if("quick", "true", "3"))]
     rounds: usize,
     /// Only these rows.
     #[arg(long = "row")]
     rows: Vec<Row>,
-    /// Only this runtime, and those without one.
+    /// Only rows on this runtime, and rows without a runtime.
     #[arg(long)]
     runtime: Option<Runtime>,
     /// Only these sizes of payloads, in bytes.
@@ -45,16 +45,16 @@ struct Options {
     /// Fails if a goal is missed.
     #[arg(long)]
     check: bool,
-    /// Fails if a value is beyond its floor, which is loose: for a gate on a machine that others work on.
+    /// Fails if a value misses its floor, which is loose: for CI on a shared machine.
     #[arg(long, conflicts_with = "check")]
     floors: bool,
     /// Writes all results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draws all results: a page of HTML that needs nothing else.
+    /// Draws all results as a self-contained HTML page.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Measures one row in this process; what the rounds start.
+    /// Measures one row in this process; the rounds use it.
     #[arg(long, hide = true, requires = "servers")]
     measure: Option<Row>,
     #[arg(long, hide = true)]

@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own: nobody inherits another one's memory, threads or connections.
+//! One measurement, in a process of its own: none inherits memory, threads or connections of another.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,7 +10,7 @@ use aioproducer_benches::usage::{Measured, Usage};
 use crate::case::{Case, Row, Runtime};
 use crate::{ours, peers};
 
-/// What a measurement works with.
+/// The inputs of a measurement.
 pub(crate) struct Setting<'a> {
     pub(crate) case: Case,
     pub(crate) servers: &'a str,
@@ -33,7 +33,7 @@ pub(crate) fn measure(case: Case, servers: &str) -> Result<Measured, Failure> {
     }
 }
 
-/// Runs `work`, which sends as many records as it is told and returns how many failed: once to warm up, once measured.
+/// Runs `work` twice, to warm up and to measure. It takes the number of records to send and returns how many failed.
 pub(crate) async fn twice(
     case: Case,
     mut work: impl AsyncFnMut(usize) -> Result<u64, Failure>,

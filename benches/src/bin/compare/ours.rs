@@ -1,4 +1,4 @@
-//! This project's ways of producing.
+//! The calls of this project.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::measure::{self, Setting, TASKS, pipelined, twice};
 /// Records of one `produce_all`.
 const ALL: usize = 200_000;
 
-/// Bytes that the pool may hold: the window's payloads, keys and headers, and some.
+/// Bytes of the pool: the window's payloads, keys and headers, and a reserve.
 const POOL: usize = 160 << 20;
 
 pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
@@ -68,7 +68,7 @@ async fn dropped(
         drop(producer.produce(record(case, topic, payloads)).await?);
     }
     producer.flush().await?;
-    // Nobody asked for the outcomes; the broker's count tells.
+    // No outcome is read; the broker's count shows what arrived.
     Ok(0)
 }
 
@@ -80,7 +80,7 @@ async fn callback(
     records: usize,
 ) -> Result<u64, Failure> {
     let (done, all) = smol::channel::bounded(1);
-    // Leaked, so that the callbacks do not share a count of references: it is not what is measured.
+    // Leaked, so that the callbacks share no reference count, which is not to be measured.
     let tally: &'static Tally =
         Box::leak(Box::new(Tally { left: AtomicU64::new(records as u64), failed: AtomicU64::new(0), done }));
     for _ in 0..records {

@@ -1,4 +1,4 @@
-//! What the rounds came to: a table for people, JSON for programs.
+//! The results of the rounds: a table for people, JSON for programs.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub(crate) struct Line {
     pub(crate) vs: BTreeMap<Row, Spread>,
 }
 
-/// What the medians of the same names are in the middle of.
+/// The ranges around the medians of the same names.
 #[derive(Serialize)]
 pub(crate) struct Spreads {
     pub(crate) records_per_s: Spread,

@@ -1,4 +1,4 @@
-//! Rounds: everybody once per round, the order turned around each time, and ratios within a round.
+//! Rounds: each row once per round, in reverse order every other time, and ratios within a round.
 
 use std::env;
 use std::process::Command;
@@ -21,7 +21,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Records that were sent and that the broker did not confirm, or the other way round.
+    /// Records that were sent and not confirmed by the broker, or the other way round.
     pub(crate) fn unconfirmed(&self) -> i64 {
         let sent: u64 = self.rounds.iter().map(|round| round.sent).sum();
         sent as i64 - self.confirmed as i64
@@ -37,12 +37,12 @@ impl Series {
         Spread::of(self.rounds.iter().map(of))
     }
 
-    /// `of` over the rounds, each with the peer's turn in the same round: a machine that slows down slows down both.
+    /// `of` over the rounds, each with the peer's value of the same round: a machine that slows down slows down both.
     pub(crate) fn beside(&self, peer: &Self, of: impl Fn(&Measured, &Measured) -> f64) -> Spread {
         Spread::of(self.rounds.iter().zip(&peer.rounds).map(|(ours, theirs)| of(ours, theirs)))
     }
 
-    /// How many times the peer's records per second this one's are.
+    /// The ratio of records per second to the peer's.
     pub(crate) fn ratio(&self, peer: &Self) -> Spread {
         self.beside(peer, |ours, theirs| rate(ours) / rate(theirs))
     }

@@ -1,4 +1,4 @@
-//! What is measured: how records come, and whose producer takes them.
+//! What is measured: how records arrive, and which producer sends them.
 
 use std::time::Duration;
 
@@ -28,16 +28,16 @@ pub(crate) enum Case {
     HundredThousandPerSecond,
 }
 
-/// What makes the next record come.
+/// When the next record is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Each task's last record has its outcome.
+    /// When the task's last record has its outcome.
     Closed { tasks: usize },
-    /// It is time, however the others fare: every `period` that many records.
+    /// At a fixed rate, whatever happened to earlier ones: so many records each `period`.
     Open { period: Duration, records: usize },
 }
 
-/// Whose producer.
+/// The producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Peer {
@@ -48,7 +48,7 @@ pub(crate) enum Peer {
 }
 
 impl Case {
-    /// Those that goals are about.
+    /// The cases with goals.
     pub(crate) const GATED: [Self; 2] = [Self::OneAtATime, Self::ThousandPerSecond];
 
     pub(crate) fn load(self) -> Load {
@@ -71,7 +71,7 @@ impl Case {
         }
     }
 
-    /// How long records come while they are measured.
+    /// The length of the measurement.
     pub(crate) fn lasting(self, quick: bool) -> Duration {
         match self {
             Self::OnePerSecond => Duration::from_secs(5),

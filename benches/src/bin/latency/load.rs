@@ -1,4 +1,4 @@
-//! What the polls are watched under: everything that can be asked of a producer, at once, with a pool that is too small.
+//! The load during which polls are measured: all calls at once, with a pool that is too small.
 
 use std::hint;
 use std::iter;
@@ -35,12 +35,12 @@ const WINDOW: usize = 1000;
 /// for the first time, which takes some 400 µs of the thread that does; pages that were just freed are the first to be used.
 const MEMORY: usize = 256 << 20;
 
-/// How often whoever would otherwise spin has a turn.
+/// How often a task that would otherwise spin runs.
 const PACE: Duration = Duration::from_millis(1);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How the broker is.
+/// The state of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Condition {
@@ -61,13 +61,13 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The kinds that goals are about.
+    /// The kinds with goals.
     pub(crate) fn ours(&self) -> impl Iterator<Item = &Polled> {
         self.kinds.iter().filter(|of| of.kind != Kind::Control)
     }
 }
 
-/// What the tasks share.
+/// The state that the tasks share.
 #[derive(Clone)]
 struct Load {
     producer: AioProducer,
@@ -83,7 +83,7 @@ struct Counts {
     failed: AtomicU64,
 }
 
-/// Watches polls in this process, against a broker of its own.
+/// Measures polls in this process, against a broker of its own.
 pub(crate) fn watch(condition: Condition, lasting: Duration) -> Result<Watched, Failure> {
     drop(hint::black_box(vec![1_u8; MEMORY]));
     let broker = Broker::start()?;
@@ -111,9 +111,9 @@ async fn run(condition: Condition, mut broker: Broker, lasting: Duration) -> Res
         tasks.spawn(load.clone().flush());
     }
     tasks.spawn(load.clone().control());
-    // Nothing to wait for: this is how long polls are watched.
+    // Polls are measured for this long.
     time::sleep(lasting).await;
-    // Under way is still what was: a close has to end it.
+    // Everything is still under way: the close has to end it.
     load.polls.watch(Kind::Close, load.producer.close(Duration::from_secs(1))).await;
     tasks.join_all().await;
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);

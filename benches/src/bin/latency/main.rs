@@ -25,10 +25,10 @@ use crate::results::Results;
 /// Measures latencies of ours and of FutureProducer, and the CPU time of polls with the broker up, stopped and slow.
 #[derive(Parser)]
 struct Options {
-    /// 40 seconds: only what goals are about, and little of it.
+    /// 40 seconds: only cases with goals, and shorter.
     #[arg(long)]
     quick: bool,
-    /// Rounds; everybody has one turn in each.
+    /// Rounds; each case runs once in each.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only these cases, and no polls unless a broker is named, too.
@@ -43,14 +43,14 @@ struct Options {
     /// Writes all results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measures one case in this process; what the rounds start.
+    /// Measures one case in this process; the rounds use it.
     #[arg(long, hide = true, requires = "peer", requires = "servers")]
     measure: Option<Case>,
     #[arg(long, hide = true)]
     peer: Option<Peer>,
     #[arg(long, hide = true)]
     servers: Option<String>,
-    /// Watches polls in this process.
+    /// Measures polls in this process.
     #[arg(long, hide = true)]
     watch: Option<Condition>,
 }

@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own: nobody inherits another one's memory, threads or connections.
+//! One measurement, in a process of its own: none inherits memory, threads or connections of another.
 
 use std::future::Future;
 use std::thread;
@@ -33,7 +33,7 @@ pub(crate) fn measure(case: Case, peer: Peer, servers: &str, lasting: Duration) 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let config = settings::config(servers, case.linger_ms());
     let payloads = Payloads::new();
-    // Tasks measure, as tasks send in an application: the thread that blocks on a runtime is woken in another way.
+    // Measured in tasks, as applications send from tasks. The thread that blocks on a runtime is woken in another way.
     let measured = match peer {
         Peer::Ours => runtime.spawn(async move {
             let producer = AioProducer::builder(Librdkafka::new(config)).start(Tokio::current()?)?;
@@ -46,7 +46,7 @@ pub(crate) fn measure(case: Case, peer: Peer, servers: &str, lasting: Duration) 
     runtime.block_on(measured)?
 }
 
-/// Somebody's producer.
+/// One of the producers.
 trait Client: Clone + Send + Sync + 'static {
     /// Sends a record; whether it was delivered.
     fn send(&self, payload: &'static [u8]) -> impl Future<Output = bool> + Send;
@@ -87,7 +87,7 @@ async fn twice(
 type Outcome = (Duration, bool);
 
 async fn run(load: Load, client: &impl Client, payloads: Payloads, lasting: Duration) -> Result<Latencies, Failure> {
-    // Outcomes wait to be counted until all is done, so that counting disturbs nobody.
+    // Outcomes wait to be counted until all is done, so that counting disturbs no task.
     let (outcomes, counted) = mpsc::unbounded_channel();
     let start = Instant::now();
     let end = start + lasting;
@@ -95,7 +95,7 @@ async fn run(load: Load, client: &impl Client, payloads: Payloads, lasting: Dura
         Load::Closed { tasks } => closed(tasks, client, payloads, end, outcomes).await,
         Load::Open { period, records } => {
             let client = client.clone();
-            // Its own thread, as tokio's timers are late by a millisecond, which is no producer's doing.
+            // A thread of its own, as tokio's timers are a millisecond late, which has nothing to do with producers.
             let clock = move || open(&client, payloads, Schedule { start, end, period, records }, &outcomes);
             tokio::task::spawn_blocking(clock).await?;
         }
@@ -103,7 +103,7 @@ async fn run(load: Load, client: &impl Client, payloads: Payloads, lasting: Dura
     count(start, counted).await
 }
 
-/// Has tasks send a record after the other until `end`.
+/// Runs tasks that send one record after the other until `end`.
 async fn closed(
     tasks: usize,
     client: &impl Client,
@@ -120,7 +120,7 @@ async fn closed(
             while start < end {
                 let delivered = client.send(payloads.lend(SIZE)).await;
                 let now = Instant::now();
-                // Whoever counts has not gone: it waits for this sender.
+                // The receiver is alive: it waits for this sender.
                 let _ = outcomes.send((now - start, delivered));
                 start = now;
             }
@@ -138,7 +138,7 @@ struct Schedule {
     records: usize,
 }
 
-/// Starts a task for each record when its time has come. Whatever makes one late, here or later, is in its latency.
+/// Starts a task for each record when it is due. Every delay, here or later, counts to its latency.
 fn open(client: &impl Client, mut payloads: Payloads, schedule: Schedule, outcomes: &mpsc::UnboundedSender<Outcome>) {
     let mut due = schedule.start;
     while due < schedule.end {
@@ -156,7 +156,7 @@ fn open(client: &impl Client, mut payloads: Payloads, schedule: Schedule, outcom
     }
 }
 
-/// Counts until nobody is left who could send a record.
+/// Counts until no sender is left.
 async fn count(start: Instant, mut counted: mpsc::UnboundedReceiver<Outcome>) -> Result<Latencies, Failure> {
     // From 1 ns to 5 minutes.
     let mut latencies = Histogram::<u64>::new_with_bounds(1, 300_000_000_000, 3)?;

@@ -32,14 +32,14 @@ pub(crate) enum Kind {
     Close,
     /// The driver's task.
     Driver,
-    /// Nothing of ours: wakes a thread, as a hand-off does. What that takes at most is the machine's doing.
+    /// Not this project's: wakes a thread, as a hand-off does. Its maximum shows the machine's own delays.
     Control,
 }
 
 /// The times of all polls, by kind, in ns.
 pub(crate) struct Polls {
     kinds: Vec<Mutex<Times>>,
-    /// What two readings of the clock are apart when nothing is between them.
+    /// The time between two readings of the clock with nothing in between.
     reading: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Polls {
         times.wall.saturating_record(wall.as_nanos() as u64);
     }
 
-    /// What all polls came to.
+    /// The results of all polls.
     pub(crate) fn summary(&self) -> Vec<Polled> {
         let summary = |(kind, times): (&Kind, &Mutex<Times>)| {
             let times = times.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +134,7 @@ fn thread_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
-/// tokio, with an eye on the driver's task.
+/// tokio that measures the polls of the driver's task.
 pub(crate) struct WatchedTokio {
     pub(crate) tokio: Tokio,
     pub(crate) polls: Arc<Polls>,

@@ -1,4 +1,4 @@
-//! What it all came to: tables for people, JSON for programs, and the goals.
+//! The results: tables for people, JSON for programs, and the goals.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(crate) struct Ratios {
     pub(crate) p999: Spread,
 }
 
-/// A value that is not to be above a limit.
+/// A value with an upper limit.
 #[derive(Serialize)]
 pub(crate) struct Goal {
     pub(crate) name: String,
@@ -72,7 +72,7 @@ impl Results {
         }
     }
 
-    /// Records that failed though the broker was well.
+    /// Records that failed although the broker was up.
     pub(crate) fn failed(&self) -> u64 {
         self.latencies.iter().map(|line| line.ours.failed + line.future.failed).sum()
     }
@@ -106,7 +106,7 @@ fn line(series: &Series) -> Line {
     }
 }
 
-/// The goals that can be judged by what was measured.
+/// The goals that this measurement can judge.
 fn goals(all: &[Series], polls: &[(Condition, Watched)]) -> Vec<Goal> {
     let ratio = |case, quantile: &str, of: fn(&Latencies) -> f64, limit| {
         let series = all.iter().find(|series| series.case == case)?;

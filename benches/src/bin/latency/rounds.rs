@@ -1,4 +1,4 @@
-//! Rounds: everybody once per round, the order turned around each time, each in a process of its own.
+//! Rounds: each case once per round, in reverse order every other time, each in a process of its own.
 
 use std::env;
 use std::process::Command;
@@ -28,7 +28,7 @@ impl Series {
         }
     }
 
-    /// How many times theirs ours is, within each round.
+    /// The ratio of ours to theirs within each round.
     pub(crate) fn ratio(&self, of: fn(&Latencies) -> f64) -> Spread {
         Spread::of(self.ours.iter().zip(&self.future).map(|(ours, theirs)| of(ours) / of(theirs)))
     }

@@ -32,7 +32,7 @@ const SEND: [(&str, Type); 11] = [
     ("messaging.system", Text),
 ];
 
-/// The attributes of a flush and a close, of which the conventions say nothing. What is the producer's own has its name.
+/// The attributes of a flush and a close, which the conventions do not cover. The producer's own attributes carry its name.
 const CALLS: [(&str, Type); 5] = [
     ("aioproducer.remaining", Int),
     ("aioproducer.unsent", Int),
@@ -41,7 +41,7 @@ const CALLS: [(&str, Type); 5] = [
     ("messaging.system", Text),
 ];
 
-/// The attributes of the event that tells of a failure. `level` and `target` are the layer's.
+/// The attributes of the event that reports a failure. `level` and `target` are the layer's.
 const EVENT: [(&str, Type); 8] = [
     ("code", Int),
     ("error.type", Text),
@@ -80,7 +80,7 @@ fn checked<'a>(
     values
 }
 
-/// A span's attributes, which are as the conventions have it.
+/// A span's attributes, checked against the conventions.
 pub fn attributes(span: &SpanData) -> BTreeMap<String, Value> {
     let sends = !["flush", "close"].contains(&&*span.name);
     let values = checked(if sends { &SEND } else { &CALLS }, span.attributes.iter());

@@ -13,7 +13,7 @@ use tracing::{Instrument, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// Far more than anything here takes.
+/// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// All that is exported, by the set-up of docs/tracing.md. Spans end on librdkafka's threads, too, so the subscriber is the
@@ -30,12 +30,12 @@ pub fn exporter() -> &'static InMemorySpanExporter {
             .with_threads(false)
             .with_target(false);
         let subscriber = tracing_subscriber::registry().with(layer);
-        tracing::subscriber::set_global_default(subscriber).expect("nobody else has set one");
+        tracing::subscriber::set_global_default(subscriber).expect("no other subscriber is set");
         exporter
     })
 }
 
-/// A test's spans, which are those of one trace.
+/// The spans of one test, which are one trace.
 pub struct Trace {
     pub id: TraceId,
     pub root: SpanId,
@@ -59,12 +59,12 @@ impl Trace {
     }
 }
 
-/// Runs `act` inside the root span of a trace.
-pub async fn traced<F: Future>(act: F) -> (Trace, F::Output) {
+/// Runs `work` inside the root span of a trace.
+pub async fn traced<F: Future>(work: F) -> (Trace, F::Output) {
     exporter();
     let root = info_span!("checkout");
     let context = root.context().span().span_context().clone();
-    let output = act.instrument(root).await;
+    let output = work.instrument(root).await;
     (Trace { id: context.trace_id(), root: context.span_id() }, output)
 }
 

@@ -1,0 +1,20 @@
+//! Promises that involve librdkafka, shown on its mock cluster.
+
+mod diagnostics;
+mod events;
+mod inline_completion;
+mod librdkafka;
+mod metadata;
+mod mistakes;
+mod nonblocking;
+mod offsets;
+mod ordering;
+mod overdue;
+mod partitioners;
+mod paused_clock;
+mod received;
+mod secrets;
+mod settings;
+mod sizes;
+mod timeouts;
+mod transactions;

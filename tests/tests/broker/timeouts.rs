@@ -1,0 +1,40 @@
+//! S17: delivery timeouts while a broker is away.
+
+use std::time::Duration;
+
+use aioproducer_driver::{AioProducer, FailureKind, Record};
+use aioproducer_rdkafka::{Event, Librdkafka};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::{broker, promises};
+
+promises! {
+    s17_timeouts_do_not_wait_for_a_late_reconnect,
+}
+
+/// librdkafka checks the timeouts of a broker's records when it tries to reconnect, so the test has it reconnect often.
+async fn s17_timeouts_do_not_wait_for_a_late_reconnect(host: Host) {
+    const ATTEMPTS: usize = 7;
+    let broker = broker::start_with_topic("t", 1);
+    let mut config = broker::config(&broker);
+    config.set("debug", "broker");
+    let mut backend = Librdkafka::new(config);
+    let mut events = backend.events_with_capacity(100_000);
+    let producer = host.start(AioProducer::builder(backend));
+    producer.send(Record::to("t")).await.expect("delivered");
+    broker.broker_down(-1).expect("it goes away");
+    let waiting = producer.produce(Record::to("t")).await.expect("accepted");
+    // From 100 ms on the delay doubles with each attempt. Attempts may be those of two connections.
+    let (mut attempts, mut longest) = (0, 0);
+    while attempts < ATTEMPTS || longest < 200 {
+        let Some(event) = events.next().await else { panic!("the producer has not ended") };
+        let Event::Log(line) = event else { continue };
+        attempts += usize::from(line.message.contains("in state TRY_CONNECT connecting"));
+        if let Some((_, rest)) = line.message.split_once("Delaying next reconnect by ") {
+            let delay: u64 = rest.trim_end_matches("ms").parse().expect("a number of milliseconds");
+            longest = longest.max(delay);
+        }
+    }
+    assert!(longest <= 1000, "{longest} ms");
+    assert_eq!(producer.close(Duration::ZERO).await.unsent().len(), 1);
+    assert_eq!(waiting.await.expect_err("no broker is there").kind(), FailureKind::Closed);
+}

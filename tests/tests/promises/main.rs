@@ -1,0 +1,34 @@
+//! The promises to applications, mostly on a backend that the test controls.
+
+mod batching;
+mod callbacks;
+mod calls;
+mod chunks;
+mod close;
+mod delivery;
+mod ended_runtimes;
+mod every_poll;
+mod failures;
+mod fairness;
+mod fatal_errors;
+mod flush;
+mod flush_scopes;
+mod inbox;
+mod invalid_input;
+mod overflow;
+mod own_runtime;
+mod panics;
+mod pool;
+mod produce;
+mod produce_all;
+mod purge;
+mod python;
+mod record_timeouts;
+mod records;
+mod regressions;
+mod reports;
+mod retract;
+mod room;
+mod runtimes;
+mod sharing;
+mod transactions;
