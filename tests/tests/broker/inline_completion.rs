@@ -120,7 +120,9 @@ impl Inline {
                     return;
                 }
                 Poll::Ready(outcome) => {
-                    self.offsets.try_send(outcome.expect("delivered").offset().expect("told")).expect("room for all");
+                    self.offsets
+                        .try_send(outcome.expect("delivered").offset().expect("an offset"))
+                        .expect("room for all");
                     *delivered += 1;
                     *under_way = (*delivered < CHAIN).then(|| accepted(&self.producer, *delivered));
                 }

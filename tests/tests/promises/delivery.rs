@@ -66,7 +66,7 @@ async fn s03_a_report_agrees_with_the_log(host: Host) {
         assert!(report.timestamp_millis().is_some());
         expected.push((
             report.partition(),
-            report.offset().expect("told"),
+            report.offset().expect("an offset"),
             Some(1_000_000 + number),
             number.to_string(),
         ));
@@ -94,7 +94,7 @@ async fn s04_a_delivery_stays_pending_until_its_own_report(host: Host) {
     assert!(still(&mut deliveries), "a neighbour's report is not theirs");
     script.deliver([&taken[2], &taken[0]]);
     let offsets: Vec<_> =
-        deliveries.into_iter().map(|d| d.ready().expect("delivered").offset().expect("told")).collect();
+        deliveries.into_iter().map(|d| d.ready().expect("delivered").offset().expect("an offset")).collect();
     assert_eq!(offsets, [2, 1]);
 }
 

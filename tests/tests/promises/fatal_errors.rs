@@ -5,10 +5,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::{
-    Backend, BackendLimits, Connect, Driver, ErrorCode, Failure, FailureKind, Message, Status,
-};
-use aioproducer_driver::{AioProducer, ProduceError};
+use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Failure, FailureKind, Message, Status};
+use aioproducer_driver::{AioProducer, ErrorCode, ProduceError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

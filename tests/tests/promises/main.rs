@@ -7,6 +7,7 @@ mod chunks;
 mod close;
 mod delivery;
 mod ended_runtimes;
+mod errors;
 mod every_poll;
 mod failures;
 mod fairness;

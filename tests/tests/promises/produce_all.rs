@@ -65,7 +65,7 @@ async fn s07_produce_all_reaches_the_log_in_order(host: Host) {
     let producer = host.start(AioProducer::builder(broker::backend(&broker)).slots(100));
     let outcomes = producer.produce_all((0..1000).map(|n| Record::to("all").payload(n.to_string()))).await;
     let offsets: Vec<_> =
-        outcomes.into_iter().map(|outcome| outcome.expect("delivered").offset().expect("told")).collect();
+        outcomes.into_iter().map(|outcome| outcome.expect("delivered").offset().expect("an offset")).collect();
     assert_eq!(offsets, (0..1000).collect::<Vec<i64>>());
     let log = broker::read_back(&broker, "all", 1);
     let found: Vec<_> = log.iter().map(|logged| logged.text().to_owned()).collect();

@@ -136,7 +136,7 @@ async fn s03_a_stream_tells_all_outcomes_with_their_tags(host: Host) {
     while let Some((tag, outcome)) = reports.next().await {
         tags.push(tag);
         match outcome {
-            Ok(report) => offsets.entry(report.partition()).or_default().push(report.offset().expect("told")),
+            Ok(report) => offsets.entry(report.partition()).or_default().push(report.offset().expect("an offset")),
             Err(error) => {
                 assert_eq!((error.kind(), tag % 4), (FailureKind::UnknownPartition, 3));
                 failed += 1;

@@ -63,7 +63,11 @@ impl Stream {
         assert_eq!(log.len(), deliveries.len());
         for (n, delivery) in deliveries.into_iter().enumerate() {
             let report = delivery.await.unwrap_or_else(|error| panic!("{n}: {error}"));
-            assert_eq!(places.remove(&(report.partition(), report.offset().expect("told"))), Some(n), "{report:?}");
+            assert_eq!(
+                places.remove(&(report.partition(), report.offset().expect("an offset"))),
+                Some(n),
+                "{report:?}"
+            );
         }
     }
 }

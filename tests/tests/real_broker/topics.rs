@@ -114,7 +114,7 @@ async fn all_ended(host: &Host, producer: &AioProducer) {
 /// Where a record of a deleted topic was written; `None` if it came back.
 fn ended(delivery: Delivery, record: Record<'static>) -> Option<(i32, i64)> {
     match at_once(delivery) {
-        Ok(report) => Some((report.partition(), report.offset().expect("told"))),
+        Ok(report) => Some((report.partition(), report.offset().expect("an offset"))),
         Err(error) => {
             assert!(error.kind() != FailureKind::Fatal && error.status() != Status::Persisted, "{error:?}");
             assert_eq!(error.into_record(), Some(record));
@@ -162,7 +162,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
                 // The broker sets the pace, so no record is late because of a queue.
                 if under_way.len() > WINDOW {
                     let report = under_way.pop_front().expect("the oldest").await.expect("it is not disturbed");
-                    in_other.push((report.partition(), report.offset().expect("told")));
+                    in_other.push((report.partition(), report.offset().expect("an offset")));
                 }
                 if n.is_multiple_of(20) {
                     host_of_task.pause(Duration::from_millis(2)).await;
@@ -170,7 +170,7 @@ async fn a_topic_goes(host: &Host, settings: &[(&str, &str)], made_again: bool) 
             }
             for delivery in under_way {
                 let report = delivery.await.expect("it is not disturbed");
-                in_other.push((report.partition(), report.offset().expect("told")));
+                in_other.push((report.partition(), report.offset().expect("an offset")));
             }
             (in_doomed, in_other)
         })

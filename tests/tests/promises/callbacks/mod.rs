@@ -39,7 +39,7 @@ struct Calls(Arc<Mutex<Vec<Called>>>);
 
 impl Calls {
     fn note(&self, number: usize, outcome: &Outcome) {
-        let outcome = outcome.as_ref().map(|report| report.offset().expect("told")).map_err(DeliveryError::kind);
+        let outcome = outcome.as_ref().map(|report| report.offset().expect("an offset")).map_err(DeliveryError::kind);
         self.0.lock().expect("calls").push((number, outcome));
     }
 

@@ -1,6 +1,6 @@
 //! S36, S37, S38: commit waits for deliveries, abort takes back what was not sent.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
