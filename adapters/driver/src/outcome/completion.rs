@@ -1,157 +1,21 @@
 //! Where a record's outcome waits for its `Delivery`: cells in segments, shared by both sides without a lock.
 //!
-//! The producer's side (`Completions`) fills cells, the `Delivery` side (`CellHandle`) reads and returns them; whoever
-//! accepts a record takes its cell from the `FreeCells`, under the producer's lock. A cell's state decides every race:
-//!
-//! ```text
-//! PENDING ──poll──▶ WAITING          a waker is registered
-//! PENDING | WAITING ──complete──▶ DONE | FAILED ──read or dropped──▶ on the segment's stack of free cells
-//! PENDING | WAITING ──dropped──▶ ABANDONED ──complete──▶ on the segment's stack of free cells
-//! ```
-//!
-//! Segments are never freed one by one: their number follows the most deliveries that were held at once.
+//! The producer's side ([`Completions`]) fills cells, the `Delivery` side ([`CellHandle`]) reads and returns them. A record that
+//! is accepted takes its cell from [`FreeCells`]. Segments are never freed one by one: their number follows the most
+//! deliveries that were held at once.
 
-use std::task::{Context, Poll, Waker};
+mod handle;
+mod segment;
+
+use std::task::Waker;
 
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::Delivered;
 
-use crate::runtime::sync::{Arc, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, lock};
-
-#[cfg(not(interleave))]
-const SEGMENT: u32 = 1024;
-#[cfg(interleave)]
-const SEGMENT: u32 = 2;
-
-const PENDING: u32 = 0;
-const WAITING: u32 = 1;
-const DONE: u32 = 2;
-const FAILED: u32 = 3;
-const ABANDONED: u32 = 4;
-
-/// No cell: the end of the stack of free ones.
-const NONE: u32 = u32::MAX;
-
-/// Names a cell for the side that completes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CellRef(u32);
-
-impl CellRef {
-    fn new(segment: usize, index: u32) -> Self {
-        Self(segment as u32 * SEGMENT + index)
-    }
-
-    fn segment(self) -> usize {
-        (self.0 / SEGMENT) as usize
-    }
-
-    fn index(self) -> u32 {
-        self.0 % SEGMENT
-    }
-
-    pub(crate) fn to_bits(self) -> u32 {
-        self.0
-    }
-
-    pub(crate) fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-}
-
-/// What passes from one side to the other, half a cache line: cells of records that end together lie together.
-struct Cell {
-    state: AtomicU32,
-    topic: AtomicU32,
-    partition: AtomicI32,
-    /// The next free cell, while this one is on the stack.
-    next: AtomicU32,
-    offset: AtomicI64,
-    timestamp: AtomicI64,
-}
-
-/// What only a reader that came too early or a failure needs.
-struct Slow<F> {
-    waker: Option<Waker>,
-    failure: Option<F>,
-}
-
-struct Segment<F, C> {
-    cells: Box<[Cell]>,
-    slow: Box<[Mutex<Slow<F>>]>,
-    /// Cells that were given back: the last one's index, and above it a count of changes, so that a stack that
-    /// looks the same is the same.
-    freed: AtomicU64,
-    context: Arc<C>,
-}
-
-impl<F, C> Segment<F, C> {
-    fn new(context: Arc<C>) -> Self {
-        let cell = |_| Cell {
-            state: AtomicU32::new(PENDING),
-            topic: AtomicU32::new(0),
-            partition: AtomicI32::new(0),
-            next: AtomicU32::new(NONE),
-            offset: AtomicI64::new(0),
-            timestamp: AtomicI64::new(0),
-        };
-        let slow = |_| Mutex::new(Slow { waker: None, failure: None });
-        let (cells, slow) = ((0..SEGMENT).map(cell).collect(), (0..SEGMENT).map(slow).collect());
-        Self { cells, slow, freed: AtomicU64::new(u64::from(NONE)), context }
-    }
-
-    /// This and the next one return what they take out, so that it is dropped without the lock: a drop may run anybody's
-    /// code.
-    fn swap_waker(&self, index: u32, waker: Option<Waker>) -> Option<Waker> {
-        std::mem::replace(&mut lock(&self.slow[index as usize]).waker, waker)
-    }
-
-    fn take_failure(&self, index: u32) -> Option<F> {
-        lock(&self.slow[index as usize]).failure.take()
-    }
-
-    fn give_back(&self, index: u32) {
-        let mut head = self.freed.load(Ordering::Relaxed);
-        loop {
-            self.cells[index as usize].next.store(head as u32, Ordering::Relaxed);
-            let changed = ((head >> 32).wrapping_add(1) << 32) | u64::from(index);
-            match self.freed.compare_exchange_weak(head, changed, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// Ends a cell's wait. Returns the failure if it was abandoned.
-    fn finish(&self, index: u32, state: u32, wakers: &mut Vec<Waker>) -> Option<F> {
-        let cell = &self.cells[index as usize];
-        match cell.state.swap(state, Ordering::AcqRel) {
-            WAITING => {
-                let waker = self.swap_waker(index, None);
-                // A task that awaits many deliveries needs one wake-up.
-                if let Some(waker) = waker
-                    && !wakers.last().is_some_and(|last| last.will_wake(&waker))
-                {
-                    wakers.push(waker);
-                }
-                None
-            }
-            ABANDONED => {
-                let failure = self.take_failure(index);
-                self.give_back(index);
-                failure
-            }
-            _ => None,
-        }
-    }
-
-    /// Takes the whole stack, so nobody pops single cells and nothing can be popped twice.
-    fn take_freed(&self) -> u32 {
-        if self.freed.load(Ordering::Relaxed) as u32 == NONE {
-            return NONE;
-        }
-        self.freed.swap(u64::from(NONE), Ordering::Acquire) as u32
-    }
-}
+pub(crate) use self::handle::{CellHandle, Origin};
+pub(crate) use self::segment::{CellRef, Unneeded};
+use self::segment::{DONE, FAILED, NONE, PENDING, SEGMENT, Segment};
+use crate::runtime::sync::{Arc, Ordering, lock};
 
 /// The producer's side. `F` is what a failure leaves, `C` what all handles can see.
 pub(crate) struct Completions<F, C> {
@@ -159,7 +23,7 @@ pub(crate) struct Completions<F, C> {
     context: Arc<C>,
 }
 
-/// Free cells known to whoever accepts records.
+/// The free cells from which accepted records take theirs.
 pub(crate) struct FreeCells<F, C> {
     cells: Vec<CellRef>,
     /// The segment of the last one that was taken, which most often is the next one's, and its number.
@@ -185,13 +49,13 @@ impl<F, C> FreeCells<F, C> {
             {
                 self.cells.pop();
                 segment.cells[cell.index() as usize].state.store(PENDING, Ordering::Relaxed);
-                return (cell, CellHandle { segment: Some(Arc::clone(segment)), index: cell.index() });
+                return (cell, CellHandle::new(Arc::clone(segment), cell.index()));
             }
             self.prepare(completions);
         }
     }
 
-    /// Sees to it that there is a free cell, and turns to the segment of the one that is next.
+    /// Provides a free cell, and turns to the segment of the next one.
     #[cold]
     fn prepare(&mut self, completions: &Completions<F, C>) {
         if self.cells.is_empty() {
@@ -228,7 +92,8 @@ impl<F, C> Completions<F, C> {
         Self { segments: boxcar::Vec::new(), context }
     }
 
-    /// To be called once for an acquired cell; so is the next one, if this is not.
+    /// Completes an acquired cell. Either this or [`Completions::complete_failed`] is called, once. No lock may be held: a
+    /// waker may be dropped.
     pub(crate) fn complete_delivered(
         &self,
         at: CellRef,
@@ -251,132 +116,36 @@ impl<F, C> Completions<F, C> {
         self.segments.count()
     }
 
-    /// Has an acquired cell used again whose handle was dropped and which is never completed.
+    /// Has an acquired cell used again whose handle was dropped and which is never completed. No lock may be held.
     pub(crate) fn discard(&self, at: CellRef) {
         if let Some(segment) = self.segments.get(at.segment()) {
             drop(segment.finish(at.index(), DONE, &mut Vec::new()));
         }
     }
 
-    /// Returns the failure if nobody will ask for it.
-    #[must_use = "dropping a failure may run anybody's code: not under a lock"]
-    pub(crate) fn complete_failed(&self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Option<F> {
-        let Some(segment) = self.segments.get(at.segment()) else { return Some(failure) };
+    /// The same for a failure. Returns it if no task will read it, and a waker that is not needed.
+    #[must_use = "dropping a failure or a waker may run the application's code: not under a lock"]
+    pub(crate) fn complete_failed(&self, at: CellRef, failure: F, wakers: &mut Vec<Waker>) -> Unneeded<F> {
+        let Some(segment) = self.segments.get(at.segment()) else {
+            return Unneeded { failure: Some(failure), waker: None };
+        };
         lock(&segment.slow[at.index() as usize]).failure = Some(failure);
         segment.finish(at.index(), FAILED, wakers)
     }
-}
 
-/// The reader's side of one cell.
-pub(crate) struct CellHandle<F, C> {
-    /// `None` once the outcome was read.
-    segment: Option<Arc<Segment<F, C>>>,
-    index: u32,
-}
-
-/// What a reader gets.
-pub(crate) type Outcome<F, C> = Result<(TopicId, Delivered, Origin<F, C>), F>;
-
-/// What an outcome can still see when its cell is somebody else's.
-pub(crate) struct Origin<F, C>(Arc<Segment<F, C>>);
-
-impl<F, C> Origin<F, C> {
-    pub(crate) fn context(&self) -> &C {
-        &self.0.context
-    }
-}
-
-impl<F, C> Clone for Origin<F, C> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<F, C> CellHandle<F, C> {
-    /// What all handles can see, `None` once the outcome was read.
-    pub(crate) fn context(&self) -> Option<&C> {
-        self.segment.as_ref().map(|segment| &*segment.context)
-    }
-
-    /// The same once there is an outcome to read.
-    #[inline]
-    pub(crate) fn context_if_ended(&self) -> Option<&C> {
-        let segment = self.segment.as_ref()?;
-        let state = segment.cells[self.index as usize].state.load(Ordering::Relaxed);
-        (state == DONE || state == FAILED).then(|| &*segment.context)
-    }
-
-    /// The cell's name. Linear in the segments.
-    pub(crate) fn name(&self, completions: &Completions<F, C>) -> Option<CellRef> {
-        let own = self.segment.as_ref()?;
-        let (number, _) = completions.segments.iter().find(|(_, segment)| Arc::ptr_eq(segment, own))?;
-        Some(CellRef::new(number, self.index))
-    }
-
-    /// The outcome, once.
-    ///
-    /// # Panics
-    /// When polled again after it was ready.
-    #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<F, C>> {
-        let Some(segment) = &self.segment else { panic!("a delivery was polled after it was ready") };
-        let cell = &segment.cells[self.index as usize];
-        let mut state = cell.state.load(Ordering::Acquire);
-        if state != DONE && state != FAILED {
-            drop(segment.swap_waker(self.index, Some(cx.waker().clone())));
-            match cell.state.compare_exchange(PENDING, WAITING, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) | Err(WAITING) => return Poll::Pending,
-                Err(ended) => state = ended,
-            }
-            drop(segment.swap_waker(self.index, None));
-        }
-        let (offset, timestamp) = (cell.offset.load(Ordering::Relaxed), cell.timestamp.load(Ordering::Relaxed));
-        let partition = cell.partition.load(Ordering::Relaxed);
-        let [offset, timestamp] = [offset, timestamp].map(|value| (value >= 0).then_some(value));
-        let delivered = Delivered::new(partition, offset, timestamp);
-        let topic = TopicId(cell.topic.load(Ordering::Relaxed));
-        let failure = if state == FAILED { segment.take_failure(self.index) } else { None };
-        segment.give_back(self.index);
-        let Some(segment) = self.segment.take() else { return Poll::Pending };
-        Poll::Ready(match failure {
-            None => Ok((topic, delivered, Origin(segment))),
-            Some(failure) => Err(failure),
-        })
-    }
-}
-
-impl<F, C> Drop for CellHandle<F, C> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(segment) = &self.segment {
-            self.abandon(segment);
-        }
-    }
-}
-
-impl<F, C> CellHandle<F, C> {
-    /// Nobody will ask for the outcome.
-    fn abandon(&self, segment: &Segment<F, C>) {
-        let cell = &segment.cells[self.index as usize];
-        if cell.state.load(Ordering::Acquire) == WAITING {
-            // Before the swap: after it the cell may be somebody else's.
-            drop(segment.swap_waker(self.index, None));
-        }
-        match cell.state.swap(ABANDONED, Ordering::AcqRel) {
-            DONE => segment.give_back(self.index),
-            FAILED => {
-                drop(segment.take_failure(self.index));
-                segment.give_back(self.index);
-            }
-            _ => {}
-        }
+    /// The name of a handle's cell, `None` once its outcome was read. Linear in the segments.
+    pub(crate) fn name(&self, handle: &CellHandle<F, C>) -> Option<CellRef> {
+        let (own, index) = handle.place()?;
+        let (number, _) = self.segments.iter().find(|(_, segment)| Arc::ptr_eq(segment, own))?;
+        Some(CellRef::new(number, index))
     }
 }
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
-    use std::task::Waker;
+    use std::task::{Context, Poll};
 
+    use super::segment::SEGMENT;
     use super::*;
 
     fn completions<F>() -> (Completions<F, ()>, FreeCells<F, ()>) {
@@ -400,7 +169,7 @@ mod tests {
         let (first, mut one) = free.acquire(&completions);
         let (second, mut two) = free.acquire(&completions);
         assert!(poll(&mut one).is_pending() && poll(&mut two).is_pending());
-        assert_eq!(completions.complete_failed(second, "refused", &mut wakers), None);
+        assert_eq!(completions.complete_failed(second, "refused", &mut wakers).failure, None);
         assert!(poll(&mut one).is_pending());
         assert_eq!(poll(&mut two), Poll::Ready(Err("refused")));
         completions.complete_delivered(first, TopicId(5), delivered(7), &mut wakers);
@@ -426,15 +195,15 @@ mod tests {
                     continue;
                 }
                 _ => {
-                    assert_eq!(completions.complete_failed(cell, "lost".to_owned(), &mut wakers), None);
+                    assert_eq!(completions.complete_failed(cell, "lost".to_owned(), &mut wakers).failure, None);
                     continue;
                 }
             }
             let unwanted = completions.complete_failed(cell, "lost".to_owned(), &mut wakers);
-            assert_eq!(unwanted.as_deref(), Some("lost"));
+            assert_eq!(unwanted.failure.as_deref(), Some("lost"));
         }
         assert_eq!(completions.segments.count(), 1);
-        assert!(wakers.is_empty(), "a dropped delivery wakes nobody");
+        assert!(wakers.is_empty(), "a dropped delivery wakes no task");
     }
 
     #[test]
