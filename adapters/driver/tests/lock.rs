@@ -23,7 +23,7 @@ const LARGE: usize = 100 << 10;
 /// Hands off one batch and fails all of it.
 type FailBatch = Box<dyn Fn() + Send>;
 
-/// What happens when a report is about to be told.
+/// What happens just before a report arrives.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 /// A backend that works when the test says so.

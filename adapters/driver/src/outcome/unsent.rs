@@ -4,7 +4,7 @@ use aioproducer_core::backend::Status;
 
 use crate::record::Record;
 
-/// A record that a close gave back, see [`CloseReport::unsent`].
+/// A record that a close gave back, see [`CloseReport::unsent`](crate::CloseReport::unsent).
 ///
 /// ```
 /// # use aioproducer_driver::Unsent;

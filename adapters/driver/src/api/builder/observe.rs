@@ -1,4 +1,4 @@
-//! What an application may ask for.
+//! Settings of spans and metrics.
 
 use super::Builder;
 

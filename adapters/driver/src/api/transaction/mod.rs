@@ -1,4 +1,5 @@
-//! Transactions: the session that records are written through.
+//! Transactions, as applications hold them, and their errors. What may be called when is decided in core; `state` has the calls that
+//! are under way.
 
 mod error;
 

@@ -2,7 +2,8 @@
 //!
 //! The producer's side ([`Completions`]) fills cells, the `Delivery` side ([`CellHandle`]) reads and returns them. A record that
 //! is accepted takes its cell from [`FreeCells`]. Segments are never freed one by one: their number follows the most
-//! deliveries that were held at once.
+//! deliveries that were held at once. Nothing here knows what an outcome is: failures and what deliveries share are type
+//! parameters.
 
 mod handle;
 mod segment;

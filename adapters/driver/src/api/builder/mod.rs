@@ -1,9 +1,9 @@
-//! Settings, checked when the producer starts.
+//! Settings, checked when the producer starts. Each setting is documented here; what it does is decided elsewhere.
 
-use std::error::Error;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod observe;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! Spans and events, by OpenTelemetry's semantic conventions for messaging and Kafka. `docs/tracing.md` lists them.
 //! <https://opentelemetry.io/docs/specs/semconv/messaging/kafka/>
 //!
+//! Here is everything that `tracing` is called with; the handle that travels with a record is in `record`. Nothing here is called
+//! under a lock but what keeps and returns a span.
+//!
 //! A record's span is made when the record is first tried, travels with it, and waits in a slab while the record has its
 //! slot, which knows its place. It ends when the outcome is known, or its callback has run.
 //!
