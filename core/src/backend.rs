@@ -320,7 +320,8 @@ pub enum Unsent<R> {
 }
 
 /// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock for a short time; a call
-/// with many reports takes it several times.
+/// with many reports takes it several times. The iterators that [`Driver::settle`] and
+/// [`Driver::report`] get are advanced under that lock: they must not block, call the driver, or drop a record.
 pub trait Driver<R>: Send + Sync + 'static {
     /// Takes the next batch, and moves its records to the end of `records`, in lane order. `None` means that the worker is idle
     /// until [`Backend::wake`].

@@ -26,6 +26,8 @@ extern crate self as aioproducer_driver;
 #[path = "../tests/still/mod.rs"]
 mod still;
 
+// The rooms, from low to high: runtime, record, observe, outcome, admission, callbacks, state, api. Each knows only lower ones,
+// and `tests/tests/imports.rs` checks it.
 mod admission;
 mod api;
 mod callbacks;
@@ -35,11 +37,11 @@ pub mod record;
 pub mod runtime;
 mod state;
 
+pub use admission::error::{ProduceError, SendError};
+pub use admission::overflow::Overflow;
 pub use api::builder::Builder;
-pub use api::close::{CloseReport, Unsent};
+pub use api::close::CloseReport;
 pub use api::delivery::Delivery;
-pub use api::error::{ProduceError, SendError};
-pub use api::overflow::Overflow;
 pub use api::producer::AioProducer;
 pub use api::reports::{Reporter, Reports};
 pub use api::statistics::Statistics;
@@ -47,6 +49,7 @@ pub use api::transaction::Transaction;
 pub use bytes::Bytes;
 pub use outcome::error::DeliveryError;
 pub use outcome::report::DeliveryReport;
+pub use outcome::unsent::Unsent;
 pub use record::{Record, Topic};
 pub use runtime::Runtime;
 
@@ -68,9 +71,9 @@ pub mod error {
     //! [`try_produce_borrowed`](crate::AioProducer::try_produce_borrowed)'s, which
     //! [`into_owned`](ProduceError::into_owned) frees), and its text does not repeat its source's.
 
+    pub use crate::admission::error::{ProduceError, SendError};
+    pub use crate::api::broker::FatalError;
     pub use crate::api::builder::StartError;
-    pub use crate::api::calls::FatalError;
-    pub use crate::api::error::{ProduceError, SendError};
     pub use crate::api::flush::FlushError;
     pub use crate::api::retract::TooLate;
     pub use crate::api::transaction::{EndError, TransactionError};

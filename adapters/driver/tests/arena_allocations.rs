@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-#[path = "../src/admission/arena.rs"]
+#[path = "../src/record/arena.rs"]
 #[allow(dead_code, reason = "the crate uses more of it than this test")]
 mod arena;
 

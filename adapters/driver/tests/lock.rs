@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, ErrorCode, Outcome, Report};
-use aioproducer_driver::{AioProducer, Failure, FailureKind, Overflow, OwnedRecord, Record, Status};
+use aioproducer_driver::{
+    AioProducer, Failure, FailureKind, Instant, Overflow, OwnedRecord, Record, Runtime, Status, Task,
+};
 
 use self::still::Still;
 
@@ -21,7 +23,7 @@ const LARGE: usize = 100 << 10;
 /// Hands off one batch and fails all of it.
 type FailBatch = Box<dyn Fn() + Send>;
 
-/// What happens when a report is about to be told.
+/// What happens just before a report arrives.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 /// A backend that works when the test says so.
@@ -139,6 +141,58 @@ fn s28_a_failed_record_that_nobody_awaits_is_dropped_without_the_lock() {
         assert_eq!(seen.recv_timeout(Duration::from_secs(30)), Ok(0), "the owner's drop waits for the lock");
     }
     reporting.join().unwrap();
+}
+
+/// A runtime that keeps the tasks that it is given.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<Task>>>);
+
+impl Runtime for Tasks {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, at: Instant) -> Task {
+        Still.sleep_until(at)
+    }
+
+    fn spawn(&self, task: Task) {
+        self.0.lock().unwrap().push(task);
+    }
+}
+
+/// A task whose waker looks at the producer when its last clone is dropped.
+struct Looking(AioProducer, mpsc::Sender<usize>);
+
+impl Wake for Looking {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0.statistics().callbacks_waiting);
+    }
+}
+
+#[test]
+fn s28_wakers_of_callbacks_runners_are_dropped_without_a_lock() {
+    let (backend, runtime) = (ByHand::default(), Tasks::default());
+    let producer = AioProducer::builder(backend.clone()).start(runtime.clone()).unwrap();
+    producer.try_produce_with(Record::to("a"), drop).unwrap();
+    backend.0.lock().unwrap().as_ref().unwrap()();
+    // The probe of the start, the driver's task and the callbacks' runner.
+    let mut runner = runtime.0.lock().unwrap().pop().expect("a runner was started");
+    let (sender, seen) = mpsc::channel();
+    let polling = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let waker = Waker::from(Arc::new(Looking(producer.clone(), sender.clone())));
+            assert!(runner.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+    });
+    for _ in 0..2 {
+        assert_eq!(seen.recv_timeout(Duration::from_secs(30)), Ok(0), "the waker's drop waits for a lock");
+    }
+    polling.join().unwrap();
 }
 
 #[test]

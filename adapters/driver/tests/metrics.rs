@@ -197,7 +197,7 @@ fn a_producers_name_is_a_label_and_its_gauges_end_with_it() {
     );
 }
 
-/// A recorder that panics at everything it is told, when it is told to.
+/// A recorder that panics at every call, once it is switched on.
 #[derive(Clone, Default)]
 struct Touchy(Arc<AtomicBool>);
 

@@ -93,12 +93,12 @@ fn s21_a_record_that_costs_more_than_the_pool_has_is_refused_and_does_not_wait()
     let producer = AioProducer::builder(Idle).pool_bytes(LARGEST).start(Still).unwrap();
     let record = with_headers(1000, 1);
     let error = producer.try_produce(record.clone()).unwrap_err();
-    let told = error.to_string();
+    let text = error.to_string();
     assert!(
         matches!(error, ProduceError::AbovePool { cost, limit: LARGEST, .. } if cost == 5 + 96 + 1000 * 108),
-        "{told}"
+        "{text}"
     );
-    assert!(told.contains("108101 bytes") && told.contains("pool_bytes"), "{told}");
+    assert!(text.contains("108101 bytes") && text.contains("pool_bytes"), "{text}");
     assert_eq!(error.into_record(), record);
     let payload = Record::to("t").payload(vec![7; LARGEST]);
     assert!(producer.try_produce(payload).is_ok(), "a payload alone may have all of it");

@@ -149,7 +149,7 @@ fn a_failure_is_in_the_span_and_an_event() {
             assert_eq!(event.fields["messaging.destination.name"], "t");
             assert_eq!((&*event.fields["status"], &*event.fields["code"]), ("possibly_persisted", "7"));
             assert!(!format!("{event:?}").contains("secret"));
-            // A fatal error fails what is left, and is told itself, once.
+            // A fatal error fails what is left, and is emitted itself, once.
             drop(scene.producer.try_produce(Record::to("t")).unwrap());
             for _ in 0..2 {
                 scene.backend.fatal(REFUSED.with_kind(FailureKind::Fatal));
@@ -345,7 +345,7 @@ fn flush_and_close_have_spans() {
     );
 }
 
-/// A subscriber that panics at everything it is told, when it is told to.
+/// A subscriber that panics at every call, once it is switched on.
 #[derive(Clone, Default)]
 struct Touchy(Arc<AtomicBool>);
 
@@ -386,7 +386,7 @@ fn s03_a_subscriber_that_panics_costs_nobody_an_outcome() {
             tasks.run();
             let flushed = poll(&mut flush);
             touchy.0.store(false, Ordering::SeqCst);
-            assert_eq!(flushed, Poll::Ready(Ok(())), "nobody is waited for");
+            assert_eq!(flushed, Poll::Ready(Ok(())), "nothing is waited for");
             for mut delivery in deliveries {
                 let Poll::Ready(outcome) = poll(&mut delivery) else { panic!("a delivery has no outcome") };
                 assert_eq!(outcome.is_ok(), failure.is_none());

@@ -1,26 +1,26 @@
 //! The fast way in: records that are accepted and that the machine does not know yet.
 //!
-//! While a worker is awake it is about to ask for its next batch, and until then nothing about a new record is urgent. So
-//! the record is left here, under a lock that is held for a moment only, and whoever takes the machine's lock next, most
-//! often that worker, tells the machine of all that came meanwhile. Accepting threads and workers so rarely wait for each
-//! other, and the machine's memory stays with the worker.
+//! While a worker is awake it is about to ask for its next batch, and until then nothing about a new record is urgent. So the
+//! record is left here, under a lock that is held for a moment only. The next thread that takes the state lock, most often
+//! that worker, passes all arrivals to the machine. Accepting threads and workers rarely wait for each other then, and the
+//! machine's memory stays in the worker's cache.
 //!
-//! How much may be left here is what the machine has room for, so it never has to refuse. There is no room while every
-//! worker sleeps, somebody waits for room, or the producer is closed: then records go to the machine themselves.
+//! No more is left here than the machine has room for, so the machine never has to refuse. The inbox is shut while all workers
+//! sleep, while a task waits for room, and when the producer is closed: then each record goes to the machine itself.
 
 use aioproducer_core::{Instant, Room};
 
-use crate::admission::arena::Arena;
 use crate::outcome::completion::FreeCells;
 use crate::outcome::context::Context;
 use crate::outcome::error::DeliveryError;
 use crate::outcome::ticket::Ticket;
+use crate::record::arena::Arena;
 use crate::record::{Memory, OwnedRecord};
 
-/// Records that are left here at most. It bounds the memory, and how long one who comes for them is busy.
+/// Records that are left here at most. It bounds the memory, and how long collecting them takes.
 const CAPACITY: usize = 512;
 
-/// Records that share a reading of the clock, at most. A worker is awake then, which takes no time to speak of.
+/// Records that share a reading of the clock, at most. A worker is awake then, so they arrive within a moment.
 const READINGS: u32 = 64;
 
 /// An accepted record.
@@ -66,7 +66,7 @@ impl Inbox {
         count < self.room.slots.min(self.room.lanes).min(CAPACITY) && self.bytes + size <= self.room.bytes
     }
 
-    /// The time, if it was read so lately that it makes no difference.
+    /// The time, if it was read a moment ago.
     pub(crate) fn recent_time(&mut self) -> Option<Instant> {
         self.readings = self.readings.checked_sub(1)?;
         Some(self.now)

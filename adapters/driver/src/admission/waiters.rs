@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use aioproducer_core::Lane;
+use super::room::{Ask, Need, Vacancy};
 
 /// No place: the end of a list.
 const NIL: u32 = u32::MAX;
@@ -12,62 +12,6 @@ const NIL: u32 = u32::MAX;
 pub(crate) struct WaiterId {
     index: u32,
     generation: u32,
-}
-
-/// What one waiter waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) bytes: usize,
-    /// `None` where there are no lanes.
-    pub(crate) lane: Option<Lane>,
-}
-
-/// What some waiters need together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Need {
-    pub(crate) count: usize,
-    pub(crate) bytes: usize,
-    /// Lanes that are not in use yet.
-    pub(crate) lanes: usize,
-}
-
-impl Need {
-    fn and(self, bytes: usize, has_no_lane: bool) -> Self {
-        Self {
-            count: self.count + 1,
-            bytes: self.bytes.saturating_add(bytes),
-            lanes: self.lanes + usize::from(has_no_lane),
-        }
-    }
-
-    fn without(self, waiter: &Waiter) -> Self {
-        Self {
-            count: self.count - 1,
-            bytes: self.bytes.saturating_sub(waiter.ask.bytes),
-            lanes: self.lanes - usize::from(waiter.takes_lane),
-        }
-    }
-}
-
-/// What there is room for.
-pub(crate) trait Vacancy {
-    fn has(&self, need: Need) -> bool;
-
-    /// Whether the first record of `lane` takes up a lane that is not in use yet.
-    fn needs_lane(&self, lane: Lane) -> bool;
-}
-
-/// So many places, whatever they are for.
-pub(crate) struct Places(pub(crate) usize);
-
-impl Vacancy for Places {
-    fn has(&self, need: Need) -> bool {
-        need.count <= self.0
-    }
-
-    fn needs_lane(&self, _lane: Lane) -> bool {
-        false
-    }
 }
 
 struct Waiter {
@@ -99,9 +43,9 @@ pub(crate) struct Waiters {
     asleep: usize,
     /// The first waiter that no room was promised to. Those before it were woken together.
     frontier: u32,
-    /// Who arrived before this number is before the frontier.
+    /// Waiters that arrived before this number are before the frontier.
     promised_before: u64,
-    /// What those take up.
+    /// What those before the frontier take up.
     promised: Need,
     arrivals: u64,
 }
@@ -162,8 +106,8 @@ impl Waiters {
         id.index == self.head && self.get(id).is_some()
     }
 
-    /// Names whom to wake from now on: the task asked and may not enter. Returns a waker that is not needed (any more);
-    /// dropping one may run anybody's code, so that is for when no lock is held.
+    /// Sets the waker of a task that asked again and may not enter. Returns a waker that is not needed (any more); dropping one
+    /// may run the application's code, so that is for when no lock is held.
     pub(crate) fn update(&mut self, id: WaiterId, waker: Waker) -> Option<Waker> {
         if self.get(id).is_none() {
             return Some(waker);
@@ -188,7 +132,7 @@ impl Waiters {
         let waker = place.waker.take();
         self.asleep -= usize::from(waker.is_some());
         if place.arrival < self.promised_before {
-            self.promised = self.promised.without(place);
+            self.promised = self.promised.without(place.ask.bytes, place.takes_lane);
         }
         if self.frontier == id.index {
             self.frontier = next;
@@ -231,7 +175,7 @@ impl Waiters {
         }
     }
 
-    /// Wakes everybody.
+    /// Wakes all of them.
     pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
         if self.asleep > 0 {
             wakers.extend(self.places.iter_mut().filter_map(|waiter| waiter.waker.take()));
@@ -259,7 +203,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
-    use aioproducer_core::TopicId;
+    use aioproducer_core::{Lane, TopicId};
     use proptest::prelude::*;
 
     use super::*;

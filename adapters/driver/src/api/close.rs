@@ -6,11 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use aioproducer_core::backend::Status;
-
-use crate::callbacks::is_calling;
+use crate::callbacks::is_inside_callback;
 use crate::observe::CallSpan;
-use crate::record::Record;
+use crate::outcome::unsent::Unsent;
 use crate::runtime::poll_turn;
 use crate::state::shared::{Phase, Shared};
 
@@ -76,7 +74,9 @@ impl Future for Close<'_> {
                 Phase::Ending | Phase::Ended => {}
             }
             match state.phase {
-                Phase::Ended if is_calling() || state.close_by <= now || shared.callbacks.is_idle_or_tells() => {
+                Phase::Ended
+                    if is_inside_callback() || state.close_by <= now || shared.callbacks.is_idle_or_notifies() =>
+                {
                     let unsent = state.unsent.replace(Vec::new()).unwrap_or_default();
                     let unreturned = std::mem::take(&mut state.unreturned);
                     return Poll::Ready(CloseReport { unsent, unreturned });
@@ -142,21 +142,4 @@ impl CloseReport {
     pub fn is_complete(&self) -> bool {
         self.unsent.is_empty() && self.unreturned == 0
     }
-}
-
-/// A record that a close gave back, see [`CloseReport::unsent`].
-///
-/// ```
-/// # use aioproducer_driver::Unsent;
-/// fn line(unsent: &Unsent) -> String {
-///     format!("a record for {} is {}", unsent.record.topic(), unsent.status)
-/// }
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct Unsent {
-    /// The record.
-    pub record: Record<'static>,
-    /// Whether it may be in the log.
-    pub status: Status,
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use aioproducer_core::{Lane, TopicId};
 
-use crate::callbacks::{Key, NO_PARTITION, WaitId, is_calling};
+use crate::callbacks::{WaitId, is_inside_callback};
 use crate::observe::CallSpan;
-use crate::record::topics::TopicRef;
+use crate::outcome::ended_by::EndedBy;
+use crate::record::topics::{NO_PARTITION, TopicPartition, TopicRef};
 use crate::runtime::{Task, poll_turn};
 use crate::state::effects::{Discard, Effects};
-use crate::state::end::EndedBy;
 use crate::state::flushes::{Group, Pending, Scope};
 use crate::state::shared::{Phase, Shared, State};
 
@@ -101,7 +101,7 @@ impl Future for Flush<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.callbacks && is_calling() {
+        if this.callbacks && is_inside_callback() {
             return Poll::Ready(Err(FlushError::InsideCallback));
         }
         if matches!(this.step, Step::Nothing) {
@@ -166,7 +166,7 @@ impl Flush<'_> {
         }
         // It is not known where a record that its backend lost was to go.
         let lost = (TopicId(0), NO_PARTITION);
-        let concerns = |key: Key| match scope {
+        let concerns = |key: TopicPartition| match scope {
             Scope::All => true,
             Scope::Topic(topic) | Scope::Partition(topic, _) => key.0 == topic || key == lost,
         };

@@ -5,15 +5,35 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::admission::admit::{Admission, Entered, to_delivery};
+use crate::admission::error::{ProduceError, SendError};
+use crate::admission::inbox::Inbox;
+use crate::admission::wait_limit::WaitLimit;
 use crate::admission::waiters::WaiterId;
 use crate::api::delivery::Delivery;
-use crate::api::error::{ProduceError, SendError};
-use crate::api::overflow::Patience;
 use crate::outcome::report::DeliveryReport;
+use crate::outcome::ticket::Ticket;
 use crate::record::Record;
 use crate::runtime::poll_turn;
+use crate::state::admit::{Admission, Entered};
 use crate::state::shared::Shared;
+
+/// Makes an accepted record's outcome go to a new [`Delivery`].
+#[inline]
+fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delivery) {
+    let (cell, handle) = inbox.free_cells.acquire(&shared.completions);
+    (Ticket::to_delivery(cell), Delivery::new(handle))
+}
+
+/// Does what [`AioProducer::try_produce`](crate::AioProducer::try_produce) does; `transaction` says whether the record comes
+/// through a transaction.
+#[inline]
+pub(crate) fn try_produce<'a>(
+    shared: &Shared,
+    record: &mut Record<'a>,
+    transaction: bool,
+) -> Result<Delivery, Box<ProduceError<'a>>> {
+    Admission::check_in(shared, record, transaction)?.try_enter(shared, to_delivery)
+}
 
 /// The future of [`AioProducer::produce`](crate::AioProducer::produce): the record's [`Delivery`], once it is accepted.
 ///
@@ -33,7 +53,7 @@ pub struct Produce<'p, 'r> {
     /// Empty when the future has resolved.
     record: Record<'r>,
     place: Option<WaiterId>,
-    patience: Patience,
+    wait_limit: WaitLimit,
     /// It comes through a transaction.
     transaction: bool,
     resolved: bool,
@@ -42,7 +62,7 @@ pub struct Produce<'p, 'r> {
 impl<'p, 'r> Produce<'p, 'r> {
     #[inline]
     pub(crate) fn new(shared: &'p Shared, record: Record<'r>) -> Self {
-        Self { shared, record, place: None, patience: Patience::default(), transaction: false, resolved: false }
+        Self { shared, record, place: None, wait_limit: WaitLimit::default(), transaction: false, resolved: false }
     }
 
     pub(crate) fn in_transaction(shared: &'p Shared, record: Record<'r>) -> Self {
@@ -65,14 +85,16 @@ impl Future for Produce<'_, '_> {
             ready!(poll_turn(&*this.shared.runtime, cx));
         }
         let entered = match Admission::check_in(this.shared, &mut this.record, this.transaction) {
-            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.patience, cx.waker()),
+            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.wait_limit, cx.waker()),
             Err(error) => Entered::Failed(error),
         };
         let outcome = match entered {
             Entered::Waiting(place) => {
                 this.place = Some(place);
                 let (policy, own) = (this.shared.overflow.limit(), this.record.get_timeout());
-                let Some(over) = this.patience.is_over(this.shared, policy, own, cx) else { return Poll::Pending };
+                let Some(over) = this.wait_limit.is_over(&*this.shared.runtime, policy, own, cx) else {
+                    return Poll::Pending;
+                };
                 this.shared.with(|state, effects| state.leave(Some(place), effects));
                 Err(over.error(this.record.take()).into_owned())
             }

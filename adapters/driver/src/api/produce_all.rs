@@ -8,17 +8,17 @@ use std::task::{Context, Poll, ready};
 
 use aioproducer_core::TopicId;
 
-use crate::admission::admit::{self, Admission, Entered};
+use crate::admission::error::SendError;
 use crate::admission::inbox::Inbox;
+use crate::admission::wait_limit::WaitLimit;
 use crate::admission::waiters::WaiterId;
-use crate::api::error::SendError;
-use crate::api::overflow::Patience;
-use crate::observe::Bulk;
+use crate::observe::BulkSpan;
 use crate::outcome::bulk::{Member, Members, PIECE};
 use crate::outcome::report::DeliveryReport;
 use crate::outcome::ticket::Ticket;
 use crate::record::Record;
 use crate::runtime::poll_turn;
+use crate::state::admit::{self, Admission, Entered};
 use crate::state::effects::Discard;
 use crate::state::shared::Shared;
 
@@ -67,9 +67,9 @@ pub struct ProduceAll<'a, 'r, I> {
     /// Where the one at `next` waits.
     place: Option<WaiterId>,
     /// How long it may still wait.
-    patience: Patience,
+    wait_limit: WaitLimit,
     /// Where the outcomes gather, once a record was tried.
-    group: Option<u32>,
+    bulk: Option<u32>,
     tried: usize,
     accepted: u32,
     /// Records that were not accepted, by their place among all.
@@ -79,7 +79,7 @@ pub struct ProduceAll<'a, 'r, I> {
     outcomes: Outcomes,
     /// They come through a transaction.
     transaction: bool,
-    trace: Bulk,
+    trace: BulkSpan,
 }
 
 /// A queue of records that were not accepted. It is in pieces, since moving a long list takes too much of a poll.
@@ -123,15 +123,15 @@ where
             next: 0,
             checked: Vec::new(),
             place: None,
-            patience: Patience::default(),
-            group: None,
+            wait_limit: WaitLimit::default(),
+            bulk: None,
             tried: 0,
             accepted: 0,
             refused: Refused::default(),
             settled: None,
             outcomes: Vec::new(),
             transaction: false,
-            trace: Bulk::default(),
+            trace: BulkSpan::default(),
         }
     }
 
@@ -155,11 +155,11 @@ where
     /// Tries the chunk. Pending when the pool is full, or this was much for one poll.
     fn enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared;
-        let group = *self.group.get_or_insert_with(|| shared.with(|state, _| state.groups.open()));
+        let bulk = *self.bulk.get_or_insert_with(|| shared.with(|state, _| state.bulk.open()));
         let (mut bytes, mut slow) = (0, 0);
         loop {
             if self.place.is_none() {
-                bytes += self.enter_many(group, BYTES.saturating_sub(bytes));
+                bytes += self.enter_many(bulk, BYTES.saturating_sub(bytes));
             }
             let Some(record) = self.chunk.get_mut(self.next) else { return Poll::Ready(()) };
             if bytes >= BYTES || slow >= SLOW {
@@ -170,30 +170,30 @@ where
             slow += 1;
             let index = self.accepted;
             self.trace.member(&shared.observer.spans, record);
-            let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_group(group, index), ());
+            let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_bulk(bulk, index), ());
             let entered = match Admission::check_in(shared, record, self.transaction) {
-                Ok(entry) => entry.enter(shared, sink, &self.place.take(), &self.patience, cx.waker()),
+                Ok(entry) => entry.enter(shared, sink, &self.place.take(), &self.wait_limit, cx.waker()),
                 Err(error) => Entered::Failed(error),
             };
             match entered {
                 Entered::Accepted(()) => self.accepted += 1,
                 Entered::Failed(error) => {
-                    self.trace.refused(&error);
+                    self.trace.refused(error.error_type(), &error);
                     self.refused.push_back((self.tried, error.into_owned().into()));
                 }
                 Entered::Waiting(place) => {
                     let (policy, own) = (shared.overflow.limit(), record.get_timeout());
-                    let Some(over) = self.patience.is_over(shared, policy, own, cx) else {
+                    let Some(over) = self.wait_limit.is_over(&*shared.runtime, policy, own, cx) else {
                         self.place = Some(place);
                         return Poll::Pending;
                     };
                     shared.with(|state, effects| state.leave(Some(place), effects));
                     let error = over.error(record.take());
-                    self.trace.refused(&error);
+                    self.trace.refused(error.error_type(), &error);
                     self.refused.push_back((self.tried, error.into_owned().into()));
                 }
             }
-            self.patience.reset();
+            self.wait_limit.reset();
             self.next += 1;
             self.tried += 1;
         }
@@ -201,7 +201,7 @@ where
 
     /// Has as many records as possible accepted under one lock, up to one that is not fit, finds no room, or comes after
     /// `limit` bytes. Returns the bytes of those accepted.
-    fn enter_many(&mut self, group: u32, limit: usize) -> usize {
+    fn enter_many(&mut self, bulk: u32, limit: usize) -> usize {
         let shared = self.shared;
         let records = &mut self.chunk[self.next..];
         self.checked.clear();
@@ -211,12 +211,14 @@ where
                 break;
             }
             self.trace.member(&shared.observer.spans, record);
-            let Some(checked) = admit::fit(shared, record, self.transaction) else { break };
+            let Some(checked) = shared.rules.check(&shared.topics, &shared.observer, record, self.transaction) else {
+                break;
+            };
             self.checked.push(checked);
             bytes += checked.1;
         }
         let first = self.accepted;
-        let count = admit::leave_run(shared, records, &self.checked, |index| Ticket::to_group(group, first + index));
+        let count = admit::leave_run(shared, records, &self.checked, |index| Ticket::to_bulk(bulk, first + index));
         self.accepted += count as u32;
         self.tried += count;
         self.next += count;
@@ -262,12 +264,12 @@ where
             return Poll::Pending;
         }
         this.trace.counted(this.tried);
-        if let Some(group) = this.group {
+        if let Some(bulk) = this.bulk {
             let accepted = this.accepted as usize;
             let mut waker = Some(cx.waker().clone());
-            let polled = this.shared.with(|state, _| state.groups.poll(group, accepted, &mut waker));
+            let polled = this.shared.with(|state, _| state.bulk.poll(bulk, accepted, &mut waker));
             let Some(members) = polled else { return Poll::Pending };
-            this.group = None;
+            this.bulk = None;
             this.settled = Some(members.into_iter());
             this.outcomes.reserve_exact(this.tried);
         }
@@ -287,13 +289,13 @@ where
 
 impl<I> Drop for ProduceAll<'_, '_, I> {
     fn drop(&mut self) {
-        if self.place.is_none() && self.group.is_none() {
+        if self.place.is_none() && self.bulk.is_none() {
             return;
         }
         self.shared.with(|state, effects| {
             state.leave(self.place.take(), effects);
-            if let Some(group) = self.group.take() {
-                let (members, waker) = state.groups.abandon(group, self.accepted as usize);
+            if let Some(bulk) = self.bulk.take() {
+                let (members, waker) = state.bulk.abandon(bulk, self.accepted as usize);
                 effects.discard.push(Discard::Members(members));
                 effects.discard.extend(waker.map(Discard::Waker));
             }

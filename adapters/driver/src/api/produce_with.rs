@@ -4,15 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::admission::admit::{Admission, Entered};
+use crate::admission::error::ProduceError;
 use crate::admission::inbox::Inbox;
+use crate::admission::overflow::Overflow;
+use crate::admission::wait_limit::WaitLimit;
 use crate::admission::waiters::WaiterId;
-use crate::api::error::ProduceError;
-use crate::api::overflow::{Overflow, Patience};
-use crate::callbacks::{Acquired, Callback, CallbackRef};
-use crate::outcome::ticket::Ticket;
+use crate::callbacks::{Acquired, Callback};
+use crate::outcome::ticket::{CallbackRef, Ticket};
 use crate::record::Record;
 use crate::runtime::poll_turn;
+use crate::state::admit::{Admission, Entered};
 use crate::state::shared::Shared;
 
 /// The future of [`AioProducer::produce_with`](crate::AioProducer::produce_with) and of its asynchronous sister.
@@ -20,7 +21,7 @@ pub(crate) struct ProduceWith<'p, 'r, C> {
     shared: &'p Shared,
     record: Record<'r>,
     step: Step<C>,
-    patience: Patience,
+    wait_limit: WaitLimit,
     /// It comes through a transaction.
     transaction: bool,
 }
@@ -40,7 +41,7 @@ impl<C> Unpin for ProduceWith<'_, '_, C> {}
 impl<'p, 'r, C> ProduceWith<'p, 'r, C> {
     pub(crate) fn new(shared: &'p Shared, record: Record<'r>, callback: C) -> Self {
         let step = Step::Callback(callback, None);
-        Self { shared, record, step, patience: Patience::default(), transaction: false }
+        Self { shared, record, step, wait_limit: WaitLimit::default(), transaction: false }
     }
 
     pub(crate) fn in_transaction(mut self) -> Self {
@@ -49,8 +50,8 @@ impl<'p, 'r, C> ProduceWith<'p, 'r, C> {
     }
 
     /// The record has waited for something else before.
-    pub(crate) fn having_waited(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub(crate) fn having_waited(mut self, wait_limit: WaitLimit) -> Self {
+        self.wait_limit = wait_limit;
         self
     }
 }
@@ -99,7 +100,7 @@ impl<C: Callback> Future for ProduceWith<'_, '_, C> {
         };
         let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait_for_place(cx) };
         let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
-        match entry.enter(shared, sink, &waiting, &this.patience, cx.waker()) {
+        match entry.enter(shared, sink, &waiting, &this.wait_limit, cx.waker()) {
             Entered::Accepted(()) => {
                 this.step = Step::Resolved;
                 Poll::Ready(Ok(()))
@@ -139,7 +140,7 @@ impl<C> ProduceWith<'_, '_, C> {
     /// Waits on, unless it was long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         let (policy, own) = (self.shared.overflow.limit(), self.record.get_timeout());
-        let Some(over) = self.patience.is_over(self.shared, policy, own, cx) else { return Poll::Pending };
+        let Some(over) = self.wait_limit.is_over(&*self.shared.runtime, policy, own, cx) else { return Poll::Pending };
         self.give_up();
         Poll::Ready(Err(over.error(self.record.take()).into_owned()))
     }

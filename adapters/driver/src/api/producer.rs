@@ -5,24 +5,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission::admit::try_produce;
+use crate::admission::error::ProduceError;
 use crate::api::builder::Builder;
 use crate::api::close::Close;
 use crate::api::delivery::Delivery;
-use crate::api::error::ProduceError;
 use crate::api::flush::Flush;
-use crate::api::produce::{Produce, SendRecord};
+use crate::api::produce::{Produce, SendRecord, try_produce};
 use crate::api::produce_all::ProduceAll;
 use crate::api::produce_with::{ProduceWith, try_produce_with};
 use crate::api::purge::Purge;
-use crate::api::reports::{Reporter, Reports};
 use crate::api::statistics::Statistics;
 use crate::callbacks::{Asynchronous, Synchronous};
+use crate::outcome::ended_by::EndedBy;
 use crate::outcome::error::DeliveryError;
 use crate::outcome::report::DeliveryReport;
 use crate::record::Record;
 use crate::record::topics::{Topic, TopicError};
-use crate::state::end::EndedBy;
 use crate::state::shared::Shared;
 
 /// An asynchronous Kafka producer. Cheap to clone; clones share everything.
@@ -257,27 +255,6 @@ impl AioProducer {
         F: FnOnce(Result<DeliveryReport, DeliveryError>) + Send + 'static,
     {
         try_produce_with(&self.shared, &mut record.into(), Synchronous(callback)).map_err(ProduceError::into_owned)
-    }
-
-    /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
-    /// tag that comes back with the outcome. At most `capacity` outcomes, at least 1, are under way or unread at a time.
-    ///
-    /// ```
-    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
-    /// async fn write(producer: &AioProducer, rows: Vec<String>) -> Result<(), ProduceError<'static>> {
-    ///     let (reporter, mut reports) = producer.reports(rows.len());
-    ///     for (number, row) in rows.into_iter().enumerate() {
-    ///         reporter.produce(Record::to("rows").payload(row), number).await?;
-    ///     }
-    ///     drop(reporter);
-    ///     while let Some((number, outcome)) = reports.next().await {
-    ///         println!("row {number}: {outcome:?}");
-    ///     }
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn reports<T: Send + 'static>(&self, capacity: usize) -> (Reporter<T>, Reports<T>) {
-        Reporter::pair(self, capacity)
     }
 
     /// Produces a record and waits for its delivery. The linger ends for it, unless

@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::admission::waiters::{Ask, Places, WaiterId, Waiters};
-use crate::api::error::ProduceError;
-use crate::api::overflow::{Over, Patience};
+use crate::admission::error::ProduceError;
+use crate::admission::room::{Ask, Places};
+use crate::admission::wait_limit::{WaitLimit, WaitOver};
+use crate::admission::waiters::{WaiterId, Waiters};
 use crate::api::produce_with::{ProduceWith, try_produce_with};
+use crate::api::producer::AioProducer;
 use crate::callbacks::{Outcome, Synchronous};
+use crate::outcome::error::DeliveryError;
+use crate::outcome::report::DeliveryReport;
 use crate::record::Record;
 use crate::runtime::panics::Panics;
-use crate::runtime::poll_turn;
 use crate::runtime::sync::{Mutex, lock};
+use crate::runtime::{Runtime, poll_turn};
 use crate::state::shared::Shared;
-use crate::{AioProducer, DeliveryError, DeliveryReport, Runtime};
 
 /// Produces records whose outcomes go to one stream. Cheap to clone. [`AioProducer::reports`] makes it.
 ///
@@ -61,6 +64,29 @@ pub struct Reports<T> {
     runtime: Arc<dyn Runtime>,
 }
 
+impl AioProducer {
+    /// A stream of outcomes, for one loop that looks after all records of the [`Reporter`]: it produces them, each with a
+    /// tag that comes back with the outcome. At most `capacity` outcomes, at least 1, are under way or unread at a time.
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, ProduceError, Record};
+    /// async fn write(producer: &AioProducer, rows: Vec<String>) -> Result<(), ProduceError<'static>> {
+    ///     let (reporter, mut reports) = producer.reports(rows.len());
+    ///     for (number, row) in rows.into_iter().enumerate() {
+    ///         reporter.produce(Record::to("rows").payload(row), number).await?;
+    ///     }
+    ///     drop(reporter);
+    ///     while let Some((number, outcome)) = reports.next().await {
+    ///         println!("row {number}: {outcome:?}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn reports<T: Send + 'static>(&self, capacity: usize) -> (Reporter<T>, Reports<T>) {
+        Reporter::pair(self, capacity)
+    }
+}
+
 impl<T: Send + 'static> Reporter<T> {
     pub(crate) fn pair(producer: &AioProducer, capacity: usize) -> (Self, Reports<T>) {
         let state = State {
@@ -85,14 +111,15 @@ impl<T: Send + 'static> Reporter<T> {
     /// [`ProduceError::ReportsDropped`]: the outcome would be lost.
     pub async fn produce<'r>(&self, record: impl Into<Record<'r>>, tag: T) -> Result<(), ProduceError<'static>> {
         let (record, shared) = (record.into(), self.producer.shared());
-        let (own, patience) = (record.get_timeout(), Patience::default());
-        let (place, patience) = match (Acquire { channel: &self.channel, waiting: None, shared, own, patience }).await {
-            Ok(acquired) => acquired,
-            Err(NoPlace::Abandoned) => return Err(ProduceError::ReportsDropped(record).into_owned()),
-            Err(NoPlace::Over(over)) => return Err(over.error(record).into_owned()),
-        };
+        let (own, wait_limit) = (record.get_timeout(), WaitLimit::default());
+        let (place, wait_limit) =
+            match (Acquire { channel: &self.channel, waiting: None, shared, own, wait_limit }).await {
+                Ok(acquired) => acquired,
+                Err(NoPlace::Abandoned) => return Err(ProduceError::ReportsDropped(record).into_owned()),
+                Err(NoPlace::Over(over)) => return Err(over.error(record).into_owned()),
+            };
         let callback = Synchronous(move |outcome| place.fill(tag, outcome));
-        ProduceWith::new(shared, record, callback).having_waited(patience).await
+        ProduceWith::new(shared, record, callback).having_waited(wait_limit).await
     }
 
     /// Gets a record accepted if there is room at once, in the pool and in the stream.
@@ -205,7 +232,7 @@ struct Abandoned;
 /// Why there is no place in the stream.
 enum NoPlace {
     Abandoned,
-    Over(Over),
+    Over(WaitOver),
 }
 
 struct Channel<T>(Mutex<State<T>>, Arc<Panics>);
@@ -271,11 +298,11 @@ struct Acquire<'a, T> {
     shared: &'a Shared,
     /// The record's own timeout.
     own: Option<Duration>,
-    patience: Patience,
+    wait_limit: WaitLimit,
 }
 
 impl<T> Future for Acquire<'_, T> {
-    type Output = Result<(Place<T>, Patience), NoPlace>;
+    type Output = Result<(Place<T>, WaitLimit), NoPlace>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waiting = self.waiting;
@@ -313,10 +340,10 @@ impl<T> Future for Acquire<'_, T> {
         self.waiting = acquired.err();
         if self.waiting.is_none() {
             let place = Place(Some(Arc::clone(self.channel)));
-            return Poll::Ready(Ok((place, std::mem::take(&mut self.patience))));
+            return Poll::Ready(Ok((place, std::mem::take(&mut self.wait_limit))));
         }
         let this = &mut *self;
-        match this.patience.is_over(this.shared, None, this.own, cx) {
+        match this.wait_limit.is_over(&*this.shared.runtime, None, this.own, cx) {
             Some(over) => Poll::Ready(Err(NoPlace::Over(over))),
             None => Poll::Pending,
         }

@@ -66,11 +66,11 @@ mod tests {
 
     use aioproducer_core::Limits;
 
-    use crate::Overflow;
     use crate::observe::Options;
     use crate::record::Record;
     use crate::state::shared::{Settings, Shared};
     use crate::still::Still;
+    use crate::{AioProducer, Overflow};
 
     #[test]
     fn s06_a_retracted_record_leaves_its_cell_to_others() {
@@ -88,7 +88,8 @@ mod tests {
             hurries_sends: false,
         };
         let shared = Arc::new(Shared::new(Limits::default(), settings, Options::default(), Still).expect("settings"));
-        let producer = Arc::clone(&shared).start(Arc::new(Still), Vec::new());
+        shared.start(Arc::new(Still), Vec::new());
+        let producer = AioProducer::new(Arc::clone(&shared));
         for number in 0..10_000 {
             let delivery = producer.try_produce(Record::to("t").payload(number.to_string())).expect("accepted");
             let record = delivery.retract().expect("it is buffered");

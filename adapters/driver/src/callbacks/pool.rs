@@ -1,9 +1,8 @@
 //! Places for callbacks that wait for their record's outcome.
 //!
-//! Closures of one type share a shelf, whose places are used again and again: however many records have callbacks, once as
-//! many (and what runners have taken) were under way at the same time nothing is allocated, whatever the closure's size.
-//! Each place has a lock of its own, which is free whenever somebody wants it; which places are vacant is known at the
-//! desk, and told there in bulk.
+//! Closures of one type share a slab, whose places are used again and again: nothing is allocated once as many callbacks
+//! were under way at the same time, whatever the closure's size. Each place has a lock of its own, which is always free when
+//! it is taken. Which places are vacant is in the free list, to which they return in bulk.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -11,23 +10,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::admission::waiters::{Ask, Places, WaiterId, Waiters};
-use crate::callbacks::vacant::Vacant;
-use crate::callbacks::{Outcome, is_calling};
+use super::free_blocks::FreeBlocks;
+use super::inside::is_inside_callback;
+use crate::admission::room::{Ask, Places};
+use crate::admission::waiters::{WaiterId, Waiters};
+use crate::outcome::error::DeliveryError;
+use crate::outcome::report::DeliveryReport;
+use crate::outcome::ticket::CallbackRef;
 use crate::runtime::Task;
 use crate::runtime::panics::Panics;
 use crate::runtime::sync::{Mutex, lock};
 
-/// Names a callback in the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallbackRef {
-    pub(crate) shelf: u32,
-    pub(crate) place: u32,
-}
+/// What a callback is called with.
+pub(crate) type Outcome = Result<DeliveryReport, DeliveryError>;
 
 /// What can be called with an outcome, once.
 pub(crate) trait Callback: Send + 'static {
-    /// Returns what is left to be awaited.
+    /// Returns the future that is still to be awaited, if there is one.
     fn call(self, outcome: Outcome) -> Option<Task>;
 }
 
@@ -55,9 +54,9 @@ where
 }
 
 /// Places for callbacks of one type.
-struct Shelf<C>(boxcar::Vec<Mutex<Option<C>>>);
+struct TypedSlab<C>(boxcar::Vec<Mutex<Option<C>>>);
 
-impl<C> Shelf<C> {
+impl<C> TypedSlab<C> {
     /// Puts the callback into a vacant place, or a new one.
     fn put(&self, vacant: Option<u32>, callback: C) -> u32 {
         match vacant.and_then(|place| Some((place, self.0.get(place as usize)?))) {
@@ -74,14 +73,14 @@ impl<C> Shelf<C> {
     }
 }
 
-/// A shelf, whatever is on it. No method holds a lock while a callback runs or is dropped.
-trait AnyShelf: Any + Send + Sync {
+/// A slab of callbacks of any type. No method holds a lock while a callback runs or is dropped.
+trait AnySlab: Any + Send + Sync {
     fn call(&self, place: u32, outcome: Outcome) -> Option<Task>;
     fn forget(&self, place: u32);
     fn as_any(&self) -> &dyn Any;
 }
 
-impl<C: Callback> AnyShelf for Shelf<C> {
+impl<C: Callback> AnySlab for TypedSlab<C> {
     fn call(&self, place: u32, outcome: Outcome) -> Option<Task> {
         self.take(place)?.call(outcome)
     }
@@ -95,18 +94,19 @@ impl<C: Callback> AnyShelf for Shelf<C> {
     }
 }
 
-/// All callbacks that wait. Their number is limited, so that callbacks which are slower than the deliveries slow down
-/// those who produce, and do not pile up.
+/// All callbacks that wait. Their number is limited: callbacks that are slower than the deliveries slow producing down, and do
+/// not pile up.
 pub(crate) struct Pool {
-    shelves: boxcar::Vec<Box<dyn AnyShelf>>,
-    desk: Mutex<Desk>,
+    slabs: boxcar::Vec<Box<dyn AnySlab>>,
+    list: Mutex<FreeList>,
     panics: Arc<Panics>,
 }
 
-struct Desk {
-    shelves: HashMap<TypeId, u32>,
-    /// Vacant places, by shelf.
-    vacant: Vec<Vacant>,
+/// What is vacant, and the tasks that wait for it.
+struct FreeList {
+    slabs: HashMap<TypeId, u32>,
+    /// Vacant places, by slab.
+    vacant: Vec<FreeBlocks>,
     /// The type asked for last: streams of records tend to have one callback.
     last: Option<(TypeId, u32)>,
     /// May be below zero: callbacks that produce do not wait.
@@ -114,7 +114,7 @@ struct Desk {
     waiters: Waiters,
 }
 
-/// What came of asking for a place.
+/// The answer to a request for a place.
 pub(crate) enum Acquired {
     Place(CallbackRef),
     Waiting(WaiterId),
@@ -123,13 +123,13 @@ pub(crate) enum Acquired {
 impl Pool {
     pub(crate) fn new(places: usize, panics: Arc<Panics>) -> Self {
         let free = isize::try_from(places).unwrap_or(isize::MAX);
-        let (shelves, vacant) = (HashMap::new(), Vec::new());
-        let desk = Desk { shelves, vacant, last: None, free, waiters: Waiters::new() };
-        Self { shelves: boxcar::Vec::new(), desk: Mutex::new(desk), panics }
+        let (slabs, vacant) = (HashMap::new(), Vec::new());
+        let list = FreeList { slabs, vacant, last: None, free, waiters: Waiters::new() };
+        Self { slabs: boxcar::Vec::new(), list: Mutex::new(list), panics }
     }
 
-    /// Puts `callback` into the pool, or waits in line. A callback that asks does not wait: the place it waited for might
-    /// be that of one behind it.
+    /// Puts `callback` into the pool, or waits in line. Inside of a callback it never waits: the place might be that of a
+    /// callback behind this one.
     pub(crate) fn acquire<C: Callback>(
         &self,
         callback: &mut Option<C>,
@@ -139,67 +139,67 @@ impl Pool {
         // Wakers that are not needed any more are dropped without the lock.
         let mut wakers = Vec::new();
         let mut kept: Option<Waker> = None;
-        let (shelf, unused) = loop {
-            let mut guard = lock(&self.desk);
-            let desk = &mut *guard;
+        let (slab, unused) = loop {
+            let mut guard = lock(&self.list);
+            let list = &mut *guard;
             let first = match waiting {
-                Some(waiting) => desk.waiters.is_head(waiting),
-                None => desk.waiters.is_empty(),
+                Some(waiting) => list.waiters.is_head(waiting),
+                None => list.waiters.is_empty(),
             };
-            if is_calling() || (first && desk.free > 0) {
-                desk.free -= 1;
-                let unused = waiting.and_then(|waiting| desk.waiters.leave(waiting));
-                desk.grant(&mut wakers);
-                let shelf = desk.shelf::<C>(&self.shelves);
-                break (Ok((shelf, desk.vacant.get_mut(shelf as usize).and_then(Vacant::take))), unused);
+            if is_inside_callback() || (first && list.free > 0) {
+                list.free -= 1;
+                let unused = waiting.and_then(|waiting| list.waiters.leave(waiting));
+                list.grant(&mut wakers);
+                let slab = list.slab::<C>(&self.slabs);
+                break (Ok((slab, list.vacant.get_mut(slab as usize).and_then(FreeBlocks::take))), unused);
             }
             if let Some(waker) = kept.take() {
                 break match waiting {
-                    Some(waiting) => (Err(waiting), desk.waiters.update(waiting, waker)),
-                    None => (Err(desk.waiters.join(Ask::default(), waker)), None),
+                    Some(waiting) => (Err(waiting), list.waiters.update(waiting, waker)),
+                    None => (Err(list.waiters.join(Ask::default(), waker)), None),
                 };
             }
-            // A waker is cloned without the lock: that may run anybody's code. Then the question is asked again.
+            // A waker is cloned without the lock, since that may run the application's code. Then the pool is asked again.
             drop(guard);
             kept = Some(waker?.clone());
         };
         drop(unused);
         self.panics.wake_all(wakers);
-        match shelf {
-            Ok((shelf, vacant)) => {
+        match slab {
+            Ok((slab, vacant)) => {
                 let callback = callback.take()?;
-                let places = self.shelves.get(shelf as usize)?.as_any().downcast_ref::<Shelf<C>>()?;
+                let places = self.slabs.get(slab as usize)?.as_any().downcast_ref::<TypedSlab<C>>()?;
                 let place = places.put(vacant, callback);
-                Some(Acquired::Place(CallbackRef { shelf, place }))
+                Some(Acquired::Place(CallbackRef { slab, place }))
             }
             Err(waiting) => Some(Acquired::Waiting(waiting)),
         }
     }
 
-    /// Calls a callback, once. What it was given is dropped if it is not there. Its place is to be vacated.
+    /// Calls a callback, once. If it is not there, `outcome` is dropped. Its place is to be given back.
     pub(crate) fn call(&self, callback: CallbackRef, outcome: Outcome) -> Option<Task> {
-        self.shelves.get(callback.shelf as usize)?.call(callback.place, outcome)
+        self.slabs.get(callback.slab as usize)?.call(callback.place, outcome)
     }
 
-    /// Drops a callback without calling it. Its place is to be vacated.
+    /// Drops a callback without calling it. Its place is to be given back.
     pub(crate) fn discard(&self, callback: CallbackRef) {
-        if let Some(shelf) = self.shelves.get(callback.shelf as usize) {
-            shelf.forget(callback.place);
+        if let Some(slab) = self.slabs.get(callback.slab as usize) {
+            slab.forget(callback.place);
         }
     }
 
-    /// Lets in as many callbacks as `count` says, and vacates the places of those in `gone`.
+    /// Makes room for `count` more callbacks, and takes back the places of those in `gone`.
     pub(crate) fn give_back(&self, count: usize, gone: impl IntoIterator<Item = CallbackRef>) {
         let mut wakers = Vec::new();
         {
-            let desk = &mut *lock(&self.desk);
-            for CallbackRef { shelf, place } in gone {
-                if let Some(vacant) = desk.vacant.get_mut(shelf as usize) {
+            let list = &mut *lock(&self.list);
+            for CallbackRef { slab, place } in gone {
+                if let Some(vacant) = list.vacant.get_mut(slab as usize) {
                     vacant.give_back(place);
                 }
             }
-            desk.free += count as isize;
-            desk.grant(&mut wakers);
+            list.free += count as isize;
+            list.grant(&mut wakers);
         }
         self.panics.wake_all(wakers);
     }
@@ -208,38 +208,38 @@ impl Pool {
     pub(crate) fn leave(&self, waiting: WaiterId) {
         let mut wakers = Vec::new();
         let unused = {
-            let desk = &mut *lock(&self.desk);
-            let unused = desk.waiters.leave(waiting);
-            desk.grant(&mut wakers);
+            let list = &mut *lock(&self.list);
+            let unused = list.waiters.leave(waiting);
+            list.grant(&mut wakers);
             unused
         };
         drop(unused);
         self.panics.wake_all(wakers);
     }
 
-    /// Wakes everybody who waits: nothing is accepted any more.
+    /// Wakes all tasks that wait: nothing is accepted any more.
     pub(crate) fn wake_all(&self) {
         let mut wakers = Vec::new();
-        lock(&self.desk).waiters.wake_all(&mut wakers);
+        lock(&self.list).waiters.wake_all(&mut wakers);
         self.panics.wake_all(wakers);
     }
 
     pub(crate) fn waiters(&self) -> usize {
-        lock(&self.desk).waiters.len()
+        lock(&self.list).waiters.len()
     }
 }
 
-impl Desk {
-    fn shelf<C: Callback>(&mut self, shelves: &boxcar::Vec<Box<dyn AnyShelf>>) -> u32 {
+impl FreeList {
+    fn slab<C: Callback>(&mut self, slabs: &boxcar::Vec<Box<dyn AnySlab>>) -> u32 {
         let kind = TypeId::of::<C>();
         match self.last {
-            Some((last, shelf)) if last == kind => shelf,
+            Some((last, slab)) if last == kind => slab,
             _ => {
-                let make = || shelves.push(Box::new(Shelf::<C>(boxcar::Vec::new()))) as u32;
-                let shelf = *self.shelves.entry(kind).or_insert_with(make);
-                self.vacant.resize_with(self.shelves.len(), Vacant::new);
-                self.last = Some((kind, shelf));
-                shelf
+                let make = || slabs.push(Box::new(TypedSlab::<C>(boxcar::Vec::new()))) as u32;
+                let slab = *self.slabs.entry(kind).or_insert_with(make);
+                self.vacant.resize_with(self.slabs.len(), FreeBlocks::new);
+                self.last = Some((kind, slab));
+                slab
             }
         }
     }

@@ -7,32 +7,33 @@ use std::time::Duration;
 use aioproducer_core::Instant;
 use aioproducer_core::backend::Delivered;
 
-use super::Key;
-use super::pool::CallbackRef;
 use super::waits::Waits;
-use crate::observe::RecordSpan;
+use crate::observe::counts::CallbackCounts;
 use crate::outcome::error::DeliveryError;
+use crate::outcome::ticket::CallbackRef;
+use crate::record::RecordSpan;
+use crate::record::topics::TopicPartition;
 
 /// Callbacks that a runner takes at once.
-const CHUNK: usize = 64;
+const CALLBACKS_PER_TURN: usize = 64;
 
-/// Lines that are kept when they are empty, for their memory,
-const LINES: usize = 128;
+/// Lines that are kept when they are empty, so that their memory is used again.
+const LINES_KEPT: usize = 128;
 
-/// and what they have room for then. More is a burst's, and would be kept for good.
-const KEPT: usize = 512;
+/// The callbacks that an empty line keeps memory for. A burst's memory is given back.
+const CAPACITY_KEPT: usize = 512;
 
 /// A callback whose turn comes.
 pub(crate) struct Ended {
     pub(crate) callback: CallbackRef,
     /// Its line.
-    pub(crate) key: Key,
+    pub(crate) key: TopicPartition,
     pub(crate) outcome: Result<Delivered, DeliveryError>,
     /// The record's span.
     pub(crate) trace: RecordSpan,
 }
 
-/// What is to be done, without a lock.
+/// What a change of the queue asks for, to be done without a lock.
 #[derive(Default)]
 pub(crate) enum RunnerSignal {
     #[default]
@@ -42,17 +43,9 @@ pub(crate) enum RunnerSignal {
     Spawn(usize),
 }
 
-/// Counts since the start, and what there is now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) waiting: usize,
-    pub(crate) panicked: u64,
-    pub(crate) stalled: u64,
-}
-
-/// What a runner works on.
+/// The callbacks of one partition, which run one after the other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line(Key);
+pub(crate) struct Line(TopicPartition);
 
 #[derive(Default)]
 struct Waiting {
@@ -72,24 +65,34 @@ enum Runner {
     Busy {
         since: Instant,
         /// It was counted as stalled.
-        told: bool,
+        counted: bool,
     },
 }
 
+impl Runner {
+    /// Changes the runner's state; returns a waker that is not needed any more.
+    fn replace(&mut self, next: Self) -> Option<Waker> {
+        match std::mem::replace(self, next) {
+            Self::Parked(waker) => Some(waker),
+            Self::Gone | Self::Seeking | Self::Busy { .. } => None,
+        }
+    }
+}
+
 pub(super) struct Queue {
-    lines: HashMap<Key, Waiting>,
+    lines: HashMap<TopicPartition, Waiting>,
     /// Lines with something to do that no runner has.
-    ready: VecDeque<Key>,
+    ready: VecDeque<TopicPartition>,
     runners: Vec<Runner>,
     most_runners: usize,
-    counts: Counts,
+    counts: CallbackCounts,
     /// When the driver looks for runners that stall.
     watched_at: Instant,
     /// The runtime is gone.
     halted: bool,
-    /// Somebody waits until there is nothing to do.
-    tells: bool,
-    /// Who waits for some of the callbacks.
+    /// A task waits until the queue is idle.
+    notifies: bool,
+    /// Tasks that wait for some of the callbacks.
     pub(super) waits: Waits,
 }
 
@@ -100,15 +103,15 @@ impl Queue {
             ready: VecDeque::new(),
             runners: Vec::new(),
             most_runners,
-            counts: Counts::default(),
+            counts: CallbackCounts::default(),
             watched_at: Instant::MAX,
             halted: false,
-            tells: false,
+            notifies: false,
             waits: Waits::default(),
         }
     }
 
-    /// Takes what has ended, unless there is no runtime any more.
+    /// Takes callbacks whose records have ended, unless the runtime is gone.
     pub(super) fn push(&mut self, ended: &mut Vec<Ended>) -> RunnerSignal {
         if self.halted {
             return RunnerSignal::None;
@@ -126,11 +129,11 @@ impl Queue {
                 self.ready.push_back(key);
             }
         }
-        self.call()
+        self.signal()
     }
 
-    /// Sees to it that a runner is on its way while a line is ready.
-    fn call(&mut self) -> RunnerSignal {
+    /// Signals a runner, if a line is ready and no runner is on its way.
+    fn signal(&mut self) -> RunnerSignal {
         if self.ready.is_empty() || self.runners.iter().any(|runner| matches!(runner, Runner::Seeking)) {
             return RunnerSignal::None;
         }
@@ -149,16 +152,18 @@ impl Queue {
         RunnerSignal::Spawn(self.runners.len() - 1)
     }
 
-    /// What runner `number` does next: some of a line, in `chunk`. With no line it is parked.
+    /// The next turn of runner `number`: some callbacks of a line, moved to `chunk`. Without a line the runner is parked. What is
+    /// not needed of `waker` stays there, and the waker of an earlier turn comes back: dropping them may run the application's
+    /// code, so that is for when no lock is held.
     pub(super) fn next(
         &mut self,
         number: usize,
         before: Option<Line>,
         chunk: &mut VecDeque<Ended>,
         now: Instant,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         wakers: &mut Vec<Waker>,
-    ) -> (Option<Line>, RunnerSignal) {
+    ) -> (Option<Line>, RunnerSignal, Option<Waker>) {
         if let Some(Line(key)) = before
             && let Some(line) = self.lines.get_mut(&key)
         {
@@ -170,29 +175,27 @@ impl Queue {
             if line.engaged {
                 self.ready.push_back(key);
             } else {
-                if line.ended.capacity() > KEPT {
-                    line.ended.shrink_to(KEPT);
+                if line.ended.capacity() > CAPACITY_KEPT {
+                    line.ended.shrink_to(CAPACITY_KEPT);
                 }
-                if self.lines.len() > LINES {
+                if self.lines.len() > LINES_KEPT {
                     self.lines.remove(&key);
                 }
             }
         }
         let next = self.ready.pop_front();
-        let runner = match next {
-            Some(_) => Runner::Busy { since: now, told: false },
-            None => Runner::Parked(waker.clone()),
-        };
-        self.runners[number] = runner;
+        let parked = if next.is_none() { waker.take() } else { None };
+        let runner = parked.map_or(Runner::Busy { since: now, counted: false }, Runner::Parked);
+        let unneeded = self.runners[number].replace(runner);
         if let Some(line) = next.and_then(|key| self.lines.get_mut(&key)) {
-            let count = CHUNK.min(line.ended.len());
+            let count = CALLBACKS_PER_TURN.min(line.ended.len());
             line.taken = count;
             chunk.extend(line.ended.drain(..count));
         }
-        (next.map(Line), self.call())
+        (next.map(Line), self.signal(), unneeded)
     }
 
-    /// One callback of a line has come to its end, and more of what was taken with it may take a while.
+    /// One callback of a line has ended, and others that were taken with it may take a while.
     pub(super) fn one_ran(&mut self, Line(key): &Line, wakers: &mut Vec<Waker>) {
         if let Some(line) = self.lines.get_mut(key)
             && line.taken > 0
@@ -202,8 +205,8 @@ impl Queue {
         }
     }
 
-    /// The callbacks of each line that have not come to their end.
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = (Key, usize)> {
+    /// The callbacks of each line that have not ended.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (TopicPartition, usize)> {
         self.lines.iter().map(|(key, line)| (*key, line.ended.len() + line.taken))
     }
 
@@ -217,35 +220,35 @@ impl Queue {
         self.counts.waiting == 0 || self.halted
     }
 
-    pub(super) fn is_idle_or_tells(&mut self) -> bool {
+    pub(super) fn is_idle_or_notifies(&mut self) -> bool {
         let idle = self.is_idle();
-        self.tells = !idle;
+        self.notifies = !idle;
         idle
     }
 
-    /// Whether somebody is to be told that there is nothing to do (any more).
-    pub(super) fn has_to_tell(&mut self) -> bool {
-        self.is_idle() && std::mem::take(&mut self.tells)
+    /// Whether the queue has become idle and a task waits for that.
+    pub(super) fn take_notification(&mut self) -> bool {
+        self.is_idle() && std::mem::take(&mut self.notifies)
     }
 
-    /// Whether the driver has to look for stalls earlier than it would.
-    pub(super) fn is_to_be_watched(&mut self, now: Instant, patience: Duration) -> bool {
-        let earlier = now + patience < self.watched_at;
+    /// Whether the driver has to look for stalls earlier than planned.
+    pub(super) fn is_to_be_watched(&mut self, now: Instant, stall_limit: Duration) -> bool {
+        let earlier = now + stall_limit < self.watched_at;
         if earlier {
-            self.watched_at = now + patience;
+            self.watched_at = now + stall_limit;
         }
         earlier
     }
 
-    pub(super) fn watch(&mut self, now: Instant, patience: Duration) -> Instant {
+    pub(super) fn watch(&mut self, now: Instant, stall_limit: Duration) -> Instant {
         let mut next = Instant::MAX;
         for runner in &mut self.runners {
             match runner {
-                Runner::Busy { since, told } if !*told && *since + patience <= now => {
-                    *told = true;
+                Runner::Busy { since, counted } if !*counted && *since + stall_limit <= now => {
+                    *counted = true;
                     self.counts.stalled += 1;
                 }
-                Runner::Busy { since, told: false } => next = next.min(*since + patience),
+                Runner::Busy { since, counted: false } => next = next.min(*since + stall_limit),
                 Runner::Busy { .. } | Runner::Seeking | Runner::Parked(_) | Runner::Gone => {}
             }
         }
@@ -253,30 +256,30 @@ impl Queue {
         next
     }
 
-    /// Whether a runner may end, when nothing more is to come; then the others that have nothing to do are to be woken, so
-    /// that they end, too.
-    pub(super) fn leave(&mut self, number: usize, wakers: &mut Vec<Waker>) -> bool {
-        let idle = self.is_idle();
-        if idle {
-            self.runners[number] = Runner::Gone;
-            self.wake_parked(wakers);
+    /// Whether a runner may end, when nothing more is to come. The others that have nothing to do are woken then, so that they
+    /// end, too. A waker that is not needed any more comes back.
+    pub(super) fn leave(&mut self, number: usize, wakers: &mut Vec<Waker>) -> (bool, Option<Waker>) {
+        if !self.is_idle() {
+            return (false, None);
         }
-        idle
+        let unneeded = self.runners[number].replace(Runner::Gone);
+        self.wake_parked(wakers);
+        (true, unneeded)
     }
 
     pub(super) fn wake_parked(&mut self, wakers: &mut Vec<Waker>) {
         for runner in &mut self.runners {
-            if let Runner::Parked(waker) = runner {
-                wakers.push(waker.clone());
+            if matches!(runner, Runner::Parked(_)) {
+                wakers.extend(runner.replace(Runner::Seeking));
             }
         }
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> CallbackCounts {
         self.counts
     }
 
-    /// Takes nothing more; returns what nobody will call.
+    /// Takes nothing more; returns the callbacks that will never run.
     pub(super) fn halt(&mut self, wakers: &mut Vec<Waker>) -> impl Iterator<Item = Ended> + use<> {
         self.halted = true;
         self.waits.end(wakers);

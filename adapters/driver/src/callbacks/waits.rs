@@ -1,11 +1,11 @@
-//! Who waits for callbacks: each for those whose turn was to come, or who ran, when the wait began.
+//! Tasks that wait for callbacks: each for those that had not ended when its wait began.
 //!
-//! Callbacks of a line run one after the other, so the first that come to their end after that are those that are waited for.
+//! Callbacks of a line run one after the other, so the first that end after that are those that it waits for.
 
 use std::collections::HashMap;
 use std::task::Waker;
 
-use super::Key;
+use crate::record::topics::TopicPartition;
 
 /// Names a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(super) struct Waits {
 }
 
 struct Wait {
-    /// Callbacks that have not come to their end, by line; none has zero.
-    left: HashMap<Key, usize>,
+    /// Callbacks that have not ended, by line; no entry is zero.
+    left: HashMap<TopicPartition, usize>,
     waker: Option<Waker>,
 }
 
@@ -30,7 +30,11 @@ impl Waits {
     }
 
     /// Begins a wait for `left` callbacks of each line; gives the waker back if there are none.
-    pub(super) fn begin(&mut self, left: impl Iterator<Item = (Key, usize)>, waker: Waker) -> Result<WaitId, Waker> {
+    pub(super) fn begin(
+        &mut self,
+        left: impl Iterator<Item = (TopicPartition, usize)>,
+        waker: Waker,
+    ) -> Result<WaitId, Waker> {
         let left: HashMap<_, _> = left.filter(|(_, count)| *count > 0).collect();
         if left.is_empty() {
             return Err(waker);
@@ -41,8 +45,8 @@ impl Waits {
         Ok(id)
     }
 
-    /// So many callbacks of a line have come to their end.
-    pub(super) fn ran(&mut self, line: Key, count: usize, wakers: &mut Vec<Waker>) {
+    /// `count` callbacks of a line have ended.
+    pub(super) fn ran(&mut self, line: TopicPartition, count: usize, wakers: &mut Vec<Waker>) {
         self.list.retain_mut(|(_, wait)| {
             if let Some(left) = wait.left.get_mut(&line) {
                 *left = left.saturating_sub(count);

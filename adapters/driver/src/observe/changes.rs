@@ -1,8 +1,6 @@
-//! What has changed since it was last told.
+//! What has changed about callbacks since it was last reported.
 
-use aioproducer_core::backend::{FailureKind, Status};
-
-use crate::callbacks::{Callbacks, Counts};
+use super::counts::CallbackCounts;
 use crate::runtime::sync::{Mutex, lock};
 
 /// A change of the callbacks' counts.
@@ -15,17 +13,17 @@ pub(crate) struct CallbackChange {
     pub(crate) stalled: u64,
 }
 
-/// The counts that were told.
+/// The counts that were reported last.
 #[derive(Default)]
-pub(crate) struct CallbackChanges(Mutex<Counts>);
+pub(crate) struct CallbackChanges(Mutex<CallbackCounts>);
 
 impl CallbackChanges {
-    /// The change since the last call. The counts are read under the lock: so changes add up, in whatever order they are
-    /// told.
-    pub(crate) fn take(&self, callbacks: &Callbacks) -> CallbackChange {
-        let mut told = lock(&self.0);
-        let now = callbacks.counts();
-        let before = std::mem::replace(&mut *told, now);
+    /// The change since the last call. The counts are read under the lock, so that changes add up in whatever order threads
+    /// report them.
+    pub(crate) fn take(&self, counts: impl FnOnce() -> CallbackCounts) -> CallbackChange {
+        let mut reported = lock(&self.0);
+        let now = counts();
+        let before = std::mem::replace(&mut *reported, now);
         CallbackChange {
             #[cfg(feature = "metrics")]
             waiting: now.waiting as i64 - before.waiting as i64,
@@ -33,36 +31,5 @@ impl CallbackChanges {
             panicked: now.panicked - before.panicked,
             stalled: now.stalled - before.stalled,
         }
-    }
-}
-
-/// A failure's kind, as spans and metrics call it.
-pub(crate) fn kind_name(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::TimedOut => "timed_out",
-        FailureKind::TooLarge => "too_large",
-        FailureKind::UnknownTopic => "unknown_topic",
-        FailureKind::UnknownPartition => "unknown_partition",
-        FailureKind::Purged => "purged",
-        FailureKind::Dropped => "dropped",
-        FailureKind::Closed => "closed",
-        FailureKind::QueueFull => "queue_full",
-        FailureKind::Fatal => "fatal",
-        FailureKind::State => "state",
-        FailureKind::Authentication => "authentication",
-        FailureKind::Tls => "tls",
-        FailureKind::NotAuthorized => "not_authorized",
-        FailureKind::Broker => "broker",
-        _ => "_OTHER",
-    }
-}
-
-/// Whether a failed record is in the log, as spans and metrics say it.
-pub(crate) fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::NotPersisted => "not_persisted",
-        Status::Persisted => "persisted",
-        // What a later version may add is not known to be in the log, nor not to be.
-        _ => "possibly_persisted",
     }
 }

@@ -1,5 +1,5 @@
-//! Lines for the application's operator, where nobody else is told: to `tracing` if it is there and somebody listens, else to
-//! the crate `log` if it has a logger, else to standard error.
+//! Lines for the application's operator, where no other listener exists: to `tracing` if it has a subscriber, else to the
+//! crate `log` if it has a logger, else to standard error.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ pub(crate) fn write(severity: Severity, line: &str) {
         Severity::Warning => (log::Level::Warn, "warning"),
     };
     if log::max_level() == log::LevelFilter::Off {
-        // Without a logger. Nobody is left to be told if that fails.
+        // There is no logger. A failure to write has nowhere to go.
         let _ = writeln!(std::io::stderr(), "aioproducer: {name}: {line}");
     } else {
         log::log!(target: "aioproducer", level, "{line}");

@@ -1,21 +1,20 @@
 //! Counters, gauges and histograms. `docs/metrics.md` has their names, units and meaning.
 //!
-//! Gauges are told as changes, which add up in whatever order threads tell them, and over all producers of a name.
+//! Gauges are reported as changes, which add up in whatever order threads report them, and over all producers of a name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use aioproducer_core::MessageBatch;
 use aioproducer_core::backend::{Failure, FailureKind, Status};
-use aioproducer_core::{MessageBatch, SlotId};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
-use super::SUBSCRIBER;
-use super::changes::{CallbackChange, kind_name, status_name};
-use crate::record::OwnedRecord;
+use super::changes::CallbackChange;
+use super::counts::PoolCounts;
+use super::names::{SUBSCRIBER, kind_name, status_name};
 use crate::runtime::panics::{Panics, discard};
 use crate::runtime::sync::{Mutex, lock};
-use crate::state::shared::State;
 
 /// A name, a unit and what it means.
 type Meaning = (&'static str, Unit, &'static str);
@@ -97,7 +96,7 @@ impl Time {
     }
 }
 
-/// What is to be told.
+/// What is to be reported.
 #[derive(Default)]
 pub(crate) struct MeterNotes {
     counters: [u64; PLAIN],
@@ -129,10 +128,10 @@ pub(crate) struct Meters {
     histograms: [Histogram; HISTOGRAMS.len()],
     /// Made when needed, by status and kind.
     failed: [OnceLock<Counter>; 3 * KINDS],
-    told: Mutex<ReportedGauges>,
+    reported: Mutex<ReportedGauges>,
 }
 
-/// Kinds of failures, with one for those that are yet to come.
+/// Kinds of failures, and one for kinds that a later version adds.
 const KINDS: usize = 15;
 
 #[derive(Default)]
@@ -164,33 +163,30 @@ impl Meters {
                 gauges: GAUGES.map(|gauge| recorder.register_gauge(&key(gauge), &METADATA)),
                 histograms: HISTOGRAMS.map(|histogram| recorder.register_histogram(&key(histogram), &METADATA)),
                 failed: std::array::from_fn(|_| OnceLock::new()),
-                told: Mutex::new(ReportedGauges::default()),
+                reported: Mutex::new(ReportedGauges::default()),
                 labels: labels.clone(),
             };
-            let mut told = [0; GAUGES.len()];
-            told[0] = i64::try_from(slots).unwrap_or(i64::MAX);
-            meters.change(&told);
-            lock(&meters.told).gauges = told;
+            let mut gauges = [0; GAUGES.len()];
+            gauges[0] = i64::try_from(slots).unwrap_or(i64::MAX);
+            meters.change(&gauges);
+            lock(&meters.reported).gauges = gauges;
             meters
         })
     }
 
+    /// A batch was handed off. `accepted` has the times when its records were accepted, `most` the most records and bytes
+    /// that a batch may have.
     pub(crate) fn handed_off(
         &self,
-        state: &mut State,
         batch: &MessageBatch,
-        records: &[(SlotId, OwnedRecord)],
-        first: usize,
+        most: (u32, usize),
+        accepted: impl Iterator<Item = Time>,
         notes: &mut MeterNotes,
     ) {
         let now = Time::now();
-        for (slot, _) in records.iter().skip(first) {
-            let accepted = state.machine.ticket_mut(*slot).map_or(Time::NONE, |ticket| ticket.mark.accepted);
-            notes.queue.extend(now.since(accepted));
-        }
-        let limits = state.machine.limits();
+        notes.queue.extend(accepted.filter_map(|accepted| now.since(accepted)));
         let (len, bytes) = (batch.len() as f64, batch.bytes() as f64);
-        let fill = (len / f64::from(limits.batch_records)).max(bytes / limits.batch_bytes.max(1) as f64);
+        let fill = (len / f64::from(most.0)).max(bytes / most.1.max(1) as f64);
         notes.batches.push([len, bytes, fill.min(1.0)]);
     }
 
@@ -205,13 +201,13 @@ impl Meters {
         self.counters[RETRACTED].increment(1);
     }
 
-    /// Notes how the machine has changed. Under the producer's lock, so that nobody tells of an earlier state later.
-    pub(crate) fn gather(&self, state: &State, notes: &mut MeterNotes) {
-        let machine = state.machine.stats();
-        let told = &mut *lock(&self.told);
-        let counters = [machine.acquired, machine.batches, machine.stale_reports, state.dropped];
+    /// Notes how the pool has changed. Called under the state lock, so that no thread notes an earlier state later.
+    pub(crate) fn gather(&self, pool: PoolCounts, notes: &mut MeterNotes) {
+        let PoolCounts { machine, dropped, waiters } = pool;
+        let reported = &mut *lock(&self.reported);
+        let counters = [machine.acquired, machine.batches, machine.stale_reports, dropped];
         for (at, counter) in counters.into_iter().enumerate() {
-            notes.counters[at] += counter - std::mem::replace(&mut told.counters[at], counter);
+            notes.counters[at] += counter - std::mem::replace(&mut reported.counters[at], counter);
         }
         let gauges = [
             machine.capacity,
@@ -221,16 +217,16 @@ impl Meters {
             machine.buffered,
             machine.handed_off,
             machine.overdue,
-            state.waiters.len(),
+            waiters,
         ];
         for (at, gauge) in gauges.into_iter().enumerate() {
             let gauge = i64::try_from(gauge).unwrap_or(i64::MAX);
-            notes.gauges[at] += gauge - std::mem::replace(&mut told.gauges[at], gauge);
+            notes.gauges[at] += gauge - std::mem::replace(&mut reported.gauges[at], gauge);
         }
     }
 
-    /// A recorder that panics misses some of what it was about to be told.
-    pub(crate) fn tell(&self, notes: &mut MeterNotes, panics: &Panics) {
+    /// Calls recorders. One that panics misses some of the changes.
+    pub(crate) fn emit(&self, notes: &mut MeterNotes, panics: &Panics) {
         for (counter, count) in self.counters.iter().zip(&mut notes.counters) {
             if *count > 0 {
                 panics.catch(SUBSCRIBER, || counter.increment(std::mem::take(count)));
@@ -275,13 +271,13 @@ impl Meters {
     }
 }
 
-/// What a producer held is gone with it.
+/// A producer that is gone holds nothing: its gauges go back.
 impl Drop for Meters {
     fn drop(&mut self) {
-        let held = lock(&self.told).gauges;
-        // It may be a thread of the backend's that comes by last.
-        let told = catch_unwind(AssertUnwindSafe(|| self.change(&held.map(|gauge| -gauge))));
-        told.unwrap_or_else(discard);
+        let held = lock(&self.reported).gauges;
+        // The last reference may be dropped on a thread of the backend.
+        let changed = catch_unwind(AssertUnwindSafe(|| self.change(&held.map(|gauge| -gauge))));
+        changed.unwrap_or_else(discard);
     }
 }
 

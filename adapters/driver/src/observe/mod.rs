@@ -1,75 +1,73 @@
-//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`).
+//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), and lines.
 //!
-//! Subscribers and recorders are anybody's code, so none is called under a lock. Under it, what happened is noted in
-//! [`Notes`]; it is told when the lock is free. Without a feature its types are empty and its functions do nothing.
+//! Subscribers and recorders are the application's code, so none is called under a lock. Under a lock, what happened is noted
+//! in [`Notes`]; it is emitted when the lock is free. Everything comes here as values: nothing here knows the machine, the
+//! callbacks or the producer. Without a feature its types are empty and its functions do nothing.
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod changes;
+pub(crate) mod counts;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod deferred;
 pub(crate) mod lines;
 #[cfg_attr(not(feature = "metrics"), path = "no_meters.rs")]
 mod meters;
-#[cfg(any(feature = "tracing", feature = "metrics"))]
-mod settings;
+mod names;
 #[cfg_attr(not(feature = "tracing"), path = "no_spans.rs")]
 mod spans;
 
+use aioproducer_core::MessageBatch;
 use aioproducer_core::backend::{Delivered, Failure};
-use aioproducer_core::{MessageBatch, SlotId};
 
-pub(crate) use self::meters::Time;
-use self::meters::{MeterNotes, MeterOptions, Meters};
-pub(crate) use self::spans::contained;
-pub(crate) use self::spans::{Bulk, CallSpan, RecordSpan};
-use self::spans::{SpanNotes, SpanOptions, SpanRef, Spans};
-use crate::callbacks::{Callbacks, Key};
-use crate::outcome::ticket::{Target, Ticket};
-use crate::record::topics::Topics;
-use crate::record::{OwnedRecord, Record};
+use self::counts::{CallbackCounts, PoolCounts};
+use self::meters::{MeterNotes, Meters};
+pub(crate) use self::meters::{MeterOptions, Time};
+pub(crate) use self::names::SUBSCRIBER;
+pub(crate) use self::spans::{BulkSpan, CallSpan, SpanOptions, panic_caught};
+#[cfg(feature = "tracing")]
+pub(crate) use self::spans::{Injection, Wanted};
+use self::spans::{SpanNotes, SpanRef, Spans};
+use crate::record::topics::{TopicPartition, Topics};
+use crate::record::{Record, RecordSpan};
 use crate::runtime::panics::Panics;
-use crate::state::shared::State;
 
-/// What [`Panics`] calls the code that is told of spans and metrics.
-pub(crate) const SUBSCRIBER: &str = "a subscriber or a recorder";
-
-/// What the builder was told.
+/// The builder's settings of spans and metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    spans: SpanOptions,
-    meters: MeterOptions,
+    pub(crate) spans: SpanOptions,
+    pub(crate) meters: MeterOptions,
 }
 
 /// What is kept of an accepted record until its outcome is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     span: SpanRef,
-    accepted: Time,
+    pub(crate) accepted: Time,
 }
 
 impl Mark {
     pub(crate) const NONE: Self = Self { span: SpanRef::NONE, accepted: Time::NONE };
 }
 
-// What is off costs nothing: every slot of the pool has a ticket.
+// What is off costs nothing.
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
-const _: () = assert!(size_of::<Ticket>() == 8 && size_of::<Notes>() == 0 && size_of::<Observer>() == 0);
+const _: () = assert!(size_of::<Mark>() == 0 && size_of::<Notes>() == 0 && size_of::<Observer>() == 0);
 
-/// What is to be told once the lock is free.
+/// What is to be emitted once the lock is free.
 #[derive(Default)]
 pub(crate) struct Notes {
     spans: SpanNotes,
     meters: MeterNotes,
 }
 
-/// One producer's.
+/// Spans and metrics of one producer.
 pub(crate) struct Observer {
     pub(crate) spans: Spans,
     meters: Meters,
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     callbacks: changes::CallbackChanges,
     #[cfg(any(feature = "tracing", feature = "metrics"))]
-    deferred: deferred::Deferred,
+    deferred: deferred::Deferred<Notes>,
 }
 
 impl Observer {
@@ -90,7 +88,7 @@ impl Observer {
         Time::now()
     }
 
-    /// A record is about to be accepted: what it takes along is kept here.
+    /// A record is about to be accepted: keeps its span, and the time.
     #[inline]
     pub(crate) fn mark(&self, record: &mut Record<'_>) -> Mark {
         Mark { span: self.spans.keep(&mut record.trace), accepted: Time::now() }
@@ -98,80 +96,89 @@ impl Observer {
 
     /// The span of a record whose outcome is known.
     #[inline]
-    pub(crate) fn span_of(&self, ticket: Ticket) -> RecordSpan {
-        self.spans.take(ticket.mark.span)
+    pub(crate) fn span_of(&self, mark: Mark) -> RecordSpan {
+        self.spans.take(mark.span)
     }
 
-    /// Records were moved to the backend: those of `records` from `first` on.
+    /// Records were moved to the backend: `accepted` has the time of each, `most` the most records and bytes of a batch.
     #[inline]
     pub(crate) fn handed_off(
         &self,
-        state: &mut State,
-        batch: Option<&MessageBatch>,
-        records: &[(SlotId, OwnedRecord)],
-        first: usize,
+        batch: &MessageBatch,
+        most: (u32, usize),
+        accepted: impl Iterator<Item = Time>,
         notes: &mut Notes,
     ) {
-        if let Some(batch) = batch {
-            self.meters.handed_off(state, batch, records, first, &mut notes.meters);
+        self.meters.handed_off(batch, most, accepted, &mut notes.meters);
+    }
+
+    /// A record was delivered. If it has a callback, its span stays open until that has run.
+    #[inline]
+    pub(crate) fn delivered(&self, mark: Mark, has_callback: bool, now: Time, at: Delivered, notes: &mut Notes) {
+        self.meters.delivered(mark.accepted, now, &mut notes.meters);
+        if SpanRef::ARE_THERE && !has_callback {
+            notes.spans.delivered(self.span_of(mark), at);
         }
     }
 
+    /// A record failed. If it has a callback, its span stays open until that has run.
     #[inline]
-    pub(crate) fn delivered(&self, ticket: Ticket, now: Time, at: Delivered, notes: &mut Notes) {
-        self.meters.delivered(ticket.mark.accepted, now, &mut notes.meters);
-        // Those of callbacks stay open until they have run.
-        if SpanRef::ARE_THERE && matches!(ticket.target(), Target::Delivery(_) | Target::Group { .. }) {
-            notes.spans.delivered(self.span_of(ticket), at);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn failed(&self, ticket: Ticket, key: Option<Key>, failure: Failure, notes: &mut Notes) {
-        if ticket.target() == Target::Nobody {
-            return;
-        }
+    pub(crate) fn failed(
+        &self,
+        mark: Mark,
+        has_callback: bool,
+        key: Option<TopicPartition>,
+        failure: Failure,
+        notes: &mut Notes,
+    ) {
         notes.meters.failed(failure);
-        if SpanRef::ARE_THERE && matches!(ticket.target(), Target::Delivery(_) | Target::Group { .. }) {
-            notes.spans.failed(self.span_of(ticket), key, failure);
+        if SpanRef::ARE_THERE && !has_callback {
+            notes.spans.failed(self.span_of(mark), key, failure);
         }
     }
 
     /// A record was taken back. Called without a lock.
     #[inline]
-    pub(crate) fn retracted(&self, ticket: Ticket) {
-        self.span_of(ticket).retracted();
+    pub(crate) fn retracted(&self, mark: Mark) {
+        self.span_of(mark).retracted();
         self.meters.retracted();
     }
 
-    /// Notes what has changed in the machine, the waiters and the callbacks.
+    /// Notes what has changed in the pool and in the callbacks. Called under the state lock.
     #[inline]
-    pub(crate) fn gather(&self, state: &State, callbacks: &Callbacks, notes: &mut Notes) {
-        self.meters.gather(state, &mut notes.meters);
+    pub(crate) fn gather(
+        &self,
+        pool: impl FnOnce() -> PoolCounts,
+        callbacks: impl FnOnce() -> CallbackCounts,
+        notes: &mut Notes,
+    ) {
+        if cfg!(feature = "metrics") {
+            self.meters.gather(pool(), &mut notes.meters);
+        }
         self.gather_callbacks(callbacks, notes);
     }
 
-    /// Tells what has changed about callbacks. Called without a lock.
+    /// Emits what has changed about callbacks. Called without a lock.
     #[inline]
-    pub(crate) fn recount(&self, topics: &Topics, callbacks: &Callbacks, panics: &Panics) {
+    pub(crate) fn emit_callbacks(&self, topics: &Topics, callbacks: impl FnOnce() -> CallbackCounts, panics: &Panics) {
         let mut notes = Notes::default();
         self.gather_callbacks(callbacks, &mut notes);
-        self.tell(topics, &mut notes, panics);
+        self.emit(topics, &mut notes, panics);
     }
 
-    /// Calls subscribers and recorders, also with what was deferred.
+    /// Calls subscribers and recorders, also with what was deferred. Called without a lock.
     #[inline]
-    pub(crate) fn tell(&self, topics: &Topics, notes: &mut Notes, panics: &Panics) {
+    pub(crate) fn emit(&self, topics: &Topics, notes: &mut Notes, panics: &Panics) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
         for mut earlier in self.deferred.take() {
-            self.spans.tell(topics, &mut earlier.spans, panics);
-            self.meters.tell(&mut earlier.meters, panics);
+            self.spans.emit(topics, &mut earlier.spans, panics);
+            self.meters.emit(&mut earlier.meters, panics);
         }
-        self.spans.tell(topics, &mut notes.spans, panics);
-        self.meters.tell(&mut notes.meters, panics);
+        self.spans.emit(topics, &mut notes.spans, panics);
+        self.meters.emit(&mut notes.meters, panics);
     }
 
-    /// Keeps notes for the next [`Observer::tell`], for a thread that must not call subscribers and recorders.
+    /// Keeps notes for the next [`Observer::emit`], for a thread that must not call subscribers and recorders.
     #[inline]
     pub(crate) fn defer(&self, notes: &mut Notes) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -182,12 +189,12 @@ impl Observer {
 
     /// Whether the record has a span, which ends before its delivery is ready.
     #[inline]
-    pub(crate) fn has_span(&self, ticket: Ticket) -> bool {
-        ticket.mark.span != SpanRef::NONE
+    pub(crate) fn has_span(&self, mark: Mark) -> bool {
+        mark.span != SpanRef::NONE
     }
 
     #[cfg(any(feature = "tracing", feature = "metrics"))]
-    fn gather_callbacks(&self, callbacks: &Callbacks, notes: &mut Notes) {
+    fn gather_callbacks(&self, callbacks: impl FnOnce() -> CallbackCounts, notes: &mut Notes) {
         let change = self.callbacks.take(callbacks);
         notes.spans.stalled(change.stalled);
         notes.meters.callbacks(change);
@@ -195,5 +202,5 @@ impl Observer {
 
     #[cfg(not(any(feature = "tracing", feature = "metrics")))]
     #[inline]
-    fn gather_callbacks(&self, _: &Callbacks, _: &mut Notes) {}
+    fn gather_callbacks(&self, _: impl FnOnce() -> CallbackCounts, _: &mut Notes) {}
 }

@@ -1,11 +1,10 @@
 //! No meters: the feature `metrics` is off.
 
+use aioproducer_core::MessageBatch;
 use aioproducer_core::backend::Failure;
-use aioproducer_core::{MessageBatch, SlotId};
 
-use crate::record::OwnedRecord;
+use super::counts::PoolCounts;
 use crate::runtime::panics::Panics;
-use crate::state::shared::State;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeterOptions;
@@ -45,10 +44,9 @@ impl Meters {
     #[inline]
     pub(crate) fn handed_off(
         &self,
-        _: &mut State,
         _: &MessageBatch,
-        _: &[(SlotId, OwnedRecord)],
-        _: usize,
+        _: (u32, usize),
+        _: impl Iterator<Item = Time>,
         _: &mut MeterNotes,
     ) {
     }
@@ -60,8 +58,8 @@ impl Meters {
     pub(crate) fn retracted(&self) {}
 
     #[inline]
-    pub(crate) fn gather(&self, _: &State, _: &mut MeterNotes) {}
+    pub(crate) fn gather(&self, _: PoolCounts, _: &mut MeterNotes) {}
 
     #[inline]
-    pub(crate) fn tell(&self, _: &mut MeterNotes, _: &Panics) {}
+    pub(crate) fn emit(&self, _: &mut MeterNotes, _: &Panics) {}
 }

@@ -1,12 +1,11 @@
 //! No spans: the feature `tracing` is off.
 
+use std::fmt;
+
 use aioproducer_core::backend::{Delivered, Failure};
 
-use crate::api::error::ProduceError;
-use crate::callbacks::Key;
-use crate::outcome::error::DeliveryError;
-use crate::record::Record;
-use crate::record::topics::Topics;
+use crate::record::topics::{TopicPartition, Topics};
+use crate::record::{Record, RecordSpan};
 use crate::runtime::panics::Panics;
 
 #[derive(Clone, Debug, Default)]
@@ -20,18 +19,15 @@ impl SpanRef {
     pub(crate) const ARE_THERE: bool = false;
 }
 
-#[derive(Clone, Default)]
-pub(crate) struct RecordSpan(());
-
 impl RecordSpan {
     #[inline]
-    pub(crate) fn refused(&self, _: &ProduceError<'_>) {}
+    pub(crate) fn refused(&self, _: &str, _: &dyn fmt::Display) {}
 
     #[inline]
     pub(crate) fn retracted(&self) {}
 
     #[inline]
-    pub(crate) fn outcome(&self, _: &Result<Delivered, DeliveryError>) {}
+    pub(crate) fn ended(&self, _: Result<Delivered, (Option<&str>, Option<i32>, &Failure)>) {}
 
     #[inline]
     pub(crate) fn inside<T>(&self, step: impl FnOnce() -> T) -> T {
@@ -50,7 +46,7 @@ impl SpanNotes {
     pub(crate) fn delivered(&mut self, _: RecordSpan, _: Delivered) {}
 
     #[inline]
-    pub(crate) fn failed(&mut self, _: RecordSpan, _: Option<Key>, _: Failure) {}
+    pub(crate) fn failed(&mut self, _: RecordSpan, _: Option<TopicPartition>, _: Failure) {}
 
     #[cfg(feature = "metrics")]
     #[inline]
@@ -75,23 +71,23 @@ impl Spans {
 
     #[inline]
     pub(crate) fn take(&self, _: SpanRef) -> RecordSpan {
-        RecordSpan(())
+        RecordSpan::default()
     }
 
     #[inline]
-    pub(crate) fn tell(&self, _: &Topics, _: &mut SpanNotes, _: &Panics) {}
+    pub(crate) fn emit(&self, _: &Topics, _: &mut SpanNotes, _: &Panics) {}
 
     #[inline]
     pub(crate) fn fatal(&self, _: &Failure) {}
 }
 
 #[inline]
-pub(crate) fn contained(_: &str) {}
+pub(crate) fn panic_caught(_: &str) {}
 
 #[derive(Default)]
-pub(crate) struct Bulk(());
+pub(crate) struct BulkSpan(());
 
-impl Bulk {
+impl BulkSpan {
     #[inline]
     pub(crate) fn chunk(&mut self, _: &[Record<'_>]) {}
 
@@ -99,7 +95,7 @@ impl Bulk {
     pub(crate) fn member(&self, _: &Spans, _: &mut Record<'_>) {}
 
     #[inline]
-    pub(crate) fn refused(&self, _: &ProduceError<'_>) {}
+    pub(crate) fn refused(&self, _: &str, _: &dyn fmt::Display) {}
 
     #[inline]
     pub(crate) fn counted(&mut self, _: usize) {}

@@ -1,4 +1,4 @@
-//! `produce_all`'s side of completion: many records, one waker.
+//! The outcomes of `produce_all`: many records, one waker.
 
 use std::iter::Flatten;
 use std::task::Waker;
@@ -7,20 +7,21 @@ use std::vec;
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::Delivered;
 
-use crate::outcome::error::DeliveryError;
+use super::error::DeliveryError;
+use crate::runtime::slab::Slab;
 
-/// A record's outcome in its group.
+/// The outcome of one record of a `produce_all`.
 pub(crate) enum Member {
     Pending,
     Delivered(TopicId, Delivered),
     Failed(DeliveryError),
 }
 
-/// Outcomes of a group that lie together. A longer list would be moved when it grows, under the producer's lock, and freed
-/// as a whole, on the runtime's thread.
+/// Outcomes that lie together. A longer list would be moved when it grows, under the state lock, and freed as a whole, on the
+/// runtime's thread.
 pub(crate) const PIECE: usize = 256;
 
-/// The outcomes of a group, by the order of acceptance.
+/// The outcomes of one `produce_all`, in the order of acceptance.
 #[derive(Default)]
 pub(crate) struct Members(Vec<Vec<Member>>);
 
@@ -65,81 +66,70 @@ impl IntoIterator for Members {
 
 /// The records of one `produce_all`.
 #[derive(Default)]
-struct Group {
+struct Bulk {
     /// As far as outcomes are known.
     members: Members,
     settled: usize,
     /// How many there are, once the last was accepted.
     accepted: Option<usize>,
     waker: Option<Waker>,
-    /// The future is gone: nobody will ask for the outcomes.
+    /// The future is gone: no task will read the outcomes.
     abandoned: bool,
 }
 
-impl Group {
+impl Bulk {
     fn is_complete(&self) -> bool {
         self.accepted == Some(self.settled)
     }
 }
 
-/// All groups under way, by number.
+/// The outcomes of all calls of `produce_all` under way, by number.
 #[derive(Default)]
-pub(crate) struct Groups {
-    groups: Vec<Option<Group>>,
-    free: Vec<u32>,
-}
+pub(crate) struct BulkOutcomes(Slab<Bulk>);
 
-impl Groups {
+impl BulkOutcomes {
     pub(crate) fn open(&mut self) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(None);
-            self.groups.len() as u32 - 1
-        });
-        self.groups[number as usize] = Some(Group::default());
-        number
+        self.0.insert(Bulk::default())
     }
 
-    /// Notes a record's outcome. Returns the outcomes of a group that ended and that nobody will ask for; dropping them
-    /// may run anybody's code, so that is for when no lock is held.
+    /// Notes a record's outcome. Returns the outcomes of a call that ended and whose future is gone; dropping them may run the
+    /// application's code, so that is for when no lock is held.
     pub(crate) fn settle(&mut self, number: u32, index: u32, outcome: Member, wakers: &mut Vec<Waker>) -> Members {
-        let Some(group) = &mut self.groups[number as usize] else { return outcome.into() };
-        group.members.set(index as usize, outcome);
-        group.settled += 1;
-        if !group.is_complete() {
+        let Some(bulk) = self.0.get_mut(number) else { return outcome.into() };
+        bulk.members.set(index as usize, outcome);
+        bulk.settled += 1;
+        if !bulk.is_complete() {
             return Members::default();
         }
-        wakers.extend(group.waker.take());
-        if group.abandoned { self.forget(number) } else { Members::default() }
+        wakers.extend(bulk.waker.take());
+        if bulk.abandoned { self.close(number) } else { Members::default() }
     }
 
-    /// The outcomes of all `accepted` records, once the last is known; the group is gone then. Until then `waker` is
-    /// kept, and the one before it comes back in its place.
+    /// The outcomes of all `accepted` records, once the last is known; the number is free then. Until then `waker` is kept, and
+    /// the one before it comes back in its place.
     pub(crate) fn poll(&mut self, number: u32, accepted: usize, waker: &mut Option<Waker>) -> Option<Members> {
-        if let Some(group) = &mut self.groups[number as usize] {
-            group.accepted = Some(accepted);
-            if !group.is_complete() {
-                std::mem::swap(&mut group.waker, waker);
+        if let Some(bulk) = self.0.get_mut(number) {
+            bulk.accepted = Some(accepted);
+            if !bulk.is_complete() {
+                std::mem::swap(&mut bulk.waker, waker);
                 return None;
             }
         }
-        Some(self.forget(number))
+        Some(self.close(number))
     }
 
-    /// The future was dropped; its `accepted` records go their way. What it would have read comes back.
+    /// The future was dropped; its `accepted` records go their way. Returns what it would have read.
     pub(crate) fn abandon(&mut self, number: u32, accepted: usize) -> (Members, Option<Waker>) {
-        let Some(group) = &mut self.groups[number as usize] else { return (Members::default(), None) };
-        (group.abandoned, group.accepted) = (true, Some(accepted));
-        let waker = group.waker.take();
-        let members = if group.is_complete() { self.forget(number) } else { Members::default() };
+        let Some(bulk) = self.0.get_mut(number) else { return (Members::default(), None) };
+        (bulk.abandoned, bulk.accepted) = (true, Some(accepted));
+        let waker = bulk.waker.take();
+        let members = if bulk.is_complete() { self.close(number) } else { Members::default() };
         (members, waker)
     }
 
-    fn forget(&mut self, number: u32) -> Members {
-        let group = self.groups[number as usize].take();
-        if group.is_some() {
-            self.free.push(number);
-        }
-        group.map_or_else(Members::default, |group| group.members)
+    /// It has no waker by now: whatever completes a call takes it.
+    fn close(&mut self, number: u32) -> Members {
+        self.0.remove(number).map_or_else(Members::default, |bulk| bulk.members)
     }
 }
 
@@ -151,12 +141,12 @@ mod tests {
     fn outcomes_that_come_in_any_order_are_read_in_the_records_order() {
         let count = 3 * PIECE + 7;
         for step in [1, 7, count - 1] {
-            let (mut groups, mut wakers) = (Groups::default(), Vec::new());
-            let number = groups.open();
+            let (mut bulk, mut wakers) = (BulkOutcomes::default(), Vec::new());
+            let number = bulk.open();
             for at in (0..count).map(|at| at * step % count) {
-                assert!(groups.poll(number, count, &mut Some(Waker::noop().clone())).is_none(), "not all are known");
+                assert!(bulk.poll(number, count, &mut Some(Waker::noop().clone())).is_none(), "not all are known");
                 let at = Delivered::new(0, Some(at as i64), Some(0));
-                let unwanted = groups.settle(
+                let unwanted = bulk.settle(
                     number,
                     at.offset().unwrap_or(0) as u32,
                     Member::Delivered(TopicId(0), at),
@@ -165,7 +155,7 @@ mod tests {
                 assert!(unwanted.is_empty());
             }
             assert_eq!(wakers.len(), 1);
-            let Some(members) = groups.poll(number, count, &mut None) else { panic!("all are known") };
+            let Some(members) = bulk.poll(number, count, &mut None) else { panic!("all are known") };
             let offsets = members.into_iter().map(|member| match member {
                 Member::Delivered(_, at) => at.offset().unwrap_or(-1),
                 Member::Pending | Member::Failed(_) => panic!("delivered"),

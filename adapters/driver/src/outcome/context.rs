@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use crate::outcome::completion::CellHandle;
-use crate::outcome::error::{DeliveryError, ErrorPool};
-use crate::outcome::trouble::Troubles;
+use super::completion::CellHandle;
+use super::error::{DeliveryError, ErrorPool};
+use super::trouble::Troubles;
 use crate::record::Record;
 use crate::record::topics::Topics;
 use crate::runtime::Runtime;
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) delivery_timeout: Option<Duration>,
 }
 
-/// Takes a buffered record back. The producer implements it, so that outcomes need not know the producer.
+/// Takes a buffered record back. The producer implements it: outcomes do not know the producer.
 pub(crate) trait Retract: Send + Sync {
     /// The record whose delivery holds `cell`. The cell comes back if the record was handed off or has ended.
     fn retract(

@@ -1,36 +1,47 @@
-//! Whom a record's outcome goes to.
+//! Where a record's outcome goes.
 
 use std::num::NonZeroU32;
 
-use crate::callbacks::CallbackRef;
+use super::completion::CellRef;
 use crate::observe::Mark;
-use crate::outcome::completion::CellRef;
 
-/// Whom a record's outcome goes to, in one word, since every slot of the pool has one.
+/// Names a callback in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallbackRef {
+    /// The slab of callbacks of its type.
+    pub(crate) slab: u32,
+    pub(crate) place: u32,
+}
+
+/// Where a record's outcome goes, in one word, since every slot of the pool has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NOBODY`, or `TO_CALLBACK` and the callback's shelf.
+    /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NONE`, or `TO_CALLBACK` plus the callback's slab.
     kind: NonZeroU32,
     value: u32,
     /// Nothing, unless spans or metrics are on.
     pub(crate) mark: Mark,
 }
 
+// Every slot of the pool has a ticket.
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+const _: () = assert!(size_of::<Ticket>() == 8);
+
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
-const TO_NOBODY: NonZeroU32 = NonZeroU32::new(u32::MAX - 1).unwrap();
+const TO_NONE: NonZeroU32 = NonZeroU32::new(u32::MAX - 1).unwrap();
 const TO_CALLBACK: u32 = 1 << 31;
 
-/// What a ticket says.
+/// What a ticket stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A `Delivery`.
     Delivery(CellRef),
     /// A `produce_all`, and the record's place in it.
-    Group { group: u32, index: u32 },
+    Bulk { bulk: u32, index: u32 },
     /// A callback.
     Callback(CallbackRef),
-    /// The outcome was told already.
-    Nobody,
+    /// The record was completed before its end.
+    None,
 }
 
 impl Ticket {
@@ -38,33 +49,39 @@ impl Ticket {
         Self { kind: TO_DELIVERY, value: cell.to_bits(), mark: Mark::NONE }
     }
 
-    /// `group` is a number of a [`Groups`], which are fewer than can be told apart.
-    pub(crate) fn to_group(group: u32, index: u32) -> Self {
-        Self { kind: NonZeroU32::MIN.saturating_add(group), value: index, mark: Mark::NONE }
+    /// `bulk` is a number of [`BulkOutcomes`](super::bulk::BulkOutcomes), of which there are fewer than 2³¹.
+    pub(crate) fn to_bulk(bulk: u32, index: u32) -> Self {
+        Self { kind: NonZeroU32::MIN.saturating_add(bulk), value: index, mark: Mark::NONE }
     }
 
-    /// Shelves are as many as an application has callbacks in its source, so there are numbers for all.
+    /// There is a slab for each type of callback in the application's source, so their numbers fit.
     pub(crate) fn to_callback(callback: CallbackRef) -> Self {
-        let kind = NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.shelf);
+        let kind = NonZeroU32::MIN.saturating_add(TO_CALLBACK - 1 + callback.slab);
         Self { kind, value: callback.place, mark: Mark::NONE }
     }
 
-    /// For a record whose outcome was told before its end.
-    pub(crate) const NOBODY: Self = Self { kind: TO_NOBODY, value: 0, mark: Mark::NONE };
+    /// For a record that is completed before its end.
+    pub(crate) const NONE: Self = Self { kind: TO_NONE, value: 0, mark: Mark::NONE };
 
     #[inline]
     pub(crate) fn marked(self, mark: Mark) -> Self {
         Self { mark, ..self }
     }
 
+    /// Whether the outcome runs a callback.
+    #[inline]
+    pub(crate) fn has_callback(self) -> bool {
+        self.kind.get() >= TO_CALLBACK && self.kind != TO_DELIVERY && self.kind != TO_NONE
+    }
+
     pub(crate) fn target(self) -> Target {
         match self.kind {
             TO_DELIVERY => Target::Delivery(CellRef::from_bits(self.value)),
-            TO_NOBODY => Target::Nobody,
+            TO_NONE => Target::None,
             kind if kind.get() >= TO_CALLBACK => {
-                Target::Callback(CallbackRef { shelf: kind.get() - TO_CALLBACK, place: self.value })
+                Target::Callback(CallbackRef { slab: kind.get() - TO_CALLBACK, place: self.value })
             }
-            kind => Target::Group { group: kind.get() - 1, index: self.value },
+            kind => Target::Bulk { bulk: kind.get() - 1, index: self.value },
         }
     }
 }

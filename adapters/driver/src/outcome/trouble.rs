@@ -1,4 +1,4 @@
-//! What stands in the way of records for now, as the backend tells it: the cause of those whose time passes.
+//! Troubles that the backend reports, such as brokers that are away: the cause of the timeouts that follow.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use aioproducer_core::backend::{Failure, FailureKind, Trouble};
 
 use crate::runtime::sync::{Mutex, lock};
 
-/// What there is to say of a failure.
+/// What is known about a failure.
 #[derive(Debug, Default)]
 pub(crate) struct Explained {
     pub(crate) cause: Option<Arc<str>>,
     pub(crate) timed_out: bool,
 }
 
-/// Topics whose troubles are remembered; there is one for all others.
+/// The most topics whose own trouble is remembered. All others share the general one.
 const TOPICS: usize = 64;
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ struct Known {
 }
 
 impl Troubles {
-    /// What is in the way of `topic`, or of all topics.
+    /// Sets the trouble of `topic`, or of all topics; `None` when it is over.
     pub(crate) fn set(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
         let mut known = lock(&self.0);
         let Some(topic) = topic else {
@@ -40,7 +40,7 @@ impl Troubles {
         }
     }
 
-    /// A failure for want of time, as one of its cause.
+    /// The failure with its cause, if it is a timeout.
     pub(crate) fn explain(&self, topic: Option<TopicId>, failure: Failure) -> (Failure, Explained) {
         let timed_out = failure.kind == FailureKind::TimedOut;
         if !timed_out && failure.kind != FailureKind::Closed {
@@ -80,7 +80,11 @@ mod tests {
         assert_eq!((of(1).as_deref(), of(2).as_deref()), (Some("one"), Some("all")));
         assert_eq!(explain(1, FailureKind::TimedOut).0, FailureKind::UnknownTopic);
         assert_eq!(explain(1, FailureKind::Closed), (FailureKind::Closed, Some("one".into())));
-        assert_eq!(explain(1, FailureKind::TooLarge), (FailureKind::TooLarge, None), "that has nothing to do with it");
+        assert_eq!(
+            explain(1, FailureKind::TooLarge),
+            (FailureKind::TooLarge, None),
+            "a size has nothing to do with a trouble"
+        );
         troubles.set(Some(TopicId(1)), None);
         troubles.set(None, None);
         assert_eq!(of(1), None);

@@ -1,7 +1,6 @@
 //! What a record counts for in the pool: its bytes, and what they cost where they are kept.
 //!
-//! What a record costs at most whatever it holds, its slot and librdkafka's message for two, is a matter of the number of
-//! slots, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
+//! What each record costs whatever it holds, such as its slot and librdkafka's message, is covered by the number of slots, see [`Builder::pool_bytes`](crate::Builder::pool_bytes).
 
 use super::data::{Header, Name};
 use super::{Data, Record};
@@ -22,7 +21,7 @@ const _: () = assert!(size_of::<Header<'static>>() <= 80);
 const PIECE: usize = 48;
 
 impl Record<'_> {
-    /// The bytes that it takes of what a backend lets one record have: its [size](Record::size), and the lengths of its headers'
+    /// The bytes that count against the backend's limit for one record: its [size](Record::size), and the lengths of its headers'
     /// names and values.
     #[inline(always)]
     pub(crate) fn written_size(&self) -> usize {

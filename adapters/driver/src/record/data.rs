@@ -8,8 +8,8 @@ use bytes::Bytes;
 ///
 /// Borrowed bytes are copied when the record is accepted, and a backend may copy a short record again. [`Bytes`], `Vec<u8>`
 /// and `String` are taken over and not copied, except those of records of up to 512 bytes without headers: if such a record
-/// has a key or a partition, or goes alone, it is copied, which costs less than to look after its memory. If it fails, what
-/// comes back may be a copy.
+/// has a key or a partition, or is sent alone, it is copied, which costs less than keeping its memory. If it fails, the record
+/// that comes back may be a copy.
 ///
 /// ```
 /// use aioproducer_driver::Data;

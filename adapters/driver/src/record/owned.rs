@@ -5,13 +5,14 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aioproducer_core::{self as core, Lane, TopicId, backend::Copied, backend::Message};
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
-use super::cost;
-use super::packed::{self, Packed};
-use super::{Data, Header, Headers, Memory, Record, data::Name};
-use crate::admission::arena::Arena;
-use crate::record::topics::TopicRef;
+use super::arena::Arena;
+use super::copying::{Front, SHORT, one_piece, own, own_headers, unpack};
+use super::data::Headers;
+use super::packed::Packed;
+use super::topics::TopicRef;
+use super::{Data, Header, Memory, Record, cost};
 
 /// No timestamp: a record's own is never negative.
 const UNSTAMPED: i64 = -1;
@@ -49,14 +50,6 @@ struct Body {
     cost: u32,
 }
 
-/// The longest record that is worth copying once more, in bytes.
-const SHORT: usize = 512;
-
-/// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart. And
-/// whether the record is urgent.
-#[derive(Clone, Copy)]
-struct Front(u32);
-
 /// What few records have.
 #[derive(Clone, Default)]
 struct Rare {
@@ -67,36 +60,6 @@ struct Rare {
     headers: Vec<Header<'static>>,
     /// What they count for in the pool beyond their bytes.
     overhead: u32,
-}
-
-impl Front {
-    const PACKED: u32 = 1 << 31;
-    const URGENT: u32 = 1 << 30;
-    const NO_KEY: u32 = Self::URGENT - 1;
-    const NONE: Self = Self(Self::NO_KEY);
-
-    fn new(packed: bool, key: Option<&[u8]>) -> Self {
-        Self(key.map_or(Self::NO_KEY, |key| key.len() as u32) | if packed { Self::PACKED } else { 0 })
-    }
-
-    /// The key's length, `None` if it is apart or null.
-    fn key_len(self) -> Option<usize> {
-        let len = self.0 & Self::NO_KEY;
-        (len != Self::NO_KEY).then_some(len as usize)
-    }
-
-    fn has_headers(self) -> bool {
-        self.0 & Self::PACKED != 0
-    }
-
-    fn is_urgent(self) -> bool {
-        self.0 & Self::URGENT != 0
-    }
-
-    /// Whether there is no headers and no key in front.
-    fn is_plain(self) -> bool {
-        self.0 & !Self::URGENT == Self::NO_KEY
-    }
 }
 
 impl OwnedRecord {
@@ -317,86 +280,6 @@ impl fmt::Debug for OwnedRecord {
             .field("size", &core::Record::size(self))
             .finish_non_exhaustive()
     }
-}
-
-/// Copies headers, key and payload in one piece, if the record has a payload and borrows all of them, or is short and one of
-/// those that part ways: a backend copies it anyway. What such a record owns it keeps, so that it is dropped where no lock is
-/// held.
-fn one_piece(record: &Record<'_>, arena: &mut Arena) -> Option<(Front, Bytes)> {
-    let (payload, key) = (record.payload.as_slice(), record.key.as_slice());
-    if !record.has_payload || key.len() >= Front::NO_KEY as usize {
-        return None;
-    }
-    let lent = matches!((&record.payload, &record.key), (Data::Borrowed(_), Data::Borrowed(_)));
-    let parts_ways = record.has_key || record.has_partition;
-    let short = record.headers.is_empty() && key.len() + payload.len() <= SHORT;
-    if !(lent || parts_ways && short) {
-        return None;
-    }
-    let front = Front::new(!record.headers.is_empty(), record.has_key.then_some(key));
-    if record.headers.is_empty() {
-        return Some((front, arena.copy_both(key, payload)));
-    }
-    let headers = packed::len(record.headers.as_slice())?;
-    let data = arena.build(headers + key.len() + payload.len(), |out| {
-        packed::write(record.headers.as_slice(), headers, out);
-        out.put_slice(key);
-        out.put_slice(payload);
-    });
-    Some((front, data))
-}
-
-/// The headers of a packed block, each sharing the block's memory.
-fn unpack(block: &Bytes) -> Vec<Header<'static>> {
-    let packed = Packed(block);
-    let headers = (0..packed.count()).filter_map(|index| packed.get(index));
-    let header = |(name, value): (&str, Option<&[u8]>)| Header {
-        name: Name::Shared(block.slice_ref(name.as_bytes())),
-        value: value.map(|value| Data::Shared(block.slice_ref(value))),
-    };
-    headers.map(header).collect()
-}
-
-/// Takes `data` over, or copies it if it is borrowed.
-fn own(data: &mut Data<'_>, arena: &mut Arena) -> Bytes {
-    match std::mem::replace(data, Data::Borrowed(&[])) {
-        Data::Borrowed(bytes) => arena.copy(bytes),
-        Data::Shared(bytes) => bytes,
-    }
-}
-
-/// Copies all borrowed names and values in one piece.
-fn own_headers(headers: Vec<Header<'_>>, arena: &mut Arena) -> Vec<Header<'static>> {
-    let borrowed: usize = headers.iter().flat_map(borrowed_parts).map(<[u8]>::len).sum();
-    let mut copy = arena.build(borrowed, |out| headers.iter().flat_map(borrowed_parts).for_each(|part| out.put(part)));
-    let own = |header: Header<'_>| {
-        let name = match header.name {
-            Name::Borrowed(name) => Name::Shared(copy.split_to(name.len())),
-            Name::Owned(name) => Name::Owned(name),
-            Name::Shared(name) => Name::Shared(name),
-        };
-        let value = header.value.map(|value| match value {
-            Data::Borrowed(value) => Data::Shared(copy.split_to(value.len())),
-            Data::Shared(value) => Data::Shared(value),
-        });
-        Header { name, value }
-    };
-    let mut owned: Vec<_> = headers.into_iter().map(own).collect();
-    owned.shrink_to_fit();
-    owned
-}
-
-/// What a header borrows, in the order in which it is copied.
-fn borrowed_parts<'h>(header: &'h Header<'_>) -> impl Iterator<Item = &'h [u8]> {
-    let name = match header.name {
-        Name::Borrowed(name) => Some(name.as_bytes()),
-        Name::Owned(_) | Name::Shared(_) => None,
-    };
-    let value = match header.value {
-        Some(Data::Borrowed(value)) => Some(value),
-        Some(Data::Shared(_)) | None => None,
-    };
-    name.into_iter().chain(value)
 }
 
 #[cfg(all(test, not(interleave)))]

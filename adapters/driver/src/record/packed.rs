@@ -20,8 +20,8 @@ const LEAD: usize = 2;
 /// Marks the end of a null value.
 const NULL: u32 = 1 << 31;
 
-/// The bytes that `headers` take when they are packed. `None` if that is not to be: there are none, somebody shares a
-/// part of them, which is then not copied, or they are larger than any broker takes.
+/// The bytes that `headers` take when they are packed. `None` if they are not packed: there are none, a name or a
+/// value is owned or shared, or they are larger than any broker takes.
 pub(super) fn len(headers: &[Header<'_>]) -> Option<usize> {
     let mut len = headers.len().checked_mul(2)?.checked_add(LEAD)?.checked_mul(WORD)?;
     for header in headers {

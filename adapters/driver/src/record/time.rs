@@ -38,7 +38,7 @@ fn to_millis(time: SystemTime) -> i64 {
     }
 }
 
-/// `None` if it is beyond what the system's clock can tell.
+/// `None` if the system's clock cannot represent it.
 pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
     let apart = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { UNIX_EPOCH.checked_sub(apart) } else { UNIX_EPOCH.checked_add(apart) }

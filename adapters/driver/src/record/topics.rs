@@ -9,6 +9,12 @@ use crate::runtime::sync::{Arc, AtomicU32, Ordering, RwLock};
 /// The longest topic name that Kafka takes, in bytes.
 const MAX_NAME: usize = 249;
 
+/// The partition of a record, as far as it is known.
+pub(crate) type TopicPartition = (TopicId, i32);
+
+/// The partition of a record that ended without one.
+pub(crate) const NO_PARTITION: i32 = -1;
+
 /// Places that remember which topic was asked for last; a power of two.
 const HINTS: usize = 64;
 

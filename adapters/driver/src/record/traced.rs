@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::trace_context::TraceContext;
 use super::{Header, Record};
-use crate::TraceContext;
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";

@@ -1,13 +1,18 @@
 //! The seam to a runtime: a clock, a timer and a place to run tasks. An application does not need it; an adapter for a
 //! runtime implements [`Runtime`].
+//!
+//! Inside of the crate it is the lowest room: turns of tasks, a paused clock beside real time, locks and atomics, caught panics,
+//! and a slab. Nothing here knows what a record is, and nothing here takes a producer's lock.
 
+pub(crate) mod paced;
 pub(crate) mod panics;
+pub(crate) mod slab;
 pub(crate) mod sync;
+mod turns;
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +20,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use aioproducer_core::Instant;
+
+pub(crate) use self::turns::{counts_as_call, poll_turn, turn};
 
 /// A boxed future that any thread may poll.
 ///
@@ -49,11 +56,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Ends at `at` on the same clock, or at once if that has passed.
     fn sleep_until(&self, at: Instant) -> Task;
 
-    /// Runs `task` to its end beside everything else. If the runtime ends first it drops the task, and the producer
-    /// takes that as its own end.
+    /// Runs `task` to its end, concurrently with everything else. If the runtime ends first it drops the task, and the producer
+    /// ends, too.
     fn spawn(&self, task: Task);
 
-    /// Whether the runtime has what a producer needs; asked when one is started.
+    /// Checks that the runtime has what a producer needs. It is called when a producer starts.
     ///
     /// # Errors
     /// What is missing, and what to do about it.
@@ -61,29 +68,29 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Takes one from the budget that the runtime gives the task that runs now. When it is spent, this wakes the task and is
-    /// pending, and the caller returns to the runtime before it does anything. `None` if there is no budget here: then the
-    /// producer counts by itself, and has each thread return to its executor after 128 calls that were ready at once.
+    /// Takes one unit of the current task's budget. When the budget is spent, this wakes the task and is pending, and the caller
+    /// returns to the runtime before it does anything. `None` if the runtime has no budgets: then the producer counts by itself,
+    /// and a thread returns to its executor after 128 calls that were ready at once.
     fn poll_budget(&self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         let _ = cx;
         None
     }
 
-    /// Whether the clock may be paused, as in tests. Asked when a producer starts: if not, [`Runtime::hold_clock`] is never
-    /// called.
+    /// Whether the clock may be paused, as in tests. It is called when a producer starts; if the clock may not be paused,
+    /// [`Runtime::hold_clock`] is never called.
     fn can_pause(&self) -> bool {
         false
     }
 
-    /// Keeps a clock that is paused from going on by itself, for `at_most` of real time, or until the answer is dropped: a
-    /// backend is at work, for which real time passes. `None` if the clock is not paused. To be called on any thread.
+    /// Keeps a paused clock from advancing by itself for `at_most` of real time, or until the returned hold is dropped: real time
+    /// passes for a backend that is at work. `None` if the clock is not paused. It may be called on any thread.
     fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
         let _ = at_most;
         None
     }
 }
 
-/// As long as there is one, a paused clock does not go on by itself. Dropping it lets the clock go.
+/// While one exists, a paused clock does not advance by itself.
 ///
 /// ```
 /// use aioproducer_driver::runtime::ClockHold;
@@ -124,7 +131,7 @@ impl fmt::Display for RuntimeError {
 
 impl std::error::Error for RuntimeError {}
 
-/// Refuses a runtime that drops what it is to run.
+/// Rejects a runtime that drops the tasks that it is given.
 pub(crate) fn takes_tasks(runtime: &dyn Runtime) -> Result<(), RuntimeError> {
     /// Notes that it is dropped before it has run.
     struct Probe(Option<Arc<AtomicBool>>);
@@ -152,53 +159,4 @@ pub(crate) fn takes_tasks(runtime: &dyn Runtime) -> Result<(), RuntimeError> {
         ));
     }
     Ok(())
-}
-
-/// Calls that are ready at once, one after the other on a thread, before a task lets others have their turn.
-const TURN: u32 = 128;
-
-/// Outcomes that are read for what one call costs.
-const OUTCOMES: u32 = 8;
-
-thread_local! {
-    /// Calls since the last turn.
-    static CALLS: Cell<u32> = const { Cell::new(0) };
-
-    /// Outcomes that were looked at.
-    static READ: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Whether to look at an outcome counts as a call: one in 8 does.
-#[inline]
-pub(crate) fn counts_as_call() -> bool {
-    let read = READ.get().wrapping_add(1);
-    READ.set(read);
-    read.is_multiple_of(OUTCOMES)
-}
-
-/// Each future asks it at a poll that may be ready at once, before it does anything: a task that makes such calls in a loop
-/// would never let others have their turn. Pending, the task is woken.
-#[inline]
-pub(crate) fn poll_turn(runtime: &dyn Runtime, cx: &mut Context<'_>) -> Poll<()> {
-    match runtime.poll_budget(cx) {
-        Some(turn) => turn,
-        None => count(cx),
-    }
-}
-
-/// The same for what awaits other futures.
-pub(crate) async fn turn(runtime: &dyn Runtime) {
-    poll_fn(|cx| poll_turn(runtime, cx)).await;
-}
-
-#[inline]
-fn count(cx: &Context<'_>) -> Poll<()> {
-    let calls = CALLS.get();
-    if calls < TURN {
-        CALLS.set(calls + 1);
-        return Poll::Ready(());
-    }
-    CALLS.set(0);
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }

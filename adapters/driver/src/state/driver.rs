@@ -3,51 +3,22 @@
 use std::ops::RangeInclusive;
 
 use aioproducer_core::backend::{
-    Answer, CallError, CallId, Copied, Delivered, Driver, Failure, FailureKind, Outcome, Report, Severity, Status,
-    Trouble, Unsent,
+    Answer, CallError, CallId, Copied, Delivered, Driver, Failure, Outcome, Report, Severity, Trouble, Unsent,
 };
-use aioproducer_core::{Completed, Instant, MessageBatch, SlotId, TopicId};
+use aioproducer_core::{Completed, MessageBatch, SlotId, TopicId};
 
-use crate::api::purge::PURGED;
+use super::effects::{Discard, Effects};
+use super::shared::{Phase, Shared, Spare, State};
 use crate::callbacks::Ended;
-use crate::observe::{SUBSCRIBER, lines};
+use crate::observe::{SUBSCRIBER, Time, lines};
 use crate::outcome::bulk::Member;
+use crate::outcome::failures::{PURGED, QUEUE_FULL};
 use crate::outcome::ticket::{Target, Ticket};
 use crate::record::OwnedRecord;
-use crate::state::effects::{Discard, Effects};
-use crate::state::end::CLOSED;
-use crate::state::shared::{Phase, Shared, Spare, State};
 
-/// Records that one call fails at most, so that neither a lock nor a runtime's thread is held for long.
-const BUDGET: usize = 16;
-
-/// The same for the backend's own threads, which have nothing else to do in the end.
-const LAST: usize = 64;
-
-/// Reports that the machine is told under one lock, a quarter of a call's: each time the lock is taken the other threads'
-/// memory has to come over.
-const CHUNK: RangeInclusive<usize> = 64..=512;
-
-pub(crate) const TIMED_OUT: Failure = Failure::new(
-    FailureKind::TimedOut,
-    Status::NotPersisted,
-    None,
-    "the delivery timeout passed before the record was handed off",
-);
-
-const OVERDUE: Failure = Failure::new(
-    FailureKind::TimedOut,
-    Status::PossiblyPersisted,
-    None,
-    "the delivery timeout passed, and the backend did not tell what became of the record",
-);
-
-const QUEUE_FULL: Failure = Failure::new(
-    FailureKind::QueueFull,
-    Status::NotPersisted,
-    None,
-    "the record alone is more than the backend may queue",
-);
+/// Reports that are passed to the machine under one hold of the lock, a quarter of a call's: each time the lock is taken, memory
+/// that other threads have written has to be fetched.
+const REPORTS_PER_LOCK: RangeInclusive<usize> = 64..=512;
 
 impl Driver<OwnedRecord> for Shared {
     fn take(&self, records: &mut Vec<(SlotId, OwnedRecord)>) -> Option<MessageBatch> {
@@ -70,7 +41,9 @@ impl Driver<OwnedRecord> for Shared {
                     _ => None,
                 };
                 state.handing_off.extend(batch.as_ref().map(MessageBatch::lane));
-                self.observer.handed_off(state, batch.as_ref(), records, first, &mut effects.notes);
+                if let Some(batch) = &batch {
+                    self.note_hand_off(state, batch, &records[first..], effects);
+                }
                 if batch.is_some() || state.try_rest(self) {
                     return batch;
                 }
@@ -119,7 +92,7 @@ impl Driver<OwnedRecord> for Shared {
     }
 
     fn release(&self, records: &mut Vec<OwnedRecord>) {
-        // A payload's owner may be anybody's, so no lock is held here, and one that panics keeps no record from its end.
+        // A payload's owner is the application's code, so no lock is held here. When one panics, the others are dropped all the same.
         let mut cleared = 0;
         while cleared < records.len() {
             self.panics.catch("a payload's owner", || {
@@ -142,7 +115,7 @@ impl Driver<OwnedRecord> for Shared {
             let ticket = state.machine.ticket_mut(slot).copied();
             // If there is another record, its report may be on its way. A span ends before its delivery is ready, and a
             // subscriber must not run here.
-            if state.machine.len() != 1 || ticket.is_some_and(|ticket| self.observer.has_span(ticket)) {
+            if state.machine.len() != 1 || ticket.is_some_and(|ticket| self.observer.has_span(ticket.mark)) {
                 return false;
             }
         }
@@ -153,7 +126,7 @@ impl Driver<OwnedRecord> for Shared {
 
     fn is_flushing(&self) -> bool {
         let state = self.lock();
-        let committing = state.session.as_ref().is_some_and(|session| session.machine.is_draining());
+        let committing = state.transactions.as_ref().is_some_and(|transactions| transactions.machine.is_draining());
         committing || !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
     }
 
@@ -162,14 +135,14 @@ impl Driver<OwnedRecord> for Shared {
     }
 
     fn fatal(&self, failure: Failure) {
-        self.tell_fatal(Some(failure));
+        self.emit_fatal(Some(failure));
         self.with(|state, effects| state.handle_fatal(self, failure, effects));
         self.give_up_all();
     }
 
     fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
         let fatal = self.with(|state, effects| state.handle_answered(self, id, result, effects));
-        self.tell_fatal(fatal);
+        self.emit_fatal(fatal);
     }
 
     fn set_trouble(&self, topic: Option<TopicId>, trouble: Option<Trouble>) {
@@ -200,14 +173,15 @@ enum Observing {
 }
 
 impl Shared {
-    /// The machine learns of some reports under each lock, the deliveries of all without it. Between the two no flush counts
-    /// as done, so that whoever awaited one finds the deliveries before it ready. Tasks are woken in the end, once.
+    /// Reports are passed to the machine under the lock, some at a time, and then all deliveries are completed without it. Between
+    /// the two no flush ends, so that a task that awaited one finds the deliveries before it ready. Tasks are woken in the end,
+    /// once.
     fn complete(&self, reports: impl Iterator<Item = Report<OwnedRecord>>, observing: Observing) {
         let Spare { wakers, mut delivered, callbacks } = std::mem::take(&mut *self.spare());
         let mut effects = Effects::reusing(wakers, callbacks);
         let now = self.observer.now();
         let mut reports = reports.peekable();
-        let chunk = (reports.size_hint().1.unwrap_or(0) / 4).clamp(*CHUNK.start(), *CHUNK.end());
+        let chunk = (reports.size_hint().1.unwrap_or(0) / 4).clamp(*REPORTS_PER_LOCK.start(), *REPORTS_PER_LOCK.end());
         self.lock().completing += 1;
         while reports.peek().is_some() {
             let state = &mut *self.lock();
@@ -217,17 +191,18 @@ impl Shared {
                     (Some(ended), Outcome::Delivered(at)) => {
                         let topic = ended.lane.topic();
                         state.end_record(&ended, &mut effects);
-                        self.observer.delivered(ended.ticket, now, at, &mut effects.notes);
+                        let has_callback = ended.ticket.has_callback();
+                        self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
                         match ended.ticket.target() {
                             Target::Delivery(cell) => delivered.push((cell, topic, at)),
-                            Target::Group { group, index } => {
-                                state.settle_member(group, index, Member::Delivered(topic, at), &mut effects);
+                            Target::Bulk { bulk, index } => {
+                                state.settle_member(bulk, index, Member::Delivered(topic, at), &mut effects);
                             }
                             Target::Callback(callback) => {
-                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket));
+                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
                                 effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
                             }
-                            Target::Nobody => {}
+                            Target::None => {}
                         }
                     }
                     (Some(ended), Outcome::Failed(failure, record)) => {
@@ -242,16 +217,15 @@ impl Shared {
             }
             state.after_transition(self, &mut effects);
         }
-        match observing {
-            Observing::Now => self.observer.tell(&self.topics, &mut effects.notes, &self.panics),
-            Observing::Deferred => {}
+        if observing == Observing::Now {
+            self.observer.emit(&self.topics, &mut effects.notes, &self.panics);
         }
         for (cell, topic, at) in delivered.drain(..) {
             self.completions.complete_delivered(cell, topic, at, &mut effects.wakers);
         }
         {
             let state = &mut *self.lock();
-            // Those of records whose outcome was known.
+            // What is left belongs to records that were completed before.
             state.said.clear();
             state.completing -= 1;
             state.after_transition(self, &mut effects);
@@ -263,10 +237,27 @@ impl Shared {
         let Effects { wakers, callbacks, .. } = &mut effects;
         *self.spare() = Spare { wakers: std::mem::take(wakers), callbacks: std::mem::take(callbacks), delivered };
     }
+
+    /// Notes that records were moved to the backend.
+    #[inline]
+    fn note_hand_off(
+        &self,
+        state: &mut State,
+        batch: &MessageBatch,
+        records: &[(SlotId, OwnedRecord)],
+        effects: &mut Effects,
+    ) {
+        let limits = state.machine.limits();
+        let most = (limits.batch_records, limits.batch_bytes);
+        let accepted = |(slot, _): &(SlotId, OwnedRecord)| {
+            state.machine.ticket_mut(*slot).map_or(Time::NONE, |ticket| ticket.mark.accepted)
+        };
+        self.observer.handed_off(batch, most, records.iter().map(accepted), &mut effects.notes);
+    }
 }
 
 impl State {
-    /// Fails a record of which the backend gives a copy back. That lacks a timeout of the record's own.
+    /// Fails a record that comes back as the backend's copy. That lacks a timeout of the record's own.
     #[cold]
     fn fail_copy(
         &mut self,
@@ -281,7 +272,8 @@ impl State {
         self.fail(shared, ended, failure, Some(record), effects);
     }
 
-    /// Counts a worker as asleep, unless there are arrivals to look at.
+    /// Counts a worker as asleep, unless there are arrivals. The inbox is shut before the worker sleeps: no record may be left
+    /// there without a worker that collects it.
     fn try_rest(&mut self, shared: &Shared) -> bool {
         let mut inbox = shared.inbox();
         if !inbox.is_empty() {
@@ -291,53 +283,5 @@ impl State {
         self.idle_workers += 1;
         self.awake_workers = self.awake_workers.saturating_sub(1);
         true
-    }
-
-    /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
-    pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        for _ in 0..BUDGET {
-            let Some(expired) = self.machine.poll_expired(now) else { return true };
-            self.fail(shared, expired.ended, TIMED_OUT, Some(expired.record), effects);
-        }
-        false
-    }
-
-    /// Fails the records of which the backend says nothing; false if there may be more of them.
-    pub(crate) fn give_up_overdue(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        for _ in 0..BUDGET {
-            let Some(overdue) = self.machine.poll_overdue(now) else { return true };
-            let copy = self.timeouts.remove(overdue.slot);
-            self.fail(shared, overdue, OVERDUE, copy, effects);
-        }
-        false
-    }
-
-    /// Fails the records that the backend was never given, for an end that is under way; false if there may be more.
-    pub(crate) fn give_up(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
-        for _ in 0..BUDGET {
-            let Some((record, ended)) = self.machine.poll_drained() else { return true };
-            self.fail(shared, ended, CLOSED, Some(record), effects);
-        }
-        false
-    }
-
-    /// Fails the records that are left when the backend is gone, and then ends; false if there may be more of them.
-    fn end_some(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
-        for _ in 0..LAST {
-            if let Some((record, ended)) = self.take_buffered() {
-                self.fail(shared, ended, CLOSED, Some(record), effects);
-            } else if let Some(ended) = self.machine.poll_abandoned() {
-                let failure = CLOSED.with_status(Status::PossiblyPersisted);
-                self.fail(shared, ended, failure, None, effects);
-            } else {
-                self.phase = Phase::Ended;
-                effects.discard.extend(self.timeouts.clear().map(Discard::Record));
-                self.end_calls(effects);
-                effects.wakers.append(&mut self.close_wakers);
-                effects.wakers.extend(self.driver.take());
-                return true;
-            }
-        }
-        false
     }
 }

@@ -4,13 +4,12 @@ use std::task::Waker;
 
 use aioproducer_core::backend::Severity;
 
-use crate::api::calls::Requests;
+use super::calls::Requests;
 use crate::callbacks::{Ended, RunnerSignal};
-use crate::observe::{Notes, SUBSCRIBER, lines};
+use crate::observe::Notes;
 use crate::outcome::bulk::Members;
 use crate::outcome::error::DeliveryError;
 use crate::record::{OwnedRecord, Record};
-use crate::state::shared::Shared;
 
 /// What a purge is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,16 +25,16 @@ pub(crate) struct Effects {
     /// Callbacks whose records have ended.
     pub(crate) callbacks: Vec<Ended>,
     pub(crate) runner: RunnerSignal,
-    /// To be dropped: that may run anybody's code, a payload's owner's for one.
+    /// To be dropped, which may run the application's code, such as that of a payload's owner.
     pub(crate) discard: Vec<Discard>,
     pub(crate) notes: Notes,
     /// For the application's operator.
     pub(crate) lines: Vec<(Severity, String)>,
     pub(crate) workers: usize,
-    /// There is one record, and nothing else.
+    /// There is exactly one record.
     pub(crate) alone: bool,
-    flush: bool,
-    purge: Purged,
+    pub(super) flush: bool,
+    pub(super) purge: Purged,
     pub(crate) calls: Requests,
     pub(crate) shut_down: bool,
     /// The backend has something to do, and a clock that may be paused is to be held.
@@ -44,7 +43,7 @@ pub(crate) struct Effects {
     pub(crate) closed: bool,
 }
 
-/// What nobody asked for.
+/// What no task wants, to be dropped.
 pub(crate) enum Discard {
     Error(#[expect(dead_code, reason = "kept to be dropped")] DeliveryError),
     Members(#[expect(dead_code, reason = "kept to be dropped")] Members),
@@ -54,7 +53,7 @@ pub(crate) enum Discard {
 }
 
 impl Effects {
-    fn has_any(&self) -> bool {
+    pub(super) fn has_any(&self) -> bool {
         self.workers > 0
             || self.flush
             || self.shut_down
@@ -80,69 +79,5 @@ impl Effects {
 
     pub(crate) fn flush_backend(&mut self) {
         self.flush = true;
-    }
-}
-
-impl Shared {
-    /// Carries the effects out. The lock is free.
-    pub(crate) fn apply(&self, effects: &mut Effects) {
-        self.observer.tell(&self.topics, &mut effects.notes, &self.panics);
-        self.carry_out(effects);
-    }
-
-    /// The same on a thread that must not call subscribers and recorders.
-    pub(crate) fn apply_unobserved(&self, effects: &mut Effects) {
-        self.observer.defer(&mut effects.notes);
-        self.carry_out(effects);
-    }
-
-    fn carry_out(&self, effects: &mut Effects) {
-        if effects.has_any() {
-            self.ask_and_wake(effects);
-        }
-        if !effects.discard.is_empty() {
-            self.panics.drop_all("what a record, an error or a waker holds", effects.discard.drain(..));
-        }
-    }
-
-    fn ask_and_wake(&self, effects: &mut Effects) {
-        if let Some(backend) = self.backend() {
-            match effects.workers {
-                1 if effects.alone => backend.wake_for_one(),
-                workers => (0..workers).for_each(|_| backend.wake()),
-            }
-            if effects.flush {
-                backend.flush();
-            }
-            if effects.purge != Purged::default() {
-                backend.purge(effects.purge.queued, effects.purge.in_flight);
-            }
-            let mut calls = std::mem::take(&mut effects.calls);
-            while let Some(request) = calls.iter_mut().find_map(Option::take) {
-                let id = request.id;
-                if backend.call(request).is_err() {
-                    for (call, next) in calls.iter_mut().zip(self.refused(id)) {
-                        *call = call.take().or(next);
-                    }
-                }
-            }
-            if effects.shut_down {
-                backend.shut_down();
-            }
-        }
-        if effects.work {
-            self.begin_work();
-        }
-        for (severity, line) in effects.lines.drain(..) {
-            self.panics.catch(SUBSCRIBER, || lines::write(severity, &line));
-        }
-        self.panics.wake_all(effects.wakers.drain(..));
-        if effects.closed {
-            self.callbacks.pool.wake_all();
-        }
-        self.callbacks.follow(self, std::mem::take(&mut effects.runner));
-        if !effects.callbacks.is_empty() {
-            self.callbacks.forget(effects.callbacks.drain(..));
-        }
     }
 }

@@ -1,18 +1,18 @@
 //! Taking a buffered record back out of the machine.
 
+use super::shared::Shared;
 use crate::outcome::completion::CellHandle;
 use crate::outcome::context::{Context, Retract};
 use crate::outcome::error::DeliveryError;
 use crate::outcome::ticket::Target;
 use crate::record::Record;
-use crate::state::shared::Shared;
 
 impl Retract for Shared {
     fn retract(
         &self,
         cell: CellHandle<DeliveryError, Context>,
     ) -> Result<Record<'static>, CellHandle<DeliveryError, Context>> {
-        let Some(place) = cell.name(&self.completions) else { return Err(cell) };
+        let Some(place) = self.completions.name(&cell) else { return Err(cell) };
         let wanted = Target::Delivery(place);
         let retracted = self.with(|state, effects| {
             let slot = state.machine.find_buffered(|ticket| ticket.target() == wanted)?;
@@ -21,7 +21,7 @@ impl Retract for Shared {
             Some((record, ended.ticket))
         });
         let Some((record, ticket)) = retracted else { return Err(cell) };
-        self.observer.retracted(ticket);
+        self.observer.retracted(ticket.mark);
         drop(cell);
         self.completions.discard(place);
         Ok(self.hand_back(record))

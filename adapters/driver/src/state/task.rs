@@ -1,4 +1,4 @@
-//! The driver task: the one thing that runs on the caller's runtime by itself.
+//! The driver task, which the producer runs on the application's runtime.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use aioproducer_core::Instant;
 
+use super::effects::Discard;
+use super::shared::{Phase, Shared};
+use crate::runtime::paced::STEP;
 use crate::runtime::{ClockHold, Task};
-use crate::state::effects::Discard;
-use crate::state::pace::STEP;
-use crate::state::shared::{Phase, Shared};
 
-/// Sleeps until the machine's next deadline and moves its time on. Dropped before the producer's end, with its runtime
-/// or by it, it ends the producer, so that no delivery waits for a clock that stands still.
+/// Sleeps until the machine's next deadline and advances its time. If it is dropped before the producer's end, its runtime has
+/// ended. It ends the producer then, so that no delivery waits for a clock that stands still.
 pub(crate) struct DriverTask {
     shared: Arc<Shared>,
     timer: Option<(Instant, Task)>,
@@ -22,7 +22,7 @@ pub(crate) struct DriverTask {
 }
 
 enum Next {
-    /// Come back at once, after others had their turn.
+    /// Poll again at once, after other tasks.
     Again,
     At(Instant),
     Ended,
@@ -51,7 +51,7 @@ impl DriverTask {
         shared.with(|state, effects| {
             if state.phase == Phase::Ended {
                 // A close that waits for callbacks does so until its deadline, and it may come after the end.
-                let idle = shared.callbacks.is_idle_or_tells();
+                let idle = shared.callbacks.is_idle_or_notifies();
                 if idle || state.close_by <= now {
                     effects.wakers.append(&mut state.close_wakers);
                 }

@@ -1,29 +1,14 @@
 //! Records with a timeout of their own.
 //!
-//! The machine and the backend know one delivery timeout. A record with a shorter one is looked after here: its outcome is
-//! told when its own time is over, wherever it is by then. If the backend has it, a copy, which shares its bytes and was
-//! made at hand-off, goes back to the caller, and the slot stays taken until the backend is done with the record.
+//! The machine and the backend know one delivery timeout. A record with a shorter one is kept here: it fails when its own
+//! timeout passes, wherever it is by then. If the backend has it, its caller gets a copy, which was made at hand-off and shares
+//! the record's bytes, and the slot stays taken until the backend lets go of the record.
 
 use std::collections::{BTreeMap, HashMap};
 
-use aioproducer_core::backend::{Failure, FailureKind, Status};
-use aioproducer_core::{Instant, RetractError, SlotId};
+use aioproducer_core::{Instant, SlotId};
 
-use crate::outcome::ticket::Ticket;
 use crate::record::OwnedRecord;
-use crate::state::driver::TIMED_OUT;
-use crate::state::effects::{Discard, Effects};
-use crate::state::shared::{Shared, State};
-
-/// Records that one call fails at most.
-const BUDGET: usize = 16;
-
-const LATE: Failure = Failure::new(
-    FailureKind::TimedOut,
-    Status::PossiblyPersisted,
-    None,
-    "the record's own timeout passed while the backend was about to deliver it",
-);
 
 /// Which records have a timeout of their own, by time and by slot.
 #[derive(Default)]
@@ -64,45 +49,14 @@ impl Timeouts {
         std::mem::take(&mut self.copies).into_values().flatten()
     }
 
-    fn insert(&mut self, slot: SlotId, at: Instant) {
+    pub(super) fn insert(&mut self, slot: SlotId, at: Instant) {
         self.times.insert(slot, at);
         self.copies.insert((at, slot), None);
     }
 
-    fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Option<OwnedRecord>)> {
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(SlotId, Option<OwnedRecord>)> {
         let ((_, slot), copy) = self.copies.first_entry().filter(|entry| entry.key().0 <= now)?.remove_entry();
         self.times.remove(&slot);
         Some((slot, copy))
-    }
-}
-
-impl State {
-    /// Looks after a record's own timeout, which is over at `at`.
-    pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, effects: &mut Effects) {
-        self.timeouts.insert(slot, at);
-        if at < self.armed {
-            effects.wakers.extend(self.driver.take());
-        }
-    }
-
-    /// Fails records whose own timeout is over; false if there may be more of them.
-    pub(crate) fn expire_own(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        for _ in 0..BUDGET {
-            let Some((slot, copy)) = self.timeouts.pop_due(now) else { return true };
-            match self.machine.retract(slot) {
-                Ok((record, ended)) => {
-                    effects.discard.extend(copy.map(Discard::Record));
-                    self.fail(shared, ended, TIMED_OUT, Some(record), effects);
-                }
-                Err(RetractError::HandedOff) => {
-                    if let Some(ticket) = self.machine.ticket_mut(slot) {
-                        let ticket = std::mem::replace(ticket, Ticket::NOBODY);
-                        self.tell_failure(shared, ticket, LATE, None, copy, effects);
-                    }
-                }
-                Err(_) => effects.discard.extend(copy.map(Discard::Record)),
-            }
-        }
-        false
     }
 }

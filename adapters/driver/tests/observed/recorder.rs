@@ -1,4 +1,4 @@
-//! A subscriber that keeps what it is told.
+//! A subscriber that keeps all spans and events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ pub(crate) struct Span {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct RecordedEvent {
     pub(crate) level: tracing::Level,
     pub(crate) fields: Fields,
     /// The span that it is in.
@@ -56,7 +56,7 @@ pub(crate) struct Told {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) spans: Vec<Span>,
-    pub(crate) events: Vec<Told>,
+    pub(crate) events: Vec<RecordedEvent>,
     pub(crate) entered: Vec<u64>,
     /// Asked at every call, as an application's subscriber may.
     pub(crate) producer: Option<AioProducer>,
@@ -84,7 +84,7 @@ impl Recorder {
         self.0.lock().unwrap().spans.clone()
     }
 
-    pub(crate) fn events(&self) -> Vec<Told> {
+    pub(crate) fn events(&self) -> Vec<RecordedEvent> {
         self.0.lock().unwrap().events.clone()
     }
 
@@ -109,7 +109,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         let mut fields = Fields::new();
         event.record(&mut Values(&mut fields));
         let span = context.event_span(event).map(|span| span.id().into_u64());
-        self.0.lock().unwrap().events.push(Told { level: *event.metadata().level(), fields, span });
+        self.0.lock().unwrap().events.push(RecordedEvent { level: *event.metadata().level(), fields, span });
         self.look();
     }
 

@@ -1,4 +1,4 @@
-//! A runtime whose time stands still and a backend that is never told anything: for tests that work by hand, on one thread.
+//! A runtime whose time stands still and a backend that ignores all calls: for tests that work by hand, on one thread.
 
 use aioproducer_core::backend::Backend;
 use aioproducer_driver::{Instant, Runtime, Task};

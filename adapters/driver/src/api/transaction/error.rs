@@ -6,8 +6,8 @@ use aioproducer_core::TransactionRefusal;
 use aioproducer_core::backend::{CallError, ErrorCode, Failure};
 
 use super::Transaction;
-use crate::state::end::EndedBy;
-use crate::state::transactions::Session;
+use crate::outcome::ended_by::EndedBy;
+use crate::state::transactions::Transactions;
 
 /// What is left to do after an error of a transaction.
 ///
@@ -157,10 +157,12 @@ impl TransactionError {
     }
 
     /// Why a transaction can only be aborted.
-    pub(super) fn of_failed(session: &Session) -> Self {
-        match session.machine.failed() {
-            0 => session.error.clone().map_or(Self::MustAbort, |error| Self::Call { error, remedy: Remedy::Abort }),
-            records => Self::Undelivered { records, first: session.first_failure },
+    pub(super) fn of_failed(transactions: &Transactions) -> Self {
+        match transactions.machine.failed() {
+            0 => {
+                transactions.error.clone().map_or(Self::MustAbort, |error| Self::Call { error, remedy: Remedy::Abort })
+            }
+            records => Self::Undelivered { records, first: transactions.first_failure },
         }
     }
 

@@ -1,21 +1,20 @@
 //! The span of a `produce_all`.
 
+use std::fmt;
 use std::mem::discriminant;
 
 use tracing::field::{Empty, display};
 use tracing::info_span;
 
 use super::Spans;
-use super::record_span::{Inner, Of, RecordSpan};
-use crate::api::error::ProduceError;
-use crate::record::Record;
+use crate::record::{Record, RecordSpan, SpanOf, SpanState};
 use crate::runtime::sync::Arc;
 
 /// The span of a `produce_all`, which is that of all its records.
 #[derive(Default)]
-pub(crate) struct Bulk {
-    /// `None` while there is no record, or nobody wants to see it.
-    span: Option<Arc<Inner>>,
+pub(crate) struct BulkSpan {
+    /// `None` while there is no record, or no subscriber wants it.
+    span: Option<Arc<SpanState>>,
     topic: Topic,
     counted: bool,
 }
@@ -29,7 +28,7 @@ enum Topic {
     Mixed,
 }
 
-impl Bulk {
+impl BulkSpan {
     /// There are more records. The first make the span and name it: once a trace context was taken from it, its name stays.
     pub(crate) fn chunk(&mut self, records: &[Record<'_>]) {
         if self.span.is_none() && !records.is_empty() {
@@ -47,7 +46,7 @@ impl Bulk {
                 "messaging.batch.message_count" = Empty,
                 "error.type" = Empty,
             );
-            self.span = (!span.is_disabled()).then(|| Inner::new(span, Of::Many));
+            self.span = (!span.is_disabled()).then(|| SpanState::new(span, SpanOf::Many));
         }
         let Some(inner) = &self.span else { return };
         let before = discriminant(&self.topic);
@@ -77,9 +76,9 @@ impl Bulk {
     }
 
     /// A record was not accepted. Called without a lock.
-    pub(crate) fn refused(&self, error: &ProduceError<'_>) {
+    pub(crate) fn refused(&self, error_type: &str, error: &dyn fmt::Display) {
         if let Some(inner) = &self.span {
-            inner.refused(error);
+            inner.fail(error_type, error);
         }
     }
 

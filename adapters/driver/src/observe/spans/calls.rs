@@ -3,7 +3,7 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::record_span::fail;
+use crate::record::set_error;
 
 /// The span of a flush or a close.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl CallSpan {
     pub(crate) fn timed_out(&self, remaining: usize) {
         if let Some(span) = &self.0 {
             span.record("aioproducer.remaining", remaining as i64);
-            fail(span, "timed_out", format_args!("{remaining} records had no outcome before the flush's limit"));
+            set_error(span, "timed_out", format_args!("{remaining} records had no outcome before the flush's limit"));
         }
     }
 
@@ -47,7 +47,11 @@ impl CallSpan {
             && unsent > 0
         {
             span.record("aioproducer.unsent", unsent as i64);
-            fail(span, "timed_out", format_args!("{unsent} records were not delivered before the close's deadline"));
+            set_error(
+                span,
+                "timed_out",
+                format_args!("{unsent} records were not delivered before the close's deadline"),
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use aioproducer_core::backend::{Failure, FailureKind};
 
-use super::kind_name;
+use crate::observe::names::kind_name;
 
 /// What the broker answered, by the name that Kafka's protocol has for it; the failure's kind if it answered nothing, or
 /// nothing that is known here.

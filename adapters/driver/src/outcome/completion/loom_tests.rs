@@ -1,5 +1,7 @@
 //! Readers and the producer at once, in every order that there is.
 
+use std::task::Context;
+
 use loom::future::block_on;
 use loom::thread;
 

@@ -1,6 +1,6 @@
-//! What an application may ask for.
+//! Settings of spans and metrics.
 
-use crate::Builder;
+use super::Builder;
 
 impl<B> Builder<B> {
     /// The producer's name: the label `producer` of all its metrics, which have no label without it. With the feature
@@ -48,7 +48,7 @@ impl<B> Builder<B> {
     where
         F: Fn(&tracing::Span) -> Option<crate::TraceContext> + Send + Sync + 'static,
     {
-        self.observe.spans.context = Some(super::spans::Injection(std::sync::Arc::new(context)));
+        self.observe.spans.context = Some(crate::observe::Injection(std::sync::Arc::new(context)));
         self
     }
 
@@ -71,7 +71,7 @@ impl<B> Builder<B> {
     where
         F: Fn(&crate::Record<'_>) -> bool + Send + Sync + 'static,
     {
-        self.observe.spans.wanted = Some(super::spans::Wanted(std::sync::Arc::new(is_wanted)));
+        self.observe.spans.wanted = Some(crate::observe::Wanted(std::sync::Arc::new(is_wanted)));
         self
     }
 

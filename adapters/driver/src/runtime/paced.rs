@@ -1,8 +1,8 @@
 //! A clock that tests may pause, beside a backend for which real time passes.
 //!
-//! A paused clock leaps to the next timer as soon as its runtime has nothing to do, and to wait for a broker is nothing: each
-//! record would be late at once. So while the backend is at work the clock is held, and let go for as much as real time has
-//! passed. A leap that comes all the same, by hand for one, does not count for the producer.
+//! A paused clock leaps to the next timer as soon as its runtime is idle. A runtime that waits for a broker is idle, so each
+//! record would time out at once. Therefore the clock is held while the backend is at work, and released for as much time as
+//! has really passed. If the clock leaps all the same, by a test's hand for example, the producer does not count the leap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,8 @@ use std::time::{self, Duration};
 
 use aioproducer_core::Instant;
 
-use crate::runtime::sync::{Mutex, lock};
-use crate::runtime::{ClockHold, Runtime, RuntimeError, Task};
-use crate::state::shared::{Phase, Shared, State};
+use super::sync::{Mutex, lock};
+use super::{ClockHold, Runtime, RuntimeError, Task};
 
 /// How far a paused clock goes at a time while the backend is at work.
 pub(crate) const STEP: Duration = Duration::from_millis(10);
@@ -31,8 +30,8 @@ struct Seen {
     last: Option<(Instant, time::Instant)>,
     /// What the inner clock has gained on real time while the backend was at work.
     leapt: Duration,
-    /// The last time that was told: it never goes back.
-    told: Instant,
+    /// The last time that was returned: time never goes back.
+    returned: Instant,
 }
 
 impl Paced {
@@ -44,7 +43,8 @@ impl Paced {
         self.working.load(Ordering::Relaxed)
     }
 
-    fn set_working(&self, working: bool) {
+    /// Notes whether the backend is at work.
+    pub(crate) fn set_working(&self, working: bool) {
         lock(&self.seen).last = None;
         self.working.store(working, Ordering::Relaxed);
     }
@@ -64,8 +64,8 @@ impl Runtime for Arc<Paced> {
                 seen.last = Some((now, earlier));
             }
         }
-        seen.told = seen.told.max(Instant::after_origin(now - Instant::after_origin(seen.leapt)));
-        seen.told
+        seen.returned = seen.returned.max(Instant::after_origin(now - Instant::after_origin(seen.leapt)));
+        seen.returned
     }
 
     fn sleep_until(&self, at: Instant) -> Task {
@@ -91,42 +91,5 @@ impl Runtime for Arc<Paced> {
 
     fn hold_clock(&self, at_most: Duration) -> Option<ClockHold> {
         self.inner.hold_clock(at_most)
-    }
-}
-
-impl State {
-    /// Notes whether the backend is at work, for whose sake a clock that can be paused must not leap. Returns whether the work
-    /// begins, which [`Shared::begin_work`] is to be told of when nothing is locked.
-    pub(crate) fn note_work(&mut self, pace: &Paced) -> bool {
-        let working = self.has_batch()
-            || self.awake_workers > 0
-            || self.completing > 0
-            || self.machine.stats().handed_off > 0
-            || self.calls.is_out()
-            || self.phase == Phase::Ending;
-        if working == pace.is_working() {
-            return false;
-        }
-        pace.set_working(working);
-        working
-    }
-}
-
-impl Shared {
-    /// The same with a runtime that is paced.
-    pub(crate) fn paced(mut self, pace: Arc<Paced>) -> Self {
-        self.pace = Some(pace);
-        self
-    }
-
-    /// The backend has something to do: has the driver hold the clock, if it is paused.
-    pub(crate) fn begin_work(&self) {
-        // The first reading is what others are compared with.
-        self.runtime.now();
-        if let Some(hold) = self.runtime.hold_clock(STEP) {
-            let driver = self.lock().driver.take();
-            self.panics.wake_all(driver);
-            drop(hold);
-        }
     }
 }

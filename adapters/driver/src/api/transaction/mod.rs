@@ -1,4 +1,5 @@
-//! Transactions: the session that records are written through.
+//! Transactions, as applications hold them, and their errors. What may be called when is decided in core; `state` has the calls that
+//! are under way.
 
 mod error;
 
@@ -8,20 +9,20 @@ use std::task::Poll;
 use aioproducer_core::backend::{Call, Failure, Group, GroupOffset};
 use aioproducer_core::{Standing, TransactionId, TransactionRefusal};
 
-use crate::AioProducer;
-use crate::admission::admit::try_produce;
-use crate::api::calls::CallFuture;
+use super::producer::AioProducer;
+use crate::admission::error::ProduceError;
+use crate::api::broker::CallFuture;
 use crate::api::delivery::Delivery;
-use crate::api::error::ProduceError;
-use crate::api::produce::{Produce, SendRecord};
+use crate::api::produce::{Produce, SendRecord, try_produce};
 use crate::api::produce_all::ProduceAll;
 use crate::api::produce_with::ProduceWith;
+use crate::api::watch::Watch;
 use crate::callbacks::Synchronous;
 use crate::outcome::error::DeliveryError;
 use crate::outcome::report::DeliveryReport;
 use crate::record::Record;
 use crate::runtime::turn;
-use crate::state::transactions::{Session, Watch};
+use crate::state::transactions::Transactions;
 
 pub use error::{EndError, Remedy, TransactionError};
 
@@ -45,21 +46,21 @@ impl AioProducer {
     /// ```
     pub async fn init_transactions(&self) -> Result<(), TransactionError> {
         turn(&*self.shared().runtime).await;
-        self.command(|session, _| {
-            session.machine.init()?;
-            session.error = None;
+        self.command(|transactions, _| {
+            transactions.machine.init()?;
+            transactions.error = None;
             Ok(())
         })?;
-        self.watch(|session, fatal| {
-            let machine = &session.machine;
-            if let Some(error) = gone(session, fatal) {
+        self.watch(|transactions, fatal| {
+            let machine = &transactions.machine;
+            if let Some(error) = gone(transactions, fatal) {
                 Poll::Ready(Err(error))
             } else if machine.is_initialized() {
                 Poll::Ready(Ok(()))
             } else if machine.is_initializing() {
                 Poll::Pending
             } else {
-                Poll::Ready(Err(TransactionError::of_call(session.error.clone(), Remedy::GiveUp)))
+                Poll::Ready(Err(TransactionError::of_call(transactions.error.clone(), Remedy::GiveUp)))
             }
         })
         .await?
@@ -94,18 +95,18 @@ impl AioProducer {
     /// ```
     pub async fn begin(&self) -> Result<Transaction, TransactionError> {
         turn(&*self.shared().runtime).await;
-        let id = self.command(|session, _| {
-            let id = session.machine.begin()?;
-            session.error = None;
+        let id = self.command(|transactions, _| {
+            let id = transactions.machine.begin()?;
+            transactions.error = None;
             Ok(id)
         })?;
         // From here on it is given up when this future is dropped.
         let transaction = Transaction { producer: self.clone(), id };
-        self.watch(|session, fatal| match session.machine.standing(id) {
+        self.watch(|transactions, fatal| match transactions.machine.standing(id) {
             Standing::Beginning => Poll::Pending,
             Standing::Over => {
-                let refused = || TransactionError::of_call(session.error.clone(), Remedy::GiveUp);
-                Poll::Ready(Err(gone(session, fatal).unwrap_or_else(refused)))
+                let refused = || TransactionError::of_call(transactions.error.clone(), Remedy::GiveUp);
+                Poll::Ready(Err(gone(transactions, fatal).unwrap_or_else(refused)))
             }
             _ => Poll::Ready(Ok(())),
         })
@@ -132,48 +133,49 @@ impl AioProducer {
     #[must_use]
     pub fn in_doubt(&self) -> Option<Transaction> {
         let shared = self.shared();
-        let id = shared.with(|state, _| state.session.as_mut().and_then(|session| session.machine.adopt()))?;
+        let id = shared
+            .with(|state, _| state.transactions.as_mut().and_then(|transactions| transactions.machine.adopt()))?;
         Some(Transaction { producer: self.clone(), id })
     }
 
     /// Gives the machine of transactions a command. Records of the inbox are known to it then, and no more come that way.
     fn command<T>(
         &self,
-        command: impl FnOnce(&mut Session, &mut bool) -> Result<T, TransactionRefusal>,
+        command: impl FnOnce(&mut Transactions, &mut bool) -> Result<T, TransactionRefusal>,
     ) -> Result<T, TransactionError> {
         let shared = self.shared();
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
             let fatal = state.fatal;
-            let Some(session) = &mut state.session else { return Err(TransactionError::NotTransactional) };
+            let Some(transactions) = &mut state.transactions else { return Err(TransactionError::NotTransactional) };
             let mut flush = false;
-            let outcome = command(session, &mut flush);
+            let outcome = command(transactions, &mut flush);
             if flush {
                 state.machine.flush();
                 effects.flush_backend();
             }
-            let ended_by = session.ended_by;
+            let ended_by = transactions.ended_by;
             outcome.map_err(|refusal| TransactionError::of_refusal(refusal, fatal.as_ref(), ended_by))
         })
     }
 
     async fn watch<T>(
         &self,
-        look: impl FnMut(&mut Session, Option<&Failure>) -> Poll<T> + Unpin,
+        look: impl FnMut(&mut Transactions, Option<&Failure>) -> Poll<T> + Unpin,
     ) -> Result<T, TransactionError> {
         Watch::new(self.shared(), look).await.ok_or(TransactionError::NotTransactional)
     }
 }
 
 /// Why nothing can be expected any more, if so.
-fn gone(session: &Session, fatal: Option<&Failure>) -> Option<TransactionError> {
-    if session.machine.is_fatal() {
-        return Some(match (&session.error, fatal) {
+fn gone(transactions: &Transactions, fatal: Option<&Failure>) -> Option<TransactionError> {
+    if transactions.machine.is_fatal() {
+        return Some(match (&transactions.error, fatal) {
             (Some(error), _) if error.is_fatal() => TransactionError::of_call(Some(error.clone()), Remedy::GiveUp),
-            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, session.ended_by),
+            (_, fatal) => TransactionError::of_refusal(TransactionRefusal::Fatal, fatal, transactions.ended_by),
         });
     }
-    session.machine.is_ended().then(|| TransactionError::closed(session.ended_by))
+    transactions.machine.is_ended().then(|| TransactionError::closed(transactions.ended_by))
 }
 
 /// An open transaction of an [`AioProducer`]: what is produced through it becomes visible together, or not at all, to
@@ -352,7 +354,7 @@ impl Transaction {
         turn(&*self.producer.shared().runtime).await;
         let offsets: Vec<_> = offsets.into_iter().collect();
         let id = self.id;
-        self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await??;
+        self.producer.watch(|transactions, fatal| Poll::Ready(may_go_on(transactions, fatal, id))).await??;
         if offsets.is_empty() {
             return Ok(());
         }
@@ -390,16 +392,16 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), EndError> {
         turn(&*self.producer.shared().runtime).await;
         let id = self.id;
-        let commanded = self.producer.command(|session, flush| {
+        let commanded = self.producer.command(|transactions, flush| {
             *flush = true;
-            session.machine.commit(id)
+            transactions.machine.commit(id)
         });
         let outcome = match commanded {
             Err(TransactionError::MustAbort) => {
-                self.producer.watch(|session, fatal| Poll::Ready(may_go_on(session, fatal, id))).await
+                self.producer.watch(|transactions, fatal| Poll::Ready(may_go_on(transactions, fatal, id))).await
             }
             Err(error) => Ok(Err(error)),
-            Ok(()) => self.producer.watch(|session, fatal| committed(session, fatal, id)).await,
+            Ok(()) => self.producer.watch(|transactions, fatal| committed(transactions, fatal, id)).await,
         };
         match outcome.and_then(|outcome| outcome) {
             Ok(()) => Ok(()),
@@ -426,12 +428,12 @@ impl Transaction {
     pub async fn abort(self) -> Result<(), EndError> {
         turn(&*self.producer.shared().runtime).await;
         let id = self.id;
-        let commanded = self.producer.command(|session, _| session.machine.abort(id));
+        let commanded = self.producer.command(|transactions, _| transactions.machine.abort(id));
         let outcome = match commanded {
             // A close aborted it.
             Err(TransactionError::Over) => Ok(Ok(())),
             Err(error) => Ok(Err(error)),
-            Ok(()) => self.producer.watch(|session, fatal| aborted(session, fatal, id)).await,
+            Ok(()) => self.producer.watch(|transactions, fatal| aborted(transactions, fatal, id)).await,
         };
         match outcome.and_then(|outcome| outcome) {
             Ok(()) => Ok(()),
@@ -441,34 +443,42 @@ impl Transaction {
 }
 
 /// Whether the transaction is open.
-fn may_go_on(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> Result<(), TransactionError> {
-    match session.machine.standing(id) {
+fn may_go_on(transactions: &Transactions, fatal: Option<&Failure>, id: TransactionId) -> Result<(), TransactionError> {
+    match transactions.machine.standing(id) {
         Standing::Open => Ok(()),
-        Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(session)),
+        Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(transactions)),
         Standing::InDoubt => {
-            let error = session.error.clone();
-            Err(TransactionError::Unknown(error.unwrap_or_else(|| session.ended_by.call_error())))
+            let error = transactions.error.clone();
+            Err(TransactionError::Unknown(error.unwrap_or_else(|| transactions.ended_by.call_error())))
         }
-        _ => Err(gone(session, fatal).unwrap_or(TransactionError::Over)),
+        _ => Err(gone(transactions, fatal).unwrap_or(TransactionError::Over)),
     }
 }
 
-fn committed(session: &mut Session, fatal: Option<&Failure>, id: TransactionId) -> Poll<Result<(), TransactionError>> {
-    match session.machine.standing(id) {
+fn committed(
+    transactions: &mut Transactions,
+    fatal: Option<&Failure>,
+    id: TransactionId,
+) -> Poll<Result<(), TransactionError>> {
+    match transactions.machine.standing(id) {
         Standing::Committing => Poll::Pending,
         Standing::Committed => {
-            session.machine.acknowledge(id);
+            transactions.machine.acknowledge(id);
             Poll::Ready(Ok(()))
         }
-        _ => Poll::Ready(may_go_on(session, fatal, id)),
+        _ => Poll::Ready(may_go_on(transactions, fatal, id)),
     }
 }
 
-fn aborted(session: &Session, fatal: Option<&Failure>, id: TransactionId) -> Poll<Result<(), TransactionError>> {
-    match session.machine.standing(id) {
+fn aborted(
+    transactions: &Transactions,
+    fatal: Option<&Failure>,
+    id: TransactionId,
+) -> Poll<Result<(), TransactionError>> {
+    match transactions.machine.standing(id) {
         Standing::Aborting => Poll::Pending,
-        Standing::Over => Poll::Ready(gone(session, fatal).map_or(Ok(()), Err)),
-        _ => Poll::Ready(Err(TransactionError::of_abort(session.error.clone()))),
+        Standing::Over => Poll::Ready(gone(transactions, fatal).map_or(Ok(()), Err)),
+        _ => Poll::Ready(Err(TransactionError::of_abort(transactions.error.clone()))),
     }
 }
 
@@ -476,8 +486,8 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         self.producer.shared().with(|state, effects| {
             state.shut_inbox(self.producer.shared(), effects);
-            if let Some(session) = &mut state.session {
-                session.machine.abandon(self.id);
+            if let Some(transactions) = &mut state.transactions {
+                transactions.machine.abandon(self.id);
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Which places of a shelf are vacant, and in what order they are used again.
+//! Which places of a slab are vacant, and in what order they are used again.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ const NONE: u32 = u32::MAX;
 /// The block that got its first vacant place earliest is used first. By its turn most of its places are vacant, in whatever
 /// order the callbacks ran: they run partition by partition, and places that were used again in that order would be all over
 /// the memory after a while. That cost more than everything else about a callback.
-pub(super) struct Vacant {
+pub(super) struct FreeBlocks {
     /// The block that places are taken from, and those that are left of it, a bit for each.
     current: u32,
     left: u64,
@@ -20,7 +20,7 @@ pub(super) struct Vacant {
     queue: VecDeque<u32>,
 }
 
-impl Vacant {
+impl FreeBlocks {
     pub(super) fn new() -> Self {
         Self { current: NONE, left: 0, blocks: Vec::new(), queue: VecDeque::new() }
     }
@@ -62,7 +62,7 @@ mod tests {
     fn s20_places_are_used_again_one_beside_the_other_in_whatever_order_they_come_back() {
         const PLACES: u32 = 64 * 100;
         const STEP: u32 = 12;
-        let mut vacant = Vacant::new();
+        let mut vacant = FreeBlocks::new();
         assert_eq!(vacant.take(), None);
         let mut used: Vec<u32> = (0..PLACES).collect();
         for round in 0..20 {

@@ -1,190 +1,21 @@
-//! Calls of the backend that wait for a broker: which future waits for which answer.
-//!
-//! Transactions' calls stand in one line, the others in another. Of each line one call at a time is with the backend, and the
-//! others wait here for their turn, each as long as its future lives. So no call queues up without a future that waits for it, and no
-//! transaction waits for anything else.
+//! Calls that wait for a broker, as futures, and the questions to brokers that are made of them.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use aioproducer_core::backend::{
-    Answer, Call, CallError, CallId, Credentials, ErrorCode, Failure, Metadata, PartitionMetadata, Request,
+    Answer, Call, CallError, CallId, Credentials, ErrorCode, Failure, Metadata, PartitionMetadata,
 };
 use aioproducer_core::{TransactionId, Verdict};
 
-use crate::AioProducer;
+use super::producer::AioProducer;
 use crate::runtime::turn;
-use crate::state::effects::{Discard, Effects};
-use crate::state::end::EndedBy;
-use crate::state::shared::{Phase, Shared, State};
+use crate::state::effects::Discard;
+use crate::state::shared::{Phase, Shared};
 
-/// How long a call may take unless the builder says otherwise.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-/// Whose turn is counted by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
-    Transactions,
-    Others,
-}
-
-impl Line {
-    const ALL: [Self; 2] = [Self::Transactions, Self::Others];
-
-    fn of(call: &Call) -> Self {
-        if call.is_transactional() { Self::Transactions } else { Self::Others }
-    }
-}
-
-/// Requests that are to be passed on, by line.
-pub(crate) type Requests = [Option<Box<Request>>; Line::ALL.len()];
-
-/// Calls of live futures, and those that are with the backend.
-#[derive(Default)]
-pub(crate) struct Calls {
-    next: u64,
-    /// In the order of asking.
-    entries: Vec<PendingCall>,
-    /// By line.
-    out: [Option<Out>; Line::ALL.len()],
-}
-
-struct PendingCall {
-    id: CallId,
-    state: EntryState,
-}
-
-enum EntryState {
-    Waiting { call: Call, part_of: Option<TransactionId>, waker: Waker },
-    Out { waker: Waker },
-    Answered(Result<Answer, CallError>),
-}
-
-/// A call that is with the backend.
-#[derive(Clone, Copy)]
-pub(crate) struct Out {
-    id: CallId,
-    /// Whose failure is the transaction's, too.
-    pub(crate) part_of: Option<TransactionId>,
-}
-
-impl Calls {
-    fn new_id(&mut self) -> CallId {
-        self.next += 1;
-        CallId(self.next)
-    }
-
-    fn position(&self, id: CallId) -> Option<usize> {
-        self.entries.binary_search_by_key(&id.0, |entry| entry.id.0).ok()
-    }
-
-    /// Whether one is with the backend.
-    pub(crate) fn is_out(&self) -> bool {
-        self.out.iter().any(Option::is_some)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Sends a call that no future asked for; its line is idle.
-    pub(crate) fn send(&mut self, call: Call, limit: Duration) -> Request {
-        let id = self.new_id();
-        self.out[Line::of(&call) as usize] = Some(Out { id, part_of: None });
-        Request { id, call, limit }
-    }
-
-    /// The first call that waits in `line`, to be sent; the line is idle.
-    fn send_first(&mut self, line: Line, limit: Duration) -> Option<Request> {
-        let waits = |entry: &&mut PendingCall| matches!(&entry.state, EntryState::Waiting { call, .. } if Line::of(call) == line);
-        let entry = self.entries.iter_mut().find(waits)?;
-        let taken = std::mem::replace(&mut entry.state, EntryState::Answered(Ok(Answer::Done)));
-        let EntryState::Waiting { call, part_of, waker } = taken else { return None };
-        entry.state = EntryState::Out { waker };
-        self.out[line as usize] = Some(Out { id: entry.id, part_of });
-        Some(Request { id: entry.id, call, limit })
-    }
-
-    /// Whether the answer is to a call that is out, which it is not any more then.
-    pub(crate) fn returned(&mut self, id: CallId) -> Option<Out> {
-        self.out.iter_mut().find_map(|out| out.take_if(|out| out.id == id))
-    }
-
-    /// Gives an answer to the future that waits for it, or back if there is none.
-    pub(crate) fn answer(
-        &mut self,
-        id: CallId,
-        outcome: Result<Answer, CallError>,
-        effects: &mut Effects,
-    ) -> Result<(), Result<Answer, CallError>> {
-        let Some(at) = self.position(id) else { return Err(outcome) };
-        let state = std::mem::replace(&mut self.entries[at].state, EntryState::Answered(outcome));
-        if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
-            effects.wakers.push(waker);
-        }
-        Ok(())
-    }
-
-    /// Answers all that have none, when the backend is gone.
-    pub(crate) fn end(&mut self, by: EndedBy, effects: &mut Effects) {
-        self.out = Default::default();
-        for entry in &mut self.entries {
-            if !matches!(entry.state, EntryState::Answered(_)) {
-                let state = std::mem::replace(&mut entry.state, EntryState::Answered(Err(by.call_error())));
-                if let EntryState::Waiting { waker, .. } | EntryState::Out { waker } = state {
-                    effects.wakers.push(waker);
-                }
-            }
-        }
-    }
-
-    fn join(&mut self, call: Call, part_of: Option<TransactionId>, waker: Waker) -> CallId {
-        let id = self.new_id();
-        self.entries.push(PendingCall { id, state: EntryState::Waiting { call, part_of, waker } });
-        id
-    }
-
-    /// The answer, which is gone then.
-    fn poll(
-        &mut self,
-        id: CallId,
-        waker: &mut Option<Waker>,
-        effects: &mut Effects,
-    ) -> Poll<Option<Result<Answer, CallError>>> {
-        let Some(at) = self.position(id) else { return Poll::Ready(None) };
-        match &mut self.entries[at].state {
-            EntryState::Waiting { waker: kept, .. } | EntryState::Out { waker: kept } => {
-                effects.discard.extend(waker.take().map(|waker| Discard::Waker(std::mem::replace(kept, waker))));
-                Poll::Pending
-            }
-            EntryState::Answered(_) => match self.entries.remove(at).state {
-                EntryState::Answered(outcome) => Poll::Ready(Some(outcome)),
-                EntryState::Waiting { .. } | EntryState::Out { .. } => Poll::Ready(None),
-            },
-        }
-    }
-
-    /// Gives up a call; whether it will have done nothing: its turn had not come, or it had failed.
-    fn leave(&mut self, id: CallId, effects: &mut Effects) -> bool {
-        let Some(at) = self.position(id) else { return false };
-        match self.entries.remove(at).state {
-            EntryState::Waiting { waker, .. } => {
-                effects.discard.push(Discard::Waker(waker));
-                true
-            }
-            EntryState::Out { waker } => {
-                effects.discard.push(Discard::Waker(waker));
-                false
-            }
-            EntryState::Answered(outcome) => outcome.is_err(),
-        }
-    }
-}
-
-/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is dropped, too. If
-/// it was part of a transaction and did not succeed, that can only be aborted then.
+/// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is ignored. If it
+/// was part of a transaction and did not succeed, the transaction can only be aborted then.
 pub(crate) struct CallFuture<'a> {
     shared: &'a Shared,
     call: Option<Call>,
@@ -203,9 +34,9 @@ impl Future for CallFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        // Cloning a waker, or dropping one, may run foreign code: neither is done under the lock.
+        // Cloning or dropping a waker may run the application's code: neither is done under the lock.
         let mut waker = Some(cx.waker().clone());
-        let polled = this.shared.with(|state, effects| match (this.id, this.call.take()) {
+        let polled = this.shared.with(|state, _| match (this.id, this.call.take()) {
             (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => {
                 Poll::Ready(Err(state.ended_by.call_error()))
             }
@@ -215,7 +46,7 @@ impl Future for CallFuture<'_> {
                 Poll::Pending
             }
             (Some(id), _) => {
-                let polled = state.calls.poll(id, &mut waker, effects);
+                let polled = state.calls.poll(id, &mut waker);
                 polled.map(|outcome| outcome.unwrap_or_else(|| Err(state.ended_by.call_error())))
             }
             (None, None) => Poll::Ready(Err(state.ended_by.call_error())),
@@ -231,40 +62,13 @@ impl Drop for CallFuture<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         self.shared.with(|state, effects| {
-            let undone = state.calls.leave(id, effects);
-            if let (true, Some(transaction), Some(session)) = (undone, self.part_of, &mut state.session) {
-                // Its caller is gone and cannot repeat it: the transaction lacks that part.
-                session.machine.handle_error(transaction, Verdict::Abort);
+            let (undone, waker) = state.calls.leave(id);
+            effects.discard.extend(waker.map(Discard::Waker));
+            if let (true, Some(transaction), Some(transactions)) = (undone, self.part_of, &mut state.transactions) {
+                // The call cannot be repeated: the transaction lacks that part.
+                transactions.machine.handle_error(transaction, Verdict::Abort);
             }
         });
-    }
-}
-
-impl State {
-    /// Passes on the calls whose turn it is.
-    pub(crate) fn next_calls(&mut self, shared: &Shared, effects: &mut Effects) {
-        let alive = matches!(self.phase, Phase::Open | Phase::Closing(_));
-        if let Some(session) = &mut self.session {
-            // A part of the transaction whose call has no answer is like a record without its outcome.
-            let out = self.calls.out[Line::Transactions as usize];
-            let parts = usize::from(out.is_some_and(|out| out.part_of.is_some()));
-            session.follow(self.machine.len() + self.completing + parts, &mut effects.wakers);
-        }
-        if !alive {
-            return;
-        }
-        let limit = shared.call_limit;
-        for line in Line::ALL {
-            if self.calls.out[line as usize].is_some() {
-                continue;
-            }
-            let of_session = match &mut self.session {
-                Some(session) if line == Line::Transactions => session.send(&mut self.calls, limit),
-                _ => None,
-            };
-            let next = of_session.or_else(|| self.calls.send_first(line, limit));
-            effects.calls[line as usize] = next.map(Box::new);
-        }
     }
 }
 

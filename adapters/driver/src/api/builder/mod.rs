@@ -1,4 +1,7 @@
-//! Settings, checked when the producer starts.
+//! Settings, checked when the producer starts. Each setting is documented here; what it does is decided elsewhere.
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod observe;
 
 use std::error::Error;
 use std::fmt;
@@ -8,13 +11,13 @@ use std::time::Duration;
 use aioproducer_core::backend::{BackendLimits, Connect};
 use aioproducer_core::{Limits, LimitsError};
 
-use crate::api::calls;
+use super::producer::AioProducer;
+use crate::admission::overflow::Overflow;
 use crate::observe::Options;
 use crate::record::OwnedRecord;
-use crate::runtime::takes_tasks;
-use crate::state::pace::Paced;
+use crate::runtime::paced::Paced;
+use crate::runtime::{Runtime, RuntimeError, takes_tasks};
 use crate::state::shared::{Settings, Shared};
-use crate::{AioProducer, Overflow, Runtime, RuntimeError};
 
 /// Settings of a producer that is yet to start. [`AioProducer::builder`] makes it, [`start`](Self::start) checks it.
 ///
@@ -80,7 +83,7 @@ impl<B> Builder<B> {
             overflow: Overflow::Wait,
             callback_tasks: 64,
             callback_stall: Duration::from_secs(1),
-            call_timeout: calls::LIMIT,
+            call_timeout: Duration::from_secs(60),
             observe: Options::default(),
         }
     }
@@ -357,7 +360,8 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
         let shared = Arc::new(shared.map_err(StartError::Limits)?);
         let background = backend.background();
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
-        Ok(shared.start(connected, background))
+        shared.start(connected, background);
+        Ok(AioProducer::new(shared))
     }
 }
 

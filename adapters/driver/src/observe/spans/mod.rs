@@ -1,6 +1,9 @@
 //! Spans and events, by OpenTelemetry's semantic conventions for messaging and Kafka. `docs/tracing.md` lists them.
 //! <https://opentelemetry.io/docs/specs/semconv/messaging/kafka/>
 //!
+//! Here is everything that `tracing` is called with; the handle that travels with a record is in `record`. Nothing here is called
+//! under a lock but what keeps and returns a span.
+//!
 //! A record's span is made when the record is first tried, travels with it, and waits in a slab while the record has its
 //! slot, which knows its place. It ends when the outcome is known, or its callback has run.
 //!
@@ -18,18 +21,15 @@ use aioproducer_core::backend::{Delivered, Failure};
 use tracing::field::Empty;
 use tracing::{Level, Span, error, info_span, span_enabled, warn};
 
-pub(crate) use self::bulk::Bulk;
+pub(crate) use self::bulk::BulkSpan;
 pub(crate) use self::calls::CallSpan;
 use self::error_type::error_type;
-pub(crate) use self::record_span::RecordSpan;
-use self::record_span::{Inner, Of};
-use super::SUBSCRIBER;
-use super::changes::{kind_name, status_name};
-use crate::TraceContext;
-use crate::callbacks::{Key, NO_PARTITION};
-use crate::record::Record;
-use crate::record::topics::Topics;
+use super::names::SUBSCRIBER;
+use crate::record::topics::{NO_PARTITION, TopicPartition, Topics};
+use crate::record::trace_context::TraceContext;
+use crate::record::{Record, RecordSpan, SpanOf, SpanState};
 use crate::runtime::panics::Panics;
+use crate::runtime::slab::Slab;
 use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 
 #[derive(Clone, Debug, Default)]
@@ -72,18 +72,11 @@ impl SpanRef {
     pub(crate) const ARE_THERE: bool = true;
 }
 
-/// Spans of records that have a slot.
-#[derive(Default)]
-struct Slab {
-    places: Vec<RecordSpan>,
-    vacant: Vec<u32>,
-}
-
-/// What is to be told: the outcomes of records with a span, all failures, and stalls.
+/// What is to be emitted: the outcomes of records with a span, all failures, and stalls.
 #[derive(Default)]
 pub(crate) struct SpanNotes {
     delivered: Vec<(RecordSpan, Delivered)>,
-    failed: Vec<(RecordSpan, Option<Key>, Failure)>,
+    failed: Vec<(RecordSpan, Option<TopicPartition>, Failure)>,
     stalled: u64,
 }
 
@@ -94,7 +87,7 @@ impl SpanNotes {
         }
     }
 
-    pub(crate) fn failed(&mut self, open: RecordSpan, key: Option<Key>, failure: Failure) {
+    pub(crate) fn failed(&mut self, open: RecordSpan, key: Option<TopicPartition>, failure: Failure) {
         self.failed.push((open, key, failure));
     }
 
@@ -105,21 +98,21 @@ impl SpanNotes {
 
 pub(crate) struct Spans {
     options: SpanOptions,
-    /// What a record has that is to have no span, so that nobody is asked again when it is tried again.
-    none: Arc<Inner>,
-    /// Taken last, for a moment, and with nothing called meanwhile.
-    slab: Mutex<Slab>,
+    /// The span of a record that is to have none, so that the application is not asked again when the record is tried again.
+    none: Arc<SpanState>,
+    /// Spans of records that have a slot. Nothing is locked inside this lock, and nothing is called.
+    slab: Mutex<Slab<Arc<SpanState>>>,
     /// Subscribers know of a fatal error.
     fatal: AtomicBool,
 }
 
 impl Spans {
     pub(crate) fn new(options: SpanOptions) -> Self {
-        let none = Inner::new(Span::none(), Of::Many);
+        let none = SpanState::new(Span::none(), SpanOf::Many);
         Self { options, none, slab: Mutex::new(Slab::default()), fatal: AtomicBool::new(false) }
     }
 
-    /// Makes a record's span, unless it has one: from an attempt before, or that of its `produce_all`.
+    /// Makes a record's span, unless it has one: from an earlier attempt, or that of its `produce_all`.
     #[inline]
     pub(crate) fn begin(&self, record: &mut Record<'_>) {
         if record.trace.0.is_none() && self.wants(record) {
@@ -143,8 +136,8 @@ impl Spans {
             );
             if !span.is_disabled() {
                 self.inject(Some(&span), record);
-                let of = if record.get_partition().is_some() { Of::Placed } else { Of::Record };
-                record.trace = RecordSpan(Some(Inner::new(span, of)));
+                let of = if record.get_partition().is_some() { SpanOf::RecordWithPartition } else { SpanOf::Record };
+                record.trace = RecordSpan(Some(SpanState::new(span, of)));
             } else if self.options.context.is_some() {
                 self.inject(None, record);
             }
@@ -163,12 +156,12 @@ impl Spans {
         false
     }
 
-    /// The key, if it is to be told and is text.
+    /// The key, if the application wants keys in spans and it is text.
     fn key_of<'r>(&self, record: &'r Record<'_>) -> Option<&'r str> {
         record.get_key().filter(|_| self.options.keys).and_then(|key| std::str::from_utf8(key).ok())
     }
 
-    /// Gives the record the context of its span. One whose span nobody traces has that of the span around it.
+    /// Gives the record the context of its span, or, if that has none, of the span around it.
     fn inject(&self, span: Option<&Span>, record: &mut Record<'_>) {
         let Some(Injection(context)) = &self.options.context else { return };
         if record.is_traced() {
@@ -182,37 +175,24 @@ impl Spans {
 
     /// Keeps the span of a record that is accepted.
     #[inline]
-    pub(crate) fn keep(&self, open: &mut RecordSpan) -> SpanRef {
-        let open = std::mem::take(open);
-        if open.0.as_ref().is_none_or(|inner| inner.span.is_disabled()) {
-            return SpanRef::NONE;
-        }
-        let slab = &mut *lock(&self.slab);
-        match slab.vacant.pop() {
-            Some(place) => {
-                slab.places[place as usize] = open;
-                SpanRef(place)
-            }
-            None => {
-                slab.places.push(open);
-                SpanRef(slab.places.len() as u32 - 1)
-            }
+    pub(crate) fn keep(&self, span: &mut RecordSpan) -> SpanRef {
+        match span.0.take() {
+            Some(inner) if !inner.span.is_disabled() => SpanRef(lock(&self.slab).insert(inner)),
+            _ => SpanRef::NONE,
         }
     }
 
-    /// Gives it back, once.
+    /// Returns the span that [`Spans::keep`] kept, once.
     #[inline]
     pub(crate) fn take(&self, place: SpanRef) -> RecordSpan {
         if place == SpanRef::NONE {
             return RecordSpan(None);
         }
-        let slab = &mut *lock(&self.slab);
-        slab.vacant.push(place.0);
-        std::mem::take(&mut slab.places[place.0 as usize])
+        RecordSpan(lock(&self.slab).remove(place.0))
     }
 
-    /// A subscriber that panics hears of the next all the same. To drop a span calls it, too.
-    pub(crate) fn tell(&self, topics: &Topics, notes: &mut SpanNotes, panics: &Panics) {
+    /// Calls subscribers. One that panics is called for the next outcome all the same. Dropping a span calls it, too.
+    pub(crate) fn emit(&self, topics: &Topics, notes: &mut SpanNotes, panics: &Panics) {
         for (open, at) in notes.delivered.drain(..) {
             panics.catch(SUBSCRIBER, || open.delivered(at.partition, at.offset()));
             panics.drop_all(SUBSCRIBER, [open]);
@@ -231,7 +211,7 @@ impl Spans {
         }
     }
 
-    /// Tells of the first fatal error.
+    /// Emits the first fatal error.
     pub(crate) fn fatal(&self, failure: &Failure) {
         if !self.fatal.swap(true, Ordering::Relaxed) {
             let code = failure.code().map(|code| code.number());
@@ -245,7 +225,7 @@ impl Spans {
     }
 }
 
-/// Code of the application's panicked and was contained.
-pub(crate) fn contained(name: &str) {
+/// Code of the application panicked, and the panic was caught.
+pub(crate) fn panic_caught(name: &str) {
     error!(target: "aioproducer", code = name, "code of the application panicked; the producer goes on");
 }

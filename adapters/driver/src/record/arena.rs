@@ -1,4 +1,4 @@
-//! Memory for data that a caller lent: copied once, into chunks that many records share.
+//! Memory for borrowed data: copied once, into chunks that many records share.
 //!
 //! A chunk is written front to back; each piece is a [`Bytes`] that keeps the whole chunk alive. Full chunks stay in a
 //! ring and are used again as soon as no piece of theirs is left, so a steady flow of records allocates nothing.
@@ -132,7 +132,7 @@ impl Class {
     /// A chunk of the ring that no piece is left of, whole again.
     ///
     /// Those before it outlived their order; one of them goes to the ring's end, so that chunks that stay pinned do
-    /// not hide the others for long, and the order of the rest tells which chunk to look at first.
+    /// not hide the others for long, and the order of the rest says which chunk to look at first.
     fn take_idle(&mut self, looks: usize) -> Option<BytesMut> {
         let idle = self.retired.iter_mut().take(looks).position(|chunk| chunk.try_reclaim(self.size.chunk));
         let found = idle.and_then(|at| self.retired.remove(at));

@@ -4,10 +4,10 @@ use std::fmt;
 
 use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 
+use crate::outcome::ended_by::EndedBy;
 use crate::outcome::error::DeliveryError;
 use crate::record::topics::TopicError;
 use crate::record::{Record, RecordError};
-use crate::state::end::EndedBy;
 
 /// A record that was not accepted: it was not sent, and nothing else changed.
 ///

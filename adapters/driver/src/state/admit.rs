@@ -1,25 +1,29 @@
-//! The way of one record into the machine.
+//! Whether a record is accepted, waits or is rejected: the fast way into the inbox, and the exact way into the machine.
 
-use std::sync::MutexGuard;
 use std::task::Waker;
 
 use aioproducer_core::{Instant, Lane, TopicId};
 
+use super::effects::{Discard, Effects};
+use super::shared::{Shared, State};
+use crate::admission::error::ProduceError;
 use crate::admission::inbox::{Arrival, Inbox};
-use crate::admission::waiters::{Ask, WaiterId};
-use crate::api::delivery::Delivery;
-use crate::api::error::ProduceError;
-use crate::api::overflow::{DROPPED, Overflow, Patience};
+use crate::admission::overflow::Overflow;
+use crate::admission::room::Ask;
+use crate::admission::wait_limit::WaitLimit;
+use crate::admission::waiters::WaiterId;
+use crate::outcome::failures::DROPPED;
 use crate::outcome::ticket::Ticket;
 use crate::record::{OwnedRecord, Record};
-use crate::state::effects::{Discard, Effects};
-use crate::state::end::CLOSED;
-use crate::state::shared::{Shared, State};
+use crate::runtime::sync::MutexGuard;
 
-/// Bytes in one part of a record that are too many to be copied while somebody may wait for a lock.
+/// Records that make way for one, at most: neither a lock nor a runtime's thread is held for long.
+const DROPPED_PER_RECORD: usize = 64;
+
+/// A part of a record with more bytes than this is not copied under a lock.
 const LONG: usize = 64 << 10;
 
-/// A record that is fit to be accepted. It is large to move, so it stays where it is until it is accepted.
+/// A record that may be accepted. It is large to move, so it stays where it is until then.
 pub(crate) struct Admission<'r, 'a> {
     record: &'r mut Record<'a>,
     topic: TopicId,
@@ -27,7 +31,7 @@ pub(crate) struct Admission<'r, 'a> {
     size: usize,
 }
 
-/// What became of an attempt to enter; `T` is what the caller keeps of an accepted record.
+/// The result of an attempt to enter; `T` is what the caller keeps of an accepted record.
 pub(crate) enum Entered<'a, T> {
     Accepted(T),
     Waiting(WaiterId),
@@ -37,33 +41,16 @@ pub(crate) enum Entered<'a, T> {
 /// What the pool has for a record.
 enum Fit {
     Room,
-    /// It may wait for some.
+    /// None yet, and it may wait.
     Wait,
     /// None, and it is not to wait.
     Full,
-    /// None, and it is to fail as if it had been accepted.
+    /// None, and it fails as if it had been accepted.
     Dropped,
 }
 
-/// Makes an accepted record's outcome go to a new [`Delivery`].
-#[inline]
-pub(crate) fn to_delivery(shared: &Shared, inbox: &mut Inbox) -> (Ticket, Delivery) {
-    let (cell, handle) = inbox.free_cells.acquire(&shared.completions);
-    (Ticket::to_delivery(cell), Delivery::new(handle))
-}
-
-/// What [`AioProducer::try_produce`](crate::AioProducer::try_produce) does; `transaction` says whether the record comes through one.
-#[inline]
-pub(crate) fn try_produce<'a>(
-    shared: &Shared,
-    record: &mut Record<'a>,
-    transaction: bool,
-) -> Result<Delivery, Box<ProduceError<'a>>> {
-    Admission::check_in(shared, record, transaction)?.try_enter(shared, to_delivery)
-}
-
 impl<'r, 'a> Admission<'r, 'a> {
-    /// Refuses what can never be accepted, of a record that comes through no transaction.
+    /// Rejects a record that can never be accepted. It comes through no transaction.
     #[inline]
     pub(crate) fn check(shared: &Shared, record: &'r mut Record<'a>) -> Result<Self, Box<ProduceError<'a>>> {
         Self::check_in(shared, record, false)
@@ -76,9 +63,9 @@ impl<'r, 'a> Admission<'r, 'a> {
         record: &'r mut Record<'a>,
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
-        match fit(shared, record, transaction) {
+        match shared.rules.check(&shared.topics, &shared.observer, record, transaction) {
             Some((topic, size)) => Ok(Self { record, topic, size }),
-            None => Err(refusal(shared, record, transaction)),
+            None => Err(shared.rules.refusal(&shared.topics, record, transaction)),
         }
     }
 
@@ -86,7 +73,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         Lane::new(self.topic, self.record.get_partition())
     }
 
-    /// Enters if nobody waits and there is room, or as the overflow policy says.
+    /// Enters if no task waits and there is room, or as the overflow policy says.
     pub(crate) fn try_enter<T>(
         mut self,
         shared: &Shared,
@@ -114,7 +101,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         })
     }
 
-    /// What the state of the pool and the overflow policy mean for the record; `first` if nobody waits before it.
+    /// What the state of the pool and the overflow policy mean for the record; `first` if no task waits before it.
     fn fit(&self, shared: &Shared, state: &mut State, first: bool, effects: &mut Effects) -> Fit {
         if first && state.machine.has_room(self.lane(), self.size) {
             return Fit::Room;
@@ -134,7 +121,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
         place: &Option<WaiterId>,
-        patience: &Patience,
+        wait_limit: &WaitLimit,
         waker: &Waker,
     ) -> Entered<'a, T> {
         if place.is_none()
@@ -145,7 +132,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         let place = *place;
         self.copy_ahead(shared, place);
         let now = shared.runtime.now();
-        // Cloning or dropping a waker may run anybody's code, so neither is done under the lock.
+        // Cloning or dropping a waker may run the application's code, so neither is done under the lock.
         let mut waker = Some(waker.clone());
         shared.with(|state, effects| {
             state.shut_inbox(shared, effects);
@@ -161,7 +148,7 @@ impl<'r, 'a> Admission<'r, 'a> {
             match self.fit(shared, state, state.is_first(place), effects) {
                 Fit::Room => {
                     state.leave(place, effects);
-                    return Entered::Accepted(self.accept(shared, state, sink, now, patience.since(), effects));
+                    return Entered::Accepted(self.accept(shared, state, sink, now, wait_limit.since(), effects));
                 }
                 Fit::Dropped => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
                 Fit::Full => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
@@ -206,7 +193,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         Some(kept)
     }
 
-    /// Gives the record to the machine, which has room for it while the inbox is shut. It may have waited since a while.
+    /// Passes the record to the machine, which has room for it while the inbox is shut. `since` is when its wait began.
     fn accept<T>(
         &mut self,
         shared: &Shared,
@@ -222,7 +209,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         kept
     }
 
-    /// Fails the record, which was to be accepted.
+    /// Accepts the record and fails it at once.
     fn drop_newest<T>(
         &mut self,
         shared: &Shared,
@@ -232,7 +219,7 @@ impl<'r, 'a> Admission<'r, 'a> {
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
         state.dropped += 1;
-        state.tell_failure(shared, ticket, DROPPED, None, Some(record), effects);
+        state.complete_failed(shared, ticket, DROPPED, None, Some(record), effects);
         kept
     }
 
@@ -246,41 +233,6 @@ impl<'r, 'a> Admission<'r, 'a> {
         let ticket = ticket.marked(shared.observer.mark(self.record));
         (OwnedRecord::from_record(self.record, self.topic, self.size, &mut inbox.memory), ticket, kept)
     }
-}
-
-/// The topic of a record that is fit to be accepted, and what it counts for in the pool; `None` if it can never be.
-#[inline(always)]
-pub(crate) fn fit(shared: &Shared, record: &mut Record<'_>, transaction: bool) -> Option<(TopicId, usize)> {
-    if transaction != shared.transactional {
-        return None;
-    }
-    let topic = shared.topics.resolve(record.topic_ref()).ok()?;
-    record.check().ok()?;
-    shared.observer.spans.begin(record);
-    let (written, cost) = (record.written_size(), record.cost());
-    (written <= shared.record_bytes && cost <= shared.pool_bytes).then_some((topic, cost))
-}
-
-/// Why a record is not [`fit`]. Made apart, where it is in nobody's way.
-#[cold]
-fn refusal<'a>(shared: &Shared, record: &mut Record<'a>, transaction: bool) -> Box<ProduceError<'a>> {
-    let (size, written, cost) = (record.size(), record.written_size(), record.cost());
-    let trace = std::mem::take(&mut record.trace);
-    let error = Box::new(if transaction != shared.transactional {
-        ProduceError::OutsideTransaction(record.take())
-    } else if let Err(error) = shared.topics.resolve(record.topic_ref()) {
-        ProduceError::Topic { record: record.take(), error }
-    } else if let Err(error) = record.check() {
-        ProduceError::Invalid { record: record.take(), error }
-    } else if written > shared.record_bytes {
-        let limit = shared.record_bytes + shared.record_overhead;
-        let overhead = written - size + shared.record_overhead;
-        ProduceError::TooLarge { record: record.take(), size, overhead, limit, setting: shared.record_setting }
-    } else {
-        ProduceError::AbovePool { record: record.take(), cost, limit: shared.pool_bytes }
-    });
-    trace.refused(&error);
-    error
 }
 
 /// Leaves records in the inbox under one lock, from the first on and as long as it admits them; how many. `checked` has what
@@ -325,7 +277,7 @@ fn admitted<'s>(
         return Some((inbox, at));
     }
     drop(inbox);
-    // The clock is not ours, so it is read without a lock.
+    // The clock is the runtime's code, so it is read without a lock.
     let now = shared.runtime.now();
     let mut inbox = shared.inbox();
     inbox.set_time(now);
@@ -333,22 +285,25 @@ fn admitted<'s>(
 }
 
 impl State {
-    /// Tells the machine of a record that it has room for, and that may have waited for it. The timer is to be armed for it.
-    #[inline(always)]
-    pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
-        let Arrival { record, ticket, at } = arrival;
-        let own = record.timeout();
-        match self.machine.produce(at, record, ticket) {
-            Ok(slot) => {
-                if let Some(timeout) = own {
-                    self.note_timeout(slot, since.unwrap_or(at) + timeout, effects);
-                }
-            }
-            Err(refused) => self.tell_failure(shared, refused.ticket, CLOSED, None, Some(refused.record), effects),
+    /// Fails records that were not handed off until there is room for one more; whether there is.
+    fn make_room(&mut self, shared: &Shared, lane: Lane, size: usize, effects: &mut Effects) -> bool {
+        let room = self.machine.room();
+        if room.slots > 0 && room.bytes >= size {
+            // Lanes are short, and a record that makes way need not leave one.
+            return self.machine.has_room(lane, size);
         }
+        for _ in 0..DROPPED_PER_RECORD {
+            if self.machine.has_room(lane, size) {
+                return true;
+            }
+            let Some((record, ended)) = self.machine.poll_drained() else { return false };
+            self.dropped += 1;
+            self.fail(shared, ended, DROPPED, Some(record), effects);
+        }
+        self.machine.has_room(lane, size)
     }
 
-    /// Whether nobody waits before who waits at `place`, or comes now.
+    /// Whether no task waits before the one at `place`, or before a new one.
     fn is_first(&self, place: Option<WaiterId>) -> bool {
         place.map_or(self.waiters.is_empty(), |place| self.waiters.is_head(place))
     }

@@ -1,0 +1,24 @@
+//! A producer starts: its backend runs, and so does its driver task.
+
+use std::sync::Arc;
+
+use aioproducer_core::backend::{Backend, BackgroundTask};
+
+use super::shared::{Phase, Shared};
+use super::task::DriverTask;
+
+impl Shared {
+    /// Takes the running backend and starts the driver task, and the tasks of the backend.
+    pub(crate) fn start(self: &Arc<Self>, backend: Arc<dyn Backend>, background: Vec<BackgroundTask>) {
+        self.panics.set_backend(self.backend.get_or_init(|| backend));
+        // What ended the producer before this had no backend to shut down.
+        let has_ended = self.lock().phase == Phase::Ending;
+        if has_ended && let Some(backend) = self.backend() {
+            backend.shut_down();
+        }
+        let me = self.me.get_or_init(|| Arc::downgrade(self)).clone();
+        self.context.retracts.get_or_init(|| me);
+        self.runtime.spawn(Box::pin(DriverTask::new(Arc::clone(self))));
+        background.into_iter().for_each(|task| self.runtime.spawn(task));
+    }
+}

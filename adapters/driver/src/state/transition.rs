@@ -1,0 +1,125 @@
+//! Transitions: records pass from the inbox to the machine, and what follows from each change of the machine.
+
+use aioproducer_core::Instant;
+
+use super::effects::{Discard, Effects};
+use super::shared::{Phase, Shared, State};
+use crate::admission::inbox::Arrival;
+use crate::callbacks::RunnerSignal;
+use crate::observe::counts::PoolCounts;
+use crate::outcome::failures::CLOSED;
+use crate::runtime::paced::Paced;
+
+impl State {
+    /// Passes the records in the inbox to the machine.
+    pub(crate) fn collect_arrivals(&mut self, shared: &Shared, effects: &mut Effects) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        shared.inbox().collect(&mut arrivals);
+        let first = arrivals.first().map(|arrival| arrival.at);
+        for arrival in arrivals.drain(..) {
+            self.admit(shared, arrival, None, effects);
+        }
+        if let Some(first) = first {
+            self.arm(first, effects);
+        }
+        self.arrivals = arrivals;
+    }
+
+    /// Shuts the inbox until the lock is released, for a step that gives room to another record.
+    pub(crate) fn shut_inbox(&mut self, shared: &Shared, effects: &mut Effects) {
+        shared.inbox().shut();
+        self.collect_arrivals(shared, effects);
+    }
+
+    /// What follows from a new state: callbacks to run, calls to make, workers and tasks to wake. It runs at the end of each hold
+    /// of the state lock that has changed the machine.
+    pub(crate) fn after_transition(&mut self, shared: &Shared, effects: &mut Effects) {
+        if let call @ (RunnerSignal::Wake(_) | RunnerSignal::Spawn(_)) = shared.callbacks.push(&mut effects.callbacks)
+            && let RunnerSignal::Wake(before) = std::mem::replace(&mut effects.runner, call)
+        {
+            effects.discard.push(Discard::Waker(before));
+        }
+        let pool = || PoolCounts { machine: self.machine.stats(), dropped: self.dropped, waiters: self.waiters.len() };
+        shared.observer.gather(pool, || shared.callbacks.counts(), &mut effects.notes);
+        if self.transactions.is_some() || !self.calls.is_empty() {
+            self.next_calls(shared, effects);
+        }
+        if self.idle_workers > 0 && self.has_batch() {
+            self.idle_workers -= 1;
+            self.awake_workers += 1;
+            effects.workers += 1;
+            effects.alone = self.machine.len() == 1;
+        }
+        if !self.waiters.is_empty() {
+            if self.machine.is_closed() || !self.admits() {
+                self.waiters.wake_all(&mut effects.wakers);
+            } else {
+                self.waiters.grant(&self.machine, &mut effects.wakers);
+            }
+        }
+        // A task that awaited a flush finds the deliveries before it ready.
+        if self.completing == 0 {
+            self.flushes.settle(&mut effects.wakers);
+        }
+        if self.is_aborting() && self.machine.can_drain() {
+            effects.wakers.extend(self.driver.take());
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() && self.is_settled() {
+            self.phase = Phase::Ending;
+            effects.shut_down = true;
+        }
+        if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() && self.admits() {
+            shared.inbox().offer(self.machine.room());
+        } else {
+            shared.inbox().shut();
+        }
+        if let Some(pace) = &shared.pace {
+            effects.work |= self.note_work(pace);
+        }
+    }
+
+    /// Wakes the driver to arm its timer for records accepted from `now` on, if that goes off later than one of them may need.
+    pub(crate) fn arm(&mut self, now: Instant, effects: &mut Effects) {
+        let limits = self.machine.limits();
+        let earliest = match limits.delivery_timeout {
+            _ if !limits.linger.is_zero() => now + limits.linger,
+            Some(timeout) => now + timeout,
+            None => return,
+        };
+        if self.armed > earliest.min(limits.delivery_timeout.map_or(Instant::MAX, |timeout| now + timeout)) {
+            effects.wakers.extend(self.driver.take());
+        }
+    }
+
+    /// Passes a record to the machine, which has room for it. `since` is when the record began to wait, if it did. The caller
+    /// arms the driver's timer.
+    #[inline(always)]
+    pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
+        let Arrival { record, ticket, at } = arrival;
+        let own = record.timeout();
+        match self.machine.produce(at, record, ticket) {
+            Ok(slot) => {
+                if let Some(timeout) = own {
+                    self.note_timeout(slot, since.unwrap_or(at) + timeout, effects);
+                }
+            }
+            Err(refused) => self.complete_failed(shared, refused.ticket, CLOSED, None, Some(refused.record), effects),
+        }
+    }
+
+    /// Notes whether the backend is at work: a clock that can be paused must not leap meanwhile. Returns whether the work begins,
+    /// after which [`Shared::begin_work`] is to be called without a lock.
+    fn note_work(&mut self, pace: &Paced) -> bool {
+        let working = self.has_batch()
+            || self.awake_workers > 0
+            || self.completing > 0
+            || self.machine.stats().handed_off > 0
+            || self.calls.is_out()
+            || self.phase == Phase::Ending;
+        if working == pace.is_working() {
+            return false;
+        }
+        pace.set_working(working);
+        working
+    }
+}
