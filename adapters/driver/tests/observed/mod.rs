@@ -82,7 +82,7 @@ impl Connect<OwnedRecord> for ByHand {
             let batch = alone.take(&mut records).expect("a batch is ready");
             alone.settle(batch, std::iter::empty());
             let (slot, record) = records.pop().expect("a record");
-            let delivered = Delivered { partition: 3, offset: 40, timestamp: -1 };
+            let delivered = Delivered::new(3, Some(40), None);
             let reported = alone.report_at_once(slot, delivered);
             if !reported {
                 alone.report(std::iter::once(Report { slot, outcome: Outcome::Delivered(delivered) }));
