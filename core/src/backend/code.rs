@@ -361,6 +361,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::backend::{Delivered, Failure};
 
     #[test]
     fn s39_codes_have_names_and_those_without_are_shown_by_number() {
@@ -371,6 +372,12 @@ mod tests {
         assert_eq!(format!("{}", ErrorCode::new(9_999)), "an error without a name here (9999)");
         assert_eq!((ErrorCode::new(9_999).name(), ErrorCode::new(9_999).is_retriable()), (None, false));
         assert!(ErrorCode::RequestTimedOut.is_retriable() && !ErrorCode::MsgSizeTooLarge.is_retriable());
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_each_record_carries_stays_small() {
+        assert_eq!((size_of::<Failure>(), size_of::<Delivered>(), size_of::<ErrorCode>()), (24, 24, 4));
     }
 
     #[test]
