@@ -53,13 +53,13 @@ impl ErrorCode {
     /// The name, such as `NotEnoughReplicas` or `LocalTimedOut`; `None` if the number is not known here.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        self.entry().map(|entry| entry.name)
+        self.row().map(|row| row.name)
     }
 
     /// librdkafka's description, `None` if the number is not known here.
     #[must_use]
     pub fn description(self) -> Option<&'static str> {
-        self.entry().map(|entry| entry.description)
+        self.row().map(|row| row.description)
     }
 
     /// Whether the cause may pass by itself, so that the same request may succeed later. Of Kafka's errors its protocol says
@@ -111,11 +111,11 @@ impl ErrorCode {
 
     /// All that have a name.
     pub fn all() -> impl Iterator<Item = Self> {
-        TABLE.iter().map(|entry| entry.code)
+        TABLE.iter().map(|row| row.code)
     }
 
-    fn entry(self) -> Option<&'static Entry> {
-        TABLE.iter().find(|entry| entry.code == self)
+    fn row(self) -> Option<&'static Row> {
+        TABLE.iter().find(|row| row.code == self)
     }
 
     /// The number, 0 for no code: half the size of an `Option`.
@@ -157,7 +157,7 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
-struct Entry {
+struct Row {
     code: ErrorCode,
     name: &'static str,
     description: &'static str,
@@ -173,8 +173,8 @@ macro_rules! codes {
             )*
         }
 
-        const TABLE: &[Entry] = &[
-            $(Entry {
+        const TABLE: &[Row] = &[
+            $(Row {
                 code: ErrorCode::$constant,
                 name: stringify!($constant),
                 description: $description,
@@ -361,6 +361,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::backend::{Delivered, Failure};
 
     #[test]
     fn s39_codes_have_names_and_those_without_are_shown_by_number() {
@@ -371,6 +372,12 @@ mod tests {
         assert_eq!(format!("{}", ErrorCode::new(9_999)), "an error without a name here (9999)");
         assert_eq!((ErrorCode::new(9_999).name(), ErrorCode::new(9_999).is_retriable()), (None, false));
         assert!(ErrorCode::RequestTimedOut.is_retriable() && !ErrorCode::MsgSizeTooLarge.is_retriable());
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_each_record_carries_stays_small() {
+        assert_eq!((size_of::<Failure>(), size_of::<Delivered>(), size_of::<ErrorCode>()), (24, 24, 4));
     }
 
     #[test]

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_share_a_hint_are_told_apart() {
+    fn names_that_share_a_hint_are_distinguished() {
         let topics = Topics::new(usize::MAX);
         // Same length and same last eight bytes.
         let (a, b) = ("aa.suffix-8", "bb.suffix-8");
