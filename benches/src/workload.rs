@@ -169,7 +169,11 @@ impl Workload {
             let expired = self.machine.poll_expired(self.now);
             assert!(expired.is_none(), "{}: expired", self.case.name);
             let handed_off = &mut self.handed_off;
-            let Some(batch) = self.machine.poll_batch(self.now, |slot, item| handed_off.push((slot, item))) else {
+            let each = |slot, item| {
+                handed_off.push((slot, item));
+                None
+            };
+            let Some(batch) = self.machine.poll_batch(self.now, each) else {
                 return;
             };
             let returned = self.machine.handle_settled(&batch);

@@ -1,4 +1,4 @@
-//! `MessageBatch`: what one hand-off consists of, fixed once it is cut.
+//! `MessageBatch`: one hand-off, immutable once it is cut.
 
 use core::fmt;
 
@@ -18,19 +18,19 @@ pub struct BatchLimits {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CutReason {
-    /// No linger is configured and the executor was free.
+    /// There is no linger, and a worker was free.
     Idle,
-    /// The lane held a full count of records.
+    /// The lane held as many records as a batch may have.
     Count,
-    /// The lane held a full count of bytes.
+    /// The lane held as many bytes as a batch may have.
     Bytes,
-    /// The lane's oldest record had waited for the linger.
+    /// The linger of the lane's oldest record was over.
     Linger,
-    /// A flush or close asked for it.
+    /// A flush or a close asked for it, or an urgent record.
     Flush,
 }
 
-/// Why a batch was refused by its factory.
+/// Why [`MessageBatch::create`] refused a batch.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BatchError {
@@ -58,31 +58,33 @@ pub enum BatchError {
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("a batch needs at least one record"),
+            Self::Empty => f.write_str("the batch is empty; it needs at least one record"),
             Self::MixedLanes { batch, record } => write!(
                 f,
-                "a record of topic {} partition {:?} does not belong into a batch of topic {} partition {:?}",
+                "a record of topic {} partition {:?} is in a batch of topic {} partition {:?}; a batch has records of one lane",
                 record.topic().0,
                 record.partition(),
                 batch.topic().0,
                 batch.partition()
             ),
-            Self::TooManyRecords { limit } => write!(f, "more than {limit} records in a batch"),
-            Self::TooManyBytes { limit } => write!(f, "more than {limit} bytes in a batch"),
+            Self::TooManyRecords { limit } => write!(f, "the batch has more than {limit} records, the limit"),
+            Self::TooManyBytes { limit } => {
+                write!(f, "the batch has more than {limit} bytes, the limit for more than one record")
+            }
         }
     }
 }
 
 impl core::error::Error for BatchError {}
 
-/// What the machine wants to know again of a batch that it cut.
+/// What the machine must know later about a batch that it cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// Which of its batches it is, from 1; 0 for one that is none of its.
+    /// Its number among the machine's batches, from 1; 0 for a batch made elsewhere.
     pub(crate) number: u64,
     /// The lane's row.
     pub(crate) row: u32,
-    /// The backend held nothing when it was cut.
+    /// The backend had no record when it was cut.
     pub(crate) alone: bool,
     /// The sequence of its first record.
     pub(crate) first: u64,
@@ -92,9 +94,9 @@ impl Origin {
     const NONE: Self = Self { number: 0, row: NIL, alone: false, first: 0 };
 }
 
-/// One hand-off: consecutive records of one lane. It cannot change once made.
+/// One hand-off: consecutive records of one lane. It is immutable.
 ///
-/// The records themselves travel beside it, by value, to whoever asked for the batch.
+/// The records themselves are passed beside it, by value, to the caller that asked for the batch.
 ///
 /// ```
 /// use aioproducer_core::{BatchError, BatchLimits, CutReason, Lane, MessageBatch, TopicId};
@@ -135,7 +137,7 @@ impl MessageBatch {
         if batch.len == 0 { Err(BatchError::Empty) } else { Ok(batch) }
     }
 
-    /// The empty start of a batch, for the machine, which adds records while it moves them.
+    /// An empty batch, for the machine, which adds records while it moves them.
     pub(crate) const fn begin(origin: Origin, lane: Lane, reason: CutReason) -> Self {
         Self { origin, lane, reason, len: 0, bytes: 0 }
     }

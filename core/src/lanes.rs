@@ -2,7 +2,7 @@
 //!
 //! Each row also hosts a bucket of the hash and a cell of the deadline heap, so one fixed table is all there is. There are
 //! as many buckets as rows were ever in use (linear hashing: each row that is added splits one bucket), so rows that are
-//! not needed are not touched, and cost no memory where that is given out by the page.
+//! not needed are never touched, and take no memory where memory is committed by the page.
 
 mod deadlines;
 
@@ -16,11 +16,11 @@ use crate::{CutReason, Instant, Lane, Limits, TopicId};
 pub(crate) enum Place {
     /// No lane yet.
     Vacant,
-    /// No record anywhere: the row may be given to another lane.
+    /// No record belongs to it: its row may be given to another lane.
     Idle,
-    /// Nothing buffered, but records handed off.
+    /// No record is buffered, some are handed off.
     Quiet,
-    /// Records wait for company.
+    /// Its records linger.
     Lingering,
     /// A batch can be cut.
     Ready,
@@ -28,10 +28,10 @@ pub(crate) enum Place {
     Out,
 }
 
-/// A row of the lane table.
+/// A row of the lane table: two cache lines.
 #[derive(Debug)]
 #[repr(align(64))]
-pub struct LaneRow {
+pub(crate) struct LaneRow {
     pub(crate) lane: Lane,
     pub(crate) place: Place,
     pub(crate) links: Links,
@@ -40,9 +40,9 @@ pub struct LaneRow {
     pub(crate) buffered: u32,
     pub(crate) handed_off: u32,
     /// Of those, the ones that have ended without a report.
-    pub(crate) overdue: u32,
+    pub(crate) ended: u32,
     pub(crate) buffered_bytes: usize,
-    /// Records of the batch that is out which the backend could not queue.
+    /// Records of the batch that is out that the backend refused.
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
     pub(crate) last_refused: u32,
@@ -50,11 +50,21 @@ pub struct LaneRow {
     pub(crate) batch: u64,
     /// Its records below this sequence do not linger.
     pub(crate) flush_below: u64,
+    /// The root of its flush points.
+    pub(crate) points: u32,
+    /// The cell of its topic's flush points, `NIL` if there are none.
+    pub(crate) topic: u32,
+    /// The next lane with records to be purged, itself for the last, `NIL` if it is none of them.
+    pub(crate) next_purged: u32,
     next_in_bucket: u32,
     noted: Noted,
     bucket: u32,
-    heap: (Instant, u32),
+    /// A cell of the deadline heap: when, and which lane.
+    heap_at: Instant,
+    heap_lane: u32,
 }
+
+const _: () = assert!(size_of::<LaneRow>() == 128);
 
 impl LaneRow {
     const VACANT: Self = Self {
@@ -64,23 +74,27 @@ impl LaneRow {
         records: List::EMPTY,
         buffered: 0,
         handed_off: 0,
-        overdue: 0,
+        ended: 0,
         buffered_bytes: 0,
         refused: 0,
         last_refused: NIL,
         batch: 0,
         flush_below: 0,
+        points: NIL,
+        topic: NIL,
+        next_purged: NIL,
         next_in_bucket: NIL,
         noted: Noted::Nowhere,
         bucket: NIL,
-        heap: (Instant::MAX, NIL),
+        heap_at: Instant::MAX,
+        heap_lane: NIL,
     };
 }
 
 impl LaneRow {
     /// Its records that have not ended.
     pub(crate) fn len(&self) -> usize {
-        (self.buffered + self.handed_off - self.overdue) as usize
+        (self.buffered + self.handed_off - self.ended) as usize
     }
 
     /// Whether its records fill a batch.
@@ -292,6 +306,18 @@ impl<L: Table<LaneRow>> Lanes<L> {
             if let Some(row) = self.get_mut(at) {
                 row.links.previous = tail;
             }
+        }
+    }
+
+    /// The batch of the lane that has been ready for longest is out: the lane is in no list.
+    pub(crate) fn hand_off_first(&mut self) {
+        let Some(row) = self.get_mut(self.ready.head) else { return };
+        row.place = Place::Out;
+        let next = core::mem::replace(&mut row.links, Links::NONE).next;
+        self.ready.head = next;
+        match self.get_mut(next) {
+            Some(next) => next.links.previous = NIL,
+            None => self.ready.tail = NIL,
         }
     }
 

@@ -1,20 +1,35 @@
-//! The sans-IO state machine of aioproducer: batching, buffer timeouts and a fixed pool of slots that own their record
-//! until its one outcome.
+//! The sans-IO state machine of aioproducer: a fixed pool of slots, batches, timeouts, flushes, purges, and an orderly end.
 //!
-//! [`Producer`] is the machine, and its documentation is the calling contract. It does no I/O, reads no clock, starts
-//! no thread and allocates nothing; time is an argument ([`Instant`]) and memory is the caller's ([`Inline`], or, with
-//! the feature `alloc`, `Heap`). A driver brings it to a runtime, a backend to a broker, and a test to anything.
+//! [`Producer`] is the machine, and its documentation is the calling contract: commands, inputs, outputs, getters. It does
+//! no I/O, reads no clock, starts no thread and allocates nothing. Time is an argument ([`Instant`]), and memory is the
+//! caller's ([`Inline`], or, with the feature `alloc`, `Heap`). A driver connects it to a runtime and a backend to a
+//! broker; a test needs neither.
 //!
-//! | seed component | here |
-//! | --- | --- |
-//! | orchestrator | [`Producer`] |
-//! | batch manager | `lanes`, [`Producer::poll_batch`] |
-//! | buffer timeout manager | [`Producer::poll_timeout`], [`Producer::poll_expired`] |
-//! | message batch and its factory | [`MessageBatch`] |
-//! | callback pool | `pool`, [`SlotId`], [`Producer::handle_report`] |
-//! | batch executor | the seam to it, `backend` (feature `alloc`) |
+//! ```
+//! use aioproducer_core::{Inline, Instant, Lane, Limits, Producer, Record, TopicId};
 //!
-//! [`Transaction`] is a second machine beside it, for producers with a transactional id.
+//! struct Reading(u32);
+//! impl Record for Reading {
+//!     fn lane(&self) -> Lane { Lane::new(TopicId(0), None) }
+//!     fn size(&self) -> usize { 4 }
+//! }
+//!
+//! let limits = Limits { batch_records: 8, ..Limits::default() };
+//! let mut machine: Producer<Reading, &str, Inline<64, 2>> = Producer::new(limits, Inline::new()).unwrap();
+//! let now = Instant::ZERO;
+//!
+//! // The application produces a record, and leaves a ticket with it.
+//! let slot = machine.produce(now, Reading(7), "ticket").ok().unwrap();
+//! // A free worker takes a batch, and has queued it.
+//! let batch = machine.poll_batch(now, |_slot, record| { assert_eq!(record.0, 7); None }).unwrap();
+//! assert!(machine.handle_settled(&batch).is_none());
+//! // The broker's answer ends the record: its ticket comes back, and its slot is free.
+//! assert_eq!(machine.handle_report(slot).unwrap().ticket, "ticket");
+//! assert!(machine.is_empty());
+//! ```
+//!
+//! [`Transaction`] is a second machine beside it, for producers with a transactional id. The module `backend` (feature
+//! `alloc`) is the seam between driver and backend.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -35,26 +50,31 @@ extern crate alloc;
 #[cfg(feature = "alloc")]
 pub mod backend;
 mod batch;
+mod flushes;
 mod lanes;
 mod limits;
+mod overflow;
 mod pool;
 mod producer;
 mod record;
 mod slot;
 mod storage;
 mod time;
+mod timers;
 mod transaction;
 
 pub use batch::{BatchError, BatchLimits, CutReason, MessageBatch};
-pub use lanes::LaneRow;
+pub use flushes::{FlushGroup, FlushPoint, FlushScope, Flushed};
 pub use limits::{Limits, LimitsError};
+pub use overflow::{AdmitDecision, Overflow, WaitEnd};
 pub use producer::{
-    Completed, Expired, FlushPoint, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason,
+    Action, Completed, Phase, Producer, PurgeScope, Refusal, Refused, RetractError, Room, Stats, Timeout,
+    TimeoutReason, Unreported,
 };
 pub use record::{Lane, Record, TopicId};
-pub use slot::{Slot, SlotId};
+pub use slot::SlotId;
 #[cfg(feature = "alloc")]
 pub use storage::{Boxed, Heap};
 pub use storage::{Inline, Storage, Table};
 pub use time::Instant;
-pub use transaction::{Standing, Step, Transaction, TransactionId, TransactionRefusal, Verdict};
+pub use transaction::{CallOutcome, Step, Transaction, TransactionId, TransactionRefusal, TransactionStatus};

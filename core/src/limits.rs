@@ -3,32 +3,34 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::BatchLimits;
+use crate::{BatchLimits, Overflow};
 
 /// What a [`Producer`](crate::Producer) may hold and how it batches. Capacities in slots and lanes are the storage's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that all records in the pool count for together (size and [overhead](crate::Record::overhead)), at least 1.
     pub pool_bytes: usize,
-    /// Bytes of one record. Larger ones are refused at produce.
+    /// Bytes of one record. Larger ones are refused at produce; and so is one above 4 GiB, whatever is set here.
     pub record_bytes: usize,
     /// Records in a batch, at least 1 and at most the slots of the pool.
     pub batch_records: u32,
     /// Bytes in a batch, at least 1 and at most `pool_bytes`. A single larger record goes alone.
     pub batch_bytes: usize,
-    /// How long a lane's oldest record waits for company. Zero means that a batch is cut as soon as somebody asks for
-    /// one.
+    /// How long a lane's oldest record waits for more records. Zero means that a batch is cut as soon as an executor asks
+    /// for one.
     pub linger: Duration,
-    /// How long after produce a record that was not handed off expires, `None` for never.
+    /// How long after produce a record that was not handed off expires; `None` for never.
     pub delivery_timeout: Option<Duration>,
     /// How long after produce the report of a record that was handed off is overdue, at least `delivery_timeout`; `None`
     /// for never. See [`Producer::poll_overdue`](crate::Producer::poll_overdue).
     pub report_timeout: Option<Duration>,
+    /// What becomes of a record that finds the pool full. See [`Producer::admit`](crate::Producer::admit).
+    pub overflow: Overflow,
 }
 
 impl Default for Limits {
     /// 32 MiB in the pool, records of up to 1,000,000 bytes, batches of 1,024 records or 1 MiB, no linger, expiry
-    /// after two minutes (the default of KIP-91). Reports are waited for as long as it takes.
+    /// after two minutes (the default of KIP-91), no limit on the wait for reports, and records wait for room.
     fn default() -> Self {
         Self {
             pool_bytes: 32 << 20,
@@ -38,6 +40,7 @@ impl Default for Limits {
             linger: Duration::ZERO,
             delivery_timeout: Some(Duration::from_secs(120)),
             report_timeout: None,
+            overflow: Overflow::Wait,
         }
     }
 }
@@ -47,8 +50,8 @@ impl Limits {
         BatchLimits { records: self.batch_records, bytes: self.batch_bytes }
     }
 
-    /// How long after produce a record may have a deadline at the earliest.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// The shortest time from produce to a deadline that all records have.
+    pub(crate) fn min_deadline(&self) -> Option<Duration> {
         let linger = Some(self.linger).filter(|linger| !linger.is_zero());
         linger.into_iter().chain(self.delivery_timeout).min()
     }
@@ -84,7 +87,7 @@ impl Limits {
     }
 }
 
-/// Which setting is invalid, and why.
+/// The invalid setting, and why it is invalid.
 ///
 /// ```
 /// use aioproducer_core::LimitsError;

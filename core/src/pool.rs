@@ -10,8 +10,8 @@ use crate::{Completed, Instant, Lane, SlotId};
 /// need.
 ///
 /// Slots are reused block by block, the block that got its first vacant slot earliest first. By its turn most of its
-/// slots are vacant, in whatever order records end: so memory is walked through in one direction, which processors
-/// foresee, and not at random, which costs them more than all the rest.
+/// slots are vacant, in whatever order records end. So memory is read in one direction, which processors predict, and not
+/// at random, which would cost more than all the rest.
 pub(crate) struct Pool<R, T, S> {
     slots: S,
     /// The block that slots are taken from, and the vacant ones that are left of it, a bit for each.
@@ -19,19 +19,21 @@ pub(crate) struct Pool<R, T, S> {
     vacant: u32,
     /// Other blocks with vacant slots.
     free: List,
-    /// All outstanding records, oldest first: what flush measures itself by.
+    /// All outstanding records, oldest first.
     by_age: List,
+    /// Records whose own timeout has passed while the backend has them, earliest first.
+    late: List,
     pub(crate) in_use: usize,
     pub(crate) bytes: usize,
     contents: PhantomData<(R, T)>,
 }
 
-/// A record's account, apart from the record.
-pub(crate) struct Entry {
+/// What a slot begins with, apart from the record and its ticket.
+pub(crate) struct SlotInit {
     pub(crate) lane: u32,
     pub(crate) sequence: u64,
     pub(crate) accepted_at: Instant,
-    pub(crate) size: usize,
+    pub(crate) size: u32,
     pub(crate) overhead: u32,
 }
 
@@ -60,6 +62,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             vacant: 0,
             free: List::EMPTY,
             by_age: List::EMPTY,
+            late: List::EMPTY,
             in_use: 0,
             bytes: 0,
             contents: PhantomData,
@@ -97,7 +100,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
     pub(crate) fn in_lane_mut(&mut self, index: u32) -> Option<&mut Links> {
         match &mut self.get_mut(index)?.state {
             State::Buffered(links) => Some(links),
-            State::Vacant | State::HandedOff { .. } | State::Overdue => None,
+            State::Vacant | State::HandedOff { .. } | State::Late { .. } | State::Overdue => None,
         }
     }
 
@@ -173,7 +176,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
 
     /// Gives the vacant slot at `index` to a record, at the young end of its lane and of all.
     #[inline]
-    pub(crate) fn occupy(&mut self, index: u32, list: &mut List, entry: Entry, record: R, ticket: T) -> SlotId {
+    pub(crate) fn occupy(&mut self, index: u32, list: &mut List, init: SlotInit, record: R, ticket: T) -> SlotId {
         let before = core::mem::replace(&mut list.tail, index);
         match self.in_lane_mut(before) {
             Some(before) => before.next = index,
@@ -185,16 +188,16 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             None => self.by_age.head = index,
         }
         self.in_use += 1;
-        self.bytes += entry.size + entry.overhead as usize;
+        self.bytes += (init.size as usize).saturating_add(init.overhead as usize);
         let Some(slot) = self.slots.values_mut().get_mut(index as usize) else { return SlotId::new(index, 0) };
-        slot.lane = entry.lane;
+        slot.lane = init.lane;
         slot.in_age = Links { previous: elder, next: NIL };
         slot.state = State::Buffered(Links { previous: before, next: NIL });
         slot.ticket = Some(ticket);
-        slot.size = entry.size;
-        slot.overhead = entry.overhead;
-        slot.accepted_at = entry.accepted_at;
-        slot.sequence = entry.sequence;
+        slot.size = init.size;
+        slot.overhead = init.overhead;
+        slot.accepted_at = init.accepted_at;
+        slot.sequence = init.sequence;
         slot.record = Some(record);
         SlotId::new(index, slot.generation)
     }
@@ -234,8 +237,8 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// Ends a record whose slot stays in use.
-    pub(crate) fn give_up(&mut self, index: u32) -> Option<Released<T>> {
+    /// Ends a record that the backend has and whose report is overdue: its slot stays in use.
+    pub(crate) fn end_overdue(&mut self, index: u32) -> Option<Released<T>> {
         let slot = self.get_mut(index)?;
         let (age, ticket) = (slot.in_age, slot.ticket.take()?);
         let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
@@ -244,17 +247,75 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence })
     }
 
-    /// Ends the use of a slot whose record was given up; returns its lane.
-    pub(crate) fn release_overdue(&mut self, id: SlotId) -> Option<u32> {
-        let (index, slot) = self.named(id)?;
-        let (State::Overdue, cost, lane) = (slot.state, slot.cost(), slot.lane) else { return None };
-        self.get_mut(index)?.end_use();
-        self.get_back(index, cost);
+    /// Ends a record that the backend has and whose own timeout has passed by `now`: its slot stays in use.
+    pub(crate) fn end_late(&mut self, index: u32, now: Instant) -> Option<Released<T>> {
+        let last = self.late.tail;
+        let slot = self.get_mut(index)?;
+        let State::HandedOff { batch } = slot.state else { return None };
+        let (age, ticket) = (slot.in_age, slot.ticket.take()?);
+        let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
+        slot.state = State::Late { batch };
+        slot.in_age = Links { previous: last, next: NIL };
+        slot.accepted_at = now;
+        self.leave_age(age);
+        self.late.tail = index;
+        match self.get_mut(last) {
+            Some(last) => last.in_age.next = index,
+            None => self.late.head = index,
+        }
+        Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence })
+    }
+
+    /// Takes a record out of the list of the late ones.
+    fn leave_late(&mut self, links: Links) {
+        match self.get_mut(links.previous) {
+            Some(previous) => previous.in_age.next = links.next,
+            None => self.late.head = links.next,
+        }
+        match self.get_mut(links.next) {
+            Some(next) => next.in_age.previous = links.previous,
+            None => self.late.tail = links.previous,
+        }
+    }
+
+    /// Counts the first of the late records as overdue; returns its lane.
+    pub(crate) fn give_up_late(&mut self) -> Option<u32> {
+        let slot = self.get_mut(self.late.head)?;
+        let (lane, links) = (slot.lane, slot.in_age);
+        slot.state = State::Overdue;
+        self.leave_late(links);
         Some(lane)
     }
 
-    /// The oldest outstanding record's index, to walk on from by `in_age`.
+    /// Ends the use of a slot whose record has ended before: returns its lane, and whether the record was late.
+    pub(crate) fn release_ended(&mut self, id: SlotId) -> Option<(u32, bool)> {
+        let (index, slot) = self.named(id)?;
+        let (cost, lane, links) = (slot.cost(), slot.lane, slot.in_age);
+        let late = match slot.state {
+            State::Late { .. } => true,
+            State::Overdue => false,
+            State::Vacant | State::Buffered(_) | State::HandedOff { .. } => return None,
+        };
+        if late {
+            self.leave_late(links);
+        }
+        self.get_mut(index)?.end_use();
+        self.get_back(index, cost);
+        Some((lane, late))
+    }
+
+    /// The index of the oldest outstanding record.
     pub(crate) fn eldest(&self) -> u32 {
         self.by_age.head
+    }
+
+    /// The late record that has been late for longest.
+    pub(crate) fn first_late(&self) -> Option<&Slot<R, T>> {
+        self.get(self.late.head)
+    }
+
+    /// Its name.
+    pub(crate) fn first_late_id(&self) -> Option<SlotId> {
+        self.first_late().map(|slot| SlotId::new(self.late.head, slot.generation))
     }
 }

@@ -1,13 +1,15 @@
 //! What the machine asks of a record: where it goes and how large it is.
 
-/// A topic, as the number its owner gave it. The machine never sees a topic's name.
+use core::time::Duration;
+
+/// A topic, by the number that its owner gave it. The machine knows no topic names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
 /// Where records keep their order: a topic and, if the caller named one, a partition.
 ///
-/// Records without a partition share one lane of their topic; whoever hands them off chooses the partition, record
-/// by record and in lane order, so equal keys keep their order too.
+/// Records without a partition share one lane of their topic. The backend chooses the partition, record by record and in
+/// lane order, so equal keys keep their order too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     topic: TopicId,
@@ -39,14 +41,14 @@ impl Lane {
         if self.partition < 0 { None } else { Some(self.partition) }
     }
 
-    /// The topic spread over all numbers (Fibonacci hashing), and from there on its partitions, one after the other.
+    /// The topic, spread over all numbers (Fibonacci hashing), plus the partition: partitions of a topic are neighbours.
     pub(crate) const fn hash(self) -> u32 {
-        let topic = (self.topic.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((topic >> 32) as u32).wrapping_add(self.partition as u32)
+        let topic = self.topic.0.wrapping_mul(0x9E37_79B9).rotate_left(16);
+        topic.wrapping_add(self.partition as u32)
     }
 }
 
-/// A record as the machine sees it. Its answers must stay the same for as long as the machine owns the record.
+/// What the machine reads of a record. The answers must not change while the machine owns the record.
 ///
 /// ```
 /// use aioproducer_core::{Lane, Record, TopicId};
@@ -70,14 +72,21 @@ pub trait Record {
     /// Its bytes: key, value and headers. Batches and the largest record are measured by them.
     fn size(&self) -> usize;
 
-    /// The bytes beyond its size that it counts for in the pool, since parts of it are kept twice or in small pieces.
+    /// The bytes beyond its size that it counts for in the pool: parts of it are kept twice, or in small allocations.
     #[inline]
     fn overhead(&self) -> u32 {
         0
     }
 
-    /// Whether it is not to wait for company: its lane, and so what came before it there, does not linger any more.
+    /// Whether it must not linger: its lane, and so the records before it there, are handed off without delay.
     fn is_urgent(&self) -> bool {
         false
+    }
+
+    /// A timeout of its own: how long after produce it ends if it has no outcome by then, wherever it is. The shorter of
+    /// this and [`Limits::delivery_timeout`](crate::Limits::delivery_timeout) counts while it is buffered.
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
+        None
     }
 }

@@ -31,6 +31,10 @@ impl SlotId {
         self.index as usize
     }
 
+    pub(crate) const fn to_index(self) -> u32 {
+        self.index
+    }
+
     /// Which use of the slot is meant.
     #[must_use]
     pub const fn generation(self) -> u32 {
@@ -75,7 +79,7 @@ impl List {
     pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL };
 }
 
-/// Where a slot's record is, with what is only of interest there.
+/// Where a slot's record is, with what belongs to that place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
     /// There is none.
@@ -84,28 +88,34 @@ pub(crate) enum State {
     Buffered(Links),
     /// At the backend; the lower half of the number of its batch.
     HandedOff { batch: u32 },
-    /// At the backend, though its outcome was told: its report is overdue.
+    /// At the backend, though the record has ended: its own timeout has passed.
+    Late { batch: u32 },
+    /// At the backend, though the record has ended: its report is overdue.
     Overdue,
 }
 
-/// One place of the pool. It keeps a record's account from produce to its one outcome; the record itself is inside
-/// except while a backend works on it.
+/// One place of the pool. It has a record's account from produce to its one outcome, and the record itself except while
+/// the backend has it.
 ///
-/// The account comes first and close together: three threads touch it in turn, but only two of them the record.
+/// The account comes first and is compact: three threads touch it in turn, but only two of them touch the record.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Slot<R, T> {
+pub(crate) struct Slot<R, T> {
     pub(crate) generation: u32,
     pub(crate) lane: u32,
-    /// Place among all outstanding records, oldest first.
+    /// Place among all outstanding records, oldest first, or among the late ones.
     pub(crate) in_age: Links,
     pub(crate) state: State,
     pub(crate) ticket: Option<T>,
     /// Counts for the pool, beyond the size.
     pub(crate) overhead: u32,
-    pub(crate) size: usize,
+    pub(crate) size: u32,
+    /// Where the heap of own timeouts has it, `NIL` if it has none.
+    pub(crate) timer: u32,
+    /// Of a late record: when its own timeout had passed.
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
+    /// The record; while the backend has it, a copy of it, if the record has a timeout of its own.
     pub(crate) record: Option<R>,
     /// In the first slot of a block: what the free list knows of the block.
     pub(crate) block: Block,
@@ -136,6 +146,7 @@ impl<R, T> Slot<R, T> {
         ticket: None,
         overhead: 0,
         size: 0,
+        timer: NIL,
         accepted_at: Instant::ZERO,
         sequence: 0,
         record: None,
@@ -146,7 +157,7 @@ impl<R, T> Slot<R, T> {
     pub(crate) const fn in_lane(&self) -> Option<Links> {
         match self.state {
             State::Buffered(links) => Some(links),
-            State::Vacant | State::HandedOff { .. } | State::Overdue => None,
+            State::Vacant | State::HandedOff { .. } | State::Late { .. } | State::Overdue => None,
         }
     }
 
@@ -160,7 +171,7 @@ impl<R, T> Slot<R, T> {
     /// What the record counts for in the pool.
     #[inline(always)]
     pub(crate) const fn cost(&self) -> usize {
-        self.size + self.overhead as usize
+        (self.size as usize).saturating_add(self.overhead as usize)
     }
 
     pub(crate) const fn is_handed_off(&self) -> bool {

@@ -1,18 +1,15 @@
 //! Where slots and lanes live: memory of the caller's choice, fixed at construction.
 
-use crate::lanes::LaneRow;
-use crate::slot::Slot;
-
 /// Memory for up to `capacity` values, filled from the front and never moved.
 ///
 /// Implemented for [`heapless::Vec`], whose capacity is fixed at compile time, and, with the feature `alloc`, for
 /// [`Boxed`], whose capacity is chosen at start-up.
-pub trait Table<T> {
+pub trait Table<V> {
     /// The values so far.
-    fn values(&self) -> &[T];
+    fn values(&self) -> &[V];
 
     /// The values so far.
-    fn values_mut(&mut self) -> &mut [T];
+    fn values_mut(&mut self) -> &mut [V];
 
     /// How many values there is room for.
     fn capacity(&self) -> usize;
@@ -26,15 +23,15 @@ pub trait Table<T> {
     ///
     /// # Errors
     /// The value itself, when the table is full.
-    fn push(&mut self, value: T) -> Result<(), T>;
+    fn push(&mut self, value: V) -> Result<(), V>;
 }
 
-impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
-    fn values(&self) -> &[T] {
+impl<V, const N: usize> Table<V> for heapless::Vec<V, N> {
+    fn values(&self) -> &[V] {
         self
     }
 
-    fn values_mut(&mut self) -> &mut [T] {
+    fn values_mut(&mut self) -> &mut [V] {
         self
     }
 
@@ -42,23 +39,33 @@ impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
         N
     }
 
-    fn push(&mut self, value: T) -> Result<(), T> {
+    fn push(&mut self, value: V) -> Result<(), V> {
         heapless::Vec::push(self, value)
     }
 }
 
-/// The two tables of a [`Producer`](crate::Producer): its slots and its lanes.
-pub trait Storage<R, T> {
-    /// Holds the pool.
-    type Slots: Table<Slot<R, T>>;
-    /// Holds the lanes.
-    type Lanes: Table<LaneRow>;
+/// The memory of a [`Producer`](crate::Producer): tables in two sizes.
+///
+/// A machine takes five tables as large as its pool (slots, own timeouts, and flush points of three kinds) and two as
+/// large as its number of lanes. It touches a table's memory only as it fills: own timeouts and flush points take none
+/// while no record and no flush needs them.
+pub trait Storage {
+    /// A table with a place for each record of the pool.
+    type Slots<V>: Table<V>;
+    /// A table with a place for each lane.
+    type Lanes<V>: Table<V>;
 
-    /// Gives up both tables, still empty.
-    fn into_tables(self) -> (Self::Slots, Self::Lanes);
+    /// An empty table with a place for each record.
+    fn slots<V>(&self) -> Self::Slots<V>;
+
+    /// An empty table with a place for each lane.
+    fn lanes<V>(&self) -> Self::Lanes<V>;
 }
 
 /// Storage inside the machine itself, with no allocator: `SLOTS` records, `LANES` lanes.
+///
+/// Each slot takes the record, its ticket and some 200 bytes, 140 of them for own timeouts and flush points; each lane
+/// takes 140 bytes.
 ///
 /// ```
 /// use aioproducer_core::{Inline, Limits, Producer, Record, Lane, TopicId};
@@ -85,12 +92,16 @@ impl<const SLOTS: usize, const LANES: usize> Inline<SLOTS, LANES> {
     }
 }
 
-impl<R, T, const SLOTS: usize, const LANES: usize> Storage<R, T> for Inline<SLOTS, LANES> {
-    type Slots = heapless::Vec<Slot<R, T>, SLOTS>;
-    type Lanes = heapless::Vec<LaneRow, LANES>;
+impl<const SLOTS: usize, const LANES: usize> Storage for Inline<SLOTS, LANES> {
+    type Slots<V> = heapless::Vec<V, SLOTS>;
+    type Lanes<V> = heapless::Vec<V, LANES>;
 
-    fn into_tables(self) -> (Self::Slots, Self::Lanes) {
-        (heapless::Vec::new(), heapless::Vec::new())
+    fn slots<V>(&self) -> Self::Slots<V> {
+        heapless::Vec::new()
+    }
+
+    fn lanes<V>(&self) -> Self::Lanes<V> {
+        heapless::Vec::new()
     }
 }
 
@@ -102,36 +113,34 @@ mod heap {
     use alloc::vec::Vec;
 
     use super::{Storage, Table};
-    use crate::lanes::LaneRow;
-    use crate::slot::Slot;
 
     /// One block of memory, taken whole at construction and touched as it fills.
     #[derive(Debug)]
-    pub struct Boxed<T> {
-        values: Vec<T>,
+    pub struct Boxed<V> {
+        values: Vec<V>,
         capacity: usize,
     }
 
-    impl<T> Boxed<T> {
-        /// Room for `capacity` values, if there is memory for them: [`Table::has_memory`] tells.
+    impl<V> Boxed<V> {
+        /// Room for `capacity` values. [`Table::has_memory`] says whether the memory was available.
         #[must_use]
         pub fn with_capacity(capacity: usize) -> Self {
             let mut values = Vec::new();
-            // More than an index can name is refused by the machine: not worth an allocation that cannot succeed.
+            // The machine refuses more than an index can name: not worth an allocation that must fail.
             if u32::try_from(capacity).is_ok_and(|capacity| capacity != u32::MAX) {
-                // What fails leaves the list as it is, which is what the table is asked about.
+                // A failure leaves the list empty, which is what `has_memory` looks at.
                 let _ = values.try_reserve_exact(capacity);
             }
             Self { values, capacity }
         }
     }
 
-    impl<T> Table<T> for Boxed<T> {
-        fn values(&self) -> &[T] {
+    impl<V> Table<V> for Boxed<V> {
+        fn values(&self) -> &[V] {
             &self.values
         }
 
-        fn values_mut(&mut self) -> &mut [T] {
+        fn values_mut(&mut self) -> &mut [V] {
             &mut self.values
         }
 
@@ -143,7 +152,7 @@ mod heap {
             self.values.capacity() >= self.capacity
         }
 
-        fn push(&mut self, value: T) -> Result<(), T> {
+        fn push(&mut self, value: V) -> Result<(), V> {
             if self.values.len() < self.capacity {
                 self.values.push(value);
                 Ok(())
@@ -153,7 +162,22 @@ mod heap {
         }
     }
 
-    /// Storage on the heap, its size chosen at start-up and never changed after.
+    /// Storage on the heap. Its size is chosen at start-up and never changes.
+    ///
+    /// ```
+    /// use aioproducer_core::{Heap, Limits, Producer, Record, Lane, TopicId};
+    ///
+    /// struct Reading(u32);
+    /// impl Record for Reading {
+    ///     fn lane(&self) -> Lane { Lane::new(TopicId(0), None) }
+    ///     fn size(&self) -> usize { 4 }
+    /// }
+    ///
+    /// let storage = Heap { slots: 10_000, lanes: 100 };
+    /// let machine: Producer<Reading, (), Heap> = Producer::new(Limits::default(), storage)?;
+    /// assert_eq!(machine.stats().capacity, 10_000);
+    /// # Ok::<(), aioproducer_core::LimitsError>(())
+    /// ```
     #[derive(Clone, Copy, Debug)]
     pub struct Heap {
         /// Records in the pool.
@@ -162,12 +186,16 @@ mod heap {
         pub lanes: usize,
     }
 
-    impl<R, T> Storage<R, T> for Heap {
-        type Slots = Boxed<Slot<R, T>>;
-        type Lanes = Boxed<LaneRow>;
+    impl Storage for Heap {
+        type Slots<V> = Boxed<V>;
+        type Lanes<V> = Boxed<V>;
 
-        fn into_tables(self) -> (Self::Slots, Self::Lanes) {
-            (Boxed::with_capacity(self.slots), Boxed::with_capacity(self.lanes))
+        fn slots<V>(&self) -> Boxed<V> {
+            Boxed::with_capacity(self.slots)
+        }
+
+        fn lanes<V>(&self) -> Boxed<V> {
+            Boxed::with_capacity(self.lanes)
         }
     }
 }

@@ -3,10 +3,9 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment on the caller's monotonic clock: nanoseconds since an origin that the caller chose.
+/// A moment on the caller's monotonic clock, in nanoseconds since an origin of the caller's choice.
 ///
-/// Arithmetic saturates, so a deadline of "never" is an ordinary value ([`Instant::MAX`], some 584 years
-/// after the origin).
+/// Arithmetic saturates, so "never" is an ordinary value ([`Instant::MAX`], about 584 years after the origin).
 ///
 /// ```
 /// use aioproducer_core::Instant;
@@ -32,7 +31,7 @@ impl Instant {
         Self(nanos)
     }
 
-    /// The moment `elapsed` after the origin, [`Instant::MAX`] if that cannot be represented.
+    /// The moment `elapsed` after the origin, [`Instant::MAX`] if that is too late to be represented.
     #[must_use]
     pub fn after_origin(elapsed: Duration) -> Self {
         Self(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
@@ -65,5 +64,14 @@ impl Sub for Instant {
     /// The time from `earlier` to `self`, zero if `earlier` is the later one.
     fn sub(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    /// The moment `by` before, the origin at the earliest.
+    fn sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(Self::after_origin(by).0))
     }
 }

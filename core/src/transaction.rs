@@ -1,13 +1,13 @@
-//! Transactions as a state machine: what may be called when, and what is left after an error.
+//! Transactions as a state machine: which call is valid when, and what is possible after an error.
 
-mod words;
+mod types;
 
-pub use words::{Standing, Step, TransactionId, TransactionRefusal, Verdict};
+pub use types::{CallOutcome, Step, TransactionId, TransactionRefusal, TransactionStatus};
 
 /// One producer's transactions, one after another.
 ///
-/// It does no I/O and knows no record: the driver tells it what the application wants and what became of a backend's
-/// calls, and asks it which call is next.
+/// It does no I/O and knows no record. The driver passes it the application's commands and the outcomes of the backend's
+/// calls, and asks it which call to make next.
 ///
 /// # The contract
 ///
@@ -18,7 +18,7 @@ pub use words::{Standing, Step, TransactionId, TransactionRefusal, Verdict};
 /// | commands | [`init`], [`begin`], [`commit`], [`abort`], [`acknowledge`], [`abandon`], [`adopt`], [`close`] | what the application wants |
 /// | inputs | [`handle_answer`], [`handle_failed`], [`handle_error`], [`handle_fatal`], [`handle_end`] | what became of it |
 /// | outputs | [`poll_call`] | what to call next |
-/// | getters | [`standing`], [`admits`], [`is_draining`], [`is_aborting`], [`is_settled`], [`failed`], … | `&self` |
+/// | getters | [`status`], [`admits`], [`is_draining`], [`is_aborting`], [`is_settled`], [`failed`], … | `&self` |
 ///
 /// After any command or input, and when the last outstanding record has its outcome, call [`poll_call`] until `None`.
 /// Each [`Step`] that it returns is a call to make, and ends with [`handle_answer`]; there is never a second one out.
@@ -30,8 +30,8 @@ pub use words::{Standing, Step, TransactionId, TransactionRefusal, Verdict};
 ///
 /// - A commit is not called before every record of the transaction has its outcome, nor if one of them failed.
 /// - Nothing begins before every record of the transaction before has its outcome: none can slip into the next.
-/// - A commit that did not say what became of it is *in doubt*. Only calling it again can tell, so nothing else is called,
-///   and nothing begins until somebody who holds the transaction has seen the outcome.
+/// - A commit whose outcome is unknown is *in doubt*. Only a second call of it can tell, so nothing else is called, and
+///   nothing begins until a holder of the transaction has seen the outcome.
 /// - A transaction that its holder abandons is aborted; if its commit was called, it is in doubt instead.
 /// - Each transaction has its own [`TransactionId`]; commands with another's have no effect.
 /// - The same calls with the same arguments give the same answers. Each does a constant amount of work, none allocates
@@ -51,7 +51,7 @@ pub use words::{Standing, Step, TransactionId, TransactionRefusal, Verdict};
 /// [`handle_end`]: Transaction::handle_end
 /// [`handle_fatal`]: Transaction::handle_fatal
 /// [`poll_call`]: Transaction::poll_call
-/// [`standing`]: Transaction::standing
+/// [`status`]: Transaction::status
 /// [`admits`]: Transaction::admits
 /// [`is_aborting`]: Transaction::is_aborting
 /// [`is_settled`]: Transaction::is_settled
@@ -61,35 +61,35 @@ pub use words::{Standing, Step, TransactionId, TransactionRefusal, Verdict};
 /// # Example
 ///
 /// ```
-/// use aioproducer_core::{Standing, Step, Transaction, Verdict};
+/// use aioproducer_core::{TransactionStatus, Step, Transaction, CallOutcome};
 ///
 /// let mut machine = Transaction::new();
 /// let id = machine.begin()?;
 /// for step in [Step::Init, Step::Begin] {
 ///     assert_eq!(machine.poll_call(0), Some(step));
-///     machine.handle_answer(Verdict::Done);
+///     machine.handle_answer(CallOutcome::Done);
 /// }
 /// assert!(machine.admits());
 ///
 /// machine.commit(id)?;
 /// assert_eq!(machine.poll_call(3), None, "three records have no outcome yet");
 /// assert_eq!(machine.poll_call(0), Some(Step::Commit));
-/// machine.handle_answer(Verdict::Done);
-/// assert_eq!(machine.standing(id), Standing::Committed);
+/// machine.handle_answer(CallOutcome::Done);
+/// assert_eq!(machine.status(id), TransactionStatus::Committed);
 /// machine.acknowledge(id);
-/// assert_eq!(machine.standing(id), Standing::Over);
+/// assert_eq!(machine.status(id), TransactionStatus::Over);
 /// # Ok::<(), aioproducer_core::TransactionRefusal>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     phase: Phase,
-    /// A call was returned and not answered.
+    /// A call is out: returned and not answered.
     out: bool,
-    /// Somebody wants to be initialised, whether or not a transaction is to follow.
+    /// Initialisation was asked for, with or without a transaction to follow.
     init: bool,
-    /// Who holds the transaction that `phase` is about.
+    /// The holder of the transaction that `phase` is about.
     holder: Option<TransactionId>,
-    /// Who wants the next one.
+    /// The future holder of the next one.
     wanted: Option<TransactionId>,
     next: u64,
     failed: u64,
@@ -112,7 +112,7 @@ enum Phase {
     Committing,
     InDoubt,
     Committed,
-    /// To be aborted. Whether by its holder or by nobody is the holder's decision.
+    /// To be aborted, by its holder.
     Failed,
     /// The abort is called or is to be.
     Aborting,
@@ -146,7 +146,7 @@ impl Transaction {
         }
     }
 
-    /// Wants to be initialised; nothing happens if it is.
+    /// Asks for initialisation. Nothing happens if it is initialised.
     ///
     /// # Errors
     /// [`TransactionRefusal::Fatal`] and [`TransactionRefusal::Closed`].
@@ -169,7 +169,8 @@ impl Transaction {
         self.phase == Phase::Initializing || self.phase == Phase::Fresh && asked
     }
 
-    /// Wants a transaction, which is its caller's. It is initialised first, and an abandoned one before is aborted first.
+    /// Asks for a transaction, of which the caller is the holder. Initialisation comes first, and the abort of an abandoned
+    /// one.
     ///
     /// # Errors
     /// [`TransactionRefusal`]: all but [`TransactionRefusal::MustAbort`] and [`TransactionRefusal::Over`].
@@ -179,7 +180,7 @@ impl Transaction {
             return Err(TransactionRefusal::AlreadyOpen);
         }
         match self.phase {
-            // Abandoned after its commit was called: somebody has to look.
+            // Abandoned after its commit was called: a new holder has to look at the outcome.
             Phase::Committing | Phase::InDoubt | Phase::Committed | Phase::Failed => {
                 return Err(TransactionRefusal::InDoubt);
             }
@@ -191,7 +192,7 @@ impl Transaction {
         Ok(id)
     }
 
-    /// Wants the transaction committed, or its commit called again.
+    /// Asks for the commit of the transaction, or for a second call of it.
     ///
     /// # Errors
     /// [`TransactionRefusal::MustAbort`], [`TransactionRefusal::Over`], [`TransactionRefusal::Fatal`], and
@@ -207,7 +208,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Wants the transaction aborted, or its abort called again.
+    /// Asks for the abort of the transaction, or for a second call of it.
     ///
     /// # Errors
     /// [`TransactionRefusal::InDoubt`] if its commit was called, [`TransactionRefusal::Over`] and
@@ -221,7 +222,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// The holder of a committed transaction takes note.
+    /// The holder of a committed transaction acknowledges the commit.
     pub fn acknowledge(&mut self, id: TransactionId) {
         if self.holder == Some(id) && self.phase == Phase::Committed {
             self.holder = None;
@@ -258,7 +259,7 @@ impl Transaction {
         self.closed = true;
         self.init = false;
         self.wanted = None;
-        // A failed one whose commit was called may be nobody's.
+        // A failed one whose commit was called may have no holder.
         if matches!(self.phase, Phase::Open | Phase::Failed | Phase::AbortFailed) {
             self.phase = Phase::Aborting;
         }
@@ -296,15 +297,15 @@ impl Transaction {
         Some(step)
     }
 
-    /// What the call that [`Transaction::poll_call`] returned came to. Without such a call it has no effect.
-    pub fn handle_answer(&mut self, verdict: Verdict) {
+    /// The outcome of the call that [`Transaction::poll_call`] returned. Without such a call it has no effect.
+    pub fn handle_answer(&mut self, outcome: CallOutcome) {
         if !core::mem::take(&mut self.out) {
             return;
         }
-        self.phase = match (self.phase, verdict) {
+        self.phase = match (self.phase, outcome) {
             (Phase::Fatal | Phase::Ended, _) => return,
-            (_, Verdict::Fatal) => Phase::Fatal,
-            (Phase::Initializing, Verdict::Done) => {
+            (_, CallOutcome::Fatal) => Phase::Fatal,
+            (Phase::Initializing, CallOutcome::Done) => {
                 self.init = false;
                 Phase::Ready
             }
@@ -313,9 +314,9 @@ impl Transaction {
                 self.wanted = None;
                 Phase::Fresh
             }
-            (Phase::Beginning, Verdict::Done) if self.holder.is_none() || self.closed => Phase::Aborting,
-            (Phase::Beginning, Verdict::Done) => Phase::Open,
-            (Phase::Beginning, Verdict::Abort) => {
+            (Phase::Beginning, CallOutcome::Done) if self.holder.is_none() || self.closed => Phase::Aborting,
+            (Phase::Beginning, CallOutcome::Done) => Phase::Open,
+            (Phase::Beginning, CallOutcome::Abort) => {
                 self.holder = None;
                 Phase::Aborting
             }
@@ -323,10 +324,10 @@ impl Transaction {
                 self.holder = None;
                 Phase::Ready
             }
-            (Phase::Committing, Verdict::Done) => Phase::Committed,
-            (Phase::Committing, Verdict::Retry) => Phase::InDoubt,
+            (Phase::Committing, CallOutcome::Done) => Phase::Committed,
+            (Phase::Committing, CallOutcome::Retry) => Phase::InDoubt,
             (Phase::Committing, _) => self.failed_phase(),
-            (Phase::Aborting, Verdict::Done) => Phase::Aborted,
+            (Phase::Aborting, CallOutcome::Done) => Phase::Aborted,
             (Phase::Aborting, _) => {
                 self.wanted = None;
                 Phase::AbortFailed
@@ -343,18 +344,18 @@ impl Transaction {
     }
 
     /// A call within the transaction failed, that of sending offsets for one.
-    pub fn handle_error(&mut self, id: TransactionId, verdict: Verdict) {
-        match verdict {
-            Verdict::Fatal => self.handle_fatal(),
-            // A failed part of the transaction that nobody can make up for any more.
-            Verdict::Abort if self.holder == Some(id) && matches!(self.phase, Phase::Open | Phase::Draining) => {
+    pub fn handle_error(&mut self, id: TransactionId, outcome: CallOutcome) {
+        match outcome {
+            CallOutcome::Fatal => self.handle_fatal(),
+            // A part of the transaction failed and cannot be repeated.
+            CallOutcome::Abort if self.holder == Some(id) && matches!(self.phase, Phase::Open | Phase::Draining) => {
                 self.phase = self.failed_phase();
             }
             _ => {}
         }
     }
 
-    /// What a transaction comes to that cannot be committed any more: its holder has to abort it, or a close does.
+    /// The phase of a transaction that can no longer be committed: its holder has to abort it, or a close does.
     const fn failed_phase(&self) -> Phase {
         if self.closed { Phase::Aborting } else { Phase::Failed }
     }
@@ -366,7 +367,7 @@ impl Transaction {
         }
     }
 
-    /// The backend has ended: what was called is not answered any more.
+    /// The backend has ended: a call that is out gets no answer.
     pub fn handle_end(&mut self) {
         self.closed = true;
         self.ended = true;
@@ -380,25 +381,25 @@ impl Transaction {
         };
     }
 
-    /// How the transaction stands, for its holder.
+    /// The status of the transaction, for its holder.
     #[must_use]
-    pub fn standing(&self, id: TransactionId) -> Standing {
+    pub fn status(&self, id: TransactionId) -> TransactionStatus {
         if self.wanted == Some(id) {
-            return Standing::Beginning;
+            return TransactionStatus::Beginning;
         }
         if self.holder != Some(id) {
-            return Standing::Over;
+            return TransactionStatus::Over;
         }
         match self.phase {
-            Phase::Beginning => Standing::Beginning,
-            Phase::Open => Standing::Open,
-            Phase::Draining | Phase::Committing => Standing::Committing,
-            Phase::InDoubt => Standing::InDoubt,
-            Phase::Committed => Standing::Committed,
-            Phase::Failed => Standing::Failed,
-            Phase::Aborting | Phase::Aborted => Standing::Aborting,
-            Phase::AbortFailed => Standing::AbortFailed,
-            Phase::Fresh | Phase::Initializing | Phase::Ready | Phase::Fatal | Phase::Ended => Standing::Over,
+            Phase::Beginning => TransactionStatus::Beginning,
+            Phase::Open => TransactionStatus::Open,
+            Phase::Draining | Phase::Committing => TransactionStatus::Committing,
+            Phase::InDoubt => TransactionStatus::InDoubt,
+            Phase::Committed => TransactionStatus::Committed,
+            Phase::Failed => TransactionStatus::Failed,
+            Phase::Aborting | Phase::Aborted => TransactionStatus::Aborting,
+            Phase::AbortFailed => TransactionStatus::AbortFailed,
+            Phase::Fresh | Phase::Initializing | Phase::Ready | Phase::Fatal | Phase::Ended => TransactionStatus::Over,
         }
     }
 
@@ -408,19 +409,19 @@ impl Transaction {
         self.phase == Phase::Open
     }
 
-    /// Whether the transaction's records are to be sent without delay, since its commit waits for them.
+    /// Whether the transaction's records should be sent without delay: its commit waits for them.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
 
-    /// Whether records that were not handed off are to be taken back.
+    /// Whether the driver should take back records that were not handed off.
     #[must_use]
     pub fn is_aborting(&self) -> bool {
         matches!(self.phase, Phase::Aborting | Phase::AbortFailed | Phase::Aborted)
     }
 
-    /// Whether nothing is under way that a closing producer should wait for.
+    /// Whether a closing producer has no call to wait for.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         !matches!(self.phase, Phase::Beginning | Phase::Draining | Phase::Committing | Phase::Aborting | Phase::Aborted)

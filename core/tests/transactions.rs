@@ -1,10 +1,10 @@
 //! S36, S37, S39: the machine of transactions, step by step, and at random against a librdkafka that is strict about what
 //! may be called when.
 
-use aioproducer_core::{Standing, Step, Transaction, TransactionId, TransactionRefusal, Verdict};
+use aioproducer_core::{CallOutcome, Step, Transaction, TransactionId, TransactionRefusal, TransactionStatus};
 use proptest::prelude::*;
 
-fn answer(machine: &mut Transaction, step: Step, verdict: Verdict) {
+fn answer(machine: &mut Transaction, step: Step, verdict: CallOutcome) {
     assert_eq!(machine.poll_call(0), Some(step));
     assert_eq!(machine.poll_call(0), None, "one call at a time");
     machine.handle_answer(verdict);
@@ -13,9 +13,9 @@ fn answer(machine: &mut Transaction, step: Step, verdict: Verdict) {
 fn open() -> (Transaction, TransactionId) {
     let mut machine = Transaction::new();
     let id = machine.begin().unwrap();
-    answer(&mut machine, Step::Init, Verdict::Done);
-    answer(&mut machine, Step::Begin, Verdict::Done);
-    assert_eq!(machine.standing(id), Standing::Open);
+    answer(&mut machine, Step::Init, CallOutcome::Done);
+    answer(&mut machine, Step::Begin, CallOutcome::Done);
+    assert_eq!(machine.status(id), TransactionStatus::Open);
     (machine, id)
 }
 
@@ -24,15 +24,15 @@ fn s36_init_is_called_once_and_begin_each_time() {
     let (mut machine, first) = open();
     assert_eq!(machine.begin(), Err(TransactionRefusal::AlreadyOpen));
     machine.abort(first).unwrap();
-    answer(&mut machine, Step::Abort, Verdict::Done);
+    answer(&mut machine, Step::Abort, CallOutcome::Done);
     assert_eq!(machine.poll_call(0), None);
-    assert_eq!(machine.standing(first), Standing::Over);
+    assert_eq!(machine.status(first), TransactionStatus::Over);
     let second = machine.begin().unwrap();
     assert_ne!(first, second);
     assert_eq!(machine.commit(first), Err(TransactionRefusal::Over), "another's");
     machine.abandon(first);
-    answer(&mut machine, Step::Begin, Verdict::Done);
-    assert_eq!(machine.standing(second), Standing::Open);
+    answer(&mut machine, Step::Begin, CallOutcome::Done);
+    assert_eq!(machine.status(second), TransactionStatus::Open);
 }
 
 #[test]
@@ -40,11 +40,11 @@ fn s36_an_init_that_failed_can_be_repeated() {
     let mut machine = Transaction::new();
     machine.init().unwrap();
     let id = machine.begin().unwrap();
-    answer(&mut machine, Step::Init, Verdict::Retry);
-    assert_eq!((machine.standing(id), machine.is_initialized()), (Standing::Over, false));
-    assert_eq!(machine.poll_call(0), None, "nobody asks");
+    answer(&mut machine, Step::Init, CallOutcome::Retry);
+    assert_eq!((machine.status(id), machine.is_initialized()), (TransactionStatus::Over, false));
+    assert_eq!(machine.poll_call(0), None, "nothing was asked for");
     machine.init().unwrap();
-    answer(&mut machine, Step::Init, Verdict::Done);
+    answer(&mut machine, Step::Init, CallOutcome::Done);
     assert!(machine.is_initialized());
     machine.init().unwrap();
     assert_eq!(machine.poll_call(0), None, "once is enough");
@@ -57,22 +57,22 @@ fn s36_an_abandoned_transaction_is_aborted_and_the_next_waits_for_that() {
     assert!(machine.is_aborting() && !machine.admits());
     let second = machine.begin().unwrap();
     assert_eq!(machine.poll_call(7), Some(Step::Abort));
-    machine.handle_answer(Verdict::Done);
+    machine.handle_answer(CallOutcome::Done);
     assert_eq!(machine.poll_call(7), None, "records of the first have no outcome yet");
-    assert_eq!(machine.standing(second), Standing::Beginning);
-    answer(&mut machine, Step::Begin, Verdict::Done);
-    assert_eq!(machine.standing(second), Standing::Open);
+    assert_eq!(machine.status(second), TransactionStatus::Beginning);
+    answer(&mut machine, Step::Begin, CallOutcome::Done);
+    assert_eq!(machine.status(second), TransactionStatus::Open);
 }
 
 #[test]
 fn s36_a_begin_that_is_abandoned_on_its_way_leaves_nothing_open() {
     let mut machine = Transaction::new();
     let id = machine.begin().unwrap();
-    answer(&mut machine, Step::Init, Verdict::Done);
+    answer(&mut machine, Step::Init, CallOutcome::Done);
     assert_eq!(machine.poll_call(0), Some(Step::Begin));
     machine.abandon(id);
-    machine.handle_answer(Verdict::Done);
-    answer(&mut machine, Step::Abort, Verdict::Done);
+    machine.handle_answer(CallOutcome::Done);
+    answer(&mut machine, Step::Abort, CallOutcome::Done);
     assert_eq!(machine.poll_call(0), None);
 }
 
@@ -84,13 +84,13 @@ fn s37_a_commit_waits_for_all_records_and_not_for_one_that_failed() {
     assert_eq!(machine.poll_call(2), None);
     machine.handle_failed();
     assert_eq!(machine.poll_call(0), None, "never committed");
-    assert_eq!((machine.standing(id), machine.failed()), (Standing::Failed, 1));
+    assert_eq!((machine.status(id), machine.failed()), (TransactionStatus::Failed, 1));
     assert_eq!(machine.commit(id), Err(TransactionRefusal::MustAbort));
     machine.abort(id).unwrap();
-    answer(&mut machine, Step::Abort, Verdict::Done);
+    answer(&mut machine, Step::Abort, CallOutcome::Done);
     assert_eq!(machine.poll_call(0), None);
     machine.begin().unwrap();
-    answer(&mut machine, Step::Begin, Verdict::Done);
+    answer(&mut machine, Step::Begin, CallOutcome::Done);
     assert_eq!(machine.failed(), 0);
 }
 
@@ -98,8 +98,8 @@ fn s37_a_commit_waits_for_all_records_and_not_for_one_that_failed() {
 fn s39_a_commit_in_doubt_can_only_be_called_again() {
     let (mut machine, id) = open();
     machine.commit(id).unwrap();
-    answer(&mut machine, Step::Commit, Verdict::Retry);
-    assert_eq!(machine.standing(id), Standing::InDoubt);
+    answer(&mut machine, Step::Commit, CallOutcome::Retry);
+    assert_eq!(machine.status(id), TransactionStatus::InDoubt);
     assert_eq!(machine.abort(id), Err(TransactionRefusal::InDoubt));
     machine.abandon(id);
     assert_eq!(machine.begin(), Err(TransactionRefusal::InDoubt));
@@ -107,15 +107,17 @@ fn s39_a_commit_in_doubt_can_only_be_called_again() {
     let again = machine.adopt().unwrap();
     assert_eq!(machine.adopt(), None, "one holder");
     machine.commit(again).unwrap();
-    answer(&mut machine, Step::Commit, Verdict::Done);
-    assert_eq!(machine.standing(again), Standing::Committed);
+    answer(&mut machine, Step::Commit, CallOutcome::Done);
+    assert_eq!(machine.status(again), TransactionStatus::Committed);
     machine.acknowledge(again);
     assert!(machine.begin().is_ok());
 }
 
 #[test]
-fn s39_a_commit_whose_caller_is_gone_is_told_to_the_next() {
-    for (verdict, standing) in [(Verdict::Done, Standing::Committed), (Verdict::Abort, Standing::Failed)] {
+fn s39_the_next_holder_learns_of_a_commit_whose_caller_is_gone() {
+    for (verdict, standing) in
+        [(CallOutcome::Done, TransactionStatus::Committed), (CallOutcome::Abort, TransactionStatus::Failed)]
+    {
         let (mut machine, id) = open();
         machine.commit(id).unwrap();
         assert_eq!(machine.poll_call(0), Some(Step::Commit));
@@ -124,33 +126,33 @@ fn s39_a_commit_whose_caller_is_gone_is_told_to_the_next() {
         assert_eq!(machine.poll_call(0), None);
         assert_eq!(machine.begin(), Err(TransactionRefusal::InDoubt), "not silently");
         let id = machine.adopt().unwrap();
-        assert_eq!(machine.standing(id), standing);
+        assert_eq!(machine.status(id), standing);
     }
 }
 
 #[test]
 fn s39_an_error_that_leaves_only_the_abort() {
     let (mut machine, id) = open();
-    machine.handle_error(id, Verdict::Retry);
+    machine.handle_error(id, CallOutcome::Retry);
     assert!(machine.admits());
-    machine.handle_error(id, Verdict::Abort);
+    machine.handle_error(id, CallOutcome::Abort);
     assert!(!machine.admits());
     assert_eq!(machine.commit(id), Err(TransactionRefusal::MustAbort));
     machine.abort(id).unwrap();
-    answer(&mut machine, Step::Abort, Verdict::Retry);
-    assert_eq!(machine.standing(id), Standing::AbortFailed);
+    answer(&mut machine, Step::Abort, CallOutcome::Retry);
+    assert_eq!(machine.status(id), TransactionStatus::AbortFailed);
     machine.abandon(id);
     let next = machine.begin().unwrap();
-    answer(&mut machine, Step::Abort, Verdict::Done);
-    answer(&mut machine, Step::Begin, Verdict::Done);
-    assert_eq!(machine.standing(next), Standing::Open);
+    answer(&mut machine, Step::Abort, CallOutcome::Done);
+    answer(&mut machine, Step::Begin, CallOutcome::Done);
+    assert_eq!(machine.status(next), TransactionStatus::Open);
 }
 
 #[test]
 fn s39_after_a_fatal_error_nothing_is_called() {
     let (mut machine, id) = open();
     machine.commit(id).unwrap();
-    answer(&mut machine, Step::Commit, Verdict::Fatal);
+    answer(&mut machine, Step::Commit, CallOutcome::Fatal);
     assert!(machine.is_fatal());
     assert_eq!(machine.abort(id), Err(TransactionRefusal::Fatal));
     assert_eq!(machine.begin(), Err(TransactionRefusal::Fatal));
@@ -165,7 +167,7 @@ fn s25_closing_aborts_what_is_open_and_lets_a_commit_go_on() {
     let (mut machine, id) = open();
     machine.close();
     assert!(!machine.is_settled());
-    answer(&mut machine, Step::Abort, Verdict::Done);
+    answer(&mut machine, Step::Abort, CallOutcome::Done);
     assert_eq!(machine.poll_call(0), None);
     assert!(machine.is_settled());
     assert_eq!(machine.commit(id), Err(TransactionRefusal::Over));
@@ -174,8 +176,8 @@ fn s25_closing_aborts_what_is_open_and_lets_a_commit_go_on() {
     let (mut machine, id) = open();
     machine.commit(id).unwrap();
     machine.close();
-    answer(&mut machine, Step::Commit, Verdict::Done);
-    assert_eq!(machine.standing(id), Standing::Committed);
+    answer(&mut machine, Step::Commit, CallOutcome::Done);
+    assert_eq!(machine.status(id), TransactionStatus::Committed);
     assert!(machine.is_settled());
 }
 
@@ -185,8 +187,8 @@ fn s39_the_end_of_the_backend_leaves_a_commit_in_doubt() {
     machine.commit(id).unwrap();
     assert_eq!(machine.poll_call(0), Some(Step::Commit));
     machine.handle_end();
-    machine.handle_answer(Verdict::Done);
-    assert_eq!(machine.standing(id), Standing::InDoubt, "a late answer says nothing");
+    machine.handle_answer(CallOutcome::Done);
+    assert_eq!(machine.status(id), TransactionStatus::InDoubt, "a late answer says nothing");
     assert_eq!(machine.commit(id), Err(TransactionRefusal::Closed));
     assert_eq!(machine.poll_call(0), None);
 }
@@ -217,18 +219,18 @@ enum Action {
     Close,
     Produce,
     Report { failed: bool },
-    Answer(Verdict),
-    Error(Verdict),
+    Answer(CallOutcome),
+    Error(CallOutcome),
 }
 
 fn action() -> impl Strategy<Value = Action> {
     let verdict = prop_oneof![
-        8 => Just(Verdict::Done),
-        3 => Just(Verdict::Retry),
-        2 => Just(Verdict::Abort),
-        1 => Just(Verdict::Refused),
+        8 => Just(CallOutcome::Done),
+        3 => Just(CallOutcome::Retry),
+        2 => Just(CallOutcome::Abort),
+        1 => Just(CallOutcome::Refused),
     ];
-    let verdict = prop_oneof![40 => verdict, 1 => Just(Verdict::Fatal)];
+    let verdict = prop_oneof![40 => verdict, 1 => Just(CallOutcome::Fatal)];
     prop_oneof![
         1 => Just(Action::Init),
         6 => Just(Action::Begin),
@@ -277,21 +279,21 @@ impl Walk {
         self.out = Some(step);
     }
 
-    fn answer(&mut self, verdict: Verdict) {
+    fn answer(&mut self, verdict: CallOutcome) {
         let Some(step) = self.out.take() else { return };
         self.native = match (step, verdict) {
-            (_, Verdict::Fatal) => Native::Fatal,
-            (Step::Init, Verdict::Done) => Native::Ready,
-            (Step::Begin, Verdict::Done) => {
+            (_, CallOutcome::Fatal) => Native::Fatal,
+            (Step::Init, CallOutcome::Done) => Native::Ready,
+            (Step::Begin, CallOutcome::Done) => {
                 self.failed = false;
                 Native::InTransaction
             }
-            (Step::Commit | Step::Abort, Verdict::Done) => Native::Ready,
-            (Step::Commit, Verdict::Retry) => Native::Resumable,
+            (Step::Commit | Step::Abort, CallOutcome::Done) => Native::Ready,
+            (Step::Commit, CallOutcome::Retry) => Native::Resumable,
             (Step::Commit, _) => Native::Failed,
             (Step::Abort, _) => Native::HalfAborted,
             // A begin that asks for an abort has left something to abort.
-            (Step::Begin, Verdict::Abort) => Native::Failed,
+            (Step::Begin, CallOutcome::Abort) => Native::Failed,
             (Step::Init | Step::Begin, _) => self.native,
         };
         self.machine.handle_answer(verdict);
@@ -346,12 +348,12 @@ impl Walk {
             Action::Error(verdict) => {
                 if let Some(id) = self.id
                     && self.native == Native::InTransaction
-                    && self.machine.standing(id) == Standing::Open
+                    && self.machine.status(id) == TransactionStatus::Open
                 {
                     self.machine.handle_error(id, verdict);
                     match verdict {
-                        Verdict::Abort => self.native = Native::Failed,
-                        Verdict::Fatal => self.native = Native::Fatal,
+                        CallOutcome::Abort => self.native = Native::Failed,
+                        CallOutcome::Fatal => self.native = Native::Fatal,
                         _ => {}
                     }
                 }
@@ -369,16 +371,16 @@ impl Walk {
             self.act(Action::Report { failed: false });
         }
         for _ in 0..20 {
-            self.answer(Verdict::Done);
+            self.answer(CallOutcome::Done);
             if self.native == Native::Fatal {
                 return;
             }
-            match self.id.map_or(Standing::Over, |id| self.machine.standing(id)) {
-                Standing::Open if !self.failed => return,
-                Standing::Open | Standing::InDoubt => self.act(Action::Commit),
-                Standing::Failed | Standing::AbortFailed => self.act(Action::Abort),
-                Standing::Committed => self.act(Action::Acknowledge),
-                Standing::Over => match self.machine.begin() {
+            match self.id.map_or(TransactionStatus::Over, |id| self.machine.status(id)) {
+                TransactionStatus::Open if !self.failed => return,
+                TransactionStatus::Open | TransactionStatus::InDoubt => self.act(Action::Commit),
+                TransactionStatus::Failed | TransactionStatus::AbortFailed => self.act(Action::Abort),
+                TransactionStatus::Committed => self.act(Action::Acknowledge),
+                TransactionStatus::Over => match self.machine.begin() {
                     Ok(id) => {
                         self.id = Some(id);
                         self.poll();
@@ -386,7 +388,7 @@ impl Walk {
                     Err(TransactionRefusal::InDoubt) => self.act(Action::Adopt),
                     Err(refusal) => panic!("{refusal:?}: {:?}", self.machine),
                 },
-                Standing::Beginning | Standing::Committing | Standing::Aborting => {}
+                TransactionStatus::Beginning | TransactionStatus::Committing | TransactionStatus::Aborting => {}
             }
         }
         panic!("a dead end: {:?}", self.machine);
@@ -414,7 +416,7 @@ proptest! {
             while walk.outstanding > 0 {
                 walk.act(Action::Report { failed: false });
             }
-            walk.answer(Verdict::Done);
+            walk.answer(CallOutcome::Done);
         }
         assert!(walk.machine.is_settled() && walk.out.is_none(), "{:?}", walk.machine);
         assert!(walk.machine.begin().is_err());
@@ -430,12 +432,12 @@ fn s25_a_close_aborts_what_can_not_be_committed_any_more() {
         machine.close();
         assert_eq!(machine.poll_call(1), None, "a record has no outcome");
         if part {
-            machine.handle_error(id, Verdict::Abort);
+            machine.handle_error(id, CallOutcome::Abort);
         } else {
             machine.handle_failed();
         }
         assert!(!machine.is_settled(), "the close waits for it");
-        answer(&mut machine, Step::Abort, Verdict::Done);
+        answer(&mut machine, Step::Abort, CallOutcome::Done);
         assert_eq!(machine.poll_call(0), None);
         assert!(machine.is_settled());
     }

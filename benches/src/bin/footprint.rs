@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use aioproducer_benches::broker::{self, Broker, Failure};
 use aioproducer_benches::settings::{self, TOPIC};
 use aioproducer_benches::usage::memory_kib;
-use aioproducer_tokio::{AioProducer, Librdkafka, Record, Tokio};
+use aioproducer_tokio::{AioProducer, Librdkafka, PurgeScope, Record, Tokio};
 use clap::{Parser, ValueEnum};
 use rdkafka::producer::BaseProducer;
 
@@ -165,7 +165,7 @@ async fn full(case: Case) -> Result<(), Failure> {
         let pool = producer.statistics();
         (bytes, slots) = (pool.bytes.max(bytes), pool.in_use.max(slots));
         most = most.max(rss()? - before);
-        producer.purge(true, true).await;
+        producer.purge(PurgeScope::All).await;
         settle(&producer, |pool| pool.in_use == 0).await?;
         most = most.max(rss()? - before);
     }
@@ -204,7 +204,7 @@ async fn failures() -> Result<(), Failure> {
         }
         failed += round;
         before += usize::from(early);
-        producer.purge(true, true).await;
+        producer.purge(PurgeScope::All).await;
         settle(&producer, |pool| pool.in_use == 0).await?;
         rounds.push(rss()?);
     }

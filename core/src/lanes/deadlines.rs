@@ -1,8 +1,8 @@
 //! Which lane has its deadline first.
 //!
 //! Time does not run backwards, so lanes that have just got their first record need no sorting: they form a list. Lanes
-//! whose deadline was moved are in a binary heap. Both go by a bound that only ever lags behind: a lane's real deadline
-//! is looked at when the lane comes first, so most changes cost nothing.
+//! whose deadline was moved are in a binary heap. Both are ordered by a lower bound of the deadline. The real deadline is
+//! computed when the lane comes first, so most changes cost nothing.
 
 use super::{LaneRow, Lanes};
 use crate::Instant;
@@ -20,6 +20,10 @@ pub(super) enum Noted {
 }
 
 impl LaneRow {
+    const fn heap(&self) -> (Instant, u32) {
+        (self.heap_at, self.heap_lane)
+    }
+
     /// A moment before which the lane has no deadline, if it is known without looking further.
     pub(crate) const fn bound(&self) -> Option<Instant> {
         match self.noted {
@@ -32,7 +36,7 @@ impl LaneRow {
 impl<L: Table<LaneRow>> Lanes<L> {
     /// The lane that comes first, with its bound.
     pub(crate) fn earliest(&self) -> Option<(Instant, u32)> {
-        let top = self.get(0).filter(|_| self.heap_len > 0).map(|row| row.heap);
+        let top = self.get(0).filter(|_| self.heap_len > 0).map(|row| row.heap());
         let fresh = self.get(self.fresh.head).and_then(LaneRow::bound).map(|bound| (bound, self.fresh.head));
         match (top, fresh) {
             (Some(top), Some(fresh)) => Some(top.min(fresh)),
@@ -60,7 +64,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             Noted::Fresh(bound, _) if bound <= deadline => {}
             Noted::Fresh(..) => self.postpone(lane, deadline),
             Noted::Heap(at) => {
-                if self.get(at).is_some_and(|cell| deadline < cell.heap.0) {
+                if self.get(at).is_some_and(|cell| deadline < cell.heap_at) {
                     self.heap_up(at, (deadline, lane));
                 }
             }
@@ -115,14 +119,14 @@ impl<L: Table<LaneRow>> Lanes<L> {
         if at == end {
             return;
         }
-        let Some(moved) = self.get(end).map(|cell| cell.heap) else { return };
-        let goes_up = at > 0 && self.get((at - 1) / 2).is_some_and(|parent| moved < parent.heap);
+        let Some(moved) = self.get(end).map(LaneRow::heap) else { return };
+        let goes_up = at > 0 && self.get((at - 1) / 2).is_some_and(|parent| moved < parent.heap());
         if goes_up { self.heap_up(at, moved) } else { self.heap_down(at, moved) }
     }
 
     fn heap_put(&mut self, at: u32, entry: (Instant, u32)) {
         if let Some(cell) = self.get_mut(at) {
-            cell.heap = entry;
+            (cell.heap_at, cell.heap_lane) = entry;
         }
         if let Some(row) = self.get_mut(entry.1) {
             row.noted = Noted::Heap(at);
@@ -132,7 +136,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
     fn heap_up(&mut self, mut at: u32, entry: (Instant, u32)) {
         while at > 0 {
             let parent = (at - 1) / 2;
-            match self.get(parent).map(|cell| cell.heap) {
+            match self.get(parent).map(LaneRow::heap) {
                 Some(above) if entry < above => self.heap_put(at, above),
                 _ => break,
             }
@@ -147,7 +151,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             let mut least = (entry, at);
             for child in [left, left.saturating_add(1)] {
                 if child < self.heap_len
-                    && let Some(below) = self.get(child).map(|cell| cell.heap)
+                    && let Some(below) = self.get(child).map(LaneRow::heap)
                     && below < least.0
                 {
                     least = (below, child);

@@ -1,9 +1,10 @@
-//! Buffer timeouts: when the machine wants to be called again, and why.
+//! Timeouts: when the machine must be called again, and why.
 
-use super::Producer;
+use super::{Phase, Producer};
 use crate::lanes::Place;
 use crate::storage::Storage;
-use crate::{Completed, Instant, Record};
+use crate::timers::Timer;
+use crate::{Instant, Record, Unreported};
 
 /// Why there is a deadline.
 #[non_exhaustive]
@@ -13,8 +14,12 @@ pub enum TimeoutReason {
     Linger,
     /// A record that was not handed off expires.
     Delivery,
+    /// A record's own timeout passes.
+    Record,
     /// The report of a record that was handed off is overdue.
     Report,
+    /// The time that a close gives the records is over.
+    Close,
 }
 
 /// The next deadline.
@@ -26,25 +31,34 @@ pub struct Timeout {
     pub reason: TimeoutReason,
 }
 
-/// A record that expired before it was handed off: it is not in the log.
-#[derive(Debug)]
-pub struct Expired<R, T> {
-    /// The record.
-    pub record: R,
-    /// Its account.
-    pub ended: Completed<T>,
+/// The first of the two that comes no later.
+fn earlier(one: Option<Timeout>, other: Option<Timeout>) -> Option<Timeout> {
+    if other.is_some_and(|other| one.is_none_or(|one| other.at < one.at)) { other } else { one }
 }
 
-impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
-    /// The earliest moment at which something happens by itself. It depends on each lane's OLDEST record, so later
+impl<R: Record, T, S: Storage> Producer<R, T, S> {
+    /// The earliest moment at which something happens by itself. A lane's deadline depends on its OLDEST record, so later
     /// records never postpone it.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Timeout> {
-        let report = self.report_due().map(|(_, at)| Timeout { at, reason: TimeoutReason::Report });
         let lane = self.lane_timeout();
-        if report.is_some_and(|report| lane.is_none_or(|lane| report.at < lane.at)) { report } else { lane }
+        let report = self.report_due().map(|(_, at)| Timeout { at, reason: TimeoutReason::Report });
+        let next = earlier(lane, report);
+        if self.watched > 0 { earlier(next, self.watched_timeout()) } else { next }
     }
 
+    #[cold]
+    fn watched_timeout(&self) -> Option<Timeout> {
+        let own = self.timers.first().map(|first| Timeout { at: first.at, reason: TimeoutReason::Record });
+        let late = self.late_due().map(|at| Timeout { at, reason: TimeoutReason::Report });
+        let close = match self.phase {
+            Phase::Closing(at) => Some(Timeout { at, reason: TimeoutReason::Close }),
+            Phase::Open | Phase::Ending | Phase::Ended => None,
+        };
+        earlier(earlier(own, late), close)
+    }
+
+    #[inline(never)]
     fn lane_timeout(&mut self) -> Option<Timeout> {
         while let Some((noted, lane)) = self.lanes.earliest() {
             match self.timeout_of(lane) {
@@ -56,12 +70,29 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         None
     }
 
-    /// Moves time on: lanes whose linger is over become ready, and the next record that expired is returned, oldest
-    /// deadline first.
-    pub fn poll_expired(&mut self, now: Instant) -> Option<Expired<R, T>> {
+    /// Moves time on: lanes whose linger is over become ready, and the next record whose time has passed is returned, the
+    /// earliest deadline first: the delivery timeout of a record that was not handed off, or a record's own timeout,
+    /// wherever it is.
+    ///
+    /// A record that was handed off ends, too, but its slot stays in use until its report arrives, since the backend may
+    /// use what it was given until then. [`Producer::len`] and flushes do not count it any more; [`Producer::held`] does.
+    pub fn poll_expired(&mut self, now: Instant) -> Option<Unreported<R, T>> {
         self.advance(now);
+        if self.watched > 0 { self.expire_first() } else { self.expire_in_lanes(Instant::MAX) }
+    }
+
+    #[cold]
+    fn expire_first(&mut self) -> Option<Unreported<R, T>> {
+        let Some(Timer { at, slot }) = self.timers.first() else { return self.expire_in_lanes(Instant::MAX) };
+        self.expire_in_lanes(at).or_else(|| if at <= self.now { self.expire_own(slot) } else { None })
+    }
+
+    /// The next record whose delivery timeout passed, no later than at `until`.
+    #[inline(always)]
+    fn expire_in_lanes(&mut self, until: Instant) -> Option<Unreported<R, T>> {
         while let Some((noted, lane)) = self.lanes.earliest()
             && noted <= self.now
+            && noted <= until
         {
             match self.timeout_of(lane) {
                 None => self.lanes.forget(lane),
@@ -69,13 +100,34 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
                 Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
                 Some(_) => {
                     let first = self.lanes.get(lane)?.records.head;
-                    let (record, ended) = self.end_buffered(first)?;
-                    self.place(lane);
-                    return Some(Expired { record, ended });
+                    return self.expire_buffered(first, lane);
                 }
             }
         }
         None
+    }
+
+    fn expire_buffered(&mut self, index: u32, lane: u32) -> Option<Unreported<R, T>> {
+        let (record, ended) = self.end_buffered(index)?;
+        self.place(lane);
+        Some(Unreported { record: Some(record), ended, handed_off: false })
+    }
+
+    /// The own timeout of the record in a slot has passed.
+    fn expire_own(&mut self, index: u32) -> Option<Unreported<R, T>> {
+        let slot = self.pool.get(index)?;
+        let lane = slot.lane;
+        if slot.in_lane().is_some() {
+            return self.expire_buffered(index, lane);
+        }
+        let record = self.pool.get_mut(index)?.record.take();
+        let late = self.pool.end_late(index, self.now);
+        self.late += 1;
+        self.end_watched(index, lane, late.as_ref()?.sequence);
+        let row = self.lanes.get_mut(lane)?;
+        row.ended += 1;
+        let ended = late?.completed(row.lane);
+        Some(Unreported { record, ended, handed_off: true })
     }
 
     /// Makes sure that the lane is looked at when it has its deadline, if it has one.

@@ -3,25 +3,28 @@
 use super::Producer;
 use crate::batch::Origin;
 use crate::lanes::{LaneRow, Place};
-use crate::slot::{Links, NIL, Slot, State};
+use crate::slot::{Links, NIL, State};
 use crate::storage::Storage;
 use crate::{Completed, CutReason, Instant, MessageBatch, Record, SlotId};
 
-impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether [`Producer::poll_batch`] has something to give.
     #[must_use]
     pub fn has_batch(&self) -> bool {
-        !self.blocked && self.lanes.first_ready().is_some()
+        !self.halted && self.lanes.first_ready().is_some()
     }
 
     /// Cuts a batch of the lane that has been ready for longest and moves its records, in lane order, to `each`. The
     /// lane is not offered again before [`Producer::handle_settled`].
     ///
-    /// `None` when no lane is due, and, after the backend refused a record because its queue was full, until the next
-    /// report.
-    pub fn poll_batch(&mut self, now: Instant, mut each: impl FnMut(SlotId, R)) -> Option<MessageBatch> {
+    /// Of a record with a [timeout of its own](Record::timeout) `each` may return a copy. If that timeout passes before the
+    /// record's report arrives, the copy goes back to the caller, by [`Producer::poll_expired`].
+    ///
+    /// `None` when no lane is due; after the backend refused a record because its queue was full, until the next report;
+    /// while records come back by [`Producer::poll_purged`]; and in the end.
+    pub fn poll_batch(&mut self, now: Instant, mut each: impl FnMut(SlotId, R) -> Option<R>) -> Option<MessageBatch> {
         self.advance(now);
-        if self.blocked {
+        if self.halted {
             return None;
         }
         let at = self.lanes.first_ready()?;
@@ -37,20 +40,23 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         while let Some(slot) = self.pool.get_mut(index)
             && let State::Buffered(links) = &mut slot.state
         {
-            if batch.add(limits, lane, slot.size).is_err() {
+            if batch.add(limits, lane, slot.size as usize).is_err() {
                 links.previous = NIL;
                 break;
             }
             let id = SlotId::new(index, slot.generation);
             index = links.next;
             slot.state = State::HandedOff { batch: number as u32 };
-            if let Some(record) = slot.record.take() {
-                each(id, record);
+            if let Some(record) = slot.record.take()
+                && let Some(copy) = each(id, record)
+                && slot.timer != NIL
+            {
+                slot.record = Some(copy);
             }
         }
         self.buffered -= batch.len();
         self.batches = number;
-        self.lanes.move_to(at, Place::Out);
+        self.lanes.hand_off_first();
         let row = self.lanes.get_mut(at)?;
         row.records.head = index;
         if index == NIL {
@@ -69,16 +75,22 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     }
 
     /// Takes back a record of a batch that is out because the backend's queue is full. It keeps its place in its lane
-    /// and its time of acceptance. Refused records are given in lane order.
+    /// and its time of acceptance. Refused records are given in lane order. A copy of it that [`Producer::poll_batch`] was
+    /// given is dropped, unless it was [taken](Producer::take_copy) before.
     ///
     /// # Errors
-    /// The record, if `id` names none of a batch that is out; counted as stale.
+    /// The record, if it has ended before, by its own timeout; or if `id` names none of a batch that is out, which counts
+    /// as stale.
     pub fn handle_refused(&mut self, id: SlotId, record: R) -> Result<(), R> {
         let out = self.pool.named(id).filter(|(_, slot)| self.is_out(slot));
         let Some((index, slot)) = out else {
             self.stale += 1;
             return Err(record);
         };
+        if let State::Late { .. } = slot.state {
+            self.refuse_late(id);
+            return Err(record);
+        }
         let (lane, sequence, size) = (slot.lane, slot.sequence, slot.size);
         let Some(row) = self.lanes.get_mut(lane) else { return Err(record) };
         let mut previous = row.last_refused;
@@ -97,18 +109,31 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         row.refused += 1;
         row.buffered += 1;
         row.handed_off -= 1;
-        row.buffered_bytes += size;
+        row.buffered_bytes += size as usize;
         self.buffered += 1;
+        self.purge_refused(lane);
         if previous == NIL {
             self.note_deadline(lane);
         }
         Ok(())
     }
 
-    /// Whether a record is in a batch that is not settled.
-    pub(super) fn is_out(&self, slot: &Slot<R, T>) -> bool {
-        let State::HandedOff { batch } = slot.state else { return false };
-        self.lanes.get(slot.lane).is_some_and(|row| row.place == Place::Out && row.batch as u32 == batch)
+    /// A batch is settled. `refused` says that the backend's queue is full and that a report will make room.
+    #[cold]
+    fn settle_watched(&mut self, number: u64, refused: bool) {
+        self.settle_purge(number);
+        self.set_blocked((self.blocked || refused) && self.handed_off() > 0);
+    }
+
+    /// The backend's queue is full, and the record that it did not take has ended before.
+    #[cold]
+    fn refuse_late(&mut self, id: SlotId) {
+        if let Some(lane) = self.release_ended(id)
+            && let Some(row) = self.lanes.get_mut(lane)
+        {
+            row.refused += 1;
+            row.handed_off -= 1;
+        }
     }
 
     /// Ends a hand-off: what was not refused or rejected is in the backend's queue, and the lane may be offered again.
@@ -123,15 +148,18 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             self.stale += 1;
             return None;
         };
-        let (refused, head) = (row.refused, row.records.head);
-        self.lanes.move_to(lane, Place::Quiet);
+        let (refused, head, is_purged) = (row.refused, row.records.head, row.next_purged != NIL);
+        // It was in no list, and is in none yet.
+        row.place = Place::Quiet;
         let in_flight = self.handed_off() > 0;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
-        let undisturbed = alone && number == self.batches && !in_flight;
+        let undisturbed = alone && number == self.batches && !in_flight && !is_purged;
         let hopeless = undisturbed
             && refused as usize == batch.len()
             && self.pool.get(head).is_some_and(|slot| slot.sequence == first);
-        self.blocked = (self.blocked || refused > 0) && in_flight;
+        if self.watched > 0 || refused > 0 {
+            self.settle_watched(number, refused > 0 && in_flight);
+        }
         let returned = if hopeless { self.end_buffered(head) } else { None };
         self.place(lane);
         returned

@@ -1,21 +1,30 @@
 //! The central type and its calling contract.
 
+mod admission;
+mod close;
 mod deadline;
-mod entry;
+mod flush;
 mod hand_off;
 mod outcome;
+mod purge;
 
 use core::time::Duration;
 
+use self::close::Actions;
+use self::purge::Purge;
+use crate::flushes::{Flushes, Point, TopicPoints};
 use crate::lanes::{LaneRow, Lanes, Place};
 use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::storage::{Storage, Table};
+use crate::timers::{Timer, Timers};
 use crate::{CutReason, Instant, Lane, Limits, LimitsError, Record};
 
-pub use deadline::{Expired, Timeout, TimeoutReason};
-pub use entry::{FlushPoint, Refusal, Refused, RetractError, Room};
-pub use outcome::Completed;
+pub use admission::{Refusal, Refused, RetractError, Room};
+pub use close::{Action, Phase};
+pub use deadline::{Timeout, TimeoutReason};
+pub use outcome::{Completed, Unreported};
+pub use purge::PurgeScope;
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
 /// no I/O, reads no clock, starts no thread and draws no randomness.
@@ -29,17 +38,21 @@ pub use outcome::Completed;
 ///
 /// | kind | methods | |
 /// | --- | --- | --- |
-/// | commands | [`produce`], [`retract`], [`flush`], [`flush_lanes`](Producer::flush_lanes), [`close`], [`poll_drained`], [`poll_lane`], [`poll_abandoned`] | what the application wants |
-/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`] | what became of a hand-off |
-/// | outputs | [`poll_expired`], [`poll_overdue`], [`poll_batch`], [`poll_timeout`] | what to do next |
-/// | getters | [`has_room`], [`has_batch`], [`len_of`](Producer::len_of), [`len_in`](Producer::len_in), [`is_flushed`], [`len`], [`stats`], [`now`](Producer::now) | `&self` |
+/// | commands | [`admit`], [`produce`], [`retract`], [`flush`], [`purge`], [`close`], [`end`](Producer::end), [`poll_drained`] | what the application wants |
+/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`], [`handle_backend_ended`] | what became of a hand-off, and of the backend |
+/// | outputs | [`poll_purged`], [`poll_expired`], [`poll_overdue`], [`poll_unsent`], [`poll_flushed`], [`poll_action`], [`poll_batch`], [`poll_timeout`] | what to do next |
+/// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`left_of`](Producer::left_of), [`len`], [`held`](Producer::held), [`phase`](Producer::phase), [`stats`], … | `&self` |
 ///
 /// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
 ///
-/// 1. [`poll_expired`] until `None`, and [`poll_overdue`]: each record they return has ended.
-/// 2. For each free executor, [`poll_batch`]: hand the records to the backend. `None` sends the executor to sleep
+/// 1. [`poll_purged`], [`poll_expired`], [`poll_overdue`] and [`poll_unsent`] until `None`: each record they return has
+///    ended. After [`handle_backend_ended`], until the [`phase`](Producer::phase) is [`Phase::Ended`].
+/// 2. [`poll_flushed`] and [`poll_action`] until `None`: wake flushes, call the backend.
+/// 3. For each free executor, [`poll_batch`]: hand the records to the backend. `None` sends the executor to sleep
 ///    until [`has_batch`] says true again.
-/// 3. [`poll_timeout`] last: sleep until then, or until somebody calls.
+/// 4. [`poll_timeout`] last: sleep until then, or until the next command or input.
+///
+/// A caller may stop in between and go on later, to give others a turn: nothing is lost by that.
 ///
 /// A hand-off ends with its refused records in order ([`handle_refused`]), its rejected ones ([`handle_report`]) and
 /// then [`handle_settled`], once. Reports of a batch may come before it is settled.
@@ -47,33 +60,47 @@ pub use outcome::Completed;
 /// # What holds
 ///
 /// - A slot is a record's from [`produce`] to its one outcome, and beyond if the backend still has it then. Each accepted
-///   record's ticket comes back exactly once, in a [`Completed`]: from [`retract`], [`poll_expired`], [`poll_overdue`],
-///   [`handle_report`], [`handle_settled`], [`poll_drained`], [`poll_lane`] or [`poll_abandoned`].
+///   record's ticket comes back exactly once, in a [`Completed`].
 /// - A lane's records are handed off in the order of their acceptance, and a lane has at most one batch out.
+/// - A flush waits for the records of its scope that were accepted before it, and for no other.
+/// - A purge reaches each record that was accepted before it and was not handed off, also if it comes back from a hand-off
+///   that was under way. The backend is asked to purge after those hand-offs.
+/// - A close ends when all records have, or at its deadline, and not before. Nothing is accepted after it, and nothing is
+///   handed off after its end.
 /// - The same calls with the same arguments give the same answers.
 /// - A report that names no handed-off record is counted as stale and has no other effect.
 /// - Time does not run backwards: an earlier `now` than before counts as the latest one seen.
 ///
 /// # Bounds
 ///
-/// [`produce`], [`poll_overdue`], [`poll_abandoned`] and [`handle_report`] do a constant amount of work, and so do
-/// [`retract`], [`poll_drained`], [`poll_lane`], [`handle_refused`] and [`handle_settled`] but for a heap operation,
-/// logarithmic in the lanes that hold records, when a lane's deadline moves.
-/// [`poll_batch`] is linear in the batch's records, [`flush`] in the lanes that linger. None of them allocates, and none
-/// panics.
+/// All memory is the [`Storage`]'s. Each call does a constant amount of work, apart from these:
 ///
+/// - what moves a lane's deadline, or ends or begins a record with a timeout of its own, adds a heap operation, logarithmic
+///   in the lanes that hold records and in the records with such timeouts;
+/// - the end of a record, while there are flushes, a search that is logarithmic in the flushes of its groups;
+/// - [`poll_batch`] is linear in the batch's records;
+/// - [`admit`] evicts at most 64 records, and [`poll_overdue`] and [`poll_unsent`] look at no more than 64;
+/// - [`flush`] and [`purge`], and [`handle_backend_ended`], are linear in the lanes.
+///
+/// None of them allocates, and none panics.
+///
+/// [`admit`]: Producer::admit
 /// [`produce`]: Producer::produce
 /// [`retract`]: Producer::retract
 /// [`flush`]: Producer::flush
+/// [`purge`]: Producer::purge
 /// [`close`]: Producer::close
 /// [`poll_drained`]: Producer::poll_drained
-/// [`poll_lane`]: Producer::poll_lane
-/// [`poll_abandoned`]: Producer::poll_abandoned
 /// [`handle_refused`]: Producer::handle_refused
 /// [`handle_settled`]: Producer::handle_settled
 /// [`handle_report`]: Producer::handle_report
+/// [`handle_backend_ended`]: Producer::handle_backend_ended
+/// [`poll_purged`]: Producer::poll_purged
 /// [`poll_expired`]: Producer::poll_expired
 /// [`poll_overdue`]: Producer::poll_overdue
+/// [`poll_unsent`]: Producer::poll_unsent
+/// [`poll_flushed`]: Producer::poll_flushed
+/// [`poll_action`]: Producer::poll_action
 /// [`poll_batch`]: Producer::poll_batch
 /// [`poll_timeout`]: Producer::poll_timeout
 /// [`has_room`]: Producer::has_room
@@ -100,7 +127,12 @@ pub use outcome::Completed;
 /// let slot = machine.produce(now, Reading(7), "who asked").ok().unwrap();
 ///
 /// let mut handed_off = None;
-/// let batch = machine.poll_batch(now, |slot, record| handed_off = Some((slot, record.0))).unwrap();
+/// let batch = machine
+///     .poll_batch(now, |slot, record| {
+///         handed_off = Some((slot, record.0));
+///         None // a copy, for records with a timeout of their own
+///     })
+///     .unwrap();
 /// assert_eq!(handed_off, Some((slot, 7)));
 /// assert!(machine.handle_settled(&batch).is_none());
 ///
@@ -108,24 +140,37 @@ pub use outcome::Completed;
 /// assert_eq!(completed.ticket, "who asked");
 /// assert!(machine.handle_report(slot).is_none(), "a second report is stale");
 /// ```
-pub struct Producer<R, T, S: Storage<R, T>> {
+pub struct Producer<R, T, S: Storage> {
     limits: Limits,
-    /// After this time at the earliest, a record has a deadline.
-    patience: Option<Duration>,
-    pool: Pool<R, T, S::Slots>,
-    lanes: Lanes<S::Lanes>,
+    /// The shortest time from produce to a deadline that all records have.
+    min_deadline: Option<Duration>,
+    pool: Pool<R, T, S::Slots<Slot<R, T>>>,
+    lanes: Lanes<S::Lanes<LaneRow>>,
+    timers: Timers<S::Slots<Timer>>,
+    flushes: Flushes<S::Slots<Point>, S::Lanes<TopicPoints>>,
+    /// Own timeouts, flush points, late records, a full queue of the backend, a purge and a close together: mostly there is
+    /// none of that, and then none of it is looked at.
+    watched: u32,
     now: Instant,
     next_sequence: u64,
     /// Records below this sequence do not linger.
     flush_below: u64,
-    closed: bool,
+    phase: Phase,
+    backend_gone: bool,
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
+    /// Nothing is handed off: the backend's queue is full, records are being purged, or the producer ends.
+    halted: bool,
     buffered: usize,
-    /// Slots of records that ended without a report.
+    /// Slots of records that ended by their own timeout while the backend has them,
+    late: usize,
+    /// and of those that ended since no report came.
     overdue: usize,
+    purge: Purge,
+    actions: Actions,
     stale: u64,
     batches: u64,
+    dropped: u64,
 }
 
 /// Counts since the start, and what is held now.
@@ -141,49 +186,73 @@ pub struct Stats {
     pub bytes: usize,
     /// Records waiting to be handed off.
     pub buffered: usize,
-    /// Records handed off and not yet reported.
+    /// Records handed off and not yet reported, but for overdue ones.
     pub handed_off: usize,
+    /// Of those, the ones that have ended, by their own timeout.
+    pub late: usize,
     /// Slots of records that ended because their report was overdue, and that the backend has not let go of.
     pub overdue: usize,
     /// Records accepted.
     pub acquired: u64,
     /// Batches cut.
     pub batches: u64,
+    /// Records that the overflow policy dropped.
+    pub dropped: u64,
     /// Reports that named no handed-off record.
     pub stale_reports: u64,
 }
 
-impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// An empty machine.
     ///
     /// # Errors
-    /// [`LimitsError`] names the setting that cannot be.
-    pub fn new(limits: Limits, storage: S) -> Result<Self, LimitsError> {
-        let (slots, lanes) = storage.into_tables();
+    /// [`LimitsError`] names the invalid setting.
+    pub fn new(mut limits: Limits, storage: S) -> Result<Self, LimitsError> {
+        let (slots, lanes) = (storage.slots(), storage.lanes());
         limits.check(slots.capacity(), lanes.capacity())?;
-        if !(slots.has_memory() && lanes.has_memory()) {
+        // A slot has 32 bits for its record's size.
+        limits.record_bytes = limits.record_bytes.min(u32::MAX as usize);
+        let timers = storage.slots();
+        let flushes = Flushes::new([storage.slots(), storage.slots(), storage.slots()], storage.lanes());
+        if !(slots.has_memory() && lanes.has_memory() && timers.has_memory() && flushes.has_memory()) {
             return Err(LimitsError::NoMemory { slots: slots.capacity(), lanes: lanes.capacity() });
         }
         Ok(Self {
             limits,
-            patience: limits.patience(),
+            min_deadline: limits.min_deadline(),
             pool: Pool::new(slots),
             lanes: Lanes::new(lanes),
+            timers: Timers::new(timers),
+            flushes,
+            watched: 0,
             now: Instant::ZERO,
             next_sequence: 0,
             flush_below: 0,
-            closed: false,
+            phase: Phase::Open,
+            backend_gone: false,
             blocked: false,
+            halted: false,
             buffered: 0,
+            late: 0,
             overdue: 0,
+            purge: Purge::NONE,
+            actions: Actions::default(),
             stale: 0,
             batches: 0,
+            dropped: 0,
         })
     }
 
-    /// Records accepted and not ended: buffered, handed off and in the backend.
+    /// Records accepted and not ended, buffered or handed off.
     #[must_use]
     pub const fn len(&self) -> usize {
+        self.held() - self.late
+    }
+
+    /// The same, and those that ended by their own timeout and whose report has yet to arrive: the backend may still send
+    /// them. A transaction must not end before.
+    #[must_use]
+    pub const fn held(&self) -> usize {
         self.pool.in_use - self.overdue
     }
 
@@ -199,13 +268,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         &self.limits
     }
 
-    /// Whether [`Producer::close`] was called.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// The latest time that the machine was told.
+    /// The latest time that any call had.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
@@ -221,9 +284,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             bytes: self.pool.bytes,
             buffered: self.buffered,
             handed_off: self.handed_off(),
+            late: self.late,
             overdue: self.overdue,
             acquired: self.next_sequence,
             batches: self.batches,
+            dropped: self.dropped,
             stale_reports: self.stale,
         }
     }
@@ -271,7 +336,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     fn end_buffered(&mut self, index: u32) -> Option<(R, Completed<T>)> {
         let slot = self.pool.get_mut(index)?;
         let links = slot.in_lane()?;
-        let (lane, size, record) = (slot.lane, slot.size, slot.record.take()?);
+        let (lane, size, record) = (slot.lane, slot.size as usize, slot.record.take()?);
         let row = self.lanes.get_mut(lane)?;
         let at = row.lane;
         self.pool.unlink(&mut row.records, links);
@@ -284,21 +349,28 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         if row.buffered == 0 {
             self.lanes.forget(lane);
         }
-        Some((record, self.pool.release(index, |_| true)?.completed(at)))
+        let released = self.pool.release(index, |_| true)?;
+        self.note_end(index, lane, released.sequence);
+        Some((record, released.completed(at)))
     }
 
     /// Ends a record that is handed off, if its slot is as expected.
     fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
-        let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot));
-        let released = released?;
+        let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot))?;
+        self.note_end(index, released.lane, released.sequence);
         let lane = self.let_go(released.lane)?;
         Some(released.completed(lane))
     }
 
-    /// The backend has let go of a record of the lane at `at`; returns the lane.
-    #[inline(always)]
+    /// The backend has let go of a record of the lane at `at`, so its queue has room; returns the lane.
     fn let_go(&mut self, at: u32) -> Option<Lane> {
-        self.blocked = false;
+        self.set_blocked(false);
+        self.let_go_of_one(at)
+    }
+
+    /// The same if its queue was not full.
+    #[inline(always)]
+    fn let_go_of_one(&mut self, at: u32) -> Option<Lane> {
         let row = self.lanes.get_mut(at)?;
         let lane = row.lane;
         row.handed_off -= 1;
@@ -307,22 +379,31 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         }
         Some(lane)
     }
+
+    fn set_blocked(&mut self, blocked: bool) {
+        if self.blocked != blocked {
+            self.blocked = blocked;
+            self.watch();
+            self.set_halted();
+        }
+    }
 }
 
-impl<R, T, S: Storage<R, T>> Producer<R, T, S> {
+impl<R, T, S: Storage> Producer<R, T, S> {
+    /// Records that the backend has, but for overdue ones.
     const fn handed_off(&self) -> usize {
         self.pool.in_use - self.buffered - self.overdue
     }
 }
 
-impl<R, T, S: Storage<R, T>> core::fmt::Debug for Producer<R, T, S> {
+impl<R, T, S: Storage> core::fmt::Debug for Producer<R, T, S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Producer")
             .field("limits", &self.limits)
             .field("now", &self.now)
             .field("buffered", &self.buffered)
             .field("handed_off", &self.handed_off())
-            .field("closed", &self.closed)
+            .field("phase", &self.phase)
             .field("blocked", &self.blocked)
             .finish_non_exhaustive()
     }

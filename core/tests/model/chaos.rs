@@ -2,19 +2,27 @@
 
 use std::collections::HashSet;
 
-use aioproducer_core::{Instant, Limits, MessageBatch, SlotId};
+use aioproducer_core::{AdmitDecision, FlushPoint, FlushScope, Instant, Limits, MessageBatch, PurgeScope, SlotId};
 use core::time::Duration;
 use proptest::prelude::*;
 
 use crate::twin::Twin;
-use crate::{Item, lane, limits, shape, with_shape};
+use crate::{Item, is_in, lane, limits, own, purge_scope, scope, shape, with_shape};
 
 #[derive(Clone, Debug)]
 enum Call {
     Produce {
         lane: usize,
         size: usize,
+        own: Option<Duration>,
         at: u64,
+    },
+    /// A record may be produced after it or not.
+    Admit {
+        lane: usize,
+        size: usize,
+        first: bool,
+        enters: bool,
     },
     PollBatch(u64),
     PollExpired(u64),
@@ -26,16 +34,36 @@ enum Call {
     Settle(usize),
     Report(usize),
     ReportBits(u64),
+    TakeCopy(usize),
     Retract(usize),
-    Flush,
+    Flush(FlushScope),
+    PollFlushed,
+    Purge(PurgeScope),
+    StopPurge,
+    PollPurged,
     Drain,
-    Abandon,
+    Close {
+        at: u64,
+        within: u64,
+    },
+    End,
+    BackendEnded,
+    PollUnsent,
+    PollAction(bool),
 }
 
 fn call() -> impl Strategy<Value = Call> {
     let at = || 0_u64..2_000;
+    let end = prop_oneof![
+        30 => scope().prop_map(Call::Flush),
+        3 => (at(), 0_u64..500).prop_map(|(at, within)| Call::Close { at, within }),
+        1 => Just(Call::End),
+        1 => Just(Call::BackendEnded),
+    ];
     prop_oneof![
-        24 => (0_usize..7, 0_usize..60, at()).prop_map(|(lane, size, at)| Call::Produce { lane, size, at }),
+        24 => (0_usize..7, 0_usize..60, own(), at()).prop_map(|(lane, size, own, at)| Call::Produce { lane, size, own, at }),
+        4 => (0_usize..7, 0_usize..60, any::<bool>(), any::<bool>())
+            .prop_map(|(lane, size, first, enters)| Call::Admit { lane, size, first, enters }),
         12 => at().prop_map(Call::PollBatch),
         6 => at().prop_map(Call::PollExpired),
         4 => at().prop_map(Call::PollOverdue),
@@ -44,46 +72,63 @@ fn call() -> impl Strategy<Value = Call> {
         10 => any::<usize>().prop_map(Call::Settle),
         8 => any::<usize>().prop_map(Call::Report),
         1 => any::<u64>().prop_map(Call::ReportBits),
+        1 => any::<usize>().prop_map(Call::TakeCopy),
         8 => any::<usize>().prop_map(Call::Retract),
-        2 => Just(Call::Flush),
+        6 => scope().prop_map(Call::Flush),
+        1 => Just(Call::PollFlushed),
+        2 => purge_scope().prop_map(Call::Purge),
+        1 => Just(Call::StopPurge),
+        6 => Just(Call::PollPurged),
         1 => Just(Call::Drain),
-        1 => Just(Call::Abandon),
+        1 => Just(Call::PollUnsent),
+        2 => any::<bool>().prop_map(Call::PollAction),
+        1 => end,
     ]
 }
 
 struct Run<const SLOTS: usize, const LANES: usize> {
     twin: Twin<SLOTS, LANES>,
     ids: Vec<SlotId>,
+    items: Vec<Item>,
     lent: Vec<(SlotId, Item)>,
     batches: Vec<MessageBatch>,
-    accepted: u64,
+    flushes: Vec<FlushPoint>,
     ended: HashSet<u64>,
 }
 
 impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     fn end(&mut self, number: u64) {
-        assert!(number < self.accepted, "never accepted");
+        assert!((number as usize) < self.items.len(), "never accepted");
         assert!(self.ended.insert(number), "ended twice");
+    }
+
+    fn produce(&mut self, which: usize, size: usize, own: Option<Duration>, at: Instant) {
+        let item = Item { number: self.items.len() as u64, lane: lane(which), size, own };
+        if let Ok(id) = self.twin.produce(at, at, &item) {
+            self.ids.push(id);
+            self.items.push(item);
+        }
     }
 
     fn call(&mut self, call: Call) {
         match call {
-            Call::Produce { lane: index, size, at } => {
-                let item = Item { number: self.accepted, lane: lane(index), size };
-                if let Ok(id) = self.twin.produce(Instant::from_nanos(at), &item) {
-                    self.ids.push(id);
-                    self.accepted += 1;
+            Call::Produce { lane, size, own, at } => self.produce(lane, size, own, Instant::from_nanos(at)),
+            Call::Admit { lane: which, size, first, enters } => {
+                let (admission, evicted) = self.twin.admit(lane(which), size, first);
+                evicted.into_iter().for_each(|item| self.end(item.number));
+                if enters && admission == AdmitDecision::Enter {
+                    self.produce(which, size, None, Instant::ZERO);
                 }
             }
             Call::PollBatch(at) => self.take(Instant::from_nanos(at)),
             Call::PollExpired(at) => {
-                if let Some(item) = self.twin.poll_expired(Instant::from_nanos(at)) {
-                    self.end(item.number);
+                if let Some((ended, ..)) = self.twin.poll_expired(Instant::from_nanos(at)) {
+                    self.end(ended.ticket);
                 }
             }
             Call::PollOverdue(at) => {
-                if let Some(overdue) = self.twin.poll_overdue(Instant::from_nanos(at)) {
-                    self.end(overdue.ticket);
+                if let Some((ended, ..)) = self.twin.poll_overdue(Instant::from_nanos(at)) {
+                    self.end(ended.ticket);
                 }
             }
             Call::PollTimeout => drop(self.twin.poll_timeout()),
@@ -96,19 +141,43 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             Call::Settle(which) if !self.batches.is_empty() => self.settle(which % self.batches.len()),
             Call::Report(which) if !self.ids.is_empty() => self.report(self.ids[which % self.ids.len()]),
             Call::ReportBits(bits) => self.report(SlotId::from_bits(bits)),
+            Call::TakeCopy(which) if !self.ids.is_empty() => {
+                self.twin.take_copy(self.ids[which % self.ids.len()]);
+            }
             Call::Retract(which) if !self.ids.is_empty() => {
                 if let Ok(item) = self.twin.retract(self.ids[which % self.ids.len()]) {
                     self.end(item.number);
                 }
             }
-            Call::Flush => drop(self.twin.flush()),
-            Call::Drain => self.twin.drain().into_iter().for_each(|item| self.end(item.number)),
-            Call::Abandon => self.twin.abandon().into_iter().for_each(|number| self.end(number)),
+            Call::Flush(scope) => self.flushes.push(self.twin.flush(scope)),
+            Call::PollFlushed => drop(self.twin.poll_flushed()),
+            Call::Purge(scope) => self.twin.purge(scope),
+            Call::StopPurge => self.twin.stop_purge(),
+            Call::PollPurged => self.poll_purged(),
+            Call::Drain => {
+                if let Some(item) = self.twin.poll_drained() {
+                    self.end(item.number);
+                }
+            }
+            Call::Close { at, within } => {
+                self.twin.close(Instant::from_nanos(at), Duration::from_nanos(within));
+            }
+            Call::End => self.twin.end(),
+            Call::BackendEnded => self.twin.handle_backend_ended(),
+            Call::PollUnsent => self.poll_unsent(),
+            Call::PollAction(settled) => drop(self.twin.poll_action(settled)),
             _ => {}
         }
         let stats = self.twin.stats();
-        assert_eq!((stats.in_use - stats.overdue) as u64, self.accepted - self.ended.len() as u64);
+        assert_eq!(stats.in_use - stats.overdue - stats.late, self.items.len() - self.ended.len());
         assert_eq!(stats.in_use, stats.buffered + stats.handed_off + stats.overdue);
+        for point in &self.flushes {
+            let groups = point.scope().groups();
+            let waited_for = |item: &&Item| item.number < point.position() && !self.ended.contains(&item.number);
+            let left = self.items.iter().filter(waited_for);
+            let left = left.filter(|item| groups.into_iter().flatten().any(|group| is_in(group, item.lane))).count();
+            assert_eq!(self.twin.left_of(*point), left, "{point:?}");
+        }
     }
 
     fn take(&mut self, now: Instant) {
@@ -130,15 +199,31 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         }
     }
 
+    fn poll_purged(&mut self) {
+        if let Some(item) = self.twin.poll_purged() {
+            self.end(item.number);
+        }
+    }
+
+    fn poll_unsent(&mut self) {
+        if let Some((ended, ..)) = self.twin.poll_unsent() {
+            self.end(ended.ticket);
+        }
+    }
+
     /// A caller that keeps the contract from now on finds nothing stuck: time alone brings every record out.
     fn recover(&mut self, linger: Duration) {
         let mut now = Instant::from_nanos(2_000);
         for _ in 0..4 * SLOTS + 4 {
             (0..self.batches.len()).for_each(|at| self.settle(at));
             self.ids.clone().into_iter().for_each(|id| self.report(id));
+            for _ in 0..SLOTS + 1 {
+                self.poll_purged();
+                self.poll_unsent();
+            }
             now = now + linger;
-            while let Some(item) = self.twin.poll_expired(now) {
-                self.end(item.number);
+            while let Some((ended, ..)) = self.twin.poll_expired(now) {
+                self.end(ended.ticket);
             }
             if self.twin.stats().in_use == 0 {
                 break;
@@ -147,7 +232,9 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         }
         let stats = self.twin.stats();
         assert_eq!((stats.in_use, stats.bytes), (0, 0), "stuck");
+        while self.twin.poll_action(true).is_some() {}
         assert_eq!(self.twin.poll_timeout(), None);
+        assert!(self.flushes.iter().all(|point| self.twin.left_of(*point) == 0));
         for index in 0..crate::LANES {
             assert!(self.twin.has_room(lane(index), 0), "a row was lost");
         }
@@ -159,9 +246,10 @@ fn run<const SLOTS: usize, const LANES: usize>(mut limits: Limits, calls: Vec<Ca
     let mut run = Run::<SLOTS, LANES> {
         twin: Twin::new(limits),
         ids: Vec::new(),
+        items: Vec::new(),
         lent: Vec::new(),
         batches: Vec::new(),
-        accepted: 0,
+        flushes: Vec::new(),
         ended: HashSet::new(),
     };
     calls.into_iter().for_each(|call| run.call(call));

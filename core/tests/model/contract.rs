@@ -1,18 +1,28 @@
 //! Callers that keep the contract: every answer is what the model says.
 
-use aioproducer_core::{FlushPoint, Instant, Limits, RetractError, SlotId, TopicId};
+use aioproducer_core::{AdmitDecision, FlushScope, Instant, Limits, Phase, PurgeScope, RetractError, SlotId, TopicId};
+use core::time::Duration;
 use proptest::prelude::*;
 
-use crate::reference::Model;
+use crate::reference::{Entry, Model};
 use crate::twin::Twin;
-use crate::{Item, lane, limits, shape, with_shape};
+use crate::{Item, lane, limits, own, purge_scope, scope, shape, with_shape};
 
 #[derive(Clone, Debug)]
 enum Step {
     Produce {
         lane: usize,
         size: usize,
+        own: Option<Duration>,
+        /// How long it has waited for room.
+        waited: u64,
         later: u64,
+    },
+    /// The same by the overflow policy.
+    Admit {
+        lane: usize,
+        size: usize,
+        first: bool,
     },
     Pass(u64),
     PollBatch {
@@ -26,35 +36,61 @@ enum Step {
     Settle(usize),
     SettleTwice(usize),
     Report(usize),
-    /// The report of a record that was given up.
-    ReportOverdue(usize),
+    /// The report of a record that ended before.
+    ReportKept(usize),
     ReportStale(usize),
     RefuseStale(usize),
+    TakeCopy(usize),
     Retract(usize),
-    Flush,
+    Flush(FlushScope),
+    Purge {
+        scope: PurgeScope,
+        /// Records that are asked for before another one is produced.
+        first: usize,
+        /// Then it is stopped.
+        stops: bool,
+    },
     Drain,
-    Abandon,
-    Close,
+    Close(u64),
+    End,
+    BackendEnded,
+    /// Whether something else is under way that a close waits for.
+    Settled(bool),
+    /// Whether ends of flushes are asked for after each step.
+    PollFlushed(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let later = prop_oneof![3 => Just(0_u64), 1 => 0_u64..30];
+    let waited = prop_oneof![3 => Just(0_u64), 1 => 0_u64..30];
+    let produce = (0_usize..7, 0_usize..60, own(), waited, later.clone());
+    let end = prop_oneof![
+        30 => scope().prop_map(Step::Flush),
+        4 => (0_u64..200).prop_map(Step::Close),
+        1 => Just(Step::End),
+        1 => Just(Step::BackendEnded),
+    ];
     prop_oneof![
-        30 => (0_usize..7, 0_usize..60, later.clone()).prop_map(|(lane, size, later)| Step::Produce { lane, size, later }),
+        30 => produce.prop_map(|(lane, size, own, waited, later)| Step::Produce { lane, size, own, waited, later }),
+        8 => (0_usize..7, 0_usize..60, prop::bool::weighted(0.8)).prop_map(|(lane, size, first)| Step::Admit { lane, size, first }),
         10 => (0_u64..50).prop_map(Step::Pass),
         14 => later.prop_map(|later| Step::PollBatch { later }),
         6 => (any::<usize>(), 0_usize..5).prop_map(|(batch, keep)| Step::Refuse { batch, keep }),
         10 => any::<usize>().prop_map(Step::Settle),
         1 => any::<usize>().prop_map(Step::SettleTwice),
         14 => any::<usize>().prop_map(Step::Report),
-        6 => any::<usize>().prop_map(Step::ReportOverdue),
+        6 => any::<usize>().prop_map(Step::ReportKept),
         3 => any::<usize>().prop_map(Step::ReportStale),
         2 => any::<usize>().prop_map(Step::RefuseStale),
+        2 => any::<usize>().prop_map(Step::TakeCopy),
         7 => any::<usize>().prop_map(Step::Retract),
-        4 => Just(Step::Flush),
+        6 => scope().prop_map(Step::Flush),
+        2 => (purge_scope(), 0_usize..4, any::<bool>())
+            .prop_map(|(scope, first, stops)| Step::Purge { scope, first, stops }),
         1 => Just(Step::Drain),
-        1 => Just(Step::Abandon),
-        1 => prop_oneof![5 => Just(Step::Flush), 1 => Just(Step::Close)],
+        1 => any::<bool>().prop_map(Step::Settled),
+        1 => prop::bool::weighted(0.7).prop_map(Step::PollFlushed),
+        1 => end,
     ]
 }
 
@@ -64,18 +100,31 @@ struct Run<const SLOTS: usize, const LANES: usize> {
     /// Every id that was ever given, in order.
     ids: Vec<SlotId>,
     settled: Vec<aioproducer_core::MessageBatch>,
-    points: Vec<(FlushPoint, u64)>,
     /// What the backend's queue took, lane by lane: its order is the order of acceptance.
     log: Vec<Item>,
+    /// Nothing is under way that a close waits for.
+    is_settled: bool,
+    polls_flushed: bool,
+    /// The ends of some flushes were not asked for in time.
+    missed_some: bool,
 }
 
 impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     fn step(&mut self, index: usize, step: Step) {
         match step {
-            Step::Produce { lane: which, size, later } => {
+            Step::Produce { lane: which, size, own, waited, later } => {
                 self.model.pass(later);
-                let item = Item { number: self.model.acquired, lane: lane(which), size };
-                self.produce(item);
+                let item = self.item(which, size, own);
+                self.produce(item, self.model.now - Duration::from_nanos(waited));
+            }
+            Step::Admit { lane: which, size, first } => {
+                let item = self.item(which, size, None);
+                let (admission, evicted) = self.twin.admit(item.lane, item.size, first);
+                self.model.admit(index, &item, first, admission, evicted);
+                if admission == AdmitDecision::Enter {
+                    assert!(first || self.model.has_room(item.lane, size), "there is room when others may make way");
+                    self.produce(item, self.model.now);
+                }
             }
             Step::Pass(nanos) => self.model.pass(nanos),
             Step::PollBatch { later } => {
@@ -94,14 +143,16 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                 assert_eq!(self.twin.handle_settled(&self.settled[which % self.settled.len()]), None);
                 self.model.stale += 1;
             }
-            Step::Report(which) if self.model.handed_off() > 0 => {
+            Step::Report(which) => {
                 let entries = self.model.live.iter().filter(|entry| entry.batch.is_some());
-                let id = entries.map(|entry| entry.id).nth(which % self.model.handed_off()).expect("handed off");
-                self.report(id);
+                let ids: Vec<_> = entries.map(|entry| entry.id).collect();
+                if !ids.is_empty() {
+                    self.report(ids[which % ids.len()]);
+                }
             }
-            Step::ReportOverdue(which) if !self.model.overdue.is_empty() => {
-                let entry = self.model.overdue.remove(which % self.model.overdue.len());
-                assert_eq!(self.twin.handle_report(entry.id), None);
+            Step::ReportKept(which) if !self.model.kept.is_empty() => {
+                let kept = self.model.kept.remove(which % self.model.kept.len());
+                assert_eq!(self.twin.handle_report(kept.entry.id), None);
                 self.model.blocked = false;
             }
             Step::ReportStale(which) => {
@@ -112,58 +163,81 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             Step::RefuseStale(which) => {
                 let open: Vec<u64> = self.model.out.iter().map(|out| out.number).collect();
                 let id = self.other_id(which, |entry| entry.batch.is_some_and(|batch| open.contains(&batch)));
-                let item = Item { number: u64::MAX, lane: lane(0), size: 1 };
+                let item = Item { number: u64::MAX, lane: lane(0), size: 1, own: None };
                 assert!(!self.twin.handle_refused(id, &item));
                 self.model.stale += 1;
             }
+            Step::TakeCopy(which) if !self.ids.is_empty() => {
+                let id = self.ids[which % self.ids.len()];
+                let entry = self.model.live.iter_mut().find(|entry| entry.id == id && entry.batch.is_some());
+                let copy = entry.and_then(|entry| std::mem::take(&mut entry.copied).then(|| entry.item.clone()));
+                assert_eq!(self.twin.take_copy(id), copy);
+            }
             Step::Retract(which) if !self.ids.is_empty() => self.retract(self.ids[which % self.ids.len()]),
-            Step::Flush => self.points.push((self.twin.flush(), self.model.flush())),
-            Step::Drain => {
-                let drained = self.twin.drain();
-                for (at, item) in drained.iter().enumerate() {
-                    let before = drained[..at].iter().rev().find(|before| before.lane == item.lane);
-                    assert!(before.is_none_or(|before| before.number < item.number), "a lane's are in order");
-                }
-                drained.iter().for_each(|item| assert!(self.model.end(item.number).batch.is_none()));
-                assert_eq!(self.model.live.len(), self.model.handed_off());
+            Step::Flush(scope) => {
+                let point = self.twin.flush(scope);
+                self.model.flush(point);
             }
-            Step::Abandon => {
-                self.step(index, Step::Drain);
-                let abandoned = self.twin.abandon();
-                abandoned.iter().for_each(|number| assert!(self.model.end(*number).batch.is_some()));
-                assert_eq!(self.model.handed_off(), 0);
+            Step::Purge { scope, first, stops } => self.purge(index, scope, first, stops),
+            Step::Drain => self.drain(index),
+            Step::Close(within) => {
+                let within = Duration::from_nanos(within);
+                let point = self.twin.close(self.model.now, within);
+                self.model.close(within);
+                self.model.flush(point);
             }
-            Step::Close => {
-                self.points.push((self.twin.close(), self.model.flush()));
-                self.model.closed = true;
+            Step::End => {
+                self.twin.end();
+                self.model.end_all();
+            }
+            Step::BackendEnded => {
+                self.twin.handle_backend_ended();
+                let out = self.model.handle_backend_ended();
+                self.settled.extend(out.into_iter().map(|out| out.batch));
+            }
+            Step::Settled(settled) => self.is_settled = settled,
+            Step::PollFlushed(polls) => {
+                // A small table has no place for many answers that are not asked for.
+                self.missed_some |= !polls;
+                self.polls_flushed = polls;
             }
             _ => {}
         }
     }
 
-    fn produce(&mut self, item: Item) {
+    fn item(&self, which: usize, size: usize, own: Option<Duration>) -> Item {
+        Item { number: self.model.acquired, lane: lane(which), size, own }
+    }
+
+    fn produce(&mut self, item: Item, since: Instant) {
         assert_eq!(self.twin.has_room(item.lane, item.size), self.model.has_room(item.lane, item.size));
-        let result = self.twin.produce(self.model.now, &item);
+        let result = self.twin.produce(self.model.now, since, &item);
         assert_eq!(result.err(), self.model.refusal(&item));
         if let Ok(id) = result {
             assert!(!self.ids.contains(&id), "a tag given twice");
             self.ids.push(id);
-            self.model.accept(id, item);
+            self.model.accept(id, item, since);
         }
     }
 
     fn refuse(&mut self, which: usize, keep: usize) {
-        let out = &mut self.model.out;
-        let count = out.len().max(1);
-        let Some(out) = out.get_mut(which % count).filter(|out| out.refused.is_none()) else { return };
+        let at = which % self.model.out.len().max(1);
+        let Some(out) = self.model.out.get(at).filter(|out| out.refused.is_none()) else { return };
+        let (number, members) = (out.number, out.members.clone());
         let mut refused = 0;
-        for (id, item) in out.members.iter().skip(keep) {
-            let Some(entry) = self.model.live.iter_mut().find(|entry| entry.id == *id) else { continue };
-            assert!(self.twin.handle_refused(*id, item));
-            entry.batch = None;
-            refused += 1;
+        for (id, item) in members.into_iter().skip(keep) {
+            if let Some(entry) = self.model.live.iter_mut().find(|entry| entry.id == id) {
+                assert!(self.twin.handle_refused(id, &item));
+                (entry.batch, entry.copied) = (None, false);
+                self.model.purge_refused(item.number, number);
+                refused += 1;
+            } else if let Some(at) = self.model.kept.iter().position(|kept| kept.entry.id == id) {
+                assert!(!self.twin.handle_refused(id, &item), "it has ended");
+                self.model.kept.remove(at);
+                refused += 1;
+            }
         }
-        out.refused = Some(refused);
+        self.model.out[at].refused = Some(refused);
     }
 
     fn settle(&mut self, at: usize) {
@@ -172,8 +246,8 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         let hopeless = self.model.settle(at);
         assert_eq!(self.twin.handle_settled(&batch), hopeless);
         for (id, item) in members {
-            let taken = |entry: &&crate::reference::Entry| entry.id == id && entry.batch == Some(number);
-            if self.model.live.iter().find(taken).is_some() {
+            let taken = |entry: &&Entry| entry.id == id && entry.batch == Some(number);
+            if self.model.held().find(taken).is_some() {
                 let before = self.log.iter().rev().find(|before| before.lane == item.lane);
                 assert!(before.is_none_or(|before| before.number < item.number), "out of order");
                 self.log.push(item);
@@ -201,44 +275,164 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         }
     }
 
+    /// Takes back all that was not handed off, but for lanes whose batch is out.
+    fn drain(&mut self, step: usize) {
+        self.model.note_places(step);
+        while let Some(item) = self.twin.poll_drained() {
+            self.model.check_is_next(&item, "drained");
+            self.model.end(item.number);
+            self.model.note_places(step);
+        }
+        assert!(self.model.live.iter().all(|entry| entry.batch.is_some() || self.model.is_out(entry.item.lane)));
+    }
+
+    /// Another record comes while the first ones are given back.
+    fn purge(&mut self, step: usize, scope: PurgeScope, first: usize, stops: bool) {
+        self.twin.purge(scope);
+        self.model.purge(scope);
+        if !self.model.to_purge().is_empty() {
+            assert!(!self.twin.has_batch(), "what is to be purged may not be handed off");
+            assert_eq!(self.twin.poll_batch(self.model.now), None);
+        }
+        self.poll_purged(step, first);
+        let item = self.item(first, 1, None);
+        self.produce(item, self.model.now);
+        if stops {
+            self.twin.stop_purge();
+            self.model.stop_purge();
+        }
+    }
+
+    fn poll_purged(&mut self, step: usize, count: usize) {
+        for _ in 0..count {
+            let Some(item) = self.twin.poll_purged() else {
+                assert_eq!(self.model.to_purge(), [], "forgotten by the purge");
+                return;
+            };
+            assert!(self.model.to_purge().contains(&item.number), "nothing asked for its purge");
+            let first = self.model.buffered(item.lane).first().map(|entry| entry.item.number);
+            assert_eq!(first, Some(item.number), "purged out of order");
+            self.model.end(item.number);
+            self.model.note_places(step);
+        }
+    }
+
     /// An id that was given before, or never, but is none of those excepted.
-    fn other_id(&self, which: usize, except: impl Fn(&crate::reference::Entry) -> bool) -> SlotId {
-        let held = || self.model.live.iter().chain(&self.model.overdue);
-        let excepted = |id: SlotId| held().any(|entry| entry.id == id && except(entry));
+    fn other_id(&self, which: usize, except: impl Fn(&Entry) -> bool) -> SlotId {
+        let excepted = |id: SlotId| self.model.held().any(|entry| entry.id == id && except(entry));
         let given = self.ids.get(which % (self.ids.len() + 1)).copied().filter(|id| !excepted(*id));
         given.unwrap_or(SlotId::new(which as u32, u32::MAX))
     }
 
+    /// What the contract asks for first: records that have ended without a report.
     fn expire(&mut self, step: usize) {
+        self.poll_purged(step, usize::MAX);
         let mut expected = self.model.expired();
         let mut last = Instant::ZERO;
-        while let Some(item) = self.twin.poll_expired(self.model.now) {
-            let at = expected.iter().position(|number| *number == item.number).expect("expired too early");
+        while let Some((ended, handed_off, record)) = self.twin.poll_expired(self.model.now) {
+            let at = expected.iter().position(|number| *number == ended.ticket).expect("expired too early");
             expected.remove(at);
-            let entry = self.model.end(item.number);
-            assert!(last <= entry.accepted_at, "a later deadline came first");
-            last = entry.accepted_at;
+            let entry = self.model.live.iter().find(|entry| entry.item.number == ended.ticket).expect("it lives");
+            let deadline = self.model.deadline(entry).expect("it has one");
+            assert!(last <= deadline, "a later deadline came first");
+            last = deadline;
+            assert_eq!((handed_off, ended.slot), (entry.batch.is_some(), entry.id));
+            let has_record = !handed_off || entry.copied;
+            assert_eq!(record, has_record.then(|| entry.item.clone()));
+            if handed_off {
+                self.model.end_late(ended.ticket);
+            } else {
+                self.model.end(ended.ticket);
+            }
         }
         assert_eq!(expected, [], "did not expire");
         assert_eq!(self.twin.poll_expired(Instant::ZERO), None, "time ran backwards");
-        while let Some(overdue) = self.twin.poll_overdue(self.model.now) {
+        self.model.give_up_late();
+        while let Some((ended, handed_off, record)) = self.twin.poll_overdue(self.model.now) {
             assert!(self.model.report_due().is_some_and(|at| at <= self.model.now), "given up too early");
             let entry = self.model.give_up();
-            assert_eq!((overdue.slot, overdue.ticket, overdue.lane), (entry.id, entry.item.number, entry.item.lane));
+            assert_eq!((ended.slot, ended.ticket, ended.lane), (entry.id, entry.item.number, entry.item.lane));
+            assert_eq!((handed_off, record), (true, entry.copied.then(|| entry.item.clone())));
         }
         assert!(self.model.report_due().is_none_or(|at| at > self.model.now), "was not given up");
-        self.model.note_ready(step);
+        self.model.note_places(step);
+        self.give_back(step);
+    }
+
+    /// What an end gives back.
+    fn give_back(&mut self, step: usize) {
+        while let Some((ended, handed_off, record)) = self.twin.poll_unsent() {
+            assert_eq!(self.model.phase, Phase::Ending, "it does not end");
+            let entry = self.model.live.iter().find(|entry| entry.item.number == ended.ticket).expect("it lives");
+            assert_eq!(handed_off, entry.batch.is_some());
+            let has_record = !handed_off || entry.copied;
+            assert_eq!(record, has_record.then(|| entry.item.clone()));
+            if handed_off {
+                assert!(self.model.backend_gone, "the backend has it");
+                assert_eq!(ended.ticket, self.model.live[0].item.number, "not the oldest");
+            } else {
+                self.model.check_is_next(&record.expect("buffered"), "unsent");
+            }
+            self.model.end(ended.ticket);
+            self.model.note_places(step);
+        }
+        if matches!(self.model.phase, Phase::Ending | Phase::Ended) {
+            let waits = |entry: &&Entry| entry.batch.is_none() && !self.model.is_out(entry.item.lane);
+            assert_eq!(self.model.live.iter().filter(waits).count(), 0, "not given back");
+            if self.model.backend_gone {
+                assert!(self.model.live.is_empty(), "not given up");
+                self.model.kept.retain(|kept| kept.late.is_none());
+                self.model.phase = Phase::Ended;
+            }
+        }
+    }
+
+    /// Flushes hear of their end when the last of their records has ended, and not before.
+    fn check_flushes(&mut self) {
+        while self.polls_flushed
+            && let Some(flushed) = self.twin.poll_flushed()
+        {
+            let model = &self.model;
+            let reached = model.flushes.iter().filter(|flush| flush.point.position() < flushed.below);
+            let early = reached.filter(|flush| flush.waits.contains(&flushed.group));
+            let left: usize = early.map(|flush| model.left_in(flushed.group, flush.point.position())).sum();
+            assert_eq!(left, 0, "a flush ended early");
+            for flush in &mut self.model.flushes {
+                if flush.point.position() < flushed.below {
+                    flush.waits.retain(|group| *group != flushed.group);
+                }
+            }
+        }
+        for flush in &self.model.flushes {
+            let left = |group| self.model.left_in(group, flush.point.position());
+            let groups = flush.point.scope().groups();
+            let expected: usize = groups.into_iter().flatten().map(left).sum();
+            assert_eq!(self.twin.left_of(flush.point), expected, "{:?}", flush.point);
+            let hears = !self.polls_flushed || flush.waits.iter().all(|group| left(*group) > 0);
+            assert!(hears || self.missed_some, "a flush did not hear of its end");
+        }
     }
 
     fn check(&mut self, step: usize) {
+        self.poll_purged(step, usize::MAX);
         assert_eq!(self.twin.stats(), self.model.stats(), "before expiry");
         self.expire(step);
+        self.check_flushes();
+        loop {
+            let action = self.twin.poll_action(self.is_settled);
+            assert_eq!(action, self.model.action(self.is_settled));
+            if action.is_none() {
+                break;
+            }
+        }
+        // An end has records to give back, and a flush may be over by that.
+        self.model.note_places(step);
+        self.give_back(step);
+        self.check_flushes();
+        assert_eq!(self.twin.phase(), self.model.phase);
         assert_eq!(self.twin.stats(), self.model.stats());
         assert_eq!(self.twin.now(), self.model.now);
         assert_eq!(self.twin.has_batch(), self.model.has_batch());
-        for (point, below) in &self.points {
-            assert_eq!(self.twin.is_flushed(*point), self.model.len_before(*below) == 0);
-        }
         for lane in (0..crate::LANES).map(lane) {
             assert_eq!(self.twin.len_of(lane), self.model.len_in(|other| other == lane));
             assert_eq!(self.twin.needs_lane(lane), !self.model.lanes().contains(&lane));
@@ -256,11 +450,11 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
 
     /// Everything still held comes to its end; then nothing is held and every row is free again.
     fn finish(&mut self, first: usize) {
-        self.points.push((self.twin.close(), self.model.flush()));
-        self.model.closed = true;
+        (self.is_settled, self.polls_flushed) = (true, true);
+        self.step(first, Step::Close(1_000_000));
         self.check(first);
         for step in first + 1.. {
-            if self.model.live.is_empty() && self.model.out.is_empty() && self.model.overdue.is_empty() {
+            if self.model.live.is_empty() && self.model.out.is_empty() && self.model.kept.is_empty() {
                 break;
             }
             assert!(step < first + 500, "does not come to an end");
@@ -269,9 +463,13 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             self.step(step, Step::Settle(0));
             self.check(step);
             self.step(step, Step::Report(0));
-            self.step(step, Step::ReportOverdue(0));
+            self.step(step, Step::ReportKept(0));
             self.check(step);
         }
+        assert!(matches!(self.twin.phase(), Phase::Ending | Phase::Ended));
+        self.step(first, Step::BackendEnded);
+        self.check(first);
+        assert_eq!(self.twin.phase(), Phase::Ended);
         for index in 0..crate::LANES {
             assert!(self.twin.has_room(lane(index), 0), "a row was lost");
         }
@@ -285,8 +483,10 @@ fn run<const SLOTS: usize, const LANES: usize>(mut limits: Limits, steps: Vec<St
         model: Model::new(limits, SLOTS, LANES),
         ids: Vec::new(),
         settled: Vec::new(),
-        points: Vec::new(),
         log: Vec::new(),
+        is_settled: true,
+        polls_flushed: true,
+        missed_some: false,
     };
     let count = steps.len();
     for (index, step) in steps.into_iter().enumerate() {

@@ -7,7 +7,7 @@ mod contract;
 mod reference;
 mod twin;
 
-use aioproducer_core::{Lane, Limits, Record, TopicId};
+use aioproducer_core::{FlushGroup, FlushScope, Lane, Limits, Overflow, PurgeScope, Record, TopicId};
 use core::time::Duration;
 use proptest::prelude::*;
 
@@ -17,6 +17,15 @@ pub(crate) struct Item {
     pub(crate) number: u64,
     pub(crate) lane: Lane,
     pub(crate) size: usize,
+    /// A timeout of its own.
+    pub(crate) own: Option<Duration>,
+}
+
+impl Item {
+    /// Whether the machine gets a copy when it is handed off.
+    pub(crate) fn has_copy(&self) -> bool {
+        self.own.is_some() && self.number.is_multiple_of(2)
+    }
 }
 
 impl Record for Item {
@@ -27,6 +36,10 @@ impl Record for Item {
     fn size(&self) -> usize {
         self.size
     }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.own
+    }
 }
 
 /// More lanes than any storage under test has rows, so rows change hands.
@@ -35,6 +48,33 @@ pub(crate) const LANES: usize = 7;
 pub(crate) fn lane(index: usize) -> Lane {
     let partition = (index % LANES) as i32 - 1;
     Lane::new(TopicId(index as u32 % 2), (partition >= 0).then_some(partition))
+}
+
+pub(crate) fn is_in(group: FlushGroup, lane: Lane) -> bool {
+    match group {
+        FlushGroup::All => true,
+        FlushGroup::Topic(topic) => lane.topic() == topic,
+        FlushGroup::Lane(own) => lane == own,
+    }
+}
+
+pub(crate) fn scope() -> impl Strategy<Value = FlushScope> {
+    let partition =
+        (0_u32..2, -1_i32..6).prop_map(|(topic, partition)| FlushScope::Partition(TopicId(topic), partition));
+    prop_oneof![
+        2 => Just(FlushScope::All),
+        2 => (0_u32..2).prop_map(|topic| FlushScope::Topic(TopicId(topic))),
+        2 => partition,
+    ]
+}
+
+pub(crate) fn purge_scope() -> impl Strategy<Value = PurgeScope> {
+    prop_oneof![2 => Just(PurgeScope::Queued), 1 => Just(PurgeScope::InFlight), 1 => Just(PurgeScope::All)]
+}
+
+/// Mostly none.
+pub(crate) fn own() -> impl Strategy<Value = Option<Duration>> {
+    prop_oneof![3 => Just(None), 1 => (0_u64..120).prop_map(|nanos| Some(Duration::from_nanos(nanos)))]
 }
 
 /// Slots and lanes of the storages under test; inline storage needs them at compile time.
@@ -72,8 +112,15 @@ pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let linger = prop_oneof![1 => Just(0_u64), 2 => 1_u64..60];
     let timeout = prop_oneof![1 => Just(None), 2 => (0_u64..120).prop_map(Some)];
     let grace = prop_oneof![1 => Just(None), 1 => (0_u64..60).prop_map(Some)];
-    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, (timeout, grace)).prop_map(
-        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, (timeout, grace))| Limits {
+    let overflow = prop_oneof![
+        1 => Just(Overflow::Wait),
+        1 => Just(Overflow::WaitFor(Duration::from_nanos(9))),
+        1 => Just(Overflow::Fail),
+        1 => Just(Overflow::DropNewest),
+        3 => Just(Overflow::DropOldest),
+    ];
+    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, (timeout, grace), overflow).prop_map(
+        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, (timeout, grace), overflow)| Limits {
             pool_bytes,
             record_bytes: record_bytes.min(pool_bytes),
             batch_records,
@@ -81,6 +128,7 @@ pub(crate) fn limits() -> impl Strategy<Value = Limits> {
             linger: Duration::from_nanos(linger),
             delivery_timeout: timeout.map(Duration::from_nanos),
             report_timeout: timeout.zip(grace).map(|(timeout, grace)| Duration::from_nanos(timeout + grace)),
+            overflow,
         },
     )
 }

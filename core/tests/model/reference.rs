@@ -2,16 +2,30 @@
 
 use core::time::Duration;
 
-use aioproducer_core::{CutReason, Instant, Lane, Limits, MessageBatch, Refusal, SlotId, Stats, TimeoutReason};
+use aioproducer_core::{
+    Action, AdmitDecision, CutReason, FlushGroup, FlushPoint, Instant, Lane, Limits, MessageBatch, Overflow, Phase,
+    PurgeScope, Refusal, SlotId, Stats, TimeoutReason,
+};
 
-use crate::Item;
+use crate::{Item, is_in};
 
 pub(crate) struct Entry {
     pub(crate) item: Item,
     pub(crate) id: SlotId,
     pub(crate) accepted_at: Instant,
+    /// When its own timeout passes.
+    pub(crate) own_at: Option<Instant>,
     /// Handed off, and with which batch.
     pub(crate) batch: Option<u64>,
+    /// The machine has a copy of it.
+    pub(crate) copied: bool,
+}
+
+/// A record that ended while the backend has it.
+pub(crate) struct Kept {
+    pub(crate) entry: Entry,
+    /// Since when, if by its own timeout, and not yet for too long.
+    pub(crate) late: Option<Instant>,
 }
 
 /// A batch that is not settled.
@@ -24,23 +38,50 @@ pub(crate) struct Out {
     alone: bool,
 }
 
+/// A flush, and the groups in which it was not yet over when it was last looked at.
+pub(crate) struct Flush {
+    pub(crate) point: FlushPoint,
+    pub(crate) waits: Vec<FlushGroup>,
+}
+
+/// Since which step a lane is where it is, ready or lingering.
+struct Placed {
+    lane: Lane,
+    ready: bool,
+    since: usize,
+}
+
 pub(crate) struct Model {
     pub(crate) limits: Limits,
     slots: usize,
     rows: usize,
     pub(crate) now: Instant,
     pub(crate) live: Vec<Entry>,
-    /// Records that ended without a report, and whose slots wait for one.
-    pub(crate) overdue: Vec<Entry>,
+    /// Late ones in the order of their ends.
+    pub(crate) kept: Vec<Kept>,
     pub(crate) out: Vec<Out>,
-    /// Since which step a lane's batch could have been cut.
-    ready_since: Vec<(Lane, usize)>,
-    flush_below: u64,
-    pub(crate) closed: bool,
+    placed: Vec<Placed>,
+    flush_below: Vec<(FlushGroup, u64)>,
+    pub(crate) flushes: Vec<Flush>,
+    pub(crate) phase: Phase,
+    pub(crate) backend_gone: bool,
     pub(crate) blocked: bool,
+    /// What is given up by purges whose buffered records have not all come back.
+    asked: Option<PurgeScope>,
+    /// What the backend is to purge, and after which batches; and up to which record.
+    waiting: Option<(PurgeScope, Vec<u64>, u64)>,
+    /// The batches that were out at the last purge.
+    purge_after: Vec<u64>,
+    /// Records accepted before this one may be purged before they are sent.
+    purge_below: u64,
+    purging: Vec<u64>,
+    /// Those that came back from a batch that an earlier purge waits for.
+    came_back: Vec<u64>,
+    actions: Vec<Action>,
     pub(crate) acquired: u64,
     high_water: usize,
     batches: u64,
+    dropped: u64,
     pub(crate) stale: u64,
 }
 
@@ -52,15 +93,25 @@ impl Model {
             rows,
             now: Instant::ZERO,
             live: Vec::new(),
-            overdue: Vec::new(),
+            kept: Vec::new(),
             out: Vec::new(),
-            ready_since: Vec::new(),
-            flush_below: 0,
-            closed: false,
+            placed: Vec::new(),
+            flush_below: Vec::new(),
+            flushes: Vec::new(),
+            phase: Phase::Open,
+            backend_gone: false,
             blocked: false,
+            asked: None,
+            waiting: None,
+            purge_after: Vec::new(),
+            purge_below: 0,
+            purging: Vec::new(),
+            came_back: Vec::new(),
+            actions: Vec::new(),
             acquired: 0,
             high_water: 0,
             batches: 0,
+            dropped: 0,
             stale: 0,
         }
     }
@@ -69,23 +120,32 @@ impl Model {
         self.now = self.now + Duration::from_nanos(nanos);
     }
 
-    fn held(&self) -> impl Iterator<Item = &Entry> {
-        self.live.iter().chain(&self.overdue)
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Entry> {
+        self.live.iter().chain(self.kept.iter().map(|kept| &kept.entry))
     }
 
     fn bytes(&self) -> usize {
         self.held().map(|entry| entry.item.size).sum()
     }
 
-    pub(crate) fn handed_off(&self) -> usize {
-        self.live.iter().filter(|entry| entry.batch.is_some()).count()
+    fn late(&self) -> usize {
+        self.kept.iter().filter(|kept| kept.late.is_some()).count()
     }
 
-    fn buffered(&self, lane: Lane) -> Vec<&Entry> {
+    fn buffered_len(&self) -> usize {
+        self.live.iter().filter(|entry| entry.batch.is_none()).count()
+    }
+
+    /// What the backend has, but for overdue records.
+    pub(crate) fn handed_off(&self) -> usize {
+        self.live.len() - self.buffered_len() + self.late()
+    }
+
+    pub(crate) fn buffered(&self, lane: Lane) -> Vec<&Entry> {
         self.live.iter().filter(|entry| entry.item.lane == lane && entry.batch.is_none()).collect()
     }
 
-    fn is_out(&self, lane: Lane) -> bool {
+    pub(crate) fn is_out(&self, lane: Lane) -> bool {
         self.out.iter().any(|out| out.batch.lane() == lane)
     }
 
@@ -98,16 +158,18 @@ impl Model {
         lanes
     }
 
+    fn has_pool_room(&self, size: usize) -> bool {
+        self.held().count() < self.slots && self.bytes() + size <= self.limits.pool_bytes
+    }
+
     pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
         let lanes = self.lanes();
-        self.held().count() < self.slots
-            && self.bytes() + size <= self.limits.pool_bytes
-            && (lanes.contains(&lane) || lanes.len() < self.rows)
+        self.has_pool_room(size) && (lanes.contains(&lane) || lanes.len() < self.rows)
     }
 
     pub(crate) fn refusal(&self, item: &Item) -> Option<Refusal> {
         let limit = self.limits.record_bytes;
-        if self.closed {
+        if self.phase != Phase::Open {
             Some(Refusal::Closed)
         } else if item.size > limit {
             Some(Refusal::TooLarge { size: item.size, limit })
@@ -116,25 +178,189 @@ impl Model {
         }
     }
 
-    pub(crate) fn accept(&mut self, id: SlotId, item: Item) {
+    pub(crate) fn accept(&mut self, id: SlotId, item: Item, since: Instant) {
         assert!(id.index() < self.slots);
         assert!(self.held().all(|entry| entry.id.index() != id.index()), "a slot given twice");
-        self.live.push(Entry { item, id, accepted_at: self.now, batch: None });
+        let own_at = item.own.map(|own| since + own);
+        self.live.push(Entry { item, id, accepted_at: self.now, own_at, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());
     }
 
-    pub(crate) fn flush(&mut self) -> u64 {
-        self.flush_below = self.acquired;
-        self.acquired
+    /// Checks what becomes of a record that wants to be accepted, and which others make way for it.
+    pub(crate) fn admit(
+        &mut self,
+        step: usize,
+        item: &Item,
+        first: bool,
+        admission: AdmitDecision,
+        evicted: Vec<Item>,
+    ) {
+        let Item { lane, size, .. } = *item;
+        let limit = self.limits.pool_bytes;
+        let policy = self.limits.overflow;
+        let expected = if self.phase != Phase::Open {
+            AdmitDecision::Refuse(Refusal::Closed)
+        } else if size > limit {
+            AdmitDecision::Refuse(Refusal::AbovePool { cost: size, limit })
+        } else if first && self.has_room(lane, size) {
+            AdmitDecision::Enter
+        } else if let Overflow::Wait | Overflow::WaitFor(_) = policy {
+            AdmitDecision::Wait
+        } else if policy == Overflow::Fail {
+            AdmitDecision::Refuse(Refusal::Full)
+        } else {
+            let evicts = policy == Overflow::DropOldest && !self.has_pool_room(size);
+            for old in &evicted {
+                assert!(evicts && !self.has_room(lane, size), "evicted without need");
+                self.check_is_next(old, "evicted");
+                self.end(old.number);
+                self.dropped += 1;
+                self.note_places(step);
+            }
+            let enters = policy == Overflow::DropOldest && self.has_room(lane, size);
+            assert!(enters || !evicts || self.placed.is_empty(), "it stopped too early");
+            self.dropped += u64::from(!enters);
+            assert_eq!(admission, if enters { AdmitDecision::Enter } else { AdmitDecision::Drop });
+            return;
+        };
+        assert_eq!((admission, evicted), (expected, vec![]));
     }
 
-    pub(crate) fn len_before(&self, below: u64) -> usize {
-        self.live.iter().filter(|entry| entry.item.number < below).count()
+    /// Checks that a record is the oldest of the lane that has waited longest, among those whose batch is not out. A lane
+    /// that lingers may have been ready for a moment within a step, so how long it lingers is not known here.
+    pub(crate) fn check_is_next(&self, item: &Item, why: &str) {
+        let oldest = self.buffered(item.lane).first().map(|entry| entry.item.number);
+        assert_eq!(oldest, Some(item.number), "{why}: not the oldest of its lane");
+        let place = self.placed.iter().find(|placed| placed.lane == item.lane).expect("its batch is out");
+        for other in &self.placed {
+            let before = (other.ready, !other.ready) > (place.ready, !place.ready);
+            assert!(!before, "{why}: another lane is ready");
+            assert!(!(other.ready && place.ready) || place.since <= other.since, "{why}: another lane waited longer");
+        }
+    }
+
+    pub(crate) fn flush(&mut self, point: FlushPoint) {
+        assert_eq!(point.position(), self.acquired);
+        let groups = point.scope().groups().into_iter().flatten();
+        let waits: Vec<_> = groups.clone().filter(|group| self.left_in(*group, self.acquired) > 0).collect();
+        self.flush_below.extend(groups.map(|group| (group, self.acquired)));
+        if !waits.is_empty() && matches!(self.phase, Phase::Open | Phase::Closing(_)) {
+            self.ask(Action::Flush);
+        }
+        self.flushes.push(Flush { point, waits });
+    }
+
+    pub(crate) fn left_in(&self, group: FlushGroup, below: u64) -> usize {
+        self.live.iter().filter(|entry| entry.item.number < below && is_in(group, entry.item.lane)).count()
     }
 
     pub(crate) fn len_in(&self, is_meant: impl Fn(Lane) -> bool) -> usize {
         self.live.iter().filter(|entry| is_meant(entry.item.lane)).count()
+    }
+
+    fn ask(&mut self, action: Action) {
+        if !self.actions.contains(&action) {
+            self.actions.push(action);
+        }
+    }
+
+    pub(crate) fn purge(&mut self, scope: PurgeScope) {
+        if matches!(self.phase, Phase::Ending | Phase::Ended) {
+            return;
+        }
+        if scope.queued() {
+            let buffered = self.live.iter().filter(|entry| entry.batch.is_none());
+            self.purging = buffered.map(|entry| entry.item.number).collect();
+            self.purge_below = self.acquired;
+        }
+        self.asked = Some(self.asked.map_or(scope, |before| before.and(scope)));
+        self.purge_after = self.out.iter().map(|out| out.number).collect();
+    }
+
+    /// A record came back from a batch that is out.
+    pub(crate) fn purge_refused(&mut self, number: u64, batch: u64) {
+        if let Some((scope, batches, below)) = &self.waiting
+            && scope.queued()
+            && batches.contains(&batch)
+            && number < *below
+        {
+            self.came_back.push(number);
+        }
+        let scopes = self.asked.into_iter().chain(self.waiting.as_ref().map(|(scope, ..)| *scope));
+        let is_meant = self.purge_after.contains(&batch) && number < self.purge_below;
+        if is_meant && scopes.into_iter().any(PurgeScope::queued) {
+            self.purging.push(number);
+        }
+    }
+
+    /// Stops what has not given back all its records.
+    pub(crate) fn stop_purge(&mut self) {
+        if self.asked.is_some() && !self.to_purge().is_empty() {
+            self.asked = None;
+            self.purging = self.came_back.clone();
+            (self.purge_after, self.purge_below) =
+                self.waiting.as_ref().map_or_else(Default::default, |(_, batches, below)| (batches.clone(), *below));
+        }
+    }
+
+    /// Buffered records that are to be purged.
+    pub(crate) fn to_purge(&self) -> Vec<u64> {
+        let is_meant = |entry: &&Entry| entry.batch.is_none() && self.purging.contains(&entry.item.number);
+        self.live.iter().filter(is_meant).map(|entry| entry.item.number).collect()
+    }
+
+    pub(crate) fn close(&mut self, within: Duration) {
+        let deadline = self.now + within;
+        self.phase = match self.phase {
+            Phase::Open => Phase::Closing(deadline),
+            Phase::Closing(before) => Phase::Closing(before.min(deadline)),
+            ended => ended,
+        };
+        if let Phase::Closing(_) = self.phase {
+            self.ask(Action::Flush);
+        }
+    }
+
+    pub(crate) fn end_all(&mut self) {
+        if matches!(self.phase, Phase::Open | Phase::Closing(_)) {
+            self.phase = Phase::Ending;
+            self.flush_below.push((FlushGroup::All, self.acquired));
+            (self.asked, self.waiting, self.purge_below) = (None, None, 0);
+            self.purging.clear();
+            self.came_back.clear();
+            self.actions = vec![Action::ShutDown];
+        }
+    }
+
+    pub(crate) fn handle_backend_ended(&mut self) -> Vec<Out> {
+        self.end_all();
+        self.backend_gone = true;
+        self.blocked = false;
+        std::mem::take(&mut self.out)
+    }
+
+    /// What the backend is to do next.
+    pub(crate) fn action(&mut self, settled: bool) -> Option<Action> {
+        if let Phase::Closing(deadline) = self.phase
+            && (deadline <= self.now || settled && self.live.is_empty())
+        {
+            self.end_all();
+        }
+        if self.to_purge().is_empty()
+            && let Some(asked) = self.asked.take()
+        {
+            let scope = self.waiting.take().map_or(asked, |(scope, ..)| scope.and(asked));
+            self.waiting = Some((scope, self.purge_after.clone(), self.purge_below));
+        }
+        let is_settled = |out: &Out| !self.purge_after.contains(&out.number);
+        if self.to_purge().is_empty() && self.out.iter().all(is_settled) {
+            let due = self.waiting.take().map(|(scope, ..)| scope);
+            if let Some(scope) = due {
+                return Some(Action::Purge(scope));
+            }
+        }
+        if self.actions.is_empty() { None } else { Some(self.actions.remove(0)) }
     }
 
     /// Ends a record. Panics if it is not held: an outcome that came twice, or to a record never accepted.
@@ -147,27 +373,54 @@ impl Model {
         entry
     }
 
+    /// Ends a record that the backend has, by its own timeout.
+    pub(crate) fn end_late(&mut self, number: u64) -> &Entry {
+        let at = self.live.iter().position(|entry| entry.item.number == number).expect("an outcome for no record");
+        let entry = self.live.remove(at);
+        self.kept.push(Kept { entry, late: Some(self.now) });
+        &self.kept[self.kept.len() - 1].entry
+    }
+
+    fn is_settled(&self, number: u64) -> bool {
+        self.out.iter().all(|out| out.number != number)
+    }
+
     /// When the oldest record's report is overdue, if it is with the backend.
     pub(crate) fn report_due(&self) -> Option<Instant> {
         let after = self.limits.report_timeout?;
         let oldest = self.live.first()?;
-        let number = oldest.batch?;
-        let out = self.out.iter().any(|out| out.number == number);
-        (!out).then(|| oldest.accepted_at + after)
+        self.is_settled(oldest.batch?).then(|| oldest.accepted_at + after)
+    }
+
+    /// When the report of the record that is late for longest is overdue.
+    fn late_due(&self) -> Option<Instant> {
+        let after = self.limits.report_timeout?;
+        let first = self.kept.iter().find(|kept| kept.late.is_some())?;
+        self.is_settled(first.entry.batch?).then(|| first.late.expect("late") + after)
+    }
+
+    /// Counts late records as overdue whose time has come.
+    pub(crate) fn give_up_late(&mut self) {
+        while self.late_due().is_some_and(|at| at <= self.now) {
+            let first = self.kept.iter_mut().find(|kept| kept.late.is_some()).expect("due");
+            first.late = None;
+            self.blocked &= self.handed_off() > 0;
+        }
     }
 
     /// Gives up the oldest record.
     pub(crate) fn give_up(&mut self) -> &Entry {
         let entry = self.live.remove(0);
-        self.overdue.push(entry);
+        self.kept.push(Kept { entry, late: None });
         self.blocked &= self.handed_off() > 0;
-        &self.overdue[self.overdue.len() - 1]
+        &self.kept[self.kept.len() - 1].entry
     }
 
     fn due(&self, lane: Lane) -> Option<CutReason> {
         let buffered = self.buffered(lane);
         let bytes: usize = buffered.iter().map(|entry| entry.item.size).sum();
         let oldest = buffered.first()?;
+        let flushed = |(group, below): &(FlushGroup, u64)| oldest.item.number < *below && is_in(*group, lane);
         if self.is_out(lane) {
             None
         } else if self.limits.linger.is_zero() {
@@ -176,35 +429,39 @@ impl Model {
             Some(CutReason::Count)
         } else if bytes >= self.limits.batch_bytes {
             Some(CutReason::Bytes)
-        } else if oldest.item.number < self.flush_below {
+        } else if self.flush_below.iter().any(flushed) {
             Some(CutReason::Flush)
         } else {
             (oldest.accepted_at + self.limits.linger <= self.now).then_some(CutReason::Linger)
         }
     }
 
-    /// Notes which lanes became due in this step and which are no longer.
-    pub(crate) fn note_ready(&mut self, step: usize) {
-        let due: Vec<Lane> = self.lanes().into_iter().filter(|lane| self.due(*lane).is_some()).collect();
-        self.ready_since.retain(|(lane, _)| due.contains(lane));
-        for lane in due {
-            if !self.ready_since.iter().any(|(ready, _)| *ready == lane) {
-                self.ready_since.push((lane, step));
+    /// Notes which lanes are ready and which linger after this step.
+    pub(crate) fn note_places(&mut self, step: usize) {
+        let waiting = |lane: &Lane| !self.is_out(*lane) && !self.buffered(*lane).is_empty();
+        let lanes = self.lanes().into_iter().filter(waiting);
+        let places: Vec<(Lane, bool)> = lanes.map(|lane| (lane, self.due(lane).is_some())).collect();
+        self.placed.retain(|placed| places.contains(&(placed.lane, placed.ready)));
+        for (lane, ready) in places {
+            if !self.placed.iter().any(|placed| placed.lane == lane) {
+                self.placed.push(Placed { lane, ready, since: step });
             }
         }
     }
 
     pub(crate) fn has_batch(&self) -> bool {
-        !self.blocked && !self.ready_since.is_empty()
+        let open = matches!(self.phase, Phase::Open | Phase::Closing(_));
+        open && !self.blocked && self.placed.iter().any(|placed| placed.ready)
     }
 
     /// Checks a cut batch against what should have been cut, and hands it off.
     pub(crate) fn cut(&mut self, batch: MessageBatch, records: Vec<(SlotId, Item)>) {
         assert!(!self.blocked, "a batch while the backend's queue is full");
         let lane = batch.lane();
-        let since = |lane: Lane| self.ready_since.iter().find(|ready| ready.0 == lane).map(|ready| ready.1);
-        let mine = since(lane).expect("a batch of a lane that is not due");
-        assert!(self.ready_since.iter().all(|(_, other)| mine <= *other), "another lane was ready before");
+        let place = self.placed.iter().find(|placed| placed.lane == lane && placed.ready);
+        let mine = place.expect("a batch of a lane that is not due").since;
+        let earlier = |other: &Placed| other.ready && other.since < mine;
+        assert!(!self.placed.iter().any(earlier), "another lane was ready before");
         assert_eq!(Some(batch.reason()), self.due(lane));
 
         let (mut expected, mut bytes) = (Vec::new(), 0);
@@ -226,10 +483,11 @@ impl Model {
         for entry in &mut self.live {
             if records.iter().any(|(id, _)| *id == entry.id) {
                 entry.batch = Some(number);
+                entry.copied = entry.item.has_copy();
             }
         }
         self.out.push(Out { number, batch, members: records, refused: None, alone });
-        self.ready_since.retain(|(ready, _)| *ready != lane);
+        self.placed.retain(|placed| placed.lane != lane);
     }
 
     /// The record that is hopeless, if one is.
@@ -244,7 +502,7 @@ impl Model {
         Some(hopeless)
     }
 
-    /// All reasons to wake at the earliest deadline: two lanes may share it.
+    /// All reasons to wake at the earliest deadline: two may share it.
     pub(crate) fn timeout(&self) -> Option<(Instant, Vec<TimeoutReason>)> {
         let of_lane = |lane: Lane| {
             let oldest = self.buffered(lane).first()?.accepted_at;
@@ -253,16 +511,24 @@ impl Model {
             let expiry = self.limits.delivery_timeout.map(|after| (oldest + after, TimeoutReason::Delivery));
             linger.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
         };
-        let report = self.report_due().map(|at| (at, TimeoutReason::Report));
-        let timeouts: Vec<_> = self.lanes().into_iter().filter_map(of_lane).chain(report).collect();
+        let reports = self.report_due().into_iter().chain(self.late_due()).map(|at| (at, TimeoutReason::Report));
+        let own = self.live.iter().filter_map(|entry| entry.own_at).map(|at| (at, TimeoutReason::Record));
+        let close = if let Phase::Closing(at) = self.phase { Some((at, TimeoutReason::Close)) } else { None };
+        let lanes = self.lanes().into_iter().filter_map(of_lane);
+        let timeouts: Vec<_> = lanes.chain(reports).chain(own).chain(close).collect();
         let earliest = timeouts.iter().map(|(at, _)| *at).min()?;
         Some((earliest, timeouts.into_iter().filter(|(at, _)| *at == earliest).map(|(_, reason)| reason).collect()))
     }
 
-    /// Numbers of the records that have waited too long.
+    /// When a record's time is over, wherever it is.
+    pub(crate) fn deadline(&self, entry: &Entry) -> Option<Instant> {
+        let after = self.limits.delivery_timeout.filter(|_| entry.batch.is_none());
+        after.map(|after| entry.accepted_at + after).into_iter().chain(entry.own_at).min()
+    }
+
+    /// Numbers of the records whose time is over.
     pub(crate) fn expired(&self) -> Vec<u64> {
-        let Some(after) = self.limits.delivery_timeout else { return Vec::new() };
-        let late = |entry: &&Entry| entry.batch.is_none() && entry.accepted_at + after <= self.now;
+        let late = |entry: &&Entry| self.deadline(entry).is_some_and(|at| at <= self.now);
         self.live.iter().filter(late).map(|entry| entry.item.number).collect()
     }
 
@@ -272,11 +538,13 @@ impl Model {
             in_use: self.held().count(),
             high_water: self.high_water,
             bytes: self.bytes(),
-            buffered: self.live.len() - self.handed_off(),
+            buffered: self.buffered_len(),
             handed_off: self.handed_off(),
-            overdue: self.overdue.len(),
+            late: self.late(),
+            overdue: self.kept.len() - self.late(),
             acquired: self.acquired,
             batches: self.batches,
+            dropped: self.dropped,
             stale_reports: self.stale,
         }
     }

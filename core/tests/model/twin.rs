@@ -1,16 +1,21 @@
 //! Two machines on different storage, which must give the same answers.
 
 use core::fmt::Debug;
+use core::time::Duration;
 
 use aioproducer_core::{
-    Completed, FlushPoint, Heap, Inline, Instant, Lane, Limits, MessageBatch, Producer, Refusal, RetractError, SlotId,
-    Stats, Storage, Timeout, TopicId,
+    Action, AdmitDecision, Completed, FlushPoint, FlushScope, Flushed, Heap, Inline, Instant, Lane, Limits,
+    MessageBatch, Phase, Producer, PurgeScope, Refusal, RetractError, SlotId, Stats, Storage, Timeout, TopicId,
+    Unreported,
 };
 
 use crate::Item;
 
 /// A batch and its records.
 pub(crate) type HandOff = (MessageBatch, Vec<(SlotId, Item)>);
+
+/// What ended without a report: its account, whether it was handed off, and whether the record came with it.
+pub(crate) type Ended = (Completed<u64>, bool, Option<Item>);
 
 pub(crate) struct Twin<const SLOTS: usize, const LANES: usize> {
     inline: Producer<Item, u64, Inline<SLOTS, LANES>>,
@@ -28,43 +33,48 @@ fn pair((item, ended): (Item, Completed<u64>)) -> Item {
     item
 }
 
-fn produce<S: Storage<Item, u64>>(
+fn unreported(Unreported { record, ended, handed_off }: Unreported<Item, u64>) -> Ended {
+    assert_eq!(ended.ticket, ended.sequence);
+    assert!(handed_off || record.is_some(), "a record is lost");
+    if let Some(record) = &record {
+        pair((record.clone(), ended));
+    }
+    (ended, handed_off, record)
+}
+
+fn produce<S: Storage>(
     machine: &mut Producer<Item, u64, S>,
     now: Instant,
+    since: Instant,
     item: &Item,
 ) -> Result<SlotId, Refusal> {
-    machine.produce(now, item.clone(), item.number).map_err(|refused| {
+    machine.produce_since(now, since, item.clone(), item.number).map_err(|refused| {
         assert_eq!((&refused.record, refused.ticket), (item, item.number));
         refused.reason
     })
 }
 
-fn poll_batch<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>, now: Instant) -> Option<HandOff> {
+fn admit<S: Storage>(
+    machine: &mut Producer<Item, u64, S>,
+    lane: Lane,
+    size: usize,
+    first: bool,
+) -> (AdmitDecision, Vec<Item>) {
+    let mut evicted = Vec::new();
+    let admission = machine.admit(lane, size, first, |item, ended| evicted.push(pair((item, ended))));
+    (admission, evicted)
+}
+
+/// Of records with an even number the machine gets a copy.
+fn poll_batch<S: Storage>(machine: &mut Producer<Item, u64, S>, now: Instant) -> Option<HandOff> {
     let mut records = Vec::new();
-    let batch = machine.poll_batch(now, |id, item| records.push((id, item)));
+    let batch = machine.poll_batch(now, |id, item| {
+        let copy = item.has_copy().then(|| item.clone());
+        records.push((id, item));
+        copy
+    });
     assert!(batch.is_some() || records.is_empty(), "records without a batch");
     batch.map(|batch| (batch, records))
-}
-
-fn drain<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<Item> {
-    let mut lanes = (0..crate::LANES).map(crate::lane).peekable();
-    core::iter::from_fn(|| {
-        machine.poll_drained().or_else(|| {
-            while let Some(lane) = lanes.peek() {
-                if let Some(taken) = machine.poll_lane(*lane) {
-                    return Some(taken);
-                }
-                lanes.next();
-            }
-            None
-        })
-    })
-    .map(pair)
-    .collect()
-}
-
-fn abandon<S: Storage<Item, u64>>(machine: &mut Producer<Item, u64, S>) -> Vec<u64> {
-    core::iter::from_fn(|| machine.poll_abandoned()).map(|ended| ended.ticket).collect()
 }
 
 impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
@@ -75,8 +85,12 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         }
     }
 
-    pub(crate) fn produce(&mut self, now: Instant, item: &Item) -> Result<SlotId, Refusal> {
-        same(produce(&mut self.inline, now, item), produce(&mut self.heap, now, item))
+    pub(crate) fn produce(&mut self, now: Instant, since: Instant, item: &Item) -> Result<SlotId, Refusal> {
+        same(produce(&mut self.inline, now, since, item), produce(&mut self.heap, now, since, item))
+    }
+
+    pub(crate) fn admit(&mut self, lane: Lane, size: usize, first: bool) -> (AdmitDecision, Vec<Item>) {
+        same(admit(&mut self.inline, lane, size, first), admit(&mut self.heap, lane, size, first))
     }
 
     pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
@@ -87,16 +101,60 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.retract(id).map(pair), self.heap.retract(id).map(pair))
     }
 
-    pub(crate) fn flush(&mut self) -> FlushPoint {
-        same(self.inline.flush(), self.heap.flush())
+    pub(crate) fn flush(&mut self, scope: FlushScope) -> FlushPoint {
+        same(self.inline.flush(scope), self.heap.flush(scope))
     }
 
-    pub(crate) fn close(&mut self) -> FlushPoint {
-        same(self.inline.close(), self.heap.close())
+    pub(crate) fn left_of(&self, point: FlushPoint) -> usize {
+        let left = same(self.inline.left_of(point), self.heap.left_of(point));
+        assert_eq!(self.inline.is_flushed(point), left == 0);
+        left
     }
 
-    pub(crate) fn is_flushed(&self, point: FlushPoint) -> bool {
-        same(self.inline.is_flushed(point), self.heap.is_flushed(point))
+    pub(crate) fn poll_flushed(&mut self) -> Option<Flushed> {
+        same(self.inline.poll_flushed(), self.heap.poll_flushed())
+    }
+
+    pub(crate) fn purge(&mut self, scope: PurgeScope) {
+        self.inline.purge(scope);
+        self.heap.purge(scope);
+    }
+
+    pub(crate) fn stop_purge(&mut self) {
+        self.inline.stop_purge();
+        self.heap.stop_purge();
+    }
+
+    pub(crate) fn poll_purged(&mut self) -> Option<Item> {
+        same(self.inline.poll_purged().map(pair), self.heap.poll_purged().map(pair))
+    }
+
+    pub(crate) fn close(&mut self, now: Instant, within: Duration) -> FlushPoint {
+        same(self.inline.close(now, within), self.heap.close(now, within))
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.inline.end();
+        self.heap.end();
+    }
+
+    pub(crate) fn handle_backend_ended(&mut self) {
+        self.inline.handle_backend_ended();
+        self.heap.handle_backend_ended();
+    }
+
+    pub(crate) fn poll_unsent(&mut self) -> Option<Ended> {
+        same(self.inline.poll_unsent().map(unreported), self.heap.poll_unsent().map(unreported))
+    }
+
+    pub(crate) fn poll_action(&mut self, settled: bool) -> Option<Action> {
+        same(self.inline.poll_action(settled), self.heap.poll_action(settled))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let phase = same(self.inline.phase(), self.heap.phase());
+        assert_eq!(self.inline.is_closed(), phase != Phase::Open);
+        phase
     }
 
     pub(crate) fn len_of(&self, lane: Lane) -> usize {
@@ -115,12 +173,9 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.now(), self.heap.now())
     }
 
-    pub(crate) fn drain(&mut self) -> Vec<Item> {
-        same(drain(&mut self.inline), drain(&mut self.heap))
-    }
-
-    pub(crate) fn abandon(&mut self) -> Vec<u64> {
-        same(abandon(&mut self.inline), abandon(&mut self.heap))
+    pub(crate) fn poll_drained(&mut self) -> Option<Item> {
+        assert_eq!(self.inline.can_drain(), self.heap.can_drain());
+        same(self.inline.poll_drained().map(pair), self.heap.poll_drained().map(pair))
     }
 
     pub(crate) fn has_batch(&self) -> bool {
@@ -129,6 +184,10 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
 
     pub(crate) fn poll_batch(&mut self, now: Instant) -> Option<HandOff> {
         same(poll_batch(&mut self.inline, now), poll_batch(&mut self.heap, now))
+    }
+
+    pub(crate) fn take_copy(&mut self, id: SlotId) -> Option<Item> {
+        same(self.inline.take_copy(id), self.heap.take_copy(id))
     }
 
     pub(crate) fn handle_refused(&mut self, id: SlotId, item: &Item) -> bool {
@@ -144,13 +203,12 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.handle_report(id), self.heap.handle_report(id))
     }
 
-    pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<Item> {
-        let inline = self.inline.poll_expired(now).map(|expired| pair((expired.record, expired.ended)));
-        same(inline, self.heap.poll_expired(now).map(|expired| pair((expired.record, expired.ended))))
+    pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<Ended> {
+        same(self.inline.poll_expired(now).map(unreported), self.heap.poll_expired(now).map(unreported))
     }
 
-    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Completed<u64>> {
-        same(self.inline.poll_overdue(now), self.heap.poll_overdue(now))
+    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Ended> {
+        same(self.inline.poll_overdue(now).map(unreported), self.heap.poll_overdue(now).map(unreported))
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Timeout> {
@@ -159,8 +217,9 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
 
     pub(crate) fn stats(&self) -> Stats {
         let stats = same(self.inline.stats(), self.heap.stats());
-        assert_eq!(self.inline.len(), stats.in_use - stats.overdue);
-        assert_eq!(self.inline.is_empty(), stats.in_use == stats.overdue);
+        assert_eq!(self.inline.held(), stats.in_use - stats.overdue);
+        assert_eq!(self.inline.len(), stats.in_use - stats.overdue - stats.late);
+        assert_eq!(self.inline.is_empty(), stats.in_use == stats.overdue + stats.late);
         stats
     }
 }

@@ -206,7 +206,7 @@ fn s13_linger_forever_is_cut_by_flush() {
     give(&mut machine, at(5), A, 0);
     assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(Instant::MAX));
     assert!(take(&mut machine, at(1_000_000)).is_none());
-    machine.flush();
+    machine.flush(FlushScope::All);
     assert_eq!(take(&mut machine, at(1_000_000)).expect("flushed").batch.reason(), CutReason::Flush);
 }
 
@@ -233,6 +233,6 @@ fn s14_a_cut_batch_stays_as_it_is() {
     let off = take(&mut machine, at(0)).expect("ready");
     let before = off.batch.clone();
     give(&mut machine, at(0), A, 1);
-    machine.flush();
+    machine.flush(FlushScope::All);
     assert_eq!((&off.batch, off.batch.len()), (&before, 1));
 }

@@ -17,7 +17,7 @@ fn s15_a_rejected_record_leaves_its_neighbours() {
     for name in [0, 1, 3, 4] {
         assert_eq!(report(&mut machine, ids[name]), Some(name as u64));
     }
-    let point = machine.flush();
+    let point = machine.flush(FlushScope::All);
     assert!(machine.is_flushed(point) && machine.is_empty());
 }
 
@@ -111,21 +111,21 @@ fn s17_expiry_leaves_the_rest_of_a_full_lane_to_wait() {
     assert_eq!(take(&mut machine, at(70)).expect("linger is over").names(), [1]);
 }
 
-const PATIENCE: Limits = Limits { report_timeout: Some(Duration::from_millis(80)), ..EXPIRY };
+const REPORTS: Limits = Limits { report_timeout: Some(Duration::from_millis(80)), ..EXPIRY };
 
 fn overdue(machine: &mut Machine, now: Instant) -> Option<(SlotId, u64)> {
-    machine.poll_overdue(now).map(|overdue| (overdue.slot, overdue.ticket))
+    machine.poll_overdue(now).map(|overdue| (overdue.ended.slot, overdue.ended.ticket))
 }
 
 #[test]
 fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
-    let mut machine = machine(PATIENCE);
+    let mut machine = machine(REPORTS);
     let lost = give(&mut machine, at(0), A, 0);
     let off = take(&mut machine, at(0)).expect("ready");
     assert_eq!(machine.poll_timeout(), None, "the batch is out");
     settle(&mut machine, &off, usize::MAX);
     give(&mut machine, at(10), A, 1);
-    let point = machine.flush();
+    let point = machine.flush(FlushScope::All);
     let off = take(&mut machine, at(10)).expect("ready");
     settle(&mut machine, &off, usize::MAX);
     assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(80), reason: TimeoutReason::Report }));
@@ -147,7 +147,7 @@ fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
 
 #[test]
 fn s17_slots_of_overdue_records_are_not_used_again() {
-    let mut machine = Producer::new(PATIENCE, Heap { slots: 8, lanes: 2 }).expect("limits");
+    let mut machine = Producer::new(REPORTS, Heap { slots: 8, lanes: 2 }).expect("limits");
     let lost = give_all(&mut machine, A, 0..8);
     let off = take(&mut machine, at(0)).expect("ready");
     settle(&mut machine, &off, usize::MAX);
@@ -160,7 +160,7 @@ fn s17_slots_of_overdue_records_are_not_used_again() {
 
 #[test]
 fn s17_a_full_queue_is_tried_again_when_nothing_will_be_reported() {
-    let mut machine = machine(PATIENCE);
+    let mut machine = machine(REPORTS);
     give(&mut machine, at(0), A, 0);
     give(&mut machine, at(40), A, 1);
     let off = take(&mut machine, at(40)).expect("ready");
@@ -173,7 +173,7 @@ fn s17_a_full_queue_is_tried_again_when_nothing_will_be_reported() {
 #[test]
 fn reports_may_not_be_overdue_before_deliveries_expire() {
     for delivery_timeout in [None, Some(Duration::from_millis(81))] {
-        let made = Machine::new(Limits { delivery_timeout, ..PATIENCE }, Heap { slots: 16, lanes: 4 });
+        let made = Machine::new(Limits { delivery_timeout, ..REPORTS }, Heap { slots: 16, lanes: 4 });
         assert_eq!(made.err(), Some(LimitsError::ReportBeforeDelivery));
     }
 }

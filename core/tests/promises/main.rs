@@ -1,23 +1,31 @@
 //! What the project promises, as far as the machine alone can show it. The names carry the promises' numbers.
 
 mod batching;
+mod close;
 mod failures;
 mod flush;
+mod overflow;
+mod own_timeouts;
 mod pool;
+mod purge;
 mod queue_full;
 mod replay;
 mod room;
 mod scopes;
 
-use aioproducer_core::{Heap, Instant, Lane, Limits, MessageBatch, Producer, Record, Refusal, SlotId, TopicId};
+use aioproducer_core::{
+    FlushScope, Heap, Instant, Lane, Limits, MessageBatch, Overflow, Producer, Record, Refusal, SlotId, TopicId,
+};
 use core::time::Duration;
 
-/// A record that is told from others by its name, which is its ticket too.
+/// A record. Its name, which is its ticket too, sets it apart from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) name: u64,
     pub(crate) lane: Lane,
     pub(crate) size: usize,
+    /// A timeout of its own.
+    pub(crate) own: Option<Duration>,
 }
 
 impl Record for Item {
@@ -31,6 +39,10 @@ impl Record for Item {
 
     fn is_urgent(&self) -> bool {
         self.name >= URGENT
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.own
     }
 }
 
@@ -56,6 +68,7 @@ pub(crate) const PLAIN: Limits = Limits {
     linger: Duration::ZERO,
     delivery_timeout: None,
     report_timeout: None,
+    overflow: Overflow::Wait,
 };
 
 pub(crate) const LINGER: Limits = Limits { linger: Duration::from_millis(100), ..PLAIN };
@@ -71,8 +84,9 @@ pub(crate) fn offer(
     size: usize,
     name: u64,
 ) -> Result<SlotId, Refusal> {
-    machine.produce(now, Item { name, lane, size }, name).map_err(|refused| {
-        assert_eq!((refused.record, refused.ticket), (Item { name, lane, size }, name), "not handed back as it was");
+    let item = Item { name, lane, size, own: None };
+    machine.produce(now, item.clone(), name).map_err(|refused| {
+        assert_eq!((refused.record, refused.ticket), (item, name), "not handed back as it was");
         refused.reason
     })
 }
@@ -99,11 +113,15 @@ impl HandOff {
     }
 }
 
-/// What the contract asks for before a batch: expiry first.
+/// What the contract asks for before a batch: expiry first. Of records with a timeout of their own the machine gets a copy.
 pub(crate) fn take(machine: &mut Machine, now: Instant) -> Option<HandOff> {
     assert_eq!(expire(machine, now), []);
     let mut records = Vec::new();
-    let batch = machine.poll_batch(now, |id, item| records.push((id, item)))?;
+    let batch = machine.poll_batch(now, |id, item| {
+        let copy = item.own.is_some().then(|| item.clone());
+        records.push((id, item));
+        copy
+    })?;
     Some(HandOff { batch, records })
 }
 
@@ -122,15 +140,14 @@ pub(crate) fn settle(machine: &mut Machine, off: &HandOff, kept: usize) -> Optio
     })
 }
 
-/// Takes back all that is buffered, also in these lanes, whose batches may be out.
-pub(crate) fn drain(machine: &mut Machine, lanes: &[Lane]) -> Vec<u64> {
-    let of_lanes = |machine: &mut Machine| lanes.iter().find_map(|lane| machine.poll_lane(*lane));
-    core::iter::from_fn(|| machine.poll_drained().or_else(|| of_lanes(machine))).map(|(item, _)| item.name).collect()
+/// Takes back all that is buffered.
+pub(crate) fn purge(machine: &mut Machine) -> Vec<u64> {
+    machine.purge(aioproducer_core::PurgeScope::Queued);
+    purged(machine)
 }
 
-/// Gives up all that is handed off.
-pub(crate) fn abandon(machine: &mut Machine) -> Vec<u64> {
-    core::iter::from_fn(|| machine.poll_abandoned()).map(|ended| ended.ticket).collect()
+pub(crate) fn purged(machine: &mut Machine) -> Vec<u64> {
+    core::iter::from_fn(|| machine.poll_purged()).map(|(item, _)| item.name).collect()
 }
 
 pub(crate) fn report(machine: &mut Machine, id: SlotId) -> Option<u64> {

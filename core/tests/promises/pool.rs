@@ -28,9 +28,13 @@ fn s02_full_by_bytes() {
 fn s02_sizes_that_overflow_are_full() {
     let limits = Limits { pool_bytes: usize::MAX, record_bytes: usize::MAX, ..PLAIN };
     let mut machine = machine(limits);
-    assert!(offer(&mut machine, at(0), A, usize::MAX, 0).is_ok());
-    assert!(!machine.has_room(A, 1) && !machine.has_room_for(1, 1, 0));
-    assert_eq!(offer(&mut machine, at(0), A, 1, 1), Err(Refusal::Full));
+    let limit = u32::MAX as usize;
+    assert_eq!(machine.limits().record_bytes, limit);
+    assert_eq!(offer(&mut machine, at(0), A, usize::MAX, 0), Err(Refusal::TooLarge { size: usize::MAX, limit }));
+    assert!(offer(&mut machine, at(0), A, limit, 0).is_ok());
+    let overflows = usize::MAX - limit + 1;
+    assert!(!machine.has_room(A, overflows) && !machine.has_room_for(1, overflows, 0));
+    assert!(machine.has_room(A, overflows - 1) && machine.has_room_for(1, overflows - 1, 0));
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn s02_rows_change_hands_for_ever() {
         match name % 3 {
             0 => drop(machine.retract(id).expect("buffered")),
             _ => {
-                machine.flush();
+                machine.flush(FlushScope::All);
                 let off = take(&mut machine, at(name)).expect("flushed");
                 assert_eq!((off.names(), off.batch.lane()), (vec![name], lane));
                 settle(&mut machine, &off, usize::MAX);
@@ -148,10 +152,10 @@ fn s21_slots_return_on_every_path() {
         settle(&mut machine, &off, 4);
         assert_eq!(report(&mut machine, ids[2]), Some(2), "delivered or failed");
         assert_eq!(expire(&mut machine, start + Duration::from_millis(50)).len(), 8 + 3);
-        assert_eq!(abandon(&mut machine), [3, 4]);
+        assert_eq!([3, 4].map(|name| report(&mut machine, ids[name])), [Some(3), Some(4)]);
 
         give(&mut machine, start, C, 17);
-        assert_eq!(drain(&mut machine, &[]), [17]);
+        assert_eq!(purge(&mut machine), [17]);
         assert_eq!((machine.len(), machine.stats().bytes, machine.poll_timeout()), (0, 0, None), "round {round}");
     }
 }
@@ -182,7 +186,7 @@ fn s21_reports_that_name_nothing_are_only_counted() {
         [id, SlotId::new(5, 0), SlotId::new(u32::MAX, 0), SlotId::new(0, u32::MAX), SlotId::from_bits(u64::MAX)]
     {
         assert_eq!(report(&mut machine, stale), None);
-        assert!(machine.handle_refused(stale, Item { name: 9, lane: A, size: 10 }).is_err());
+        assert!(machine.handle_refused(stale, Item { name: 9, lane: A, size: 10, own: None }).is_err());
     }
     assert_eq!((machine.len(), machine.stats().stale_reports), (1, 10));
     assert_eq!(take(&mut machine, at(0)).expect("ready").names(), [0]);
@@ -217,9 +221,11 @@ fn s22_statistics() {
         bytes: 30,
         buffered: 2,
         handed_off: 1,
+        late: 0,
         overdue: 0,
         acquired: 4,
         batches: 1,
+        dropped: 0,
         stale_reports: 1,
     };
     assert_eq!(machine.stats(), expected);
@@ -231,7 +237,11 @@ fn s27_len_counts_all_stages() {
     let ids = give_all(&mut machine, A, 0..3);
     assert_eq!((machine.len(), machine.is_empty()), (3, false));
     let mut records = Vec::new();
-    let batch = machine.poll_batch(at(0), |id, item| records.push((id, item))).expect("ready");
+    let batch = machine.poll_batch(at(0), |id, item| {
+        records.push((id, item));
+        None
+    });
+    let batch = batch.expect("ready");
     assert_eq!(machine.len(), 3, "handed off");
     let (id, item) = records.pop().expect("three");
     assert!(machine.handle_refused(id, item).is_ok());

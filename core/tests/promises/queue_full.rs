@@ -119,17 +119,6 @@ fn s16_refused_bytes_count_for_a_full_batch() {
 }
 
 #[test]
-fn s16_abandoned_records_do_not_block() {
-    let mut machine = machine(PLAIN);
-    give_all(&mut machine, A, 0..2);
-    let off = take(&mut machine, at(0)).expect("ready");
-    settle(&mut machine, &off, 1);
-    assert!(!machine.has_batch());
-    assert_eq!(abandon(&mut machine), [0]);
-    assert_eq!(take(&mut machine, at(0)).expect("unblocked").names(), [1]);
-}
-
-#[test]
 fn s16_only_records_that_are_out_can_be_refused() {
     let mut machine = machine(PLAIN);
     give(&mut machine, at(0), A, 0);

@@ -51,7 +51,7 @@ fn play(seed: u64) -> String {
             }
             12..15 if !ids.is_empty() => format!("{:?}", report(&mut machine, ids[pick % ids.len()])),
             15 if !ids.is_empty() => format!("{:?}", machine.retract(ids[pick % ids.len()])),
-            _ => format!("{:?}", machine.flush()),
+            _ => format!("{:?}", machine.flush(FlushScope::All)),
         };
         answers += &format!("{answer} {:?} {:?} {}\n", machine.poll_timeout(), machine.stats(), machine.has_batch());
     }

@@ -17,7 +17,7 @@ fn s02_room_is_what_will_be_accepted() {
     assert_eq!(machine.room().bytes, 0);
     assert!(machine.retract(id).is_ok());
     assert_eq!((machine.room().slots, machine.room().lanes), (14, 3), "the lane is idle");
-    machine.close();
+    machine.close(at(0), Duration::ZERO);
     assert_eq!(machine.room(), Room::NONE);
 }
 
@@ -44,8 +44,7 @@ fn s24_records_behind_a_batch_that_is_out_are_taken_back_too() {
     give(&mut machine, at(0), lane(3), 30);
     give(&mut machine, at(0), lane(1), 10);
     assert!(machine.poll_drained().is_none());
-    let lanes = [0, 1, 2, 3].map(lane);
-    assert_eq!(drain(&mut machine, &lanes), [10, 30]);
+    assert_eq!(purge(&mut machine), [10, 30]);
     out.iter().for_each(|off| assert_eq!(settle(&mut machine, off, 0), None));
     assert_eq!(machine.stats().buffered, 4, "refused");
     assert_eq!(std::iter::from_fn(|| machine.poll_drained()).count(), 4);

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Delivery, FailureKind, Record, Status};
+use aioproducer_driver::{AioProducer, Delivery, FailureKind, PurgeScope, Record, Status};
 use aioproducer_tests::executor::{Host, OwnExecutor, run, watched};
 use aioproducer_tests::probe::{Observed, poll_once};
 use aioproducer_tests::promises;
@@ -151,7 +151,7 @@ async fn s24_a_purge_beside_batches_that_are_out_takes_what_is_buffered(host: Ho
     let second: Vec<_> = (0..500).map(|lane| accepted(&producer, record(lane, 1))).collect();
     let purged = host.spawn({
         let producer = producer.clone();
-        async move { producer.purge(true, false).await }
+        async move { producer.purge(PurgeScope::Queued).await }
     });
     for delivery in second {
         assert_eq!(delivery.await.expect_err("purged").kind(), FailureKind::Purged);

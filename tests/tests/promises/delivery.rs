@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Bytes, Delivery, Record};
+use aioproducer_driver::{AioProducer, Bytes, Delivery, PurgeScope, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::Observed;
 use aioproducer_tests::records::{accepted, failed, numbered};
@@ -134,7 +134,7 @@ async fn s03_short_records_that_part_ways_come_back_as_they_were(host: Host) {
         let deliveries: Vec<_> = forms.iter().map(|record| accepted(&producer, record.clone())).collect();
         // librdkafka purges a topic in two steps, so the second step may take records that were produced after the first.
         host.until(|| producer.statistics().buffered == 0).await;
-        producer.purge(true, true).await;
+        producer.purge(PurgeScope::All).await;
         for (record, delivery) in forms.iter().zip(deliveries) {
             let failed = failed(delivery.await);
             assert_eq!(failed, (FailureKind::Purged, Status::NotPersisted, record.clone()), "round {round}");

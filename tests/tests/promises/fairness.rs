@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Group, Record};
+use aioproducer_driver::{AioProducer, Group, PurgeScope, Record};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_smol::Smol;
 use aioproducer_tests::executor::{Host, TokioCurrent, run};
@@ -166,9 +166,9 @@ async fn s28_flush_lets_others_have_their_turn(host: Host) {
 
 async fn s28_purge_and_close_let_others_have_their_turn(host: Host) {
     let producer = immediate(&host);
-    beside_a_ticker(&host, each!(producer, p => p.purge(true, true).await)).await;
+    beside_a_ticker(&host, each!(producer, p => p.purge(PurgeScope::All).await)).await;
     producer.close(LONG).await;
-    beside_a_ticker(&host, each!(producer, p => p.purge(true, true).await)).await;
+    beside_a_ticker(&host, each!(producer, p => p.purge(PurgeScope::All).await)).await;
     beside_a_ticker(&host, each!(producer, p => drop(p.close(LONG).await))).await;
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aioproducer_core::Instant;
-use aioproducer_driver::{AioProducer, Record, Runtime, Task};
+use aioproducer_driver::{AioProducer, PurgeScope, Record, Runtime, Task};
 use aioproducer_rdkafka::{Event, EventHandler, Partition, Partitioner, ToPartition};
 use aioproducer_tests::executor::{AnyRuntime, Host};
 use aioproducer_tests::scripted::Script;
@@ -110,7 +110,7 @@ async fn s03_many_owners_that_panic_at_once_end_no_process(host: Host) {
     let deliveries: Vec<_> = (0..5).map(|_| producer.try_produce(bomb()).expect("accepted")).collect();
     drop(deliveries);
     // Their deliveries are gone, so they are dropped where they fail.
-    producer.purge(true, true).await;
+    producer.purge(PurgeScope::All).await;
     script.serve(&host);
     is_well(&producer).await;
 }

@@ -26,7 +26,7 @@ async fn s24_purge_fails_what_was_not_sent_at_once(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).linger(LONG).slots(RECORDS));
     let deliveries: Vec<_> = (0..RECORDS).map(|number| accepted(&producer, numbered(number))).collect();
-    producer.purge(true, false).await;
+    producer.purge(PurgeScope::Queued).await;
     for (number, delivery) in deliveries.into_iter().enumerate() {
         let expected = (FailureKind::Purged, Status::NotPersisted, numbered(number));
         assert_eq!(failed(at_once(delivery)), expected);
@@ -43,7 +43,7 @@ async fn s24_purge_reaches_what_is_on_its_way_to_the_backend(host: Host) {
     let first = accepted(&producer, numbered(0));
     let hand = script.next().await.expect("a batch");
     let behind = accepted(&producer, numbered(1));
-    producer.purge(true, true).await;
+    producer.purge(PurgeScope::All).await;
     assert_eq!(failed(at_once(behind)).0, FailureKind::Purged);
     assert!(script.purges().is_empty(), "it would miss what is not there yet");
     let taken = hand.accept();
@@ -59,8 +59,8 @@ async fn s24_purges_add_up_and_take_what_is_refused(host: Host) {
         [(0, 0), (1, 0), (2, 1)].map(|(number, lane)| accepted(&producer, numbered(number).partition(lane)));
     let first = script.next().await.expect("a batch");
     let second = script.next().await.expect("another lane's");
-    producer.purge(true, false).await;
-    producer.purge(false, true).await;
+    producer.purge(PurgeScope::Queued).await;
+    producer.purge(PurgeScope::InFlight).await;
     let in_queue = second.accept();
     assert!(script.purges().is_empty(), "one is on its way");
     let rest = first.refuse_after(1);
@@ -76,7 +76,7 @@ async fn s24_purge_with_the_broker_down_tells_the_status(host: Host) {
     let producer = host.start(AioProducer::builder(broker::unreachable()));
     let deliveries: Vec<_> = (0..100).map(|number| accepted(&producer, numbered(number))).collect();
     host.until(|| producer.statistics().handed_off == 100).await;
-    producer.purge(true, true).await;
+    producer.purge(PurgeScope::All).await;
     for (number, delivery) in deliveries.into_iter().enumerate() {
         assert_eq!(failed(delivery.await), (FailureKind::Purged, Status::NotPersisted, numbered(number)));
     }
@@ -88,11 +88,11 @@ async fn s24_nothing_is_purged_that_was_not_asked_for(host: Host) {
     let script = Script::new();
     let producer = host.start(AioProducer::builder(script.backend()).linger(LONG));
     let delivery = accepted(&producer, numbered(0));
-    producer.purge(false, true).await;
+    producer.purge(PurgeScope::InFlight).await;
     assert_eq!((producer.len(), script.purges()), (1, vec![(false, true)]));
     assert!(delivery.retract().is_ok());
     producer.close(LONG).await;
-    producer.purge(true, true).await;
+    producer.purge(PurgeScope::All).await;
     assert_eq!(script.purges(), [(false, true)], "nothing is left to purge");
 }
 
@@ -102,7 +102,7 @@ async fn s30_a_purge_dropped_at_every_poll_disturbs_no_other_task(host: Host) {
         let script = Script::new();
         let producer = host.start(AioProducer::builder(script.backend()).linger(LONG).slots(RECORDS));
         let deliveries: Vec<_> = (0..RECORDS).map(|number| accepted(&producer, numbered(number))).collect();
-        let mut purge = Observed::new(producer.purge(true, true));
+        let mut purge = Observed::new(producer.purge(PurgeScope::All));
         let ended = (0..polls).any(|_| purge.poll().is_ready());
         drop(purge);
         let purged = RECORDS - producer.len();

@@ -5,7 +5,6 @@
 
 pub(crate) mod error;
 pub(crate) mod inbox;
-pub(crate) mod overflow;
 pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod wait_limit;

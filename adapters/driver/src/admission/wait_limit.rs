@@ -4,7 +4,7 @@ use std::fmt;
 use std::task::Context;
 use std::time::Duration;
 
-use aioproducer_core::Instant;
+use aioproducer_core::{Instant, Overflow, WaitEnd};
 
 use super::error::ProduceError;
 use crate::record::Record;
@@ -22,21 +22,11 @@ struct Wait {
     timer: Option<(Instant, Task)>,
 }
 
-/// Why a record no longer waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitOver {
-    /// The overflow policy's limit has passed.
-    Policy,
-    /// The record's own timeout has passed.
-    Own,
-}
-
-impl WaitOver {
-    pub(crate) fn error(self, record: Record<'_>) -> ProduceError<'_> {
-        match self {
-            Self::Policy => ProduceError::Full(record),
-            Self::Own => ProduceError::TimedOut(record),
-        }
+/// The error of a record that no longer waits.
+pub(crate) fn wait_error(end: WaitEnd, record: Record<'_>) -> ProduceError<'_> {
+    match end {
+        WaitEnd::Own => ProduceError::TimedOut(record),
+        _ => ProduceError::Full(record),
     }
 }
 
@@ -45,21 +35,16 @@ impl WaitLimit {
     pub(crate) fn is_over(
         &mut self,
         runtime: &dyn Runtime,
-        policy: Option<Duration>,
+        policy: Overflow,
         own: Option<Duration>,
         cx: &mut Context<'_>,
-    ) -> Option<WaitOver> {
-        let (limit, over) = match (policy, own) {
-            (Some(policy), Some(own)) if policy < own => (policy, WaitOver::Policy),
-            (_, Some(own)) => (own, WaitOver::Own),
-            (Some(policy), None) => (policy, WaitOver::Policy),
-            (None, None) => return None,
-        };
+    ) -> Option<WaitEnd> {
+        let (limit, end) = policy.wait_limit(own)?;
         let wait = self.0.get_or_insert_with(|| Box::new(Wait { since: runtime.now(), timer: None }));
         let at = wait.since + limit;
         let armed = wait.timer.take().filter(|(armed, _)| *armed == at);
         let (_, timer) = wait.timer.insert(armed.unwrap_or_else(|| (at, runtime.sleep_until(at))));
-        timer.as_mut().poll(cx).is_ready().then_some(over)
+        timer.as_mut().poll(cx).is_ready().then_some(end)
     }
 
     /// When the wait began, if that matters: the record's own timeout runs from there.

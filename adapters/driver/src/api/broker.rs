@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Waker};
 use aioproducer_core::backend::{
     Answer, Call, CallError, CallId, Credentials, ErrorCode, Failure, Metadata, PartitionMetadata,
 };
-use aioproducer_core::{TransactionId, Verdict};
+use aioproducer_core::{CallOutcome, TransactionId};
 
 use super::producer::AioProducer;
 use crate::runtime::turn;
 use crate::state::effects::Discard;
-use crate::state::shared::{Phase, Shared};
+use crate::state::shared::Shared;
 
 /// A call and the wait for its answer. Dropped before its turn, it is never made; dropped later, its answer is ignored. If it
 /// was part of a transaction and did not succeed, the transaction can only be aborted then.
@@ -37,9 +37,7 @@ impl Future for CallFuture<'_> {
         // Cloning or dropping a waker may run the application's code: neither is done under the lock.
         let mut waker = Some(cx.waker().clone());
         let polled = this.shared.with(|state, _| match (this.id, this.call.take()) {
-            (None, Some(_)) if matches!(state.phase, Phase::Ending | Phase::Ended) => {
-                Poll::Ready(Err(state.ended_by.call_error()))
-            }
+            (None, Some(_)) if !state.is_alive() => Poll::Ready(Err(state.ended_by.call_error())),
             (None, Some(call)) => {
                 let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
                 this.id = Some(state.calls.join(call, this.part_of, waker));
@@ -66,7 +64,7 @@ impl Drop for CallFuture<'_> {
             effects.discard.extend(waker.map(Discard::Waker));
             if let (true, Some(transaction), Some(transactions)) = (undone, self.part_of, &mut state.transactions) {
                 // The call cannot be repeated: the transaction lacks that part.
-                transactions.machine.handle_error(transaction, Verdict::Abort);
+                transactions.machine.handle_error(transaction, CallOutcome::Abort);
             }
         });
     }

@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aioproducer_core::Phase;
+
 use crate::callbacks::is_inside_callback;
 use crate::observe::CallSpan;
 use crate::outcome::unsent::Unsent;
 use crate::runtime::poll_turn;
-use crate::state::shared::{Phase, Shared};
+use crate::state::shared::Shared;
 
 /// The future of [`AioProducer::close`](crate::AioProducer::close). Once polled, the close goes on even if this is
 /// dropped.
@@ -55,15 +57,16 @@ impl Future for Close<'_> {
         let report = shared.with(|state, effects| {
             let unsent = state.machine.len().min(FORESEEN);
             state.unsent.get_or_insert_with(|| Vec::with_capacity(unsent));
-            match state.phase {
+            match state.machine.phase() {
                 Phase::Open => {
-                    state.close(shared, effects);
-                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
-                    effects.flush_backend();
+                    state.prepare_close(shared, effects);
+                    state.machine.close(now, self.within);
+                    state.close_by = deadline;
                     effects.wakers.extend(state.driver.take());
                 }
                 Phase::Closing(earlier) if begin && deadline < earlier => {
-                    (state.phase, state.close_by) = (Phase::Closing(deadline), deadline);
+                    state.machine.close(now, self.within);
+                    state.close_by = deadline;
                     effects.wakers.extend(state.driver.take());
                 }
                 Phase::Closing(_) => {}
@@ -73,7 +76,7 @@ impl Future for Close<'_> {
                 }
                 Phase::Ending | Phase::Ended => {}
             }
-            match state.phase {
+            match state.machine.phase() {
                 Phase::Ended
                     if is_inside_callback() || state.close_by <= now || shared.callbacks.is_idle_or_notifies() =>
                 {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use aioproducer_core::{Lane, TopicId};
+use aioproducer_core::{FlushScope, TopicId};
 
 use crate::callbacks::{WaitId, is_inside_callback};
 use crate::observe::CallSpan;
@@ -14,8 +14,8 @@ use crate::outcome::ended_by::EndedBy;
 use crate::record::topics::{NO_PARTITION, TopicPartition, TopicRef};
 use crate::runtime::{Task, poll_turn};
 use crate::state::effects::{Discard, Effects};
-use crate::state::flushes::{Group, Pending, Scope};
-use crate::state::shared::{Phase, Shared, State};
+use crate::state::flushes::Pending;
+use crate::state::shared::{Shared, State};
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush), and what it waits for.
 ///
@@ -42,7 +42,7 @@ pub struct Flush<'a> {
 /// What it waits for.
 enum Step {
     Nothing,
-    Records(Pending, Scope),
+    Records(Pending),
     Callbacks(WaitId),
 }
 
@@ -108,41 +108,40 @@ impl Future for Flush<'_> {
             ready!(poll_turn(&*this.shared.runtime, cx));
             this.trace.flush();
             let scope = match &this.of {
-                None => Scope::All,
+                None => FlushScope::All,
                 Some((topic, partition)) => match (this.shared.topics.known(topic), partition) {
-                    (Some(topic), Some(partition)) => Scope::Partition(topic, *partition),
-                    (Some(topic), None) => Scope::Topic(topic),
+                    (Some(topic), Some(partition)) => FlushScope::Partition(topic, *partition),
+                    (Some(topic), None) => FlushScope::Topic(topic),
                     // Nothing was ever produced to it.
                     (None, _) => return Poll::Ready(Ok(())),
                 },
             };
             let wakers = two(cx.waker());
             match this.shared.with(|state, effects| state.begin_flush(scope, wakers, effects)) {
-                Some(flush) => this.step = Step::Records(flush, scope),
+                Some(flush) => this.step = Step::Records(flush),
                 None => this.wait_for_callbacks(scope, cx),
             }
         }
         loop {
             match &mut this.step {
                 Step::Nothing => return Poll::Ready(Ok(())),
-                Step::Records(flush, scope) => {
-                    let (scope, wakers) = (*scope, two(cx.waker()));
+                Step::Records(flush) => {
+                    let (flush, wakers) = (*flush, two(cx.waker()));
                     let (flushed, timed) = this.shared.with(|state, effects| {
                         let (flushed, unused) = state.flushes.poll(flush, wakers);
                         effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
-                        (flushed, state.is_timed())
+                        (flushed, state.is_alive())
                     });
                     if !flushed {
                         ready!(poll_deadline(this.shared, this.within, &mut this.deadline, timed, cx));
-                        let remaining = this.shared.with(|state, _| state.flushes.left(flush));
+                        let remaining = this.shared.with(|state, _| state.machine.left_of(flush.point));
                         if remaining > 0 {
                             this.trace.timed_out(remaining);
                             return Poll::Ready(Err(FlushError::Timeout { remaining }));
                         }
-                        this.leave();
                     }
-                    this.step = Step::Nothing;
-                    this.wait_for_callbacks(scope, cx);
+                    this.leave();
+                    this.wait_for_callbacks(flush.point.scope(), cx);
                 }
                 Step::Callbacks(wait) => {
                     if let Some(remaining) = this.shared.callbacks.poll_wait(*wait, cx.waker().clone()) {
@@ -160,15 +159,15 @@ impl Future for Flush<'_> {
 
 impl Flush<'_> {
     /// All records have their outcome, so their callbacks, if they are waited for, stand in line.
-    fn wait_for_callbacks(&mut self, scope: Scope, cx: &Context<'_>) {
+    fn wait_for_callbacks(&mut self, scope: FlushScope, cx: &Context<'_>) {
         if !self.callbacks {
             return;
         }
         // It is not known where a record that its backend lost was to go.
         let lost = (TopicId(0), NO_PARTITION);
         let concerns = |key: TopicPartition| match scope {
-            Scope::All => true,
-            Scope::Topic(topic) | Scope::Partition(topic, _) => key.0 == topic || key == lost,
+            FlushScope::All => true,
+            FlushScope::Topic(topic) | FlushScope::Partition(topic, _) => key.0 == topic || key == lost,
         };
         let wait = self.shared.callbacks.begin_wait(concerns, cx.waker().clone());
         self.step = wait.map_or(Step::Nothing, Step::Callbacks);
@@ -178,9 +177,8 @@ impl Flush<'_> {
     fn leave(&mut self) {
         match std::mem::replace(&mut self.step, Step::Nothing) {
             Step::Nothing => {}
-            Step::Records(flush, _) => self.shared.with(|state, effects| {
-                let unused = state.flushes.leave(&flush);
-                effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
+            Step::Records(flush) => self.shared.with(|state, effects| {
+                effects.discard.extend(state.flushes.leave(flush).map(Discard::Waker));
             }),
             Step::Callbacks(wait) => self.shared.callbacks.leave_wait(wait),
         }
@@ -213,35 +211,22 @@ impl Drop for Flush<'_> {
 
 impl State {
     /// Begins a flush, unless there is nothing to wait for.
-    fn begin_flush(&mut self, scope: Scope, wakers: [Waker; 2], effects: &mut Effects) -> Option<Pending> {
-        let machine = &mut self.machine;
-        let point = match scope {
-            Scope::All => machine.flush(),
-            Scope::Topic(topic) => machine.flush_lanes(|lane| lane.topic() == topic),
-            Scope::Partition(topic, partition) => {
-                machine.flush_lane(Lane::new(topic, Some(partition)));
-                machine.flush_lane(Lane::new(topic, None))
-            }
+    fn begin_flush(&mut self, scope: FlushScope, wakers: [Waker; 2], effects: &mut Effects) -> Option<Pending> {
+        let point = self.machine.flush(scope);
+        let (flush, unused) = if !self.machine.is_flushed(point) {
+            let (flush, unused) = self.flushes.begin(point, wakers);
+            (Some(flush), unused)
+        } else if self.completing > 0 {
+            let [waker, spare] = wakers;
+            (Some(self.flushes.begin_completing(point, waker)), [None, Some(spare)])
+        } else {
+            (None, wakers.map(Some))
         };
-        let outstanding = |group| match group {
-            Group::All => machine.len(),
-            Group::Topic(topic) => machine.len_in(|lane| lane.topic() == topic),
-            Group::Lane(lane) => machine.len_of(lane),
-        };
-        let (begun, unused) = self.flushes.begin(scope.groups(), point, outstanding, self.completing > 0, wakers);
         effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
-        if begun.is_some() {
-            effects.flush_backend();
-        }
-        begun
+        flush
     }
 
-    /// Whether timers may be used. A producer that is ending may have lost its runtime, and ends soon by itself.
-    fn is_timed(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Closing(_))
-    }
-
-    /// The same for a wait that goes on after the producer's end, as long as the runtime runs callbacks.
+    /// Whether timers may be used by a wait that goes on after the producer's end: as long as the runtime runs callbacks.
     fn has_runtime(&self) -> bool {
         self.ended_by != EndedBy::Runtime
     }

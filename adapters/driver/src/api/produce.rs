@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::admission::error::{ProduceError, SendError};
 use crate::admission::inbox::Inbox;
-use crate::admission::wait_limit::WaitLimit;
+use crate::admission::wait_limit::{WaitLimit, wait_error};
 use crate::admission::waiters::WaiterId;
 use crate::api::delivery::Delivery;
 use crate::outcome::report::DeliveryReport;
@@ -91,12 +91,12 @@ impl Future for Produce<'_, '_> {
         let outcome = match entered {
             Entered::Waiting(place) => {
                 this.place = Some(place);
-                let (policy, own) = (this.shared.overflow.limit(), this.record.get_timeout());
+                let (policy, own) = (this.shared.overflow, this.record.get_timeout());
                 let Some(over) = this.wait_limit.is_over(&*this.shared.runtime, policy, own, cx) else {
                     return Poll::Pending;
                 };
                 this.shared.with(|state, effects| state.leave(Some(place), effects));
-                Err(over.error(this.record.take()).into_owned())
+                Err(wait_error(over, this.record.take()).into_owned())
             }
             Entered::Accepted(delivery) => Ok(delivery),
             Entered::Failed(error) => Err(error.into_owned()),

@@ -10,7 +10,7 @@ use aioproducer_core::TopicId;
 
 use crate::admission::error::SendError;
 use crate::admission::inbox::Inbox;
-use crate::admission::wait_limit::WaitLimit;
+use crate::admission::wait_limit::{WaitLimit, wait_error};
 use crate::admission::waiters::WaiterId;
 use crate::observe::BulkSpan;
 use crate::outcome::bulk::{Member, Members, PIECE};
@@ -182,13 +182,13 @@ where
                     self.refused.push_back((self.tried, error.into_owned().into()));
                 }
                 Entered::Waiting(place) => {
-                    let (policy, own) = (shared.overflow.limit(), record.get_timeout());
+                    let (policy, own) = (shared.overflow, record.get_timeout());
                     let Some(over) = self.wait_limit.is_over(&*shared.runtime, policy, own, cx) else {
                         self.place = Some(place);
                         return Poll::Pending;
                     };
                     shared.with(|state, effects| state.leave(Some(place), effects));
-                    let error = over.error(record.take());
+                    let error = wait_error(over, record.take());
                     self.trace.refused(error.error_type(), &error);
                     self.refused.push_back((self.tried, error.into_owned().into()));
                 }

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use aioproducer_core::Overflow;
+
 use crate::admission::error::ProduceError;
 use crate::admission::inbox::Inbox;
-use crate::admission::overflow::Overflow;
-use crate::admission::wait_limit::WaitLimit;
+use crate::admission::wait_limit::{WaitLimit, wait_error};
 use crate::admission::waiters::WaiterId;
 use crate::callbacks::{Acquired, Callback};
 use crate::outcome::ticket::{CallbackRef, Ticket};
@@ -128,9 +129,7 @@ impl<C> ProduceWith<'_, '_, C> {
         };
         let refused = refused.or_else(|| match self.shared.overflow {
             Overflow::Wait | Overflow::WaitFor(_) => None,
-            Overflow::Fail | Overflow::DropOldest | Overflow::DropNewest => {
-                Some(ProduceError::Full(self.record.take()))
-            }
+            _ => Some(ProduceError::Full(self.record.take())),
         });
         let Some(refused) = refused else { return self.wait(cx) };
         self.give_up();
@@ -139,10 +138,10 @@ impl<C> ProduceWith<'_, '_, C> {
 
     /// Waits on, unless it was long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
-        let (policy, own) = (self.shared.overflow.limit(), self.record.get_timeout());
+        let (policy, own) = (self.shared.overflow, self.record.get_timeout());
         let Some(over) = self.wait_limit.is_over(&*self.shared.runtime, policy, own, cx) else { return Poll::Pending };
         self.give_up();
-        Poll::Ready(Err(over.error(self.record.take()).into_owned()))
+        Poll::Ready(Err(wait_error(over, self.record.take()).into_owned()))
     }
 
     /// Gives up what a record that is not accepted has taken. Its callback is dropped and never called.

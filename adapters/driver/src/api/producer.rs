@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aioproducer_core::PurgeScope;
+
 use crate::admission::error::ProduceError;
 use crate::api::builder::Builder;
 use crate::api::close::Close;
@@ -336,21 +338,21 @@ impl AioProducer {
         Flush::new(&self.shared)
     }
 
-    /// Gives up accepted records: `queued` ones, which were not sent yet, or those that are `in_flight`, or both. They fail
-    /// with [`FailureKind::Purged`](crate::error::FailureKind::Purged) and say whether they may be in the log: those of the
+    /// Gives up accepted records: those that were not sent, those that were and that no broker has acknowledged, or both. They
+    /// fail with [`FailureKind::Purged`](crate::error::FailureKind::Purged) and say whether they may be in the log: those of the
     /// producer's own buffer when the future resolves, those of the backend (`rd_kafka_purge`) right after it. Records that
-    /// are produced meanwhile may be purged, too.
+    /// are produced after the first poll stay in the producer's buffer.
     ///
     /// ```
-    /// # use aioproducer_driver::AioProducer;
+    /// # use aioproducer_driver::{AioProducer, PurgeScope};
     /// /// Gives up what was not sent, and waits for the rest.
     /// async fn give_up(producer: &AioProducer) -> Result<(), aioproducer_driver::FlushError> {
-    ///     producer.purge(true, false).await;
+    ///     producer.purge(PurgeScope::Queued).await;
     ///     producer.flush().await
     /// }
     /// ```
-    pub fn purge(&self, queued: bool, in_flight: bool) -> Purge<'_> {
-        Purge::new(&self.shared, queued, in_flight)
+    pub fn purge(&self, scope: PurgeScope) -> Purge<'_> {
+        Purge::new(&self.shared, scope)
     }
 
     /// Ends the producer in order: new records are rejected, and accepted ones have until `within` to arrive. Those that did
@@ -388,7 +390,7 @@ impl AioProducer {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.with(|state, _| state.machine.len())
+        self.shared.with(|state, _| state.machine.held())
     }
 
     /// Whether every accepted record has its outcome.
@@ -444,8 +446,7 @@ impl AioProducer {
     /// ```
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (machine, waiters, dropped) =
-            self.shared.with(|state, _| (state.machine.stats(), state.waiters.len(), state.dropped));
+        let (machine, waiters) = self.shared.with(|state, _| (state.machine.stats(), state.waiters.len()));
         let callbacks = &self.shared.callbacks;
         let counts = callbacks.counts();
         Statistics {
@@ -460,7 +461,7 @@ impl AioProducer {
             batches: machine.batches,
             stale_reports: machine.stale_reports,
             waiters: waiters + callbacks.pool.waiters(),
-            dropped,
+            dropped: machine.dropped,
             callbacks_waiting: counts.waiting,
             callbacks_panicked: counts.panicked,
             callbacks_stalled: counts.stalled,

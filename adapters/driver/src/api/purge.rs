@@ -5,10 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::outcome::failures::PURGED;
+use aioproducer_core::PurgeScope;
+
 use crate::runtime::poll_turn;
-use crate::state::effects::Purged;
-use crate::state::shared::{Phase, Shared};
+use crate::state::shared::Shared;
 
 /// Records that one poll fails at most.
 const PURGED_PER_POLL: usize = 32;
@@ -16,23 +16,29 @@ const PURGED_PER_POLL: usize = 32;
 /// The future of [`AioProducer::purge`](crate::AioProducer::purge). If it is dropped early, some records may have been purged.
 ///
 /// ```
-/// # use aioproducer_driver::AioProducer;
+/// # use aioproducer_driver::{AioProducer, PurgeScope};
 /// async fn give_up_all(producer: &AioProducer) {
-///     producer.purge(true, true).await;
+///     producer.purge(PurgeScope::All).await;
 /// }
 /// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Purge<'a> {
     shared: &'a Shared,
-    queued: bool,
-    in_flight: bool,
-    /// How many buffered records are still to be looked at, once it began.
-    left: Option<usize>,
+    scope: PurgeScope,
+    step: Step,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    New,
+    Begun,
+    Over,
 }
 
 impl<'a> Purge<'a> {
-    pub(crate) fn new(shared: &'a Shared, queued: bool, in_flight: bool) -> Self {
-        Self { shared, queued, in_flight, left: None }
+    pub(crate) fn new(shared: &'a Shared, scope: PurgeScope) -> Self {
+        Self { shared, scope, step: Step::New }
     }
 }
 
@@ -42,30 +48,21 @@ impl Future for Purge<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let shared = this.shared;
-        if this.left.is_none() {
+        if this.step == Step::New {
             ready!(poll_turn(&*shared.runtime, cx));
         }
-        let done = shared.with(|state, effects| {
-            if matches!(state.phase, Phase::Ending | Phase::Ended) {
-                return true;
+        shared.with(|state, effects| {
+            if this.step == Step::New {
+                state.machine.purge(this.scope);
+                state.purges += 1;
+                this.step = Step::Begun;
             }
-            let left = this.left.get_or_insert_with(|| if this.queued { state.machine.stats().buffered } else { 0 });
-            for _ in 0..PURGED_PER_POLL.min(*left) {
-                let Some((record, ended)) = state.take_buffered() else {
-                    *left = 0;
-                    break;
-                };
-                *left -= 1;
-                state.fail(shared, ended, PURGED, Some(record), effects);
+            if this.step == Step::Begun && state.purge_some(PURGED_PER_POLL, shared, effects) {
+                state.purges -= 1;
+                this.step = Step::Over;
             }
-            if *left > 0 {
-                return false;
-            }
-            let purged = Purged { queued: this.queued, in_flight: this.in_flight };
-            state.purge_backend(purged, effects);
-            true
         });
-        if done {
+        if this.step == Step::Over {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
@@ -73,11 +70,22 @@ impl Future for Purge<'_> {
     }
 }
 
+impl Drop for Purge<'_> {
+    fn drop(&mut self) {
+        if self.step == Step::Begun {
+            self.shared.with(|state, _| {
+                state.purges -= 1;
+                // The others want the same.
+                if state.purges == 0 {
+                    state.machine.stop_purge();
+                }
+            });
+        }
+    }
+}
+
 impl fmt::Debug for Purge<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Purge")
-            .field("queued", &self.queued)
-            .field("in_flight", &self.in_flight)
-            .finish_non_exhaustive()
+        f.debug_struct("Purge").field("scope", &self.scope).finish_non_exhaustive()
     }
 }

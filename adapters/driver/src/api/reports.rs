@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use aioproducer_core::{Overflow, WaitEnd};
 use futures_core::Stream;
 
 use crate::admission::error::ProduceError;
 use crate::admission::room::{Ask, Places};
-use crate::admission::wait_limit::{WaitLimit, WaitOver};
+use crate::admission::wait_limit::{WaitLimit, wait_error};
 use crate::admission::waiters::{WaiterId, Waiters};
 use crate::api::produce_with::{ProduceWith, try_produce_with};
 use crate::api::producer::AioProducer;
@@ -116,7 +117,7 @@ impl<T: Send + 'static> Reporter<T> {
             match (Acquire { channel: &self.channel, waiting: None, shared, own, wait_limit }).await {
                 Ok(acquired) => acquired,
                 Err(NoPlace::Abandoned) => return Err(ProduceError::ReportsDropped(record).into_owned()),
-                Err(NoPlace::Over(over)) => return Err(over.error(record).into_owned()),
+                Err(NoPlace::Over(over)) => return Err(wait_error(over, record).into_owned()),
             };
         let callback = Synchronous(move |outcome| place.fill(tag, outcome));
         ProduceWith::new(shared, record, callback).having_waited(wait_limit).await
@@ -232,7 +233,7 @@ struct Abandoned;
 /// Why there is no place in the stream.
 enum NoPlace {
     Abandoned,
-    Over(WaitOver),
+    Over(WaitEnd),
 }
 
 struct Channel<T>(Mutex<State<T>>, Arc<Panics>);
@@ -343,7 +344,7 @@ impl<T> Future for Acquire<'_, T> {
             return Poll::Ready(Ok((place, std::mem::take(&mut self.wait_limit))));
         }
         let this = &mut *self;
-        match this.wait_limit.is_over(&*this.shared.runtime, None, this.own, cx) {
+        match this.wait_limit.is_over(&*this.shared.runtime, Overflow::Wait, this.own, cx) {
             Some(over) => Poll::Ready(Err(NoPlace::Over(over))),
             None => Poll::Pending,
         }

@@ -15,6 +15,5 @@ pub(crate) struct CallbackCounts {
 #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics read it"))]
 pub(crate) struct PoolCounts {
     pub(crate) machine: Stats,
-    pub(crate) dropped: u64,
     pub(crate) waiters: usize,
 }

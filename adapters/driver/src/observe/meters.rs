@@ -203,9 +203,9 @@ impl Meters {
 
     /// Notes how the pool has changed. Called under the state lock, so that no thread notes an earlier state later.
     pub(crate) fn gather(&self, pool: PoolCounts, notes: &mut MeterNotes) {
-        let PoolCounts { machine, dropped, waiters } = pool;
+        let PoolCounts { machine, waiters } = pool;
         let reported = &mut *lock(&self.reported);
-        let counters = [machine.acquired, machine.batches, machine.stale_reports, dropped];
+        let counters = [machine.acquired, machine.batches, machine.stale_reports, machine.dropped];
         for (at, counter) in counters.into_iter().enumerate() {
             notes.counters[at] += counter - std::mem::replace(&mut reported.counters[at], counter);
         }

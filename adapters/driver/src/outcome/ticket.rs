@@ -16,7 +16,7 @@ pub(crate) struct CallbackRef {
 /// Where a record's outcome goes, in one word, since every slot of the pool has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// The number of a `produce_all` plus one, `TO_DELIVERY`, `TO_NONE`, or `TO_CALLBACK` plus the callback's slab.
+    /// The number of a `produce_all` plus one, `TO_DELIVERY`, or `TO_CALLBACK` plus the callback's slab.
     kind: NonZeroU32,
     value: u32,
     /// Nothing, unless spans or metrics are on.
@@ -28,7 +28,6 @@ pub(crate) struct Ticket {
 const _: () = assert!(size_of::<Ticket>() == 8);
 
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;
-const TO_NONE: NonZeroU32 = NonZeroU32::new(u32::MAX - 1).unwrap();
 const TO_CALLBACK: u32 = 1 << 31;
 
 /// What a ticket stands for.
@@ -40,8 +39,6 @@ pub(crate) enum Target {
     Bulk { bulk: u32, index: u32 },
     /// A callback.
     Callback(CallbackRef),
-    /// The record was completed before its end.
-    None,
 }
 
 impl Ticket {
@@ -60,9 +57,6 @@ impl Ticket {
         Self { kind, value: callback.place, mark: Mark::NONE }
     }
 
-    /// For a record that is completed before its end.
-    pub(crate) const NONE: Self = Self { kind: TO_NONE, value: 0, mark: Mark::NONE };
-
     #[inline]
     pub(crate) fn marked(self, mark: Mark) -> Self {
         Self { mark, ..self }
@@ -71,13 +65,12 @@ impl Ticket {
     /// Whether the outcome runs a callback.
     #[inline]
     pub(crate) fn has_callback(self) -> bool {
-        self.kind.get() >= TO_CALLBACK && self.kind != TO_DELIVERY && self.kind != TO_NONE
+        self.kind.get() >= TO_CALLBACK && self.kind != TO_DELIVERY
     }
 
     pub(crate) fn target(self) -> Target {
         match self.kind {
             TO_DELIVERY => Target::Delivery(CellRef::from_bits(self.value)),
-            TO_NONE => Target::None,
             kind if kind.get() >= TO_CALLBACK => {
                 Target::Callback(CallbackRef { slab: kind.get() - TO_CALLBACK, place: self.value })
             }

@@ -118,12 +118,6 @@ impl OwnedRecord {
         }
     }
 
-    /// The record's own timeout.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        let millis = self.0.rare.as_ref()?.timeout?;
-        Some(Duration::from_millis(u64::from(millis.get())))
-    }
-
     /// The record's topic.
     pub(crate) fn topic(&self) -> TopicId {
         self.0.topic
@@ -177,6 +171,12 @@ impl core::Record for OwnedRecord {
 
     fn is_urgent(&self) -> bool {
         self.0.front.is_urgent()
+    }
+
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
+        let millis = self.0.rare.as_ref()?.timeout?;
+        Some(Duration::from_millis(u64::from(millis.get())))
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::task::Waker;
 
-use aioproducer_core::{Instant, Lane, TopicId};
+use aioproducer_core::{AdmitDecision, Instant, Lane, Overflow, TopicId};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, State};
 use crate::admission::error::ProduceError;
 use crate::admission::inbox::{Arrival, Inbox};
-use crate::admission::overflow::Overflow;
 use crate::admission::room::Ask;
 use crate::admission::wait_limit::WaitLimit;
 use crate::admission::waiters::WaiterId;
@@ -16,9 +15,6 @@ use crate::outcome::failures::DROPPED;
 use crate::outcome::ticket::Ticket;
 use crate::record::{OwnedRecord, Record};
 use crate::runtime::sync::MutexGuard;
-
-/// Records that make way for one, at most: neither a lock nor a runtime's thread is held for long.
-const DROPPED_PER_RECORD: usize = 64;
 
 /// A part of a record with more bytes than this is not copied under a lock.
 const LONG: usize = 64 << 10;
@@ -36,17 +32,6 @@ pub(crate) enum Entered<'a, T> {
     Accepted(T),
     Waiting(WaiterId),
     Failed(Box<ProduceError<'a>>),
-}
-
-/// What the pool has for a record.
-enum Fit {
-    Room,
-    /// None yet, and it may wait.
-    Wait,
-    /// None, and it is not to wait.
-    Full,
-    /// None, and it fails as if it had been accepted.
-    Dropped,
 }
 
 impl<'r, 'a> Admission<'r, 'a> {
@@ -93,25 +78,12 @@ impl<'r, 'a> Admission<'r, 'a> {
                 return Err(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
             let first = state.waiters.is_empty();
-            match self.fit(shared, state, first, effects) {
-                Fit::Room => Ok(self.accept(shared, state, sink, now, None, effects)),
-                Fit::Dropped => Ok(self.drop_newest(shared, state, sink, effects)),
-                Fit::Wait | Fit::Full => Err(Box::new(ProduceError::Full(self.record.take()))),
+            match state.decide(shared, self.lane(), self.size, first, effects) {
+                AdmitDecision::Enter => Ok(self.accept(shared, state, sink, now, None, effects)),
+                AdmitDecision::Drop => Ok(self.drop_newest(shared, state, sink, effects)),
+                _ => Err(Box::new(ProduceError::Full(self.record.take()))),
             }
         })
-    }
-
-    /// What the state of the pool and the overflow policy mean for the record; `first` if no task waits before it.
-    fn fit(&self, shared: &Shared, state: &mut State, first: bool, effects: &mut Effects) -> Fit {
-        if first && state.machine.has_room(self.lane(), self.size) {
-            return Fit::Room;
-        }
-        match shared.overflow {
-            Overflow::Wait | Overflow::WaitFor(_) => Fit::Wait,
-            Overflow::Fail => Fit::Full,
-            Overflow::DropOldest if state.make_room(shared, self.lane(), self.size, effects) => Fit::Room,
-            Overflow::DropOldest | Overflow::DropNewest => Fit::Dropped,
-        }
     }
 
     /// Enters, or takes or keeps a place in the queue of waiters. Nothing is left of the record unless it waits. `place` is
@@ -145,14 +117,14 @@ impl<'r, 'a> Admission<'r, 'a> {
                 state.leave(place, effects);
                 return Entered::Failed(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
-            match self.fit(shared, state, state.is_first(place), effects) {
-                Fit::Room => {
+            match state.decide(shared, self.lane(), self.size, state.is_first(place), effects) {
+                AdmitDecision::Enter => {
                     state.leave(place, effects);
                     return Entered::Accepted(self.accept(shared, state, sink, now, wait_limit.since(), effects));
                 }
-                Fit::Dropped => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
-                Fit::Full => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
-                Fit::Wait => {}
+                AdmitDecision::Drop => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
+                AdmitDecision::Wait => {}
+                _ => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
             }
             let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
             Entered::Waiting(match place {
@@ -218,7 +190,6 @@ impl<'r, 'a> Admission<'r, 'a> {
         effects: &mut Effects,
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
-        state.dropped += 1;
         state.complete_failed(shared, ticket, DROPPED, None, Some(record), effects);
         kept
     }
@@ -285,22 +256,21 @@ fn admitted<'s>(
 }
 
 impl State {
-    /// Fails records that were not handed off until there is room for one more; whether there is.
-    fn make_room(&mut self, shared: &Shared, lane: Lane, size: usize, effects: &mut Effects) -> bool {
-        let room = self.machine.room();
-        if room.slots > 0 && room.bytes >= size {
-            // Lanes are short, and a record that makes way need not leave one.
-            return self.machine.has_room(lane, size);
-        }
-        for _ in 0..DROPPED_PER_RECORD {
-            if self.machine.has_room(lane, size) {
-                return true;
-            }
-            let Some((record, ended)) = self.machine.poll_drained() else { return false };
-            self.dropped += 1;
+    /// What the overflow policy says of a record; `first` if no task waits before it. Records that make way for it fail.
+    fn decide(
+        &mut self,
+        shared: &Shared,
+        lane: Lane,
+        size: usize,
+        first: bool,
+        effects: &mut Effects,
+    ) -> AdmitDecision {
+        let mut evicted = Vec::new();
+        let decision = self.machine.admit(lane, size, first, |record, ended| evicted.push((record, ended)));
+        for (record, ended) in evicted {
             self.fail(shared, ended, DROPPED, Some(record), effects);
         }
-        self.machine.has_room(lane, size)
+        decision
     }
 
     /// Whether no task waits before the one at `place`, or before a new one.

@@ -1,6 +1,6 @@
 //! Effects are applied when the lock is free: the backend is called, tasks are woken, things are dropped.
 
-use super::effects::{Effects, Purged};
+use super::effects::Effects;
 use super::shared::Shared;
 use crate::observe::{SUBSCRIBER, lines};
 use crate::runtime::paced::STEP;
@@ -36,8 +36,8 @@ impl Shared {
             if effects.flush {
                 backend.flush();
             }
-            if effects.purge != Purged::default() {
-                backend.purge(effects.purge.queued, effects.purge.in_flight);
+            if let Some(scope) = effects.purge {
+                backend.purge(scope.queued(), scope.in_flight());
             }
             let mut calls = std::mem::take(&mut effects.calls);
             while let Some(request) = calls.iter_mut().find_map(Option::take) {

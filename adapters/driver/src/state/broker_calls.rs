@@ -1,11 +1,11 @@
 //! Calls to the backend that wait for a broker, and what their answers mean for transactions.
 
-use aioproducer_core::Verdict;
+use aioproducer_core::CallOutcome;
 use aioproducer_core::backend::{Answer, CallError, CallId, Failure, FailureKind};
 
 use super::calls::{Line, Requests};
 use super::effects::Effects;
-use super::shared::{Phase, Shared, State};
+use super::shared::{Shared, State};
 use super::transactions::verdict;
 use crate::observe::SUBSCRIBER;
 use crate::outcome::failures::{ABORT_STUCK, ABORTED};
@@ -69,8 +69,8 @@ impl State {
         let is_dropped = self.calls.answer(id, outcome, &mut effects.wakers).is_err();
         if let (Some(transactions), Some(transaction), Some(error)) = (&mut self.transactions, out.part_of, error) {
             // Without its caller a call cannot be repeated, and then the transaction lacks that part.
-            let lacks = meant == Verdict::Refused || meant == Verdict::Retry && is_dropped;
-            transactions.machine.handle_error(transaction, if lacks { Verdict::Abort } else { meant });
+            let lacks = meant == CallOutcome::Refused || meant == CallOutcome::Retry && is_dropped;
+            transactions.machine.handle_error(transaction, if lacks { CallOutcome::Abort } else { meant });
             transactions.error = Some(error);
         }
         None
@@ -96,11 +96,11 @@ impl State {
 
     /// Sends the calls whose turn it is.
     pub(crate) fn next_calls(&mut self, shared: &Shared, effects: &mut Effects) {
-        let alive = matches!(self.phase, Phase::Open | Phase::Closing(_));
+        let alive = self.is_alive();
         if let Some(transactions) = &mut self.transactions {
             // A part of the transaction whose call has no answer is like a record without its outcome.
             let parts = usize::from(self.calls.has_part_out());
-            transactions.follow(self.machine.len() + self.completing + parts, &mut effects.wakers);
+            transactions.follow(self.machine.held() + self.completing + parts, &mut effects.wakers);
         }
         if !alive {
             return;

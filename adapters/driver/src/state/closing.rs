@@ -2,18 +2,18 @@
 
 use std::cell::RefCell;
 
-use aioproducer_core::TopicId;
 use aioproducer_core::backend::{Failure, Severity};
+use aioproducer_core::{Phase, TopicId};
 
 use super::effects::Effects;
-use super::shared::{Phase, Shared, State};
+use super::shared::{Shared, State};
 use crate::outcome::ended_by::EndedBy;
 
 impl Shared {
     /// Ends the producer without waiting. The driver task fails what is left, and a line informs the operator of a loss.
     pub(crate) fn abort(&self, by: EndedBy) {
         self.with(|state, effects| {
-            if matches!(state.phase, Phase::Open | Phase::Closing(_)) {
+            if state.is_alive() {
                 state.ended_by = by;
                 effects.lines.extend(state.loss(self).map(|loss| (Severity::Error, by.lost(&loss))));
             }
@@ -38,10 +38,14 @@ impl Shared {
 const NAMED: usize = 3;
 
 impl State {
-    /// Rejects new records from now on.
-    pub(crate) fn close(&mut self, shared: &Shared, effects: &mut Effects) {
+    /// Whether the producer has not begun to end.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.machine.phase(), Phase::Open | Phase::Closing(_))
+    }
+
+    /// The machine is about to reject new records: it gets those that were accepted before, and transactions close.
+    pub(crate) fn prepare_close(&mut self, shared: &Shared, effects: &mut Effects) {
         self.shut_inbox(shared, effects);
-        self.machine.close();
         effects.closed = true;
         if let Some(transactions) = &mut self.transactions {
             transactions.machine.close();
@@ -51,18 +55,15 @@ impl State {
 
     /// Has the backend give up what it holds. The driver task fails the rest, some records at a time.
     pub(crate) fn begin_ending(&mut self, shared: &Shared, effects: &mut Effects) {
-        if matches!(self.phase, Phase::Ending | Phase::Ended) {
-            return;
+        if self.is_alive() {
+            self.prepare_close(shared, effects);
+            self.machine.end();
         }
-        self.close(shared, effects);
-        self.phase = Phase::Ending;
-        effects.shut_down = true;
-        effects.wakers.extend(self.driver.take());
     }
 
     /// The producer met an error that it cannot recover from. [`Shared::give_up_all`] is to follow.
     pub(crate) fn handle_fatal(&mut self, shared: &Shared, failure: Failure, effects: &mut Effects) {
-        if self.phase == Phase::Ended {
+        if self.machine.phase() == Phase::Ended {
             return;
         }
         self.fatal.get_or_insert(failure);

@@ -5,14 +5,14 @@ use std::ops::RangeInclusive;
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Copied, Delivered, Driver, Failure, Outcome, Report, Severity, Trouble, Unsent,
 };
-use aioproducer_core::{Completed, MessageBatch, SlotId, TopicId};
+use aioproducer_core::{Completed, MessageBatch, Phase, Record as _, SlotId, TopicId};
 
 use super::effects::{Discard, Effects};
-use super::shared::{Phase, Shared, Spare, State};
+use super::shared::{Shared, Spare, State};
 use crate::callbacks::Ended;
 use crate::observe::{SUBSCRIBER, Time, lines};
 use crate::outcome::bulk::Member;
-use crate::outcome::failures::{PURGED, QUEUE_FULL};
+use crate::outcome::failures::QUEUE_FULL;
 use crate::outcome::ticket::{Target, Ticket};
 use crate::record::OwnedRecord;
 
@@ -28,19 +28,17 @@ impl Driver<OwnedRecord> for Shared {
                 // Time moves on the runtime's threads only: a paused clock can be read nowhere else.
                 let now = state.machine.now();
                 state.expire(self, now, effects);
-                let batch = match state.phase {
-                    Phase::Open | Phase::Closing(_) if !state.is_aborting() => {
-                        let State { machine, timeouts, .. } = &mut *state;
-                        machine.poll_batch(now, |slot, record| {
-                            if !timeouts.is_empty() && record.timeout().is_some() {
-                                timeouts.keep(slot, &record);
-                            }
-                            records.push((slot, record));
-                        })
-                    }
-                    _ => None,
+                let batch = if state.is_aborting() {
+                    None
+                } else {
+                    // Most records are not looked at while other threads wait for the lock.
+                    let any = state.machine.has_own_timeouts();
+                    state.machine.poll_batch(now, |slot, record| {
+                        let copy = (any && record.timeout().is_some()).then(|| record.clone());
+                        records.push((slot, record));
+                        copy
+                    })
                 };
-                state.handing_off.extend(batch.as_ref().map(MessageBatch::lane));
                 if let Some(batch) = &batch {
                     self.note_hand_off(state, batch, &records[first..], effects);
                 }
@@ -58,14 +56,10 @@ impl Driver<OwnedRecord> for Shared {
 
     fn settle<I: Iterator<Item = Unsent<OwnedRecord>>>(&self, batch: MessageBatch, unsent: I) {
         let ending = self.with(|state, effects| {
-            let lane = batch.lane();
-            let purged = state.purge_after.as_ref().is_some_and(|(lanes, what)| what.queued && lanes.contains(&lane));
             for unsent in unsent {
+                let (Unsent::Refused(slot, _) | Unsent::Rejected(slot, ..)) = &unsent;
+                effects.discard.extend(state.machine.take_copy(*slot).map(Discard::Record));
                 match unsent {
-                    Unsent::Refused(slot, record) if purged => match state.machine.handle_report(slot) {
-                        Some(ended) => state.fail(self, ended, PURGED, Some(record), effects),
-                        None => effects.discard.push(Discard::Record(record)),
-                    },
                     Unsent::Refused(slot, record) => {
                         let stale = state.machine.handle_refused(slot, record).err();
                         effects.discard.extend(stale.map(Discard::Record));
@@ -79,12 +73,12 @@ impl Driver<OwnedRecord> for Shared {
             if let Some((record, ended)) = state.machine.handle_settled(&batch) {
                 state.fail(self, ended, QUEUE_FULL, Some(record), effects);
             }
-            state.end_hand_off(lane, effects);
+            state.purge_some(batch.len(), self, effects);
             // Refused records have a deadline again.
             if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
                 effects.wakers.extend(state.driver.take());
             }
-            state.phase == Phase::Ending
+            state.machine.phase() == Phase::Ending
         });
         if ending {
             self.give_up_all();
@@ -115,7 +109,7 @@ impl Driver<OwnedRecord> for Shared {
             let ticket = state.machine.ticket_mut(slot).copied();
             // If there is another record, its report may be on its way. A span ends before its delivery is ready, and a
             // subscriber must not run here.
-            if state.machine.len() != 1 || ticket.is_some_and(|ticket| self.observer.has_span(ticket.mark)) {
+            if state.machine.held() != 1 || ticket.is_some_and(|ticket| self.observer.has_span(ticket.mark)) {
                 return false;
             }
         }
@@ -127,7 +121,7 @@ impl Driver<OwnedRecord> for Shared {
     fn is_flushing(&self) -> bool {
         let state = self.lock();
         let committing = state.transactions.as_ref().is_some_and(|transactions| transactions.machine.is_draining());
-        committing || !state.flushes.is_empty() || matches!(state.phase, Phase::Closing(_))
+        committing || !state.flushes.is_empty() || matches!(state.machine.phase(), Phase::Closing(_))
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {
@@ -158,7 +152,10 @@ impl Driver<OwnedRecord> for Shared {
     }
 
     fn ended(&self) {
-        self.with(|state, effects| state.begin_ending(self, effects));
+        self.with(|state, effects| {
+            state.begin_ending(self, effects);
+            state.machine.handle_backend_ended();
+        });
         while !self.with(|state, effects| state.end_some(self, effects)) {}
         self.callbacks.end();
     }
@@ -187,10 +184,14 @@ impl Shared {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
+                let copy = state.machine.take_copy(slot);
                 match (state.machine.handle_report(slot), outcome) {
+                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
+                        state.fail_copy(self, ended, failure, copied, copy, &mut effects);
+                        continue;
+                    }
                     (Some(ended), Outcome::Delivered(at)) => {
                         let topic = ended.lane.topic();
-                        state.end_record(&ended, &mut effects);
                         let has_callback = ended.ticket.has_callback();
                         self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
                         match ended.ticket.target() {
@@ -202,18 +203,17 @@ impl Shared {
                                 let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
                                 effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
                             }
-                            Target::None => {}
                         }
                     }
                     (Some(ended), Outcome::Failed(failure, record)) => {
                         state.fail(self, ended, failure, Some(record), &mut effects);
                     }
-                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        state.fail_copy(self, ended, failure, copied, &mut effects);
+                    (None, Outcome::Failed(_, record)) => {
+                        effects.discard.push(Discard::Returned(self.hand_back(record)));
                     }
-                    (None, Outcome::Failed(_, record)) => effects.discard.push(Discard::Record(record)),
                     (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
                 }
+                effects.discard.extend(copy.map(Discard::Record));
             }
             state.after_transition(self, &mut effects);
         }
@@ -257,7 +257,7 @@ impl Shared {
 }
 
 impl State {
-    /// Fails a record that comes back as the backend's copy. That lacks a timeout of the record's own.
+    /// Fails a record that comes back as the backend's copy, which lacks a timeout of the record's own: then there is an own copy.
     #[cold]
     fn fail_copy(
         &mut self,
@@ -265,10 +265,11 @@ impl State {
         ended: Completed<Ticket>,
         failure: Failure,
         copied: Copied,
+        own: Option<OwnedRecord>,
         effects: &mut Effects,
     ) {
         let copy = || OwnedRecord::from_copy(ended.lane, copied, &mut shared.inbox().memory);
-        let record = self.timeouts.remove(ended.slot).unwrap_or_else(copy);
+        let record = own.unwrap_or_else(copy);
         self.fail(shared, ended, failure, Some(record), effects);
     }
 

@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use aioproducer_core::PurgeScope;
 use aioproducer_core::backend::Severity;
 
 use super::calls::Requests;
@@ -10,13 +11,6 @@ use crate::observe::Notes;
 use crate::outcome::bulk::Members;
 use crate::outcome::error::DeliveryError;
 use crate::record::{OwnedRecord, Record};
-
-/// What a purge is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Purged {
-    pub(crate) queued: bool,
-    pub(crate) in_flight: bool,
-}
 
 /// What is to be done once the lock is free.
 #[derive(Default)]
@@ -34,7 +28,7 @@ pub(crate) struct Effects {
     /// There is exactly one record.
     pub(crate) alone: bool,
     pub(super) flush: bool,
-    pub(super) purge: Purged,
+    pub(super) purge: Option<PurgeScope>,
     pub(crate) calls: Requests,
     pub(crate) shut_down: bool,
     /// The backend has something to do, and a clock that may be paused is to be held.
@@ -59,7 +53,7 @@ impl Effects {
             || self.shut_down
             || self.closed
             || self.work
-            || self.purge != Purged::default()
+            || self.purge.is_some()
             || !self.wakers.is_empty()
             || self.calls.iter().any(Option::is_some)
             || !self.callbacks.is_empty()
@@ -72,9 +66,8 @@ impl Effects {
         Self { wakers, callbacks, ..Self::default() }
     }
 
-    pub(crate) fn purge_backend(&mut self, what: Purged) {
-        self.purge.queued |= what.queued;
-        self.purge.in_flight |= what.in_flight;
+    pub(crate) fn purge_backend(&mut self, scope: PurgeScope) {
+        self.purge = Some(self.purge.map_or(scope, |before| before.and(scope)));
     }
 
     pub(crate) fn flush_backend(&mut self) {

@@ -2,11 +2,11 @@
 //! number of them, so that neither the lock nor a thread is held for long.
 
 use aioproducer_core::backend::{Failure, Status};
-use aioproducer_core::{Completed, Instant, RetractError, SlotId};
+use aioproducer_core::{Completed, Instant, Phase};
 
-use super::effects::{Discard, Effects};
-use super::shared::{Phase, Shared, State};
-use crate::outcome::failures::{ABORTED, CLOSED, OVERDUE, TIMED_OUT, TIMED_OUT_IN_FLIGHT};
+use super::effects::Effects;
+use super::shared::{Shared, State};
+use crate::outcome::failures::{ABORTED, CLOSED, OVERDUE, PURGED, TIMED_OUT, TIMED_OUT_IN_FLIGHT};
 use crate::outcome::ticket::Ticket;
 use crate::record::OwnedRecord;
 
@@ -36,12 +36,14 @@ impl State {
         false
     }
 
-    /// Fails the records whose delivery timeout passed before hand-off; false if there may be more of them.
+    /// Fails the records whose time is over: the delivery timeout of those that were not handed off, or a record's own timeout,
+    /// wherever it is. False if there may be more of them.
     #[inline]
     pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         self.fail_at_most(FAILED_PER_LOCK, shared, effects, |state| {
             let expired = state.machine.poll_expired(now)?;
-            Some((expired.ended, TIMED_OUT, Some(expired.record)))
+            let failure = if expired.handed_off { TIMED_OUT_IN_FLIGHT } else { TIMED_OUT };
+            Some((expired.ended, failure, expired.record))
         })
     }
 
@@ -49,17 +51,36 @@ impl State {
     pub(crate) fn give_up_overdue(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         self.fail_at_most(FAILED_PER_LOCK, shared, effects, |state| {
             let overdue = state.machine.poll_overdue(now)?;
-            let copy = state.timeouts.remove(overdue.slot);
-            Some((overdue, OVERDUE, copy))
+            Some((overdue.ended, OVERDUE, overdue.record))
         })
     }
 
-    /// Fails the records that were never handed off, when the producer ends; false if there may be more of them.
-    pub(crate) fn give_up(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
-        self.fail_at_most(FAILED_PER_LOCK, shared, effects, |state| {
-            let (record, ended) = state.machine.poll_drained()?;
-            Some((ended, CLOSED, Some(record)))
+    /// Fails the records that a purge gives back, `most` at most; false if there may be more of them.
+    pub(crate) fn purge_some(&mut self, most: usize, shared: &Shared, effects: &mut Effects) -> bool {
+        self.fail_at_most(most, shared, effects, |state| {
+            let (record, ended) = state.machine.poll_purged()?;
+            Some((ended, PURGED, Some(record)))
         })
+    }
+
+    /// Fails the records that an end does not send, and, when the backend is gone, those that it had; false if there may be more
+    /// of them.
+    pub(crate) fn give_up(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
+        self.give_up_at_most(FAILED_PER_LOCK, shared, effects)
+    }
+
+    fn give_up_at_most(&mut self, most: usize, shared: &Shared, effects: &mut Effects) -> bool {
+        let is_last = self.fail_at_most(most, shared, effects, |state| {
+            let unsent = state.machine.poll_unsent()?;
+            let status = if unsent.handed_off { Status::PossiblyPersisted } else { Status::NotPersisted };
+            Some((unsent.ended, CLOSED.with_status(status), unsent.record))
+        });
+        if self.machine.phase() == Phase::Ended && !std::mem::replace(&mut self.has_ended, true) {
+            self.end_calls(effects);
+            effects.wakers.append(&mut self.close_wakers);
+            effects.wakers.extend(self.driver.take());
+        }
+        is_last
     }
 
     /// Fails the records that an aborted transaction did not hand off; false if there may be more of them.
@@ -73,49 +94,6 @@ impl State {
 
     /// Fails the records that are left when the backend is gone, and then ends; false if there may be more of them.
     pub(crate) fn end_some(&mut self, shared: &Shared, effects: &mut Effects) -> bool {
-        let is_last = self.fail_at_most(FAILED_PER_LOCK_AT_END, shared, effects, |state| {
-            if let Some((record, ended)) = state.take_buffered() {
-                return Some((ended, CLOSED, Some(record)));
-            }
-            let ended = state.machine.poll_abandoned()?;
-            Some((ended, CLOSED.with_status(Status::PossiblyPersisted), None))
-        });
-        if is_last {
-            self.phase = Phase::Ended;
-            effects.discard.extend(self.timeouts.clear().map(Discard::Record));
-            self.end_calls(effects);
-            effects.wakers.append(&mut self.close_wakers);
-            effects.wakers.extend(self.driver.take());
-        }
-        is_last
-    }
-
-    /// Notes a record's own timeout, which passes at `at`.
-    pub(crate) fn note_timeout(&mut self, slot: SlotId, at: Instant, effects: &mut Effects) {
-        self.timeouts.insert(slot, at);
-        if at < self.armed {
-            effects.wakers.extend(self.driver.take());
-        }
-    }
-
-    /// Fails records whose own timeout has passed; false if there may be more of them.
-    pub(crate) fn expire_own(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        for _ in 0..FAILED_PER_LOCK {
-            let Some((slot, copy)) = self.timeouts.pop_due(now) else { return true };
-            match self.machine.retract(slot) {
-                Ok((record, ended)) => {
-                    effects.discard.extend(copy.map(Discard::Record));
-                    self.fail(shared, ended, TIMED_OUT, Some(record), effects);
-                }
-                Err(RetractError::HandedOff) => {
-                    if let Some(ticket) = self.machine.ticket_mut(slot) {
-                        let ticket = std::mem::replace(ticket, Ticket::NONE);
-                        self.complete_failed(shared, ticket, TIMED_OUT_IN_FLIGHT, None, copy, effects);
-                    }
-                }
-                Err(_) => effects.discard.extend(copy.map(Discard::Record)),
-            }
-        }
-        false
+        self.give_up_at_most(FAILED_PER_LOCK_AT_END, shared, effects) && self.has_ended
     }
 }

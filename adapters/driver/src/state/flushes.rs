@@ -1,243 +1,119 @@
-//! Which records flushes wait for, and how many of them are left.
-//!
-//! Records count in groups: all of them, those of a topic, those of a lane. A flush waits at a point in one group or two. Each
-//! point counts the records that were accepted between the point before it and itself and that have not ended. So the end of
-//! a record costs a search among the points of its groups, however many flushes and records there are.
+//! Tasks that wait in flushes. What they wait for is the machine's knowledge.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::task::Waker;
 
-use aioproducer_core::{FlushPoint, Lane, TopicId};
+use aioproducer_core::{FlushGroup, FlushPoint, Flushed};
 
-/// What a flush is about.
+/// A flush that is under way. It is over when it is not among those that wait any more, and stays over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    All,
-    Topic(TopicId),
-    /// Records that name the partition, and those of the topic that name none: they may go there.
-    Partition(TopicId, i32),
+pub(crate) struct Pending {
+    id: u64,
+    pub(crate) point: FlushPoint,
 }
 
-/// Records that are counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Group {
-    All,
-    Topic(TopicId),
-    Lane(Lane),
-}
-
-impl Scope {
-    pub(crate) fn groups(self) -> [Option<Group>; 2] {
-        match self {
-            Self::All => [Some(Group::All), None],
-            Self::Topic(topic) => [Some(Group::Topic(topic)), None],
-            Self::Partition(topic, partition) => {
-                let lane = |partition| Some(Group::Lane(Lane::new(topic, partition)));
-                [lane(Some(partition)), lane(None)]
-            }
-        }
+impl Pending {
+    fn keys(self) -> impl Iterator<Item = Key> {
+        let key = move |group| (group, self.point.position(), self.id);
+        self.point.scope().groups().into_iter().flatten().map(key)
     }
 }
 
-/// A flush that is under way: where it waits.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    id: u64,
-    parts: [Option<(Group, FlushPoint)>; 2],
-}
+/// By group and position, since the machine says up to which position a group is flushed.
+type Key = (FlushGroup, u64, u64);
 
 #[derive(Default)]
 pub(crate) struct Flushes {
-    all: Points,
-    groups: HashMap<Group, Points>,
-    /// Groups whose first point may have nothing left.
-    reached: Vec<Group>,
+    /// One that waits in two groups is here twice.
+    waiting: BTreeMap<Key, (Pending, Waker)>,
+    /// Flushes whose records have ended, though their deliveries do not show it yet: one or two wakers for each.
+    completing: BTreeMap<(u64, usize), Waker>,
     next: u64,
 }
 
-/// The points of one group, in order.
-#[derive(Default)]
-struct Points {
-    list: VecDeque<Point>,
-    /// Records that they count together.
-    counted: usize,
-}
-
-/// Where at least one flush waits.
-struct Point {
-    at: FlushPoint,
-    left: usize,
-    wakers: BTreeMap<u64, Option<Waker>>,
-}
-
 impl Flushes {
-    /// Whether no flush waits.
+    /// Whether no task waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.all.list.is_empty() && self.groups.is_empty()
+        self.waiting.is_empty() && self.completing.is_empty()
     }
 
-    /// Begins a flush at `point`, of groups of which `outstanding` records have not ended. `None` if there is nothing to wait
-    /// for; `telling` says that the outcomes of records that have ended are not told yet. What is not needed of `wakers`
-    /// comes back.
-    pub(crate) fn begin(
-        &mut self,
-        groups: [Option<Group>; 2],
-        point: FlushPoint,
-        outstanding: impl Fn(Group) -> usize,
-        telling: bool,
-        wakers: [Waker; 2],
-    ) -> (Option<Pending>, [Option<Waker>; 2]) {
+    /// A flush that waits for records, with a waker for each of its groups. Those that are not needed come back.
+    pub(crate) fn begin(&mut self, point: FlushPoint, wakers: [Waker; 2]) -> (Pending, [Option<Waker>; 2]) {
+        let flush = self.new_flush(point);
+        let mut wakers = wakers.map(Some);
+        for (key, waker) in flush.keys().zip(&mut wakers) {
+            self.waiting.extend(waker.take().map(|waker| (key, (flush, waker))));
+        }
+        (flush, wakers)
+    }
+
+    /// A flush that waits for deliveries to show their records' ends.
+    pub(crate) fn begin_completing(&mut self, point: FlushPoint, waker: Waker) -> Pending {
+        let flush = self.new_flush(point);
+        self.completing.insert((flush.id, 0), waker);
+        flush
+    }
+
+    fn new_flush(&mut self, point: FlushPoint) -> Pending {
         let id = self.next;
-        let places = groups.map(|group| {
-            let group = group?;
-            let at = self.points(group).place(point, outstanding(group), telling)?;
-            Some((group, at))
-        });
-        let mut wakers = wakers.map(Some);
-        for (place, waker) in places.iter().zip(&mut wakers) {
-            if let Some((group, at)) = place {
-                self.points(*group).join(*at, id, waker.take());
-                self.reached.push(*group);
-            }
-        }
-        groups.into_iter().flatten().for_each(|group| self.tidy(group));
         self.next += 1;
-        let pending = (places != [None, None]).then_some(Pending { id, parts: places });
-        (pending, wakers)
+        Pending { id, point }
     }
 
-    /// A record has ended.
-    pub(crate) fn end_record(&mut self, lane: Lane, sequence: u64) {
-        if self.all.end_record(sequence) {
-            self.reached.push(Group::All);
-        }
-        if self.groups.is_empty() {
-            return;
-        }
-        for group in [Group::Topic(lane.topic()), Group::Lane(lane)] {
-            if self.groups.get_mut(&group).is_some_and(|points| points.end_record(sequence)) {
-                self.reached.push(group);
-            }
-        }
-    }
-
-    /// Ends the flushes that wait for nothing any more.
-    pub(crate) fn settle(&mut self, wakers: &mut Vec<Waker>) {
-        while let Some(group) = self.reached.pop() {
-            self.points(group).settle(wakers);
-            self.tidy(group);
-        }
-    }
-
-    /// Whether the flush is over. If not, these wakers are for its parts; what is not needed comes back.
-    pub(crate) fn poll(&mut self, flush: &mut Pending, wakers: [Waker; 2]) -> (bool, [Option<Waker>; 2]) {
-        let id = flush.id;
+    /// Whether the flush is over. If not, it waits with these wakers from now on. Those that are not needed come back.
+    pub(crate) fn poll(&mut self, flush: Pending, wakers: [Waker; 2]) -> (bool, [Option<Waker>; 2]) {
+        let mut over = true;
         let mut wakers = wakers.map(Some);
-        for (part, waker) in flush.parts.iter_mut().zip(&mut wakers) {
-            let Some((group, at)) = *part else { continue };
-            match self.points(group).find(at) {
-                Some(point) => *waker = point.wakers.insert(id, waker.take()).flatten(),
-                None => *part = None,
+        for (key, waker) in flush.keys().zip(&mut wakers) {
+            if let (Some((_, known)), Some(new)) = (self.waiting.get_mut(&key), waker.as_mut()) {
+                std::mem::swap(known, new);
+                over = false;
             }
-            self.tidy(group);
         }
-        (flush.parts == [None, None], wakers)
-    }
-
-    /// Records that the flush waits for.
-    pub(crate) fn left(&self, flush: &Pending) -> usize {
-        let left = |(group, at): (Group, FlushPoint)| {
-            let points = if group == Group::All { Some(&self.all) } else { self.groups.get(&group) };
-            points
-                .map_or(0, |points| points.list.iter().take_while(|point| point.at <= at).map(|point| point.left).sum())
-        };
-        flush.parts.into_iter().flatten().map(left).sum::<usize>()
+        for (part, waker) in wakers.iter_mut().enumerate() {
+            if let (Some(known), Some(new)) = (self.completing.get_mut(&(flush.id, part)), waker.as_mut()) {
+                std::mem::swap(known, new);
+                over = false;
+            }
+        }
+        (over, wakers)
     }
 
     /// The flush is given up, or over.
-    pub(crate) fn leave(&mut self, flush: &Pending) -> [Option<Waker>; 2] {
-        flush.parts.map(|part| {
-            let (group, at) = part?;
-            let waker = self.points(group).leave(at, flush.id);
-            self.tidy(group);
-            waker
-        })
+    pub(crate) fn leave(&mut self, flush: Pending) -> impl Iterator<Item = Waker> {
+        let Self { waiting, completing, .. } = self;
+        let left = flush.keys().filter_map(|key| waiting.remove(&key)).map(|(_, waker)| waker);
+        left.chain([0, 1].into_iter().filter_map(move |part| completing.remove(&(flush.id, part))))
     }
 
-    fn points(&mut self, group: Group) -> &mut Points {
-        if group == Group::All { &mut self.all } else { self.groups.entry(group).or_default() }
-    }
-
-    /// Forgets a group at whose points nobody waits.
-    fn tidy(&mut self, group: Group) {
-        if group != Group::All && self.points(group).list.is_empty() {
-            self.groups.remove(&group);
-        }
-    }
-}
-
-impl Points {
-    /// The point at which a flush waits that begins now; `None` if there is nothing to wait for.
-    fn place(&mut self, point: FlushPoint, outstanding: usize, telling: bool) -> Option<FlushPoint> {
-        let own = outstanding.saturating_sub(self.counted);
-        match self.list.back() {
-            // Everything that it waits for is counted there.
-            Some(last) if own == 0 => return Some(last.at),
-            None if own == 0 && !telling => return None,
-            _ => {}
-        }
-        self.list.push_back(Point { at: point, left: own, wakers: BTreeMap::new() });
-        self.counted += own;
-        Some(point)
-    }
-
-    fn join(&mut self, at: FlushPoint, id: u64, waker: Option<Waker>) {
-        if let Some(point) = self.find(at) {
-            point.wakers.insert(id, waker);
-        }
-    }
-
-    fn leave(&mut self, at: FlushPoint, id: u64) -> Option<Waker> {
-        let found = self.list.binary_search_by_key(&at, |point| point.at).ok()?;
-        let point = self.list.get_mut(found)?;
-        let waker = point.wakers.remove(&id)?;
-        if point.wakers.is_empty() {
-            let left = point.left;
-            self.list.remove(found);
-            // There are no more points than flushes: the next one counts for this one, too.
-            match self.list.get_mut(found) {
-                Some(next) => next.left += left,
-                None => self.counted -= left,
+    /// A group is flushed up to a position; `is_over` says of a flush whether its other group is as well. The wakers of flushes
+    /// that wait for that one are passed on, the others' when [all deliveries](Self::wake_completing) show it.
+    pub(crate) fn reach(&mut self, flushed: Flushed, is_over: impl Fn(FlushPoint) -> bool, wakers: &mut Vec<Waker>) {
+        let (first, end) = ((flushed.group, 0, 0), (flushed.group, flushed.below, 0));
+        while let Some((&key, _)) = self.waiting.range(first..end).next() {
+            let Some((flush, waker)) = self.waiting.remove(&key) else { return };
+            if is_over(flush.point) {
+                let Self { waiting, completing, .. } = self;
+                let other = flush.keys().find_map(|key| waiting.remove(&key)).map(|(_, waker)| waker);
+                completing.insert((flush.id, 0), waker);
+                completing.extend(other.map(|other| ((flush.id, 1), other)));
+            } else {
+                wakers.push(waker);
             }
         }
-        waker
     }
 
-    /// Counts a record that has ended; whether nothing is left at the first point.
-    fn end_record(&mut self, sequence: u64) -> bool {
-        let at = self.list.partition_point(|point| !point.at.covers(sequence));
-        let Some(point) = self.list.get_mut(at).filter(|point| point.left > 0) else { return false };
-        point.left -= 1;
-        self.counted -= 1;
-        at == 0 && point.left == 0
-    }
-
-    fn settle(&mut self, wakers: &mut Vec<Waker>) {
-        while self.list.front().is_some_and(|point| point.left == 0)
-            && let Some(point) = self.list.pop_front()
-        {
-            wakers.extend(point.wakers.into_values().flatten());
+    /// All deliveries show their records' ends.
+    pub(crate) fn wake_completing(&mut self, wakers: &mut Vec<Waker>) {
+        if !self.completing.is_empty() {
+            wakers.extend(std::mem::take(&mut self.completing).into_values());
         }
-    }
-
-    fn find(&mut self, at: FlushPoint) -> Option<&mut Point> {
-        let found = self.list.binary_search_by_key(&at, |point| point.at).ok()?;
-        self.list.get_mut(found)
     }
 }
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
+    use aioproducer_core::{FlushScope, Heap, Instant, Lane, Limits, Producer, SlotId, TopicId};
     use proptest::prelude::*;
 
     use super::*;
@@ -249,7 +125,7 @@ mod tests {
         Flush(usize),
         GiveUp(usize),
         /// Outcomes are being told, or have been.
-        Tell(bool),
+        Complete(bool),
     }
 
     fn lanes() -> [Lane; 5] {
@@ -257,25 +133,24 @@ mod tests {
         [lane(0, None), lane(0, Some(0)), lane(0, Some(1)), lane(1, None), lane(1, Some(0))]
     }
 
-    fn scopes() -> [Scope; 6] {
-        let topics = [TopicId(0), TopicId(1)];
-        let [first, second] = topics;
-        let partition = Scope::Partition;
+    fn scopes() -> [FlushScope; 6] {
+        let [first, second] = [TopicId(0), TopicId(1)];
+        let partition = FlushScope::Partition;
         [
-            Scope::All,
-            Scope::Topic(first),
-            Scope::Topic(second),
+            FlushScope::All,
+            FlushScope::Topic(first),
+            FlushScope::Topic(second),
             partition(first, 0),
             partition(first, 1),
             partition(second, 0),
         ]
     }
 
-    fn has(scope: Scope, lane: Lane) -> bool {
+    fn has(scope: FlushScope, lane: Lane) -> bool {
         match scope {
-            Scope::All => true,
-            Scope::Topic(topic) => lane.topic() == topic,
-            Scope::Partition(topic, partition) => {
+            FlushScope::All => true,
+            FlushScope::Topic(topic) => lane.topic() == topic,
+            FlushScope::Partition(topic, partition) => {
                 lane.topic() == topic && lane.partition().is_none_or(|named| named == partition)
             }
         }
@@ -287,14 +162,8 @@ mod tests {
             6 => any::<usize>().prop_map(Step::End),
             4 => (0..6_usize).prop_map(Step::Flush),
             1 => any::<usize>().prop_map(Step::GiveUp),
-            1 => any::<bool>().prop_map(Step::Tell),
+            1 => any::<bool>().prop_map(Step::Complete),
         ]
-    }
-
-    /// A machine that hands out points, since nothing else can.
-    fn machine() -> aioproducer_core::Producer<Item, (), aioproducer_core::Heap> {
-        let limits = aioproducer_core::Limits::default();
-        aioproducer_core::Producer::new(limits, aioproducer_core::Heap { slots: 2048, lanes: 8 }).expect("limits")
     }
 
     struct Item(Lane);
@@ -311,69 +180,69 @@ mod tests {
 
     struct Waiting {
         flush: Pending,
-        scope: Scope,
         below: u64,
+        woken: bool,
+    }
+
+    fn wakers() -> [Waker; 2] {
+        [Waker::noop().clone(), Waker::noop().clone()]
     }
 
     proptest! {
         #[test]
         fn s23_a_flush_ends_with_the_last_of_its_records(steps in prop::collection::vec(step(), 1..200)) {
-            let (mut machine, mut flushes) = (machine(), Flushes::default());
-            let mut live: Vec<(u64, Lane)> = Vec::new();
+            let mut machine = Producer::new(Limits::default(), Heap { slots: 2048, lanes: 8 }).expect("limits");
+            let mut flushes = Flushes::default();
+            let mut live: Vec<(u64, Lane, SlotId)> = Vec::new();
             let mut waiting: Vec<Waiting> = Vec::new();
-            let (mut accepted, mut telling) = (0, false);
+            let (mut accepted, mut completing) = (0, false);
             for step in steps {
                 match step {
                     Step::Accept(lane) => {
                         let lane = lanes()[lane];
-                        prop_assert!(machine.produce(aioproducer_core::Instant::ZERO, Item(lane), ()).is_ok());
-                        live.push((accepted, lane));
+                        let slot = machine.produce(Instant::ZERO, Item(lane), ()).ok().expect("room");
+                        live.push((accepted, lane, slot));
                         accepted += 1;
                     }
                     Step::End(which) if !live.is_empty() => {
-                        let (sequence, lane) = live.swap_remove(which % live.len());
-                        flushes.end_record(lane, sequence);
+                        let (_, _, slot) = live.swap_remove(which % live.len());
+                        prop_assert!(machine.retract(slot).is_ok());
                     }
                     Step::Flush(which) => {
-                        let scope = scopes()[which];
-                        let outstanding = |group| {
-                            let counts = |lane: Lane| match group {
-                                Group::All => true,
-                                Group::Topic(topic) => lane.topic() == topic,
-                                Group::Lane(own) => lane == own,
-                            };
-                            live.iter().filter(|(_, lane)| counts(*lane)).count()
+                        let point = machine.flush(scopes()[which]);
+                        let any = live.iter().any(|(_, lane, _)| has(point.scope(), *lane));
+                        let flush = if any {
+                            Some(flushes.begin(point, wakers()).0)
+                        } else {
+                            completing.then(|| flushes.begin_completing(point, Waker::noop().clone()))
                         };
-                        let wakers = [Waker::noop().clone(), Waker::noop().clone()];
-                        let (begun, _) = flushes.begin(scope.groups(), machine.flush(), outstanding, telling, wakers);
-                        let any = live.iter().any(|(_, lane)| has(scope, *lane));
-                        prop_assert_eq!(begun.is_some(), any || telling);
-                        waiting.extend(begun.map(|flush| Waiting { flush, scope, below: accepted }));
+                        waiting.extend(flush.map(|flush| Waiting { flush, below: accepted, woken: false }));
                     }
                     Step::GiveUp(which) if !waiting.is_empty() => {
-                        flushes.leave(&waiting.swap_remove(which % waiting.len()).flush);
+                        let given_up = waiting.swap_remove(which % waiting.len()).flush;
+                        flushes.leave(given_up).for_each(drop);
                     }
-                    Step::Tell(now) => telling = now,
+                    Step::Complete(now) => completing = now,
                     Step::End(_) | Step::GiveUp(_) => {}
                 }
-                if !telling {
-                    flushes.settle(&mut Vec::new());
+                while let Some(flushed) = machine.poll_flushed() {
+                    flushes.reach(flushed, |point| machine.is_flushed(point), &mut Vec::new());
                 }
-                let mut still = Vec::new();
-                for mut one in waiting {
-                    let meant = |(sequence, lane): &&(u64, Lane)| *sequence < one.below && has(one.scope, *lane);
+                if !completing {
+                    flushes.wake_completing(&mut Vec::new());
+                }
+                for one in &mut waiting {
+                    let scope = one.flush.point.scope();
+                    let meant = |(sequence, lane, _): &&(u64, Lane, SlotId)| *sequence < one.below && has(scope, *lane);
                     let left = live.iter().filter(meant).count();
-                    prop_assert_eq!(flushes.left(&one.flush), left);
-                    let (over, _) = flushes.poll(&mut one.flush, [Waker::noop().clone(), Waker::noop().clone()]);
-                    prop_assert!(left > 0 || over || telling, "nothing is left, and it waits");
+                    prop_assert_eq!(machine.left_of(one.flush.point), left);
+                    let (over, _) = flushes.poll(one.flush, wakers());
+                    prop_assert!(left > 0 || over || completing, "nothing is left, and it waits");
                     prop_assert!(!over || left == 0, "it ended early");
-                    if !over {
-                        still.push(one);
-                    }
+                    prop_assert!(over || !one.woken, "it was over before");
+                    one.woken |= over;
                 }
-                waiting = still;
-                let points = flushes.groups.values().chain([&flushes.all]).map(|points| points.list.len());
-                prop_assert!(points.sum::<usize>() <= 2 * waiting.len(), "more points than flushes");
+                prop_assert!(flushes.waiting.len() + flushes.completing.len() <= 2 * waiting.len(), "left behind");
             }
         }
     }

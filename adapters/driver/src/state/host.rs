@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::shared::{Phase, Shared};
+use aioproducer_core::Phase;
+
+use super::shared::Shared;
 use crate::callbacks::{Callbacks, Host};
 use crate::record::topics::Topics;
 use crate::runtime::Runtime;
@@ -40,6 +42,6 @@ impl Host for Shared {
     }
 
     fn has_ended(&self) -> bool {
-        self.lock().phase == Phase::Ended
+        self.lock().machine.phase() == Phase::Ended
     }
 }

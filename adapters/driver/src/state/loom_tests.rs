@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Delivered, Driver, Message, Outcome, Report};
-use aioproducer_core::{Instant, Limits};
+use aioproducer_core::{Instant, Limits, Overflow};
 use loom::thread;
 
 use super::admit::Admission;
 use super::shared::{Settings, Shared};
-use crate::admission::overflow::Overflow;
 use crate::observe::Options;
 use crate::outcome::ticket::Ticket;
 use crate::record::Record;

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Copied, Delivered, Driver, Failure, FailureKind, Outcome, Report, Status};
-use aioproducer_core::{Instant, Limits, SlotId};
+use aioproducer_core::{Instant, Limits, Overflow, SlotId};
 
-use crate::admission::overflow::Overflow;
 use crate::observe::Options;
 use crate::record::Record;
 use crate::runtime::{Runtime, Task};
@@ -118,7 +117,7 @@ fn s21_records_whose_own_time_is_over_leave_no_more_places_than_there_are_slots(
         let now = clock.now() + Duration::from_millis(2);
         *clock.0.lock().unwrap() = now;
         // The copy that was kept for the caller goes back, and then the record itself.
-        shared.with(|state, effects| state.expire_own(&shared, now, effects));
+        shared.with(|state, effects| state.expire(&shared, now, effects));
         for (slot, record) in taken {
             shared.report([Report { slot, outcome: Outcome::Failed(FAILED, record) }].into_iter());
         }

@@ -1,7 +1,7 @@
 //! The state of a producer: one lock around the machine, its transitions, and the effects that are applied when it is free.
 //!
 //! The rule of this room: under the lock, decide; after it, act. [`shared`] has the types, the other files have the transitions.
-//! It asks the leaves of the lower rooms and its own (calls, transactions, flushes, timeouts), which answer with values.
+//! It asks the machine and the leaves of the lower rooms and its own (calls, transactions, flushes), which answer with values.
 //! Nothing here is public, and nothing here is a future of the application's.
 //!
 //! # Locks
@@ -59,11 +59,9 @@ mod loom_tests;
 #[cfg(all(test, not(interleave)))]
 mod memory_tests;
 mod outcomes;
-mod purging;
 mod retract;
 pub(crate) mod shared;
 mod start;
 mod task;
-mod timeouts;
 pub(crate) mod transactions;
 mod transition;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use aioproducer_core::backend::{Failure, FailureKind, Severity};
-use aioproducer_core::{Completed, TopicId};
+use aioproducer_core::{Completed, Phase, TopicId};
 
 use super::effects::{Discard, Effects};
-use super::shared::{Phase, Shared, State};
+use super::shared::{Shared, State};
 use crate::callbacks::Ended;
 use crate::outcome::bulk::Member;
 use crate::outcome::error::DeliveryError;
@@ -29,24 +29,7 @@ impl Shared {
 }
 
 impl State {
-    /// A record has ended: flushes count it, and its own timeout is over.
-    #[inline(always)]
-    pub(crate) fn end_record(&mut self, ended: &Completed<Ticket>, effects: &mut Effects) {
-        if !self.flushes.is_empty() || !self.timeouts.is_empty() {
-            self.note_end(ended, effects);
-        }
-    }
-
-    fn note_end(&mut self, ended: &Completed<Ticket>, effects: &mut Effects) {
-        if !self.flushes.is_empty() {
-            self.flushes.end_record(ended.lane, ended.sequence);
-        }
-        if !self.timeouts.is_empty() {
-            effects.discard.extend(self.timeouts.remove(ended.slot).map(Discard::Record));
-        }
-    }
-
-    /// Ends a record that failed. One that was completed before is only given back.
+    /// Ends a record that failed.
     pub(crate) fn fail(
         &mut self,
         shared: &Shared,
@@ -55,15 +38,10 @@ impl State {
         record: Option<OwnedRecord>,
         effects: &mut Effects,
     ) {
-        self.end_record(&ended, effects);
         self.note_refusal(shared, ended.lane.topic(), failure, effects);
         let is_about_it = self.said.front().is_some_and(|(slot, _)| *slot == ended.slot);
         let said = if is_about_it { self.said.pop_front().map(|(_, said)| said) } else { None };
-        if ended.ticket.target() == Target::None {
-            effects.discard.extend(record.map(|record| Discard::Returned(shared.hand_back(record))));
-        } else {
-            self.complete_failed(shared, ended.ticket, failure, said, record, effects);
-        }
+        self.complete_failed(shared, ended.ticket, failure, said, record, effects);
     }
 
     /// Writes a line for the operator about what a broker refuses for good, once for each topic: the application may not look at
@@ -97,7 +75,9 @@ impl State {
         let failure = match (&self.fatal, failure.kind) {
             (Some(fatal), FailureKind::Purged | FailureKind::Closed) => fatal.with_status(failure.status),
             // The backend purges because the producer ends.
-            (None, FailureKind::Purged) if self.phase == Phase::Ending => self.ended_by.failure(failure.status),
+            (None, FailureKind::Purged) if self.machine.phase() == Phase::Ending => {
+                self.ended_by.failure(failure.status)
+            }
             (None, FailureKind::Closed) => self.ended_by.failure(failure.status),
             _ => failure,
         };
@@ -108,11 +88,13 @@ impl State {
         let topic = key.map(|(topic, _)| topic);
         let (failure, mut explained) = shared.context.troubles.explain(topic, failure);
         explained.cause = said.or(explained.cause);
-        if ticket.target() != Target::None {
-            shared.observer.failed(ticket.mark, ticket.has_callback(), key, failure, &mut effects.notes);
-        }
+        shared.observer.failed(ticket.mark, ticket.has_callback(), key, failure, &mut effects.notes);
         let record = record.map(|record| shared.hand_back(record));
-        let given_up = self.phase == Phase::Ending || matches!(self.phase, Phase::Closing(_)) && self.is_aborting();
+        let given_up = match self.machine.phase() {
+            Phase::Open => false,
+            Phase::Closing(_) => self.is_aborting(),
+            Phase::Ending | Phase::Ended => true,
+        };
         if given_up && let Some(unsent) = &mut self.unsent {
             match &record {
                 Some(record) => unsent.push(Unsent { record: record.clone(), status: failure.status }),
@@ -132,7 +114,6 @@ impl State {
                 let trace = shared.observer.span_of(ticket.mark);
                 effects.callbacks.push(Ended { callback, key, outcome: Err(error), trace });
             }
-            Target::None => effects.discard.push(Discard::Error(error)),
         }
     }
 

@@ -14,10 +14,9 @@ impl Retract for Shared {
     ) -> Result<Record<'static>, CellHandle<DeliveryError, Context>> {
         let Some(place) = self.completions.name(&cell) else { return Err(cell) };
         let wanted = Target::Delivery(place);
-        let retracted = self.with(|state, effects| {
+        let retracted = self.with(|state, _| {
             let slot = state.machine.find_buffered(|ticket| ticket.target() == wanted)?;
             let (record, ended) = state.machine.retract(slot).ok()?;
-            state.end_record(&ended, effects);
             Some((record, ended.ticket))
         });
         let Some((record, ticket)) = retracted else { return Err(cell) };

@@ -6,15 +6,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind};
-use aioproducer_core::{Heap, Instant, Lane, Limits, LimitsError, Producer, SlotId, TopicId};
+use aioproducer_core::{Heap, Instant, Limits, LimitsError, Overflow, Producer, SlotId, TopicId};
 
 use super::calls::Calls;
-use super::effects::Purged;
 use super::flushes::Flushes;
-use super::timeouts::Timeouts;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
-use crate::admission::overflow::Overflow;
 use crate::admission::rules::Rules;
 use crate::admission::waiters::Waiters;
 use crate::callbacks::{Callbacks, Ended};
@@ -35,34 +32,17 @@ use crate::runtime::paced::Paced;
 use crate::runtime::panics::Panics;
 use crate::runtime::sync::Mutex;
 
-/// How far the producer has come in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Open,
-    /// New records are refused; the others have until the deadline.
-    Closing(Instant),
-    /// The backend is shutting down; what it still holds comes back.
-    Ending,
-    /// Nothing is left.
-    Ended,
-}
-
 pub(crate) struct State {
     pub(crate) machine: Producer<OwnedRecord, Ticket, Heap>,
     pub(crate) bulk: BulkOutcomes,
     pub(crate) waiters: Waiters,
     pub(crate) flushes: Flushes,
-    pub(crate) timeouts: Timeouts,
-    /// Records that the overflow policy dropped.
-    pub(crate) dropped: u64,
+    /// Purges whose futures have begun and are not over.
+    pub(crate) purges: usize,
     /// What brokers said about records whose reports are about to come.
     pub(crate) said: VecDeque<(SlotId, Arc<str>)>,
     /// Rejections by brokers that the operator was informed of.
     pub(crate) refusals: Vec<(TopicId, FailureKind)>,
-    /// Lanes whose batch is being handed off.
-    pub(crate) handing_off: Vec<Lane>,
-    /// What the backend is to purge when these hand-offs have ended.
-    pub(crate) purge_after: Option<(Vec<Lane>, Purged)>,
     /// Workers that found nothing to do and were not woken since.
     pub(crate) idle_workers: usize,
     /// Workers that were woken and have not gone to sleep again.
@@ -71,8 +51,9 @@ pub(crate) struct State {
     pub(crate) arrivals: Vec<Arrival>,
     /// Reports under way: their records have ended, and the deliveries are not completed yet.
     pub(crate) completing: usize,
-    pub(crate) phase: Phase,
     pub(crate) ended_by: EndedBy,
+    /// What follows from the machine's end was done.
+    pub(crate) has_ended: bool,
     pub(crate) fatal: Option<Failure>,
     pub(crate) calls: Calls,
     /// Of a producer with a transactional id.
@@ -150,7 +131,7 @@ impl Shared {
         let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, .. } = settings;
         let Settings { record_overhead, record_setting, transactional, call_limit, hurries_sends, .. } = settings;
         // It refuses more slots than there can be.
-        let machine = Producer::new(limits, Heap { slots, lanes })?;
+        let machine = Producer::new(Limits { overflow, ..limits }, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new(topics));
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let context = Arc::new(Context {
@@ -167,18 +148,15 @@ impl Shared {
             bulk: BulkOutcomes::default(),
             waiters: Waiters::new(),
             flushes: Flushes::default(),
-            timeouts: Timeouts::default(),
-            dropped: 0,
+            purges: 0,
             said: VecDeque::new(),
             refusals: Vec::new(),
-            handing_off: Vec::new(),
-            purge_after: None,
             idle_workers: 0,
             awake_workers: 0,
             arrivals: Vec::new(),
             completing: 0,
-            phase: Phase::Open,
             ended_by: EndedBy::default(),
+            has_ended: false,
             fatal: None,
             calls: Calls::default(),
             transactions: transactional.then(Box::default),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use aioproducer_core::Phase;
 use aioproducer_core::backend::{Backend, BackgroundTask};
 
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use super::task::DriverTask;
 
 impl Shared {
@@ -12,7 +13,7 @@ impl Shared {
     pub(crate) fn start(self: &Arc<Self>, backend: Arc<dyn Backend>, background: Vec<BackgroundTask>) {
         self.panics.set_backend(self.backend.get_or_init(|| backend));
         // What ended the producer before this had no backend to shut down.
-        let has_ended = self.lock().phase == Phase::Ending;
+        let has_ended = self.lock().machine.phase() == Phase::Ending;
         if has_ended && let Some(backend) = self.backend() {
             backend.shut_down();
         }

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use aioproducer_core::Instant;
+use aioproducer_core::{Instant, Phase};
 
 use super::effects::Discard;
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use crate::runtime::paced::STEP;
 use crate::runtime::{ClockHold, Task};
 
@@ -49,7 +49,7 @@ impl DriverTask {
         let now = shared.runtime.now();
         let mut waker = Some(cx.waker().clone());
         shared.with(|state, effects| {
-            if state.phase == Phase::Ended {
+            if state.machine.phase() == Phase::Ended {
                 // A close that waits for callbacks does so until its deadline, and it may come after the end.
                 let idle = shared.callbacks.is_idle_or_notifies();
                 if idle || state.close_by <= now {
@@ -62,27 +62,17 @@ impl DriverTask {
                 effects.discard.extend(before.map(Discard::Waker));
                 return Next::At(if state.close_by <= now { Instant::MAX } else { state.close_by });
             }
-            if state.phase == Phase::Ending && !state.give_up(shared, effects) {
+            if !state.give_up(shared, effects) || !state.take_back(shared, effects) {
                 return Next::Again;
             }
-            if !state.take_back(shared, effects) {
-                return Next::Again;
-            }
-            if !state.expire(shared, now, effects) || !state.expire_own(shared, now, effects) {
+            if !state.expire(shared, now, effects) {
                 return Next::Again;
             }
             if !state.give_up_overdue(shared, now, effects) {
                 return Next::Again;
             }
-            let mut at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
-            at = at.min(state.timeouts.first().unwrap_or(Instant::MAX)).min(shared.callbacks.watch(now));
-            if let Phase::Closing(deadline) = state.phase {
-                if deadline <= now {
-                    state.begin_ending(shared, effects);
-                    return Next::Again;
-                }
-                at = at.min(deadline);
-            }
+            let at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
+            let at = at.min(shared.callbacks.watch(now));
             state.armed = at;
             let before = std::mem::replace(&mut state.driver, waker.take());
             effects.discard.extend(before.map(Discard::Waker));

@@ -4,7 +4,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Answer, Call, CallError, CallId, Failure, Request};
-use aioproducer_core::{Step, Transaction, Verdict};
+use aioproducer_core::{CallOutcome, Step, Transaction};
 
 use super::calls::Calls;
 use crate::outcome::ended_by::EndedBy;
@@ -92,12 +92,12 @@ impl Transactions {
 }
 
 /// What an answer means for a transaction.
-pub(crate) fn verdict(outcome: &Result<Answer, CallError>) -> Verdict {
+pub(crate) fn verdict(outcome: &Result<Answer, CallError>) -> CallOutcome {
     match outcome {
-        Ok(_) => Verdict::Done,
-        Err(error) if error.is_fatal() => Verdict::Fatal,
-        Err(error) if error.requires_abort() => Verdict::Abort,
-        Err(error) if error.is_retriable() => Verdict::Retry,
-        Err(_) => Verdict::Refused,
+        Ok(_) => CallOutcome::Done,
+        Err(error) if error.is_fatal() => CallOutcome::Fatal,
+        Err(error) if error.requires_abort() => CallOutcome::Abort,
+        Err(error) if error.is_retriable() => CallOutcome::Retry,
+        Err(_) => CallOutcome::Refused,
     }
 }

@@ -1,9 +1,9 @@
 //! Transitions: records pass from the inbox to the machine, and what follows from each change of the machine.
 
-use aioproducer_core::Instant;
+use aioproducer_core::{Action, Instant, Phase, Record as _};
 
 use super::effects::{Discard, Effects};
-use super::shared::{Phase, Shared, State};
+use super::shared::{Shared, State};
 use crate::admission::inbox::Arrival;
 use crate::callbacks::RunnerSignal;
 use crate::observe::counts::PoolCounts;
@@ -39,7 +39,7 @@ impl State {
         {
             effects.discard.push(Discard::Waker(before));
         }
-        let pool = || PoolCounts { machine: self.machine.stats(), dropped: self.dropped, waiters: self.waiters.len() };
+        let pool = || PoolCounts { machine: self.machine.stats(), waiters: self.waiters.len() };
         shared.observer.gather(pool, || shared.callbacks.counts(), &mut effects.notes);
         if self.transactions.is_some() || !self.calls.is_empty() {
             self.next_calls(shared, effects);
@@ -48,7 +48,7 @@ impl State {
             self.idle_workers -= 1;
             self.awake_workers += 1;
             effects.workers += 1;
-            effects.alone = self.machine.len() == 1;
+            effects.alone = self.machine.held() == 1;
         }
         if !self.waiters.is_empty() {
             if self.machine.is_closed() || !self.admits() {
@@ -58,15 +58,25 @@ impl State {
             }
         }
         // A task that awaited a flush finds the deliveries before it ready.
+        while let Some(flushed) = self.machine.poll_flushed() {
+            self.flushes.reach(flushed, |point| self.machine.is_flushed(point), &mut effects.wakers);
+        }
         if self.completing == 0 {
-            self.flushes.settle(&mut effects.wakers);
+            self.flushes.wake_completing(&mut effects.wakers);
         }
         if self.is_aborting() && self.machine.can_drain() {
             effects.wakers.extend(self.driver.take());
         }
-        if matches!(self.phase, Phase::Closing(_)) && self.machine.is_empty() && self.is_settled() {
-            self.phase = Phase::Ending;
-            effects.shut_down = true;
+        while let Some(action) = self.machine.poll_action(self.is_settled()) {
+            match action {
+                Action::Flush => effects.flush_backend(),
+                Action::Purge(scope) => effects.purge_backend(scope),
+                Action::ShutDown => {
+                    effects.shut_down = true;
+                    // It fails what was not handed off.
+                    effects.wakers.extend(self.driver.take());
+                }
+            }
         }
         if self.awake_workers > 0 && self.waiters.is_empty() && !self.machine.is_closed() && self.admits() {
             shared.inbox().offer(self.machine.room());
@@ -96,11 +106,11 @@ impl State {
     #[inline(always)]
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
-        let own = record.timeout();
-        match self.machine.produce(at, record, ticket) {
-            Ok(slot) => {
-                if let Some(timeout) = own {
-                    self.note_timeout(slot, since.unwrap_or(at) + timeout, effects);
+        let (own, since) = (record.timeout(), since.unwrap_or(at));
+        match self.machine.produce_since(at, since, record, ticket) {
+            Ok(_) => {
+                if own.is_some_and(|own| since + own < self.armed) {
+                    effects.wakers.extend(self.driver.take());
                 }
             }
             Err(refused) => self.complete_failed(shared, refused.ticket, CLOSED, None, Some(refused.record), effects),
@@ -115,7 +125,7 @@ impl State {
             || self.completing > 0
             || self.machine.stats().handed_off > 0
             || self.calls.is_out()
-            || self.phase == Phase::Ending;
+            || self.machine.phase() == Phase::Ending;
         if working == pace.is_working() {
             return false;
         }

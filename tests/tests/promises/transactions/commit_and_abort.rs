@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
-use aioproducer_driver::{AioProducer, ProduceError, Remedy, TransactionError};
+use aioproducer_driver::{AioProducer, ProduceError, PurgeScope, Remedy, TransactionError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;
@@ -118,7 +118,7 @@ async fn s37_a_purge_during_a_commit_fails_it(host: Host) {
     let behind = accepted_in(&transaction, 1);
     let mut commit = Observed::new(transaction.commit());
     assert!(commit.is_pending());
-    producer.purge(true, false).await;
+    producer.purge(PurgeScope::Queued).await;
     assert_eq!(behind.await.expect_err("purged").kind(), FailureKind::Purged);
     let taken = hand.accept();
     assert_eq!(script.purges(), [(true, false)]);

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::backend::{BackendLimits, Connect};
-use aioproducer_core::{Limits, LimitsError};
+use aioproducer_core::{Limits, LimitsError, Overflow};
 
 use super::producer::AioProducer;
-use crate::admission::overflow::Overflow;
 use crate::observe::Options;
 use crate::record::OwnedRecord;
 use crate::runtime::paced::Paced;
@@ -336,6 +335,7 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
             linger: self.linger,
             delivery_timeout: found.delivery_timeout,
             report_timeout: found.delivery_timeout.map(|timeout| timeout.saturating_add(grace(timeout))),
+            overflow: self.overflow,
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
         let settings = Settings {

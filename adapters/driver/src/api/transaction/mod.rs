@@ -7,7 +7,7 @@ use std::fmt;
 use std::task::Poll;
 
 use aioproducer_core::backend::{Call, Failure, Group, GroupOffset};
-use aioproducer_core::{Standing, TransactionId, TransactionRefusal};
+use aioproducer_core::{FlushScope, TransactionId, TransactionRefusal, TransactionStatus};
 
 use super::producer::AioProducer;
 use crate::admission::error::ProduceError;
@@ -102,9 +102,9 @@ impl AioProducer {
         })?;
         // From here on it is given up when this future is dropped.
         let transaction = Transaction { producer: self.clone(), id };
-        self.watch(|transactions, fatal| match transactions.machine.standing(id) {
-            Standing::Beginning => Poll::Pending,
-            Standing::Over => {
+        self.watch(|transactions, fatal| match transactions.machine.status(id) {
+            TransactionStatus::Beginning => Poll::Pending,
+            TransactionStatus::Over => {
                 let refused = || TransactionError::of_call(transactions.error.clone(), Remedy::GiveUp);
                 Poll::Ready(Err(gone(transactions, fatal).unwrap_or_else(refused)))
             }
@@ -151,7 +151,7 @@ impl AioProducer {
             let mut flush = false;
             let outcome = command(transactions, &mut flush);
             if flush {
-                state.machine.flush();
+                state.machine.flush(FlushScope::All);
                 effects.flush_backend();
             }
             let ended_by = transactions.ended_by;
@@ -444,10 +444,10 @@ impl Transaction {
 
 /// Whether the transaction is open.
 fn may_go_on(transactions: &Transactions, fatal: Option<&Failure>, id: TransactionId) -> Result<(), TransactionError> {
-    match transactions.machine.standing(id) {
-        Standing::Open => Ok(()),
-        Standing::Failed | Standing::AbortFailed => Err(TransactionError::of_failed(transactions)),
-        Standing::InDoubt => {
+    match transactions.machine.status(id) {
+        TransactionStatus::Open => Ok(()),
+        TransactionStatus::Failed | TransactionStatus::AbortFailed => Err(TransactionError::of_failed(transactions)),
+        TransactionStatus::InDoubt => {
             let error = transactions.error.clone();
             Err(TransactionError::Unknown(error.unwrap_or_else(|| transactions.ended_by.call_error())))
         }
@@ -460,9 +460,9 @@ fn committed(
     fatal: Option<&Failure>,
     id: TransactionId,
 ) -> Poll<Result<(), TransactionError>> {
-    match transactions.machine.standing(id) {
-        Standing::Committing => Poll::Pending,
-        Standing::Committed => {
+    match transactions.machine.status(id) {
+        TransactionStatus::Committing => Poll::Pending,
+        TransactionStatus::Committed => {
             transactions.machine.acknowledge(id);
             Poll::Ready(Ok(()))
         }
@@ -475,9 +475,9 @@ fn aborted(
     fatal: Option<&Failure>,
     id: TransactionId,
 ) -> Poll<Result<(), TransactionError>> {
-    match transactions.machine.standing(id) {
-        Standing::Aborting => Poll::Pending,
-        Standing::Over => Poll::Ready(gone(transactions, fatal).map_or(Ok(()), Err)),
+    match transactions.machine.status(id) {
+        TransactionStatus::Aborting => Poll::Pending,
+        TransactionStatus::Over => Poll::Ready(gone(transactions, fatal).map_or(Ok(()), Err)),
         _ => Poll::Ready(Err(TransactionError::of_abort(transactions.error.clone()))),
     }
 }

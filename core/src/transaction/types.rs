@@ -1,12 +1,12 @@
-//! What is said of transactions: to the machine and by it.
+//! The types of the transaction machine's commands, inputs and answers.
 
 use core::fmt;
 
-/// Tells one transaction from another.
+/// Names one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub(super) u64);
 
-/// A call that is to be made.
+/// A call to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Initialise transactions.
@@ -19,39 +19,39 @@ pub enum Step {
     Abort,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It is done.
+pub enum CallOutcome {
+    /// It succeeded.
     Done,
-    /// It may be called again. Of a commit that means: nobody knows yet.
+    /// It may be called again. The outcome of a commit is unknown then.
     Retry,
     /// The transaction can only be aborted.
     Abort,
-    /// It was refused, for a reason that says nothing about the transaction.
+    /// It was refused, for a reason that leaves the transaction as it is.
     Refused,
-    /// Nothing is left to be done.
+    /// The producer is unusable.
     Fatal,
 }
 
-/// How a transaction stands, for its holder.
+/// The status of a transaction, for its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum TransactionStatus {
     /// Its begin is under way, or waits for its turn.
     Beginning,
     /// Records may be written.
     Open,
     /// Its commit is under way.
     Committing,
-    /// Its commit was called, and what became of it is not known.
+    /// Its commit was called, and the outcome is unknown.
     InDoubt,
-    /// It is committed, and its holder has yet to take note.
+    /// It is committed, and its holder has yet to acknowledge that.
     Committed,
     /// It can only be aborted.
     Failed,
     /// Its abort is under way.
     Aborting,
-    /// Its abort did not succeed, and may be called again.
+    /// Its abort failed, and may be called again.
     AbortFailed,
     /// There is no such transaction: never begun, aborted, or committed and acknowledged.
     Over,
@@ -63,7 +63,7 @@ pub enum Standing {
 pub enum TransactionRefusal {
     /// A transaction is open, or about to be.
     AlreadyOpen,
-    /// What became of an earlier transaction's commit is not known, or nobody has taken note of it.
+    /// The outcome of an earlier transaction's commit is unknown, or has not been acknowledged.
     InDoubt,
     /// The transaction can only be aborted.
     MustAbort,

@@ -1,13 +1,17 @@
-//! Commands: what the application wants.
+//! Records come in, and some go back to their callers.
 
 use core::fmt;
 
 use super::Producer;
-use crate::lanes::{LaneRow, Place};
-use crate::pool::Entry;
+use crate::lanes::Place;
+use crate::pool::SlotInit;
 use crate::slot::State;
 use crate::storage::Storage;
-use crate::{Completed, Instant, Lane, Record, SlotId};
+use crate::timers::Timer;
+use crate::{AdmitDecision, Completed, Instant, Lane, Overflow, Record, SlotId};
+
+/// Records that make way for one, at most: neither a lock nor a thread is held for long.
+const EVICTED: usize = 64;
 
 /// Why a record was not accepted.
 #[non_exhaustive]
@@ -61,15 +65,34 @@ pub struct Refused<R, T> {
     pub ticket: T,
 }
 
-/// Why a record cannot be taken back.
+impl<R, T> fmt::Display for Refused<R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<R: fmt::Debug, T: fmt::Debug> core::error::Error for Refused<R, T> {}
+
+/// Why it is too late to take a record back.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetractError {
-    /// It is in the backend's hands.
+    /// It was handed off to the backend.
     HandedOff,
     /// It has ended.
     Ended,
 }
+
+impl fmt::Display for RetractError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HandedOff => "the record was handed off to the backend",
+            Self::Ended => "the record has ended",
+        })
+    }
+}
+
+impl core::error::Error for RetractError {}
 
 /// How much more the machine accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,28 +110,31 @@ impl Room {
     pub const NONE: Self = Self { slots: 0, bytes: 0, lanes: 0 };
 }
 
-/// A moment between two acceptances: everything accepted before it, and nothing after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlushPoint(u64);
-
-impl FlushPoint {
-    /// Whether it comes after the record of this [`Completed::sequence`].
-    #[must_use]
-    pub const fn covers(self, sequence: u64) -> bool {
-        sequence < self.0
-    }
-}
-
-impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
+impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Accepts a record, which then has exactly one outcome.
     ///
     /// # Errors
     /// [`Refused`] hands record and ticket back, with the reason; nothing else changed.
     pub fn produce(&mut self, now: Instant, record: R, ticket: T) -> Result<SlotId, Refused<R, T>> {
+        self.produce_since(now, now, record, ticket)
+    }
+
+    /// The same for a record that has waited for room since `since`: its [own timeout](Record::timeout) counts from there.
+    ///
+    /// # Errors
+    /// As [`Producer::produce`].
+    #[inline]
+    pub fn produce_since(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        record: R,
+        ticket: T,
+    ) -> Result<SlotId, Refused<R, T>> {
         let now = self.advance(now);
         let (lane, size, overhead) = (record.lane(), record.size(), record.overhead());
         let cost = size.saturating_add(overhead as usize);
-        let reason = if self.closed {
+        let reason = if self.is_closed() {
             Refusal::Closed
         } else if size > self.limits.record_bytes {
             Refusal::TooLarge { size, limit: self.limits.record_bytes }
@@ -118,9 +144,11 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             && let Some(index) = self.pool.vacant()
             && let Some(row) = self.lanes.get_mut(at)
         {
-            let urgent = record.is_urgent();
-            let entry = Entry { lane: at, sequence: self.next_sequence, accepted_at: now, size, overhead };
-            let id = self.pool.occupy(index, &mut row.records, entry, record, ticket);
+            let (urgent, own) = (record.is_urgent(), record.timeout());
+            // The largest record has 32 bits.
+            let init =
+                SlotInit { lane: at, sequence: self.next_sequence, accepted_at: now, size: size as u32, overhead };
+            let id = self.pool.occupy(index, &mut row.records, init, record, ticket);
             self.next_sequence += 1;
             self.buffered += 1;
             row.buffered += 1;
@@ -132,6 +160,9 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
             if urgent {
                 self.hurry(at);
             }
+            if let Some(own) = own {
+                self.note_own_timeout(index, since + own);
+            }
             return Ok(id);
         } else if cost > self.limits.pool_bytes {
             Refusal::AbovePool { cost, limit: self.limits.pool_bytes }
@@ -141,25 +172,87 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         Err(Refused { reason, record, ticket })
     }
 
+    #[inline(never)]
+    fn note_own_timeout(&mut self, slot: u32, at: Instant) {
+        self.timers.insert(&mut self.pool, Timer { at, slot });
+        self.watch();
+    }
+
+    /// What a record for `lane` that counts for `cost` bytes does now, by the [overflow policy](crate::Limits::overflow);
+    /// `first` says that no other waits for room before it. Records that make way for it go to `evicted`, at most 64 of
+    /// them; then there is room, or it is dropped.
+    ///
+    /// ```
+    /// # use aioproducer_core::{AdmitDecision, Inline, Instant, Lane, Limits, Overflow, Producer, Record, TopicId};
+    /// # struct Reading;
+    /// # impl Record for Reading {
+    /// #     fn lane(&self) -> Lane { Lane::new(TopicId(0), None) }
+    /// #     fn size(&self) -> usize { 4 }
+    /// # }
+    /// let limits = Limits { batch_records: 1, overflow: Overflow::DropOldest, ..Limits::default() };
+    /// let mut machine: Producer<Reading, &str, Inline<1, 1>> = Producer::new(limits, Inline::new()).unwrap();
+    /// machine.produce(Instant::ZERO, Reading, "old").ok().unwrap();
+    ///
+    /// let mut dropped = None;
+    /// let admission = machine.admit(Reading.lane(), 4, true, |_, ended| dropped = Some(ended.ticket));
+    /// assert_eq!((admission, dropped), (AdmitDecision::Enter, Some("old")));
+    /// machine.produce(Instant::ZERO, Reading, "new").ok().unwrap();
+    /// ```
+    pub fn admit(
+        &mut self,
+        lane: Lane,
+        cost: usize,
+        first: bool,
+        mut evicted: impl FnMut(R, Completed<T>),
+    ) -> AdmitDecision {
+        if self.is_closed() {
+            return AdmitDecision::Refuse(Refusal::Closed);
+        }
+        if cost > self.limits.pool_bytes {
+            return AdmitDecision::Refuse(Refusal::AbovePool { cost, limit: self.limits.pool_bytes });
+        }
+        if first && self.has_room(lane, cost) {
+            return AdmitDecision::Enter;
+        }
+        let overflow = self.limits.overflow;
+        match overflow {
+            Overflow::Wait | Overflow::WaitFor(_) => AdmitDecision::Wait,
+            Overflow::Fail => AdmitDecision::Refuse(Refusal::Full),
+            Overflow::DropOldest if self.make_room(lane, cost, &mut evicted) => AdmitDecision::Enter,
+            Overflow::DropOldest | Overflow::DropNewest => {
+                self.dropped += 1;
+                AdmitDecision::Drop
+            }
+        }
+    }
+
+    /// Evicts records until there is room for one more; whether there is.
+    fn make_room(&mut self, lane: Lane, cost: usize, evicted: &mut impl FnMut(R, Completed<T>)) -> bool {
+        // If only lanes are short, no record makes way: that need not leave one.
+        if self.pool.has_free() && self.fits(cost) {
+            return self.has_room(lane, cost);
+        }
+        for _ in 0..EVICTED {
+            if self.has_room(lane, cost) {
+                return true;
+            }
+            let Some((record, ended)) = self.poll_drained() else { return false };
+            self.dropped += 1;
+            evicted(record, ended);
+        }
+        self.has_room(lane, cost)
+    }
+
     /// Puts a lane that got one more record where it belongs, and notes the deadline of its first.
     fn follow(&mut self, lane: u32) {
         let Some(row) = self.lanes.get(lane) else { return };
         let stays = row.stays(&self.limits, self.now);
         if row.buffered == 1
-            && let Some(patience) = self.patience
+            && let Some(min_deadline) = self.min_deadline
         {
-            self.lanes.note_fresh(lane, self.now + patience);
+            self.lanes.note_fresh(lane, self.now + min_deadline);
         }
         if !stays {
-            self.place(lane);
-        }
-    }
-
-    /// Cuts the linger of what the lane holds.
-    fn hurry(&mut self, lane: u32) {
-        let below = self.next_sequence;
-        if let Some(row) = self.lanes.get_mut(lane) {
-            row.flush_below = below;
             self.place(lane);
         }
     }
@@ -193,7 +286,7 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
     /// What is left of slots, bytes and lanes: records within all three will be accepted, whatever their lanes are.
     #[must_use]
     pub fn room(&self) -> Room {
-        if self.closed {
+        if self.is_closed() {
             return Room::NONE;
         }
         Room {
@@ -211,57 +304,13 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         let (index, lane) = match self.pool.named(id).map(|(index, slot)| (index, slot.lane, slot.state)) {
             Some((index, lane, State::Buffered(_))) => (index, lane),
             Some((_, _, State::HandedOff { .. })) => return Err(RetractError::HandedOff),
-            Some((_, _, State::Vacant | State::Overdue)) | None => return Err(RetractError::Ended),
+            Some((_, _, State::Vacant | State::Late { .. } | State::Overdue)) | None => {
+                return Err(RetractError::Ended);
+            }
         };
         let ended = self.end_buffered(index);
         self.place(lane);
         ended.ok_or(RetractError::Ended)
-    }
-
-    /// Cuts the linger of everything accepted so far. The point can be asked for with [`Producer::is_flushed`].
-    pub fn flush(&mut self) -> FlushPoint {
-        self.flush_below = self.next_sequence;
-        while let Some(lane) = self.lanes.first_lingering() {
-            self.lanes.move_to(lane, Place::Ready);
-        }
-        FlushPoint(self.next_sequence)
-    }
-
-    /// Cuts the linger of everything accepted so far in the lanes that `matches` names.
-    pub fn flush_lanes(&mut self, matches: impl Fn(Lane) -> bool) -> FlushPoint {
-        for at in 0..self.lanes.used() {
-            if self.lanes.get(at).is_some_and(|row| row.place != Place::Vacant && matches(row.lane)) {
-                self.hurry(at);
-            }
-        }
-        FlushPoint(self.next_sequence)
-    }
-
-    /// Cuts the linger of everything accepted so far in one lane.
-    pub fn flush_lane(&mut self, lane: Lane) -> FlushPoint {
-        if let Some(at) = self.lanes.find(lane) {
-            self.hurry(at);
-        }
-        FlushPoint(self.next_sequence)
-    }
-
-    /// Whether every record accepted before `point` has ended.
-    #[must_use]
-    pub fn is_flushed(&self, point: FlushPoint) -> bool {
-        self.pool.get(self.pool.eldest()).is_none_or(|oldest| oldest.sequence >= point.0)
-    }
-
-    /// How many records of `lane` have not ended.
-    #[must_use]
-    pub fn len_of(&self, lane: Lane) -> usize {
-        self.lanes.find(lane).and_then(|at| self.lanes.get(at)).map_or(0, LaneRow::len)
-    }
-
-    /// How many records of the lanes that `matches` names have not ended. Linear in the lanes.
-    #[must_use]
-    pub fn len_in(&self, matches: impl Fn(Lane) -> bool) -> usize {
-        let rows = (0..self.lanes.used()).filter_map(|at| self.lanes.get(at));
-        rows.filter(|row| row.place != Place::Vacant && matches(row.lane)).map(LaneRow::len).sum()
     }
 
     /// The record that was not handed off and whose ticket `matches`, for [`Producer::retract`]. Linear in the lanes and
@@ -286,39 +335,18 @@ impl<R: Record, T, S: Storage<R, T>> Producer<R, T, S> {
         self.pool.get_mut(index)?.ticket.as_mut()
     }
 
-    /// Refuses new records from now on and cuts the linger of the others.
-    pub fn close(&mut self) -> FlushPoint {
-        self.closed = true;
-        self.flush()
-    }
-
     /// Whether [`Producer::poll_drained`] has something to give.
     #[must_use]
     pub fn can_drain(&self) -> bool {
         self.lanes.first_ready().or_else(|| self.lanes.first_lingering()).is_some()
     }
 
-    /// Takes back one record that was not handed off, the oldest of some lane. `None` when only lanes whose batch is out may
-    /// have more: some of that batch may come back, and they are older.
+    /// Takes back one record that was not handed off, the oldest of the lane that has waited longest. `None` when only lanes
+    /// whose batch is out may have more: some of that batch may come back, and they are older.
     pub fn poll_drained(&mut self) -> Option<(R, Completed<T>)> {
         let lane = self.lanes.first_ready().or_else(|| self.lanes.first_lingering())?;
-        self.take_first(lane)
-    }
-
-    /// Takes back the oldest record of `lane` that was not handed off, also while the lane's batch is out.
-    pub fn poll_lane(&mut self, lane: Lane) -> Option<(R, Completed<T>)> {
-        self.take_first(self.lanes.find(lane)?)
-    }
-
-    fn take_first(&mut self, lane: u32) -> Option<(R, Completed<T>)> {
-        let taken = self.end_buffered(self.lanes.get(lane)?.records.head);
+        let drained = self.end_buffered(self.lanes.get(lane)?.records.head);
         self.place(lane);
-        taken
-    }
-
-    /// Gives up one record that is handed off, as if it had been reported, for a backend that is gone. `None` when none is
-    /// left among the oldest records: nothing is buffered any more then.
-    pub fn poll_abandoned(&mut self) -> Option<Completed<T>> {
-        self.complete(self.pool.eldest(), |_| true)
+        drained
     }
 }
