@@ -27,7 +27,7 @@ extern crate self as aioproducer_driver;
 mod still;
 
 // The rooms, from low to high: runtime, record, observe, outcome, admission, callbacks, state, api. Each knows only lower ones,
-// and `tests/tests/imports.rs` checks it.
+// and `tests/tests/rules/imports.rs` checks it.
 mod admission;
 mod api;
 mod callbacks;

@@ -127,7 +127,7 @@ impl Drop for Owner {
 }
 
 #[test]
-fn s28_a_failed_record_that_nobody_awaits_is_dropped_without_the_lock() {
+fn s28_a_failed_record_that_is_not_awaited_is_dropped_without_the_lock() {
     let backend = ByHand::default();
     let producer = AioProducer::builder(backend.clone()).start(Still).unwrap();
     let (sender, seen) = mpsc::channel();

@@ -72,12 +72,12 @@ impl Recorded {
     }
 }
 
-fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Recorded, &ByHand, &Tasks, AioProducer)) {
+fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, run: impl FnOnce(&Recorded, &ByHand, &Tasks, AioProducer)) {
     let recorded = Recorded::default();
     metrics::with_local_recorder(&recorded, || {
         let (backend, tasks) = (ByHand::default(), Tasks::default());
         let producer = settings(AioProducer::builder(backend.clone())).start(tasks.clone()).unwrap();
-        act(&recorded, &backend, &tasks, producer);
+        run(&recorded, &backend, &tasks, producer);
     });
 }
 
@@ -256,7 +256,7 @@ impl Recorder for Touchy {
 }
 
 #[test]
-fn s03_a_recorder_that_panics_costs_nobody_an_outcome() {
+fn s03_a_recorder_that_panics_costs_no_outcome() {
     let touchy = Touchy::default();
     metrics::with_local_recorder(&touchy, || {
         let (backend, tasks) = (ByHand::default(), Tasks::default());

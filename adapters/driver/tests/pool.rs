@@ -1,4 +1,4 @@
-//! What records count for in the pool, and what a pool cannot be.
+//! What records count for in the pool, and which pools are invalid.
 #![cfg(not(interleave))]
 
 use std::convert::Infallible;

@@ -31,8 +31,8 @@ struct Scene {
     producer: AioProducer,
 }
 
-/// Runs `act` on a producer whose subscriber asks it for its length at each call: under a lock it would never come back.
-fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Scene) + Send + 'static) {
+/// Runs `run` on a producer whose subscriber asks it for its length at each call: under a lock it would never come back.
+fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, run: impl FnOnce(&Scene) + Send + 'static) {
     let (done, end) = mpsc::channel();
     let acting = std::thread::spawn(move || {
         let recorder = Recorder::default();
@@ -41,7 +41,7 @@ fn with(settings: fn(Builder<ByHand>) -> Builder<ByHand>, act: impl FnOnce(&Scen
             let (backend, tasks) = (ByHand::default(), Tasks::default());
             let producer = settings(AioProducer::builder(backend.clone())).start(tasks.clone()).unwrap();
             recorder.0.lock().unwrap().producer = Some(producer.clone());
-            act(&Scene { recorder: recorder.clone(), backend, tasks, producer });
+            run(&Scene { recorder: recorder.clone(), backend, tasks, producer });
             let producer = recorder.0.lock().unwrap().producer.take().unwrap();
             assert_eq!(producer.statistics().panics_caught, 0, "the recorder says above what it does not like");
             drop(producer);
@@ -107,7 +107,7 @@ fn a_success_with_a_span_is_not_reported_at_once() {
 }
 
 #[test]
-fn keys_are_there_on_request_and_tombstones_are_told() {
+fn keys_are_there_on_request_and_tombstones_are_marked() {
     with(
         |builder| builder.trace_keys(true),
         |scene| {
@@ -247,7 +247,7 @@ fn records_that_are_not_wanted_have_no_span_and_are_asked_of_once() {
 }
 
 #[test]
-fn a_callback_runs_inside_the_span_and_its_panic_is_told() {
+fn a_callback_runs_inside_the_span_and_its_panic_is_an_event() {
     with(
         |builder| builder,
         |scene| {
@@ -370,7 +370,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Touchy {
 }
 
 #[test]
-fn s03_a_subscriber_that_panics_costs_nobody_an_outcome() {
+fn s03_a_subscriber_that_panics_costs_no_outcome() {
     let touchy = Touchy::default();
     let subscriber = tracing_subscriber::registry().with(touchy.clone());
     tracing::subscriber::with_default(subscriber, || {

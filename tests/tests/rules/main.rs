@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod guides;
+mod imports;
 mod promise_table;
 mod public_items;
 mod tables;

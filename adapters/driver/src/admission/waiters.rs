@@ -429,7 +429,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn s01_s05_nobody_is_forgotten(steps in prop::collection::vec((0..5_u8, 0..100_usize), 1..200)) {
+        fn s01_s05_no_waiter_is_forgotten(steps in prop::collection::vec((0..5_u8, 0..100_usize), 1..200)) {
             let mut model = Model { waiters: Waiters::new(), waiting: VecDeque::new(), pool: Vec::new(), most: 0 };
             for (step, number) in steps {
                 let at = (!model.waiting.is_empty()).then(|| number % model.waiting.len());

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_deliveries_that_nobody_awaits_take_cells_and_no_more() {
+    fn finished_deliveries_that_are_not_awaited_take_cells_and_no_more() {
         let (completions, mut free) = completions::<()>();
         let mut wakers = Vec::new();
         let mut held = Vec::new();
