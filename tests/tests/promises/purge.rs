@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::AioProducer;
+use aioproducer_driver::{AioProducer, PurgeScope};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::records::{accepted, failed, numbered};
