@@ -16,6 +16,7 @@
 //!
 //! [`Transaction`] is a second machine beside it, for producers with a transactional id.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(

@@ -1,6 +1,12 @@
 //! What the machine asks of a record: where it goes and how large it is.
 
 /// A topic, as the number its owner gave it. The machine never sees a topic's name.
+///
+/// ```
+/// use aioproducer_core::TopicId;
+///
+/// assert_ne!(TopicId(0), TopicId(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
@@ -8,6 +14,13 @@ pub struct TopicId(pub u32);
 ///
 /// Records without a partition share one lane of their topic; whoever hands them off chooses the partition, record
 /// by record and in lane order, so equal keys keep their order too.
+///
+/// ```
+/// use aioproducer_core::{Lane, TopicId};
+///
+/// let (keyed, third) = (Lane::new(TopicId(0), None), Lane::new(TopicId(0), Some(3)));
+/// assert_eq!((keyed.partition(), third.partition()), (None, Some(3)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     topic: TopicId,
