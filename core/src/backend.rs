@@ -40,6 +40,15 @@ pub use code::ErrorCode;
 ///
 /// `None` and empty differ, for keys and for payloads. Slices borrow from the record: they are valid as long as the record is
 /// not moved.
+///
+/// ```
+/// use aioproducer_core::backend::Message;
+///
+/// /// Whether a record deletes its key from a compacted topic.
+/// fn is_tombstone(record: &impl Message) -> bool {
+///     record.key().is_some() && record.payload().is_none()
+/// }
+/// ```
 pub trait Message: Record + Send + Sync + 'static {
     /// The value; `None` for a tombstone.
     fn payload(&self) -> Option<&[u8]>;
@@ -209,6 +218,13 @@ impl fmt::Display for Failure {
 impl core::error::Error for Failure {}
 
 /// A problem that keeps records from being delivered at the moment. It is the cause of records that time out meanwhile.
+///
+/// ```
+/// use aioproducer_core::backend::{FailureKind, Trouble};
+///
+/// let trouble = Trouble { kind: FailureKind::TimedOut, reason: "0 of 3 brokers reachable".into() };
+/// assert_eq!(&*trouble.reason, "0 of 3 brokers reachable");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// The kind of failure of records that time out, if it is more specific than [`FailureKind::TimedOut`].
@@ -218,6 +234,12 @@ pub struct Trouble {
 }
 
 /// The severity of a line for the application's operator.
+///
+/// ```
+/// use aioproducer_core::backend::Severity;
+///
+/// assert!(Severity::Error > Severity::Warning);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Something does not work as intended; the producer continues.
@@ -280,6 +302,13 @@ const fn from_compact(value: i64) -> Option<i64> {
 }
 
 /// A backend's copy of a [short](Message::is_short) record.
+///
+/// ```
+/// use aioproducer_core::backend::Copied;
+///
+/// let copied = Copied { key: Some(b"customer-7".to_vec()), payload: Some(b"two apples".to_vec()), urgent: false };
+/// assert_eq!(copied.payload.as_deref(), Some(&b"two apples"[..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     /// The key.
@@ -291,6 +320,13 @@ pub struct Copied {
 }
 
 /// The outcome of a record; each record has exactly one.
+///
+/// ```
+/// use aioproducer_core::backend::{Delivered, Outcome};
+///
+/// let outcome: Outcome<&str> = Outcome::Delivered(Delivered::new(0, Some(41), None));
+/// assert!(matches!(outcome, Outcome::Delivered(delivered) if delivered.offset() == Some(41)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<R> {
     /// The record is in the log.
@@ -302,6 +338,15 @@ pub enum Outcome<R> {
 }
 
 /// A delivery report.
+///
+/// ```
+/// use aioproducer_core::SlotId;
+/// use aioproducer_core::backend::{Delivered, Outcome, Report};
+///
+/// fn delivered<R>(slot: SlotId, offset: i64) -> Report<R> {
+///     Report { slot, outcome: Outcome::Delivered(Delivered::new(0, Some(offset), None)) }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report<R> {
     /// The record's slot, from [`Driver::take`].
@@ -311,6 +356,16 @@ pub struct Report<R> {
 }
 
 /// A record of a settled batch that is not in the backend's queue.
+///
+/// ```
+/// use aioproducer_core::SlotId;
+/// use aioproducer_core::backend::Unsent;
+///
+/// /// Of a batch for whose rest the queue has no space.
+/// fn refused<R>(rest: Vec<(SlotId, R)>) -> impl Iterator<Item = Unsent<R>> {
+///     rest.into_iter().map(|(slot, record)| Unsent::Refused(slot, record))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsent<R> {
     /// The queue is full: the record waits, and is offered again before newer records of its lane.
@@ -322,6 +377,26 @@ pub enum Unsent<R> {
 /// The driver's side of the seam, called from a backend's threads. Each call takes the driver's lock for a short time; a call
 /// with many reports takes it several times. The iterators that [`Driver::settle`] and
 /// [`Driver::report`] get are advanced under that lock: they must not block, call the driver, or drop a record.
+///
+/// ```
+/// use aioproducer_core::backend::{Delivered, Driver, Outcome, Report};
+///
+/// /// What a worker does when it is woken, of a backend to which each record is delivered at once.
+/// fn deliver<R>(driver: &impl Driver<R>, next_offset: &mut i64) {
+///     let mut taken = Vec::new();
+///     while let Some(batch) = driver.take(&mut taken) {
+///         driver.settle(batch, std::iter::empty());
+///         let (slots, mut records): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
+///         driver.release(&mut records);
+///         let reports = slots.into_iter().map(|slot| {
+///             let delivered = Delivered::new(0, Some(*next_offset), None);
+///             *next_offset += 1;
+///             Report { slot, outcome: Outcome::Delivered(delivered) }
+///         });
+///         driver.report(reports);
+///     }
+/// }
+/// ```
 pub trait Driver<R>: Send + Sync + 'static {
     /// Takes the next batch, and moves its records to the end of `records`, in lane order. `None` means that the worker is idle
     /// until [`Backend::wake`].
@@ -401,6 +476,34 @@ pub trait Driver<R>: Send + Sync + 'static {
 }
 
 /// The backend's side of the seam, called from the driver, also on a runtime's threads: no method blocks.
+///
+/// ```
+/// use std::sync::mpsc::Sender;
+///
+/// use aioproducer_core::backend::Backend;
+///
+/// enum Ask {
+///     Deliver,
+///     End,
+/// }
+///
+/// /// A backend with one thread, which delivers when it is asked to, and calls [`Driver::ended`] at its end.
+/// struct OneThread(Sender<Ask>);
+///
+/// impl Backend for OneThread {
+///     fn wake(&self) {
+///         drop(self.0.send(Ask::Deliver));
+///     }
+///
+///     fn flush(&self) {}
+///
+///     fn purge(&self, _queued: bool, _in_flight: bool) {}
+///
+///     fn shut_down(&self) {
+///         drop(self.0.send(Ask::End));
+///     }
+/// }
+/// ```
 pub trait Backend: Send + Sync + 'static {
     /// Wakes one idle worker: there is a batch to take.
     fn wake(&self);
@@ -439,6 +542,22 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// The limits that follow from a backend's configuration.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use aioproducer_core::backend::BackendLimits;
+///
+/// let limits = BackendLimits {
+///     delivery_timeout: Some(Duration::from_secs(120)),
+///     linger: Duration::ZERO,
+///     record_bytes: 1_000_000,
+///     record_overhead: 36,
+///     record_setting: Some("message.max.bytes"),
+///     transactional: false,
+/// };
+/// assert!(limits.record_overhead < limits.record_bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendLimits {
     /// The delivery timeout in force; `None` for no limit.
@@ -457,9 +576,53 @@ pub struct BackendLimits {
 }
 
 /// A task of the backend on the application's runtime.
+///
+/// ```
+/// use aioproducer_core::backend::BackgroundTask;
+///
+/// let task: BackgroundTask = Box::pin(async { println!("on the application's runtime") });
+/// # drop(task);
+/// ```
 pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A configured backend that is not connected to its producer yet.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Message};
+///
+/// /// Accepts records and never delivers one.
+/// struct Silent;
+///
+/// impl Backend for Silent {
+///     fn wake(&self) {}
+///     fn flush(&self) {}
+///     fn purge(&self, _queued: bool, _in_flight: bool) {}
+///     fn shut_down(&self) {}
+/// }
+///
+/// impl<R: Message> Connect<R> for Silent {
+///     type Error = Infallible;
+///
+///     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
+///         Ok(BackendLimits {
+///             delivery_timeout,
+///             linger: Duration::ZERO,
+///             record_bytes: 1_000_000,
+///             record_overhead: 0,
+///             record_setting: None,
+///             transactional: false,
+///         })
+///     }
+///
+///     fn connect<D: Driver<R>>(self, _driver: Arc<D>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+///         Ok(Arc::new(self))
+///     }
+/// }
+/// ```
 pub trait Connect<R: Message> {
     /// Why it cannot start. The error names the setting.
     type Error: core::error::Error + Send + Sync + 'static;

@@ -31,6 +31,7 @@
 //! [`Transaction`] is a second machine beside it, for producers with a transactional id. The module `backend` (feature
 //! `alloc`) is the seam between driver and backend.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(

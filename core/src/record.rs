@@ -3,6 +3,12 @@
 use core::time::Duration;
 
 /// A topic, by the number that its owner gave it. The machine knows no topic names.
+///
+/// ```
+/// use aioproducer_core::TopicId;
+///
+/// assert_ne!(TopicId(0), TopicId(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
@@ -10,6 +16,13 @@ pub struct TopicId(pub u32);
 ///
 /// Records without a partition share one lane of their topic. The backend chooses the partition, record by record and in
 /// lane order, so equal keys keep their order too.
+///
+/// ```
+/// use aioproducer_core::{Lane, TopicId};
+///
+/// let (keyed, third) = (Lane::new(TopicId(0), None), Lane::new(TopicId(0), Some(3)));
+/// assert_eq!((keyed.partition(), third.partition()), (None, Some(3)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     topic: TopicId,

@@ -20,6 +20,8 @@
 //!
 //! With the feature `embedded-broker`, `EmbeddedBroker` is librdkafka's mock cluster, in process, for examples and tests.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // Unit tests share the rig of the tests in `tests/`, which use this crate by its name.
 #[cfg(test)]
 extern crate self as aioproducer_rdkafka;

@@ -57,7 +57,7 @@ pub fn assert_page(path: &str, expected: &str, test: &str) {
 #[must_use]
 pub fn tests() -> Vec<Test> {
     let mut found = BTreeSet::new();
-    for folder in ["adapters", "benches", "core", "rdkafka-backend", "tests"] {
+    for folder in ["adapters", "aioproducer", "benches", "core", "rdkafka-backend", "tests"] {
         visit(&root().join(folder), &mut found);
     }
     found.into_iter().collect()

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error hands the record back, which must not allocate when full")]
 

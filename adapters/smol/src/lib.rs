@@ -18,14 +18,28 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 use std::sync::{Arc, Weak};
 use std::time;
 
-pub use aioproducer_driver::*;
+pub use aioproducer_driver::{
+    AioProducer, Broker, Builder, Bytes, CallError, ClockHold, Close, CloseReport, Data, Delivery, DeliveryError,
+    DeliveryReport, EndError, ErrorCode, Failure, FailureKind, FatalError, Flush, FlushError, Group, GroupOffset,
+    Header, Instant, LimitsError, Metadata, MetadataError, Outcomes, Overflow, OwnedRecord, PartitionMetadata, Produce,
+    ProduceAll, ProduceError, Purge, PurgeScope, Record, RecordError, Remedy, Reporter, Reports, Runtime, RuntimeError,
+    SendError, SendRecord, StartError, Statistics, Status, Task, TooLate, Topic, TopicError, TopicMetadata, TopicRef,
+    TraceContext, TraceContextError, Transaction, TransactionError, Unsent,
+};
+#[cfg(feature = "embedded-broker")]
+pub use aioproducer_rdkafka::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
 #[cfg(feature = "rdkafka")]
-pub use aioproducer_rdkafka::*;
+pub use aioproducer_rdkafka::{
+    ClientConfig, ClientError, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka, LogLevel, LogLine,
+    Partition, Partitioner, Throttle, ToPartition, Token, TokenError, TokenFuture, TokenProvider, clients_left_behind,
+    consumer_group, statistics,
+};
 use async_executor::Executor;
 
 /// smol as a producer's [`Runtime`]: its global executor, or one of the caller's own. Timers are async-io's, which

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 use std::panic;
@@ -23,9 +24,22 @@ use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub use aioproducer_driver::*;
+pub use aioproducer_driver::{
+    AioProducer, Broker, Builder, Bytes, CallError, ClockHold, Close, CloseReport, Data, Delivery, DeliveryError,
+    DeliveryReport, EndError, ErrorCode, Failure, FailureKind, FatalError, Flush, FlushError, Group, GroupOffset,
+    Header, Instant, LimitsError, Metadata, MetadataError, Outcomes, Overflow, OwnedRecord, PartitionMetadata, Produce,
+    ProduceAll, ProduceError, Purge, PurgeScope, Record, RecordError, Remedy, Reporter, Reports, Runtime, RuntimeError,
+    SendError, SendRecord, StartError, Statistics, Status, Task, TooLate, Topic, TopicError, TopicMetadata, TopicRef,
+    TraceContext, TraceContextError, Transaction, TransactionError, Unsent,
+};
+#[cfg(feature = "embedded-broker")]
+pub use aioproducer_rdkafka::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
 #[cfg(feature = "rdkafka")]
-pub use aioproducer_rdkafka::*;
+pub use aioproducer_rdkafka::{
+    ClientConfig, ClientError, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka, LogLevel, LogLine,
+    Partition, Partitioner, Throttle, ToPartition, Token, TokenError, TokenFuture, TokenProvider, clients_left_behind,
+    consumer_group, statistics,
+};
 use tokio::runtime::{Handle, RuntimeFlavor, TryCurrentError};
 use tokio::task::{self, coop};
 use tokio::time;

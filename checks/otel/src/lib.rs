@@ -1,6 +1,6 @@
 #![doc = include_str!("../../../docs/tracing.md")]
 
-use aioproducer_tokio::TraceContext;
+use aioproducer::record::TraceContext;
 use opentelemetry::trace::TraceContextExt;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aioproducer_otel::context;
-use aioproducer_tokio::{AioProducer, Builder, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio, TraceContext};
+use aioproducer::record::TraceContext;
+use aioproducer::{AioProducer, Builder, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracer, SdkTracerProvider, SpanData};
 use tracing::level_filters::LevelFilter;

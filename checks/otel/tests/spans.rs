@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use aioproducer_otel::context;
-use aioproducer_tokio::{ApiKey, EmbeddedBroker, ErrorCode, Record};
+use aioproducer::embedded::ApiKey;
+use aioproducer::error::ErrorCode;
+use aioproducer::{EmbeddedBroker, Record};
 use exported::conventions::{attributes, expect, expect_error};
 use exported::{LIMIT, start, traced};
 use opentelemetry::propagation::TextMapPropagator;
@@ -67,7 +69,7 @@ async fn a_delivered_record_and_a_tombstone() {
 #[tokio::test]
 async fn a_record_that_the_broker_refuses_and_one_that_is_too_large() {
     let broker = broker("orders");
-    let no_retries = |config: &mut aioproducer_tokio::ClientConfig| {
+    let no_retries = |config: &mut aioproducer::ClientConfig| {
         config.set("enable.idempotence", "false").set("retries", "0").set("message.max.bytes", "2000");
     };
     let producer = start(&broker, no_retries, |builder| builder);
@@ -147,7 +149,7 @@ async fn a_batch_has_one_span() {
 #[tokio::test]
 async fn a_batch_with_failures_has_the_first() {
     let broker = broker("orders");
-    let settings = |config: &mut aioproducer_tokio::ClientConfig| {
+    let settings = |config: &mut aioproducer::ClientConfig| {
         config.set("enable.idempotence", "false").set("retries", "0").set("message.max.bytes", "2000");
     };
     let producer = start(&broker, settings, |builder| builder);
@@ -171,7 +173,7 @@ async fn a_batch_with_failures_has_the_first() {
 #[tokio::test]
 async fn a_transactions_records_have_spans_of_their_own() {
     let broker = broker("orders");
-    let transactional = |config: &mut aioproducer_tokio::ClientConfig| {
+    let transactional = |config: &mut aioproducer::ClientConfig| {
         config.set("transactional.id", "checkout");
     };
     let producer = start(&broker, transactional, |builder| builder);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aioproducer_tokio::{
-    AioProducer, ClientConfig, ErrorCode, FlushError, Librdkafka, Partitioner, ProduceError, Record, Tokio,
-};
+use aioproducer::error::{ErrorCode, FlushError};
+use aioproducer::partitioner::Partitioner;
+use aioproducer::{AioProducer, ClientConfig, Librdkafka, ProduceError, Record, Tokio};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use aioproducer::EmbeddedBroker;
 use aioproducer_outside::{Order, copy, leaders, note, place, place_all, place_in_background, shed, start};
-use aioproducer_tokio::EmbeddedBroker;
 use anyhow::Result;
 
 fn order(customer: u32) -> Order {

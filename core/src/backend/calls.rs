@@ -13,10 +13,25 @@ use super::ErrorCode;
 use crate::TopicId;
 
 /// Identifies a call. A producer uses each id once.
+///
+/// ```
+/// use aioproducer_core::backend::CallId;
+///
+/// assert_ne!(CallId(1), CallId(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u64);
 
 /// A call that the driver requests.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use aioproducer_core::backend::{Call, CallId, Request};
+///
+/// let request = Request { id: CallId(1), call: Call::Commit, limit: Duration::from_secs(60) };
+/// assert!(request.call.is_transactional());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The id, for [`Driver::complete_call`](super::Driver::complete_call).
@@ -40,6 +55,13 @@ impl Call {
 }
 
 /// A broker call.
+///
+/// ```
+/// use aioproducer_core::backend::Call;
+///
+/// assert!(Call::Abort.is_transactional());
+/// assert!(!Call::Metadata { topic: Some("orders".into()) }.is_transactional());
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -77,6 +99,15 @@ pub enum Call {
 }
 
 /// The answer of a successful call.
+///
+/// ```
+/// use aioproducer_core::backend::{Answer, CallError};
+///
+/// fn is_done(outcome: &Result<Answer, CallError>) -> bool {
+///     matches!(outcome, Ok(Answer::Done))
+/// }
+/// assert!(is_done(&Ok(Answer::Done)));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -258,6 +289,13 @@ impl GroupOffset {
 }
 
 /// A user name and a password. `Debug` shows neither.
+///
+/// ```
+/// use aioproducer_core::backend::Credentials;
+///
+/// let credentials = Credentials::new("orders", "hunter2");
+/// assert_eq!((credentials.user(), credentials.password()), ("orders", "hunter2"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     user: String,

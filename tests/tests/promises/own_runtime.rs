@@ -12,7 +12,7 @@ use aioproducer_tests::{broker, probe::poll_once};
 
 use self::executor::{Executor, OwnRuntime};
 
-#[path = "../../../adapters/smol/examples/own_runtime/executor.rs"]
+#[path = "../../../aioproducer/examples/own_runtime/executor.rs"]
 mod executor;
 
 const LONG: Duration = Duration::from_secs(36_000);

@@ -7,18 +7,28 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// The packages of the workspace, each with the others that it may depend on in any way.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("aioproducer-core", &[]),
     ("aioproducer-driver", &["aioproducer-core"]),
     ("aioproducer-rdkafka", &["aioproducer-core"]),
     ("aioproducer-tokio", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
     ("aioproducer-smol", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
+    (
+        "aioproducer",
+        &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka", "aioproducer-tokio", "aioproducer-smol"],
+    ),
     ("aioproducer-tests", EVERYTHING),
     ("aioproducer-benches", EVERYTHING),
 ];
 
-const EVERYTHING: &[&str] =
-    &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka", "aioproducer-tokio", "aioproducer-smol"];
+const EVERYTHING: &[&str] = &[
+    "aioproducer",
+    "aioproducer-core",
+    "aioproducer-driver",
+    "aioproducer-rdkafka",
+    "aioproducer-tokio",
+    "aioproducer-smol",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
@@ -193,4 +203,35 @@ fn no_other_crate_can_have_unsafe_code() {
             assert!(text.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{name} does not forbid it");
         }
     }
+}
+
+/// The names that a source exports by `pub use`: `*` for all of a glob.
+fn exported(source: &str) -> BTreeSet<String> {
+    let uses = source.split("pub use ").skip(1).map(|rest| rest.split(';').next().unwrap_or_default());
+    let parts = uses.flat_map(|path| path.split([',', '{', '}']));
+    let names = parts.filter_map(|part| part.trim().rsplit("::").next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_facade_names_all_that_driver_and_backend_export_and_nothing_by_a_glob() {
+    let source = |file: &str| fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let facade = exported(&source("aioproducer/src/lib.rs"));
+    for (file, known) in [("adapters/driver/src/lib.rs", "AioProducer"), ("rdkafka-backend/src/lib.rs", "Librdkafka")] {
+        let names = exported(&source(file));
+        assert!(names.contains(known), "{file}: {names:?}");
+        let missing: Vec<_> = names.difference(&facade).collect();
+        assert!(missing.is_empty(), "aioproducer/src/lib.rs does not have {missing:?} of {file}");
+    }
+    for facade in ["aioproducer", "adapters/tokio", "adapters/smol"] {
+        let names = exported(&source(&format!("{facade}/src/lib.rs")));
+        assert!(names.contains("AioProducer") && !names.contains("*"), "{facade}: {names:?}");
+    }
+}
+
+#[test]
+fn exported_names_are_read_from_lists_and_single_paths() {
+    let source = "pub use a::{\n    B,\n    C, D,\n};\npub use e::F;\nuse g::H;\npub use i::*;\n\
+                  pub use {\n    j::{K},\n    l::M,\n};\n";
+    assert_eq!(exported(source), ["*", "B", "C", "D", "F", "K", "M"].map(str::to_owned).into());
 }

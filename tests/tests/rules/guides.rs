@@ -11,7 +11,7 @@ const SERVICE: [&str; 2] = ["checks/service/src/lib.rs", "checks/service/tests/s
 
 const EXECUTORS: &str = "docs/executors.md";
 
-const EXECUTOR: &str = "adapters/smol/examples/own_runtime/executor.rs";
+const EXECUTOR: &str = "aioproducer/examples/own_runtime/executor.rs";
 
 const RUST: &str = "```rust";
 

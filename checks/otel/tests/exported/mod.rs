@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use aioproducer_tokio::{AioProducer, Builder, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
+use aioproducer::{AioProducer, Builder, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
 use opentelemetry::trace::{SpanId, TraceContextExt, TraceId, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::{Instrument, info_span};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use bytes::Bytes;
 
-const JOURNEY: &[u8] = include_bytes!("../../data/journey.txt");
+const JOURNEY: &[u8] = include_bytes!("journey.txt");
 
 /// A text, line by line. The lines share one buffer, and so do the records made of them.
 pub(crate) struct Text {

@@ -2,7 +2,7 @@
 //! transaction.
 //!
 //! ```sh
-//! cargo run -p aioproducer-tokio --example transactions
+//! cargo run -p aioproducer --example transactions
 //! ```
 //!
 //! The broker is embedded, and made to fail in three ways: with an error that librdkafka retries, with one that leaves only
@@ -12,10 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aioproducer_tokio::{
-    AioProducer, ApiKey, ClientConfig, EmbeddedBroker, EndError, ErrorCode, GroupOffset, Librdkafka, Record, Remedy,
-    Tokio, Transaction, TransactionError, consumer_group,
-};
+use aioproducer::embedded::ApiKey;
+use aioproducer::error::ErrorCode;
+use aioproducer::transaction::{EndError, GroupOffset, Remedy, Transaction, TransactionError, consumer_group};
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};

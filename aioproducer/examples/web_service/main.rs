@@ -1,9 +1,9 @@
 //! A web service in front of Kafka: a request is answered once its record is in the log, or with the reason why not.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-tokio --example web_service
+//! cargo run --release -p aioproducer --example web_service
 //! curl -i 'http://127.0.0.1:8080/records/orders?key=customer-7' --data 'two apples'
-//! cargo run --release -p aioproducer-tokio --example web_service -- --self-test
+//! cargo run --release -p aioproducer --example web_service -- --self-test
 //! ```
 //!
 //! | answer | when |
@@ -23,7 +23,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aioproducer_tokio::{AioProducer, ClientConfig, CloseReport, EmbeddedBroker, Librdkafka, Tokio};
+use aioproducer::producer::CloseReport;
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
 use anyhow::Context;
 use clap::Parser;
 use tokio::net::TcpListener;

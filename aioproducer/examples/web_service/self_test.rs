@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use aioproducer_tokio::{AioProducer, ClientConfig, CloseReport, EmbeddedBroker, Librdkafka, Tokio};
+use aioproducer::producer::CloseReport;
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
 use anyhow::{Context, ensure};
 use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;

@@ -1,14 +1,14 @@
 //! Outcomes by callback and as a stream, instead of a future for each record.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-tokio --example callbacks
+//! cargo run --release -p aioproducer --example callbacks
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aioproducer_tokio::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use anyhow::{Context, Result, ensure};
 
 const RECORDS: usize = 10_000;

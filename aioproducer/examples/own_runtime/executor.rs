@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time;
 
-use aioproducer_smol::{Instant, Runtime, Task};
+use aioproducer::runtime::{Instant, Runtime, Task};
 
 /// Runs what is spawned on it while somebody is in [`Executor::run`], which a panic of a task ends. Dropped, it drops its tasks.
 pub(crate) struct Executor(Arc<Shared>);

@@ -9,7 +9,7 @@
 //! The broker is embedded, unless `AIOPRODUCER_BOOTSTRAP=host:port` names one. The exit code is 0 only if each line was
 //! read back exactly once, in the order of sending within its partition.
 //!
-//! This file holds what depends on smol; the rest is shared with the example for tokio.
+//! This file holds what depends on smol; `trip` has the rest, a link to the folder of the example for tokio.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,6 @@ use smol::unblock;
 use crate::aio::{AioProducer, Smol};
 use crate::trip::{Arguments, Trip};
 
-#[path = "../../tokio/examples/quickstart/trip/mod.rs"]
 mod trip;
 
 fn main() -> ExitCode {

@@ -3,8 +3,8 @@
 //! a task has in its hands.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-tokio --example graceful_shutdown
-//! cargo run --release -p aioproducer-tokio --example graceful_shutdown -- --self-test
+//! cargo run --release -p aioproducer --example graceful_shutdown
+//! cargo run --release -p aioproducer --example graceful_shutdown -- --self-test
 //! ```
 //!
 //! It prints a line for each record, to be read by a person or by the self-test:
@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
 
-use aioproducer_tokio::{AioProducer, ClientConfig, Delivery, EmbeddedBroker, Librdkafka, Record, Tokio};
+use aioproducer::{AioProducer, ClientConfig, Delivery, EmbeddedBroker, Librdkafka, Record, Tokio};
 use clap::Parser;
 use tokio::sync::watch;
 

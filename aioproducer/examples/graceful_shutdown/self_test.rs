@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use aioproducer_tokio::EmbeddedBroker;
+use aioproducer::EmbeddedBroker;
 use anyhow::{Context, bail, ensure};
 use futures_lite::future::block_on;
 

@@ -2,13 +2,14 @@
 //! `executor.rs`, and `Runtime` in a few lines at its end. `docs/executors.md` says what must hold.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-smol --example own_runtime
+//! cargo run --release -p aioproducer --example own_runtime
 //! ```
 
 use std::error::Error;
 use std::time::Duration;
 
-use aioproducer_smol::{AioProducer, ClientConfig, EmbeddedBroker, FailureKind, Librdkafka, ProduceError, Record};
+use aioproducer::error::FailureKind;
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, ProduceError, Record};
 
 use crate::executor::{Executor, OwnRuntime};
 

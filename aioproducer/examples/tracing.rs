@@ -1,7 +1,7 @@
 //! Spans of a producer on the terminal, and a trace context that goes with the record.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-tokio --features tracing --example tracing
+//! cargo run --release -p aioproducer --features tracing --example tracing
 //! ```
 //!
 //! The broker is embedded. A span is printed when it ends; `time.idle` is how long it took, as a producer is not inside its
@@ -11,7 +11,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use aioproducer_tokio::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio, TraceContext};
+use aioproducer::record::TraceContext;
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use anyhow::{Context, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};

@@ -1,7 +1,7 @@
 //! What librdkafka has to say beside delivery reports: statistics, errors and log lines, by a handler and by a stream.
 //!
 //! ```sh
-//! cargo run --release -p aioproducer-tokio --example events
+//! cargo run --release -p aioproducer --example events
 //! ```
 //!
 //! The broker is embedded. It is stopped on purpose, and the exit code is 0 only if everything was told that should be.
@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_tokio::statistics::Statistics;
-use aioproducer_tokio::{
-    AioProducer, ClientConfig, ClientError, EmbeddedBroker, Event, EventHandler, Events, Librdkafka, Record, Tokio,
-};
+use aioproducer::error::ClientError;
+use aioproducer::event::statistics::Statistics;
+use aioproducer::event::{Event, EventHandler, Events};
+use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Tokio};
 use anyhow::{Context, ensure};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use aioproducer_tokio::{AioProducer, DeliveryError, FailureKind, ProduceError, Record, Status};
+use aioproducer::error::{FailureKind, Status};
+use aioproducer::{AioProducer, DeliveryError, ProduceError, Record};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
