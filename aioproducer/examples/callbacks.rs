@@ -60,14 +60,14 @@ async fn by_callback(producer: &AioProducer) -> Result<()> {
                 Ok(_) => echo.send(Record::to("measurements").partition(0).payload("after the last")).await.is_ok(),
                 Err(_) => false,
             };
-            // Nobody waits only if the example was stopped.
+            // No task waits only if the example was stopped.
             let _ = done.send(answer);
         })
         .await?;
     ensure!(last.await?, "the callback could not send its record");
-    // A flush waits for outcomes, not for the callbacks that are told of them.
+    // A flush waits for outcomes, not for the callbacks that run with them.
     producer.flush().await?;
-    ensure!(all_called.recv().await.is_none(), "nobody sends anything");
+    ensure!(all_called.recv().await.is_none(), "the channel is empty");
 
     let offsets = offsets.lock().map_err(|_| anyhow::anyhow!("a callback panicked"))?;
     for (partition, offsets) in &*offsets {

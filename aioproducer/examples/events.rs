@@ -4,7 +4,7 @@
 //! cargo run --release -p aioproducer --example events
 //! ```
 //!
-//! The broker is embedded. It is stopped on purpose, and the exit code is 0 only if everything was told that should be.
+//! The broker is embedded. It is stopped on purpose, and the exit code is 0 only if every expected event came.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn run() -> anyhow::Result<()> {
     // The stream ends with the producer.
     let seen = reader.await?;
     println!("{seen:?}");
-    ensure!(seen.statistics > 0 && seen.errors > 0 && seen.lines > 0, "something was not told");
+    ensure!(seen.statistics > 0 && seen.errors > 0 && seen.lines > 0, "an expected event did not come");
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 #[path = "graceful_shutdown/self_test.rs"]
 mod self_test;
 
-/// A service that produces until it is told to end, and then ends in order.
+/// A service that produces until it receives a signal, and then ends in order.
 #[derive(Parser)]
 #[command(name = "graceful_shutdown")]
 struct Arguments {
@@ -78,8 +78,8 @@ async fn serve(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
         open.extend(task.await??);
     }
     //
-    // The report has the records, for whoever keeps what was not sent. Which those are each delivery tells, also of one that
-    // librdkafka did not give back in time.
+    // The report has the records that were not sent, for a program that keeps them. Each delivery has its own error, also of a
+    // record that librdkafka did not give back in time.
     let _report = producer.close(Duration::from_millis(arguments.close_within)).await;
     let mut unsent = 0;
     for (id, delivery) in open {
@@ -92,7 +92,7 @@ async fn serve(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A part of the service: produces as fast as it may, until it is told to stop. Returns what it has not looked at.
+/// A part of the service: produces as fast as it may, until it is stopped. Returns what it has not looked at.
 async fn work(
     producer: AioProducer,
     topic: String,

@@ -96,7 +96,7 @@ async fn transform(
     Ok(())
 }
 
-/// Commits, and asks again for as long as nobody knows what became of it.
+/// Commits, and commits again while the outcome is not known.
 async fn commit(transaction: Transaction) -> Result<(), EndError> {
     let mut ended = transaction.commit().await;
     loop {

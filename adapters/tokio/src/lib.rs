@@ -110,7 +110,7 @@ impl Runtime for Tokio {
         drop(self.handle.spawn(task));
     }
 
-    /// Refuses a runtime without a time driver, which tells so by a panic when it is asked for a timer. The panic is contained.
+    /// Refuses a runtime without a time driver, which panics when it is asked for a timer. The panic is caught.
     fn check(&self) -> Result<(), RuntimeError> {
         let _entered = self.handle.enter();
         panic::catch_unwind(|| drop(time::sleep(Duration::ZERO))).map_err(|_| {
@@ -148,10 +148,10 @@ impl Runtime for Tokio {
 
 /// Whether the clock of the runtime that was entered stands while real time passes.
 fn is_paused() -> bool {
-    let (told, real) = (time::Instant::now(), std::time::Instant::now());
+    let (runtime_time, real) = (time::Instant::now(), std::time::Instant::now());
     // tokio's clock is read again after the real one has moved: if it is not paused it has moved, too.
     while std::time::Instant::now() == real {
         std::hint::spin_loop();
     }
-    time::Instant::now() == told
+    time::Instant::now() == runtime_time
 }

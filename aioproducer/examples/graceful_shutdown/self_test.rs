@@ -18,7 +18,7 @@ const PARTITIONS: i32 = 4;
 const LOAD: usize = 6_000;
 
 /// No line of the service, and no record of the broker, takes that long; it is only reached when something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start()?;
@@ -74,10 +74,10 @@ fn check(topic: &str, said: &Said, log: &[String], trouble: bool) -> anyhow::Res
     let written: BTreeSet<_> = log.iter().cloned().collect();
     let unsent = said.not_persisted.len() + said.possibly_persisted.len();
     ensure!(said.closed == Some(unsent), "{topic}: {unsent} were printed as unsent, and closed with {:?}", said.closed);
-    let told = |id: &&String| {
+    let reported = |id: &&String| {
         written.contains(*id) || said.not_persisted.contains(*id) || said.possibly_persisted.contains(*id)
     };
-    let lost: Vec<_> = said.accepted.iter().filter(|id| !told(id)).collect();
+    let lost: Vec<_> = said.accepted.iter().filter(|id| !reported(id)).collect();
     ensure!(lost.is_empty(), "{topic}: accepted, neither written nor printed: {lost:?}");
     let wrong: Vec<_> = said.not_persisted.intersection(&written).collect();
     ensure!(wrong.is_empty(), "{topic}: printed as not persisted, and written: {wrong:?}");
@@ -128,7 +128,7 @@ impl Service {
     fn line(&self) -> anyhow::Result<Option<String>> {
         use std::sync::mpsc::RecvTimeoutError;
 
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(WAIT_LIMIT) {
             Ok(line) => Ok(Some(line?)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
             Err(RecvTimeoutError::Timeout) => bail!("the service says nothing and does not end"),

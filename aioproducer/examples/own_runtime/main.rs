@@ -74,7 +74,7 @@ fn end_with_the_executor(broker: &EmbeddedBroker, mut executor: Executor) -> Res
     let buffered = executor.run(producer.produce(Record::to("readings").payload("in time")))?;
     drop(executor);
 
-    // Whoever awaits it needs no more than somebody who polls.
+    // A delivery needs no runtime: any executor can poll it.
     let error = Executor::new().run(buffered).expect_err("its executor is gone");
     assert_eq!(error.kind(), FailureKind::Closed);
     let refused = producer.try_produce(Record::to("readings").payload("late")).expect_err("its executor is gone");

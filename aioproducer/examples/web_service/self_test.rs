@@ -92,7 +92,7 @@ async fn full_pool(broker: &EmbeddedBroker) -> anyhow::Result<()> {
 async fn broker_away(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     let (service, end) = Service::start(broker, 10, Duration::from_secs(1), PATIENT).await?;
     broker.broker_down(-1)?;
-    let late = service.post("/records/orders", b"nobody there").await?.expect(504)?;
+    let late = service.post("/records/orders", b"no broker").await?.expect(504)?;
     ensure!(late.body["persisted"] == "no", "{late:?}");
     broker.broker_up(-1)?;
     end.stop().await?;
@@ -134,7 +134,7 @@ async fn drained(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An end that takes too long: the producer gives its record back, and whoever is still being served hears of it.
+/// An end that takes too long: the producer gives its record back, and the requests under way receive an error.
 async fn cut_off(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     let limits = Limits { drain: Duration::from_millis(100), close: Duration::from_millis(100) };
     let (service, end) = Service::start(broker, 10, LIMIT, limits).await?;

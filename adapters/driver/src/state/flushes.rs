@@ -124,7 +124,7 @@ mod tests {
         End(usize),
         Flush(usize),
         GiveUp(usize),
-        /// Outcomes are being told, or have been.
+        /// Deliveries are being completed, or have been.
         Complete(bool),
     }
 

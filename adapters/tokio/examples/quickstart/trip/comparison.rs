@@ -6,8 +6,8 @@ use super::place::Found;
 use super::send::Sent;
 use super::text::Text;
 
-/// How many problems are told in full.
-const TOLD: usize = 5;
+/// How many problems are shown in full.
+const SHOWN: usize = 5;
 
 /// Goes through the records that were read, partition by partition in the order of their offsets.
 pub(crate) struct Comparison<'a> {
@@ -25,7 +25,7 @@ pub(crate) struct Comparison<'a> {
 #[derive(Default)]
 pub(crate) struct Problems {
     pub(crate) count: usize,
-    told: Vec<String>,
+    shown: Vec<String>,
 }
 
 impl<'a> Comparison<'a> {
@@ -105,15 +105,15 @@ impl<'a> Comparison<'a> {
 impl Problems {
     fn add(&mut self, problem: impl FnOnce() -> String) {
         self.count += 1;
-        if self.count <= TOLD {
-            self.told.push(problem());
+        if self.count <= SHOWN {
+            self.shown.push(problem());
         }
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.told {
+        for problem in &self.shown {
             writeln!(f, "  {problem}")?;
         }
         write!(f, "  {} in all", self.count)

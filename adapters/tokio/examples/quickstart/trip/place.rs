@@ -18,7 +18,7 @@ use super::text::Text;
 use crate::aio::{ClientConfig, EmbeddedBroker};
 
 /// How long the broker may stay silent.
-const PATIENCE: Duration = Duration::from_secs(15);
+const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
 /// What the embedded broker keeps of a partition, with room to spare: it drops the oldest above 5 MiB.
 const PARTITION_BYTES: usize = 4 << 20;
@@ -101,7 +101,7 @@ impl Place {
         let mut unread: Vec<bool> = ranges.iter().map(|range| !range.is_empty()).collect();
         let mut last_error = None;
         while unread.contains(&true) {
-            match consumer.poll(PATIENCE) {
+            match consumer.poll(WAIT_LIMIT) {
                 Some(Ok(message)) => {
                     let (partition, offset) = (message.partition() as usize, message.offset());
                     let end = ranges[partition].end;
@@ -116,8 +116,8 @@ impl Place {
                 Some(Err(error)) => last_error = Some(error),
                 None => {
                     let error = last_error.map_or_else(String::new, |error| format!("; the last error: {error}"));
-                    let (position, patience) = (bar.position(), PATIENCE.as_secs());
-                    bail!("no record came for {patience} s after {position} of {total}{error}");
+                    let (position, seconds) = (bar.position(), WAIT_LIMIT.as_secs());
+                    bail!("no record came for {seconds} s after {position} of {total}{error}");
                 }
             }
         }
@@ -131,15 +131,15 @@ impl Place {
         Ok(config.create()?)
     }
 
-    /// Where a partition's log begins and ends. A broker that was told to lead it needs a moment until it does.
+    /// Where a partition's log begins and ends. A broker that becomes its leader needs a moment until it answers.
     fn watermarks(&self, consumer: &BaseConsumer, partition: usize) -> anyhow::Result<Range<i64>> {
         let begin = Instant::now();
         loop {
-            let error = match consumer.fetch_watermarks(&self.topic, partition as i32, PATIENCE) {
+            let error = match consumer.fetch_watermarks(&self.topic, partition as i32, WAIT_LIMIT) {
                 Ok((low, high)) => return Ok(low..high),
                 Err(error) => error,
             };
-            if begin.elapsed() >= PATIENCE || !error.rdkafka_error_code().is_some_and(is_young) {
+            if begin.elapsed() >= WAIT_LIMIT || !error.rdkafka_error_code().is_some_and(is_young) {
                 return Err(error).with_context(|| format!("offsets of partition {partition}"));
             }
             drop(consumer.poll(Duration::from_millis(50)));
@@ -148,7 +148,8 @@ impl Place {
 
     /// The partitions of the topic if it exists, with their leaders; -1 stands for none.
     fn leaders(&self, consumer: &BaseConsumer) -> anyhow::Result<Option<Vec<i32>>> {
-        let metadata = consumer.fetch_metadata(Some(&self.topic), PATIENCE).with_context(|| self.bootstrap.clone())?;
+        let metadata =
+            consumer.fetch_metadata(Some(&self.topic), WAIT_LIMIT).with_context(|| self.bootstrap.clone())?;
         let topic = metadata.topics().iter().find(|topic| topic.error().is_none());
         Ok(topic.map(|topic| topic.partitions().iter().map(|partition| partition.leader()).collect()))
     }
@@ -161,7 +162,7 @@ impl Place {
         let admin: AdminClient<DefaultClientContext> = self.config().create()?;
         // As many copies as the broker makes by default.
         let topic = NewTopic::new(&self.topic, i32::try_from(partitions)?, TopicReplication::Fixed(-1));
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().request_timeout(Some(WAIT_LIMIT));
         let hint = || format!("topic {} could not be created; --topic names one that exists", self.topic);
         let created = futures_lite::future::block_on(admin.create_topics([&topic], &options)).with_context(hint)?;
         match created.into_iter().next() {
@@ -173,7 +174,7 @@ impl Place {
     /// Waits until each partition has a leader, and says how many there are.
     fn ready(&self, consumer: &BaseConsumer) -> anyhow::Result<usize> {
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < WAIT_LIMIT {
             match self.leaders(consumer)? {
                 Some(leaders) if !leaders.is_empty() && !leaders.contains(&-1) => return Ok(leaders.len()),
                 // A broker needs a moment for a new topic. Nothing is assigned, so this only keeps the client going.
