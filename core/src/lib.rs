@@ -48,9 +48,11 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod action;
 #[cfg(feature = "alloc")]
 pub mod backend;
 mod batch;
+mod ended;
 mod flushes;
 mod lanes;
 mod limits;
@@ -64,14 +66,13 @@ mod time;
 mod timers;
 mod transaction;
 
+pub use action::{Action, Phase, PurgeScope};
 pub use batch::{BatchError, BatchLimits, CutReason, MessageBatch};
+pub use ended::{Completed, Unreported};
 pub use flushes::{FlushGroup, FlushPoint, FlushScope, Flushed};
 pub use limits::{Limits, LimitsError};
-pub use overflow::{AdmitDecision, Overflow, WaitEnd};
-pub use producer::{
-    Action, Completed, Phase, Producer, PurgeScope, Refusal, Refused, RetractError, Room, Stats, Timeout,
-    TimeoutReason, Unreported,
-};
+pub use overflow::{Overflow, WaitEnd};
+pub use producer::{AdmitDecision, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason};
 pub use record::{Lane, Record, TopicId};
 pub use slot::SlotId;
 #[cfg(feature = "alloc")]

@@ -2,8 +2,6 @@
 
 use core::time::Duration;
 
-use crate::Refusal;
-
 /// What becomes of a record that finds no room in the pool, or others waiting for it.
 ///
 /// ```
@@ -64,18 +62,4 @@ impl Overflow {
             (None, None) => None,
         }
     }
-}
-
-/// What a record does that wants to be accepted.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AdmitDecision {
-    /// It is produced now: there is room.
-    Enter,
-    /// It waits for room.
-    Wait,
-    /// It is refused.
-    Refuse(Refusal),
-    /// It is dropped: accepted in its caller's eyes, and failed at once.
-    Drop,
 }

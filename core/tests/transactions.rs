@@ -300,7 +300,7 @@ impl Walk {
         self.poll();
     }
 
-    fn act(&mut self, action: Action) {
+    fn take(&mut self, action: Action) {
         match action {
             Action::Init => drop(self.machine.init()),
             Action::Begin => {
@@ -368,7 +368,7 @@ impl Walk {
     /// When everything answers well from here on, a new transaction can be had: by what the refusals say.
     fn recover(mut self) {
         while self.outstanding > 0 {
-            self.act(Action::Report { failed: false });
+            self.take(Action::Report { failed: false });
         }
         for _ in 0..20 {
             self.answer(CallOutcome::Done);
@@ -377,15 +377,15 @@ impl Walk {
             }
             match self.id.map_or(TransactionStatus::Over, |id| self.machine.status(id)) {
                 TransactionStatus::Open if !self.failed => return,
-                TransactionStatus::Open | TransactionStatus::InDoubt => self.act(Action::Commit),
-                TransactionStatus::Failed | TransactionStatus::AbortFailed => self.act(Action::Abort),
-                TransactionStatus::Committed => self.act(Action::Acknowledge),
+                TransactionStatus::Open | TransactionStatus::InDoubt => self.take(Action::Commit),
+                TransactionStatus::Failed | TransactionStatus::AbortFailed => self.take(Action::Abort),
+                TransactionStatus::Committed => self.take(Action::Acknowledge),
                 TransactionStatus::Over => match self.machine.begin() {
                     Ok(id) => {
                         self.id = Some(id);
                         self.poll();
                     }
-                    Err(TransactionRefusal::InDoubt) => self.act(Action::Adopt),
+                    Err(TransactionRefusal::InDoubt) => self.take(Action::Adopt),
                     Err(refusal) => panic!("{refusal:?}: {:?}", self.machine),
                 },
                 TransactionStatus::Beginning | TransactionStatus::Committing | TransactionStatus::Aborting => {}
@@ -400,7 +400,7 @@ proptest! {
     fn s39_no_walk_makes_an_illegal_call_or_ends_in_a_dead_end(actions in prop::collection::vec(action(), 0..120)) {
         let mut walk = Walk::new();
         for action in actions {
-            walk.act(action);
+            walk.take(action);
         }
         walk.recover();
     }
@@ -409,12 +409,12 @@ proptest! {
     fn s25_every_walk_can_be_closed(actions in prop::collection::vec(action(), 0..80)) {
         let mut walk = Walk::new();
         for action in actions {
-            walk.act(action);
+            walk.take(action);
         }
-        walk.act(Action::Close);
+        walk.take(Action::Close);
         for _ in 0..5 {
             while walk.outstanding > 0 {
-                walk.act(Action::Report { failed: false });
+                walk.take(Action::Report { failed: false });
             }
             walk.answer(CallOutcome::Done);
         }

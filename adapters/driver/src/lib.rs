@@ -41,7 +41,7 @@ mod state;
 pub use admission::error::{ProduceError, SendError};
 /// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`. A record with a
 /// callback is `Full`, too, when callbacks are so far behind that there is no place for another, unless the policy waits.
-/// A dropped record fails with [`FailureKind::Dropped`](crate::error::FailureKind::Dropped), and its outcome hands it back.
+/// A dropped record fails with [`FailureKind::Dropped`], and its outcome hands it back.
 pub use aioproducer_core::Overflow;
 pub use aioproducer_core::PurgeScope;
 pub use api::builder::Builder;

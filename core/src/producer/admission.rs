@@ -8,7 +8,7 @@ use crate::pool::SlotInit;
 use crate::slot::State;
 use crate::storage::Storage;
 use crate::timers::Timer;
-use crate::{AdmitDecision, Completed, Instant, Lane, Overflow, Record, SlotId};
+use crate::{Completed, Instant, Lane, Overflow, Record, SlotId};
 
 /// Records that make way for one, at most: neither a lock nor a thread is held for long.
 const EVICTED: usize = 64;
@@ -53,6 +53,20 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+/// What a record does that wants to be accepted.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdmitDecision {
+    /// It is produced now: there is room.
+    Enter,
+    /// It waits for room.
+    Wait,
+    /// It is refused.
+    Refuse(Refusal),
+    /// It is dropped: accepted in its caller's eyes, and failed at once.
+    Drop,
+}
 
 /// A record that was not accepted, back with its ticket.
 #[derive(Debug)]

@@ -3,46 +3,14 @@
 use core::time::Duration;
 
 use super::Producer;
-use super::purge::PurgeScope;
+use super::pending::Actions;
 use crate::flushes::{FlushPoint, FlushScope};
 use crate::lanes::Place;
 use crate::storage::Storage;
-use crate::{Instant, Record, Unreported};
+use crate::{Action, Instant, Phase, Record, Unreported};
 
 /// Slots of late records that one call takes back at most.
 const TAKEN_BACK: usize = 64;
-
-/// How far the producer has come in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Records are accepted.
-    Open,
-    /// New records are refused. The others have until the deadline.
-    Closing(Instant),
-    /// The backend was asked to shut down, and nothing is handed off any more. Records come back by
-    /// [`Producer::poll_unsent`], or by reports.
-    Ending,
-    /// The backend has ended and no record is left.
-    Ended,
-}
-
-/// What the backend is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Send lingering records now.
-    Flush,
-    /// Give up what it holds, as far as the scope says.
-    Purge(PurgeScope),
-    /// Give up everything and end; then comes [`Producer::handle_backend_ended`].
-    ShutDown,
-}
-
-/// Actions that [`Producer::poll_action`] has yet to return.
-#[derive(Default)]
-pub(super) struct Actions {
-    pub(super) flush: bool,
-    shut_down: bool,
-}
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Refuses new records from now on and flushes the others, which have `within` to come to their ends. When all have, or

@@ -1,10 +1,10 @@
 //! Timeouts: when the machine must be called again, and why.
 
-use super::{Phase, Producer};
+use super::Producer;
 use crate::lanes::Place;
 use crate::storage::Storage;
 use crate::timers::Timer;
-use crate::{Instant, Record, Unreported};
+use crate::{Instant, Phase, Record, Unreported};
 
 /// Why there is a deadline.
 #[non_exhaustive]

@@ -1,11 +1,11 @@
 //! Flushes: what they wait for, and what is left of it.
 
-use super::{Phase, Producer};
+use super::Producer;
 use crate::flushes::{FlushGroup, FlushPoint, FlushScope, Flushed};
 use crate::lanes::{LaneRow, Place};
 use crate::slot::NIL;
 use crate::storage::Storage;
-use crate::{Lane, Record, TopicId};
+use crate::{Lane, Phase, Record, TopicId};
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Cuts the linger of everything in `scope` that was accepted so far, and asks the backend to do the same

@@ -6,25 +6,22 @@ mod deadline;
 mod flush;
 mod hand_off;
 mod outcome;
+mod pending;
 mod purge;
 
 use core::time::Duration;
 
-use self::close::Actions;
-use self::purge::Purge;
+use self::pending::{Actions, Purge};
 use crate::flushes::{Flushes, Point, TopicPoints};
 use crate::lanes::{LaneRow, Lanes, Place};
 use crate::pool::Pool;
 use crate::slot::Slot;
 use crate::storage::{Storage, Table};
 use crate::timers::{Timer, Timers};
-use crate::{CutReason, Instant, Lane, Limits, LimitsError, Record};
+use crate::{Completed, CutReason, Instant, Lane, Limits, LimitsError, Phase, Record};
 
-pub use admission::{Refusal, Refused, RetractError, Room};
-pub use close::{Action, Phase};
+pub use admission::{AdmitDecision, Refusal, Refused, RetractError, Room};
 pub use deadline::{Timeout, TimeoutReason};
-pub use outcome::{Completed, Unreported};
-pub use purge::PurgeScope;
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
 /// no I/O, reads no clock, starts no thread and draws no randomness.

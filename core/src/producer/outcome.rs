@@ -3,37 +3,10 @@
 use super::Producer;
 use crate::slot::State;
 use crate::storage::Storage;
-use crate::{Instant, Lane, Record, SlotId};
+use crate::{Completed, Instant, Record, SlotId, Unreported};
 
 /// Late records that one call counts as overdue at most.
 const GIVEN_UP: usize = 64;
-
-/// A record that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Completed<T> {
-    /// The slot that it had.
-    pub slot: SlotId,
-    /// What its caller left with it.
-    pub ticket: T,
-    /// Where it went.
-    pub lane: Lane,
-    /// When it was accepted.
-    pub accepted_at: Instant,
-    /// How many records were accepted before it. A [flush](crate::FlushPoint) whose position is above waits for it.
-    pub sequence: u64,
-}
-
-/// A record that ended without a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreported<R, T> {
-    /// The record, if the machine has it, or has a copy: of a record that the backend has, the one that
-    /// [`Producer::poll_batch`] was given, if it has a timeout of its own.
-    pub record: Option<R>,
-    /// Its account.
-    pub ended: Completed<T>,
-    /// Whether the backend has it: then it may be in the log.
-    pub handed_off: bool,
-}
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// The outcome of a handed-off record is known: its slot returns to the pool.

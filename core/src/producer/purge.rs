@@ -1,98 +1,11 @@
 //! Purges: first the buffered records, then the backend, once it has what was on its way to it.
 
-use super::{Phase, Producer};
+use super::Producer;
+use super::pending::{Purge, Waiting};
 use crate::lanes::Place;
 use crate::slot::NIL;
 use crate::storage::Storage;
-use crate::{Completed, Record};
-
-/// What a purge gives up.
-///
-/// ```
-/// use aioproducer_core::PurgeScope;
-///
-/// let scope = PurgeScope::Queued;
-/// assert!(scope.queued() && !scope.in_flight());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PurgeScope {
-    /// Records that were not sent: those that wait in the producer, and those in the backend's queue.
-    Queued,
-    /// Records that were sent and that no broker has acknowledged.
-    InFlight,
-    /// Both.
-    All,
-}
-
-impl PurgeScope {
-    /// Whether records that were not sent are meant.
-    #[must_use]
-    pub const fn queued(self) -> bool {
-        matches!(self, Self::Queued | Self::All)
-    }
-
-    /// Whether records are meant that were sent and that no broker has acknowledged.
-    #[must_use]
-    pub const fn in_flight(self) -> bool {
-        matches!(self, Self::InFlight | Self::All)
-    }
-
-    /// What either of two purges gives up.
-    ///
-    /// ```
-    /// use aioproducer_core::PurgeScope;
-    ///
-    /// assert_eq!(PurgeScope::Queued.and(PurgeScope::InFlight), PurgeScope::All);
-    /// ```
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        if self == other { self } else { Self::All }
-    }
-}
-
-/// Purges that are under way.
-pub(super) struct Purge {
-    /// What is given up by purges whose buffered records have not all come back.
-    asked: Option<PurgeScope>,
-    /// Those whose have, and that wait for batches to be settled.
-    waiting: Option<Waiting>,
-    /// Buffered records below this sequence are purged.
-    below: u64,
-    /// The batches to wait for have numbers up to this one,
-    batches: u64,
-    /// and so many of them are not settled.
-    out: u32,
-    /// Lanes that may have records to be purged.
-    lanes: u32,
-}
-
-/// What the backend is to purge when the batches up to a number are settled.
-#[derive(Clone, Copy)]
-struct Waiting {
-    scope: PurgeScope,
-    below: u64,
-    batches: u64,
-}
-
-impl Purge {
-    pub(super) const NONE: Self = Self { asked: None, waiting: None, below: 0, batches: 0, out: 0, lanes: NIL };
-
-    /// Whether it waits for batches to be settled.
-    pub(super) const fn is_waiting(&self) -> bool {
-        self.out > 0
-    }
-
-    /// Whether [`Producer::poll_purged`] may have records to give: none may be handed off meanwhile.
-    const fn has_buffered(&self) -> bool {
-        self.lanes != NIL
-    }
-
-    /// Whether records that were not sent are meant.
-    fn queued(&self) -> bool {
-        let waiting = self.waiting.map(|waiting| waiting.scope);
-        self.asked.into_iter().chain(waiting).any(PurgeScope::queued)
-    }
-}
+use crate::{Completed, Phase, PurgeScope, Record};
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Gives up what was accepted so far, as far as `scope` says: buffered records come back by [`Producer::poll_purged`],

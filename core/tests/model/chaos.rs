@@ -10,7 +10,7 @@ use crate::twin::Twin;
 use crate::{Item, is_in, lane, limits, own, purge_scope, scope, shape, with_shape};
 
 #[derive(Clone, Debug)]
-enum Call {
+enum Move {
     Produce {
         lane: usize,
         size: usize,
@@ -52,36 +52,36 @@ enum Call {
     PollAction(bool),
 }
 
-fn call() -> impl Strategy<Value = Call> {
+fn any_move() -> impl Strategy<Value = Move> {
     let at = || 0_u64..2_000;
     let end = prop_oneof![
-        30 => scope().prop_map(Call::Flush),
-        3 => (at(), 0_u64..500).prop_map(|(at, within)| Call::Close { at, within }),
-        1 => Just(Call::End),
-        1 => Just(Call::BackendEnded),
+        30 => scope().prop_map(Move::Flush),
+        3 => (at(), 0_u64..500).prop_map(|(at, within)| Move::Close { at, within }),
+        1 => Just(Move::End),
+        1 => Just(Move::BackendEnded),
     ];
     prop_oneof![
-        24 => (0_usize..7, 0_usize..60, own(), at()).prop_map(|(lane, size, own, at)| Call::Produce { lane, size, own, at }),
+        24 => (0_usize..7, 0_usize..60, own(), at()).prop_map(|(lane, size, own, at)| Move::Produce { lane, size, own, at }),
         4 => (0_usize..7, 0_usize..60, any::<bool>(), any::<bool>())
-            .prop_map(|(lane, size, first, enters)| Call::Admit { lane, size, first, enters }),
-        12 => at().prop_map(Call::PollBatch),
-        6 => at().prop_map(Call::PollExpired),
-        4 => at().prop_map(Call::PollOverdue),
-        4 => Just(Call::PollTimeout),
-        12 => any::<usize>().prop_map(Call::Refuse),
-        10 => any::<usize>().prop_map(Call::Settle),
-        8 => any::<usize>().prop_map(Call::Report),
-        1 => any::<u64>().prop_map(Call::ReportBits),
-        1 => any::<usize>().prop_map(Call::TakeCopy),
-        8 => any::<usize>().prop_map(Call::Retract),
-        6 => scope().prop_map(Call::Flush),
-        1 => Just(Call::PollFlushed),
-        2 => purge_scope().prop_map(Call::Purge),
-        1 => Just(Call::StopPurge),
-        6 => Just(Call::PollPurged),
-        1 => Just(Call::Drain),
-        1 => Just(Call::PollUnsent),
-        2 => any::<bool>().prop_map(Call::PollAction),
+            .prop_map(|(lane, size, first, enters)| Move::Admit { lane, size, first, enters }),
+        12 => at().prop_map(Move::PollBatch),
+        6 => at().prop_map(Move::PollExpired),
+        4 => at().prop_map(Move::PollOverdue),
+        4 => Just(Move::PollTimeout),
+        12 => any::<usize>().prop_map(Move::Refuse),
+        10 => any::<usize>().prop_map(Move::Settle),
+        8 => any::<usize>().prop_map(Move::Report),
+        1 => any::<u64>().prop_map(Move::ReportBits),
+        1 => any::<usize>().prop_map(Move::TakeCopy),
+        8 => any::<usize>().prop_map(Move::Retract),
+        6 => scope().prop_map(Move::Flush),
+        1 => Just(Move::PollFlushed),
+        2 => purge_scope().prop_map(Move::Purge),
+        1 => Just(Move::StopPurge),
+        6 => Just(Move::PollPurged),
+        1 => Just(Move::Drain),
+        1 => Just(Move::PollUnsent),
+        2 => any::<bool>().prop_map(Move::PollAction),
         1 => end,
     ]
 }
@@ -110,62 +110,62 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         }
     }
 
-    fn call(&mut self, call: Call) {
-        match call {
-            Call::Produce { lane, size, own, at } => self.produce(lane, size, own, Instant::from_nanos(at)),
-            Call::Admit { lane: which, size, first, enters } => {
+    fn make(&mut self, one: Move) {
+        match one {
+            Move::Produce { lane, size, own, at } => self.produce(lane, size, own, Instant::from_nanos(at)),
+            Move::Admit { lane: which, size, first, enters } => {
                 let (admission, evicted) = self.twin.admit(lane(which), size, first);
                 evicted.into_iter().for_each(|item| self.end(item.number));
                 if enters && admission == AdmitDecision::Enter {
                     self.produce(which, size, None, Instant::ZERO);
                 }
             }
-            Call::PollBatch(at) => self.take(Instant::from_nanos(at)),
-            Call::PollExpired(at) => {
+            Move::PollBatch(at) => self.take(Instant::from_nanos(at)),
+            Move::PollExpired(at) => {
                 if let Some((ended, ..)) = self.twin.poll_expired(Instant::from_nanos(at)) {
                     self.end(ended.ticket);
                 }
             }
-            Call::PollOverdue(at) => {
+            Move::PollOverdue(at) => {
                 if let Some((ended, ..)) = self.twin.poll_overdue(Instant::from_nanos(at)) {
                     self.end(ended.ticket);
                 }
             }
-            Call::PollTimeout => drop(self.twin.poll_timeout()),
-            Call::Refuse(which) if !self.lent.is_empty() => {
+            Move::PollTimeout => drop(self.twin.poll_timeout()),
+            Move::Refuse(which) if !self.lent.is_empty() => {
                 let (id, item) = self.lent.swap_remove(which % self.lent.len());
                 if !self.twin.handle_refused(id, &item) {
                     self.lent.push((id, item));
                 }
             }
-            Call::Settle(which) if !self.batches.is_empty() => self.settle(which % self.batches.len()),
-            Call::Report(which) if !self.ids.is_empty() => self.report(self.ids[which % self.ids.len()]),
-            Call::ReportBits(bits) => self.report(SlotId::from_bits(bits)),
-            Call::TakeCopy(which) if !self.ids.is_empty() => {
+            Move::Settle(which) if !self.batches.is_empty() => self.settle(which % self.batches.len()),
+            Move::Report(which) if !self.ids.is_empty() => self.report(self.ids[which % self.ids.len()]),
+            Move::ReportBits(bits) => self.report(SlotId::from_bits(bits)),
+            Move::TakeCopy(which) if !self.ids.is_empty() => {
                 self.twin.take_copy(self.ids[which % self.ids.len()]);
             }
-            Call::Retract(which) if !self.ids.is_empty() => {
+            Move::Retract(which) if !self.ids.is_empty() => {
                 if let Ok(item) = self.twin.retract(self.ids[which % self.ids.len()]) {
                     self.end(item.number);
                 }
             }
-            Call::Flush(scope) => self.flushes.push(self.twin.flush(scope)),
-            Call::PollFlushed => drop(self.twin.poll_flushed()),
-            Call::Purge(scope) => self.twin.purge(scope),
-            Call::StopPurge => self.twin.stop_purge(),
-            Call::PollPurged => self.poll_purged(),
-            Call::Drain => {
+            Move::Flush(scope) => self.flushes.push(self.twin.flush(scope)),
+            Move::PollFlushed => drop(self.twin.poll_flushed()),
+            Move::Purge(scope) => self.twin.purge(scope),
+            Move::StopPurge => self.twin.stop_purge(),
+            Move::PollPurged => self.poll_purged(),
+            Move::Drain => {
                 if let Some(item) = self.twin.poll_drained() {
                     self.end(item.number);
                 }
             }
-            Call::Close { at, within } => {
+            Move::Close { at, within } => {
                 self.twin.close(Instant::from_nanos(at), Duration::from_nanos(within));
             }
-            Call::End => self.twin.end(),
-            Call::BackendEnded => self.twin.handle_backend_ended(),
-            Call::PollUnsent => self.poll_unsent(),
-            Call::PollAction(settled) => drop(self.twin.poll_action(settled)),
+            Move::End => self.twin.end(),
+            Move::BackendEnded => self.twin.handle_backend_ended(),
+            Move::PollUnsent => self.poll_unsent(),
+            Move::PollAction(settled) => drop(self.twin.poll_action(settled)),
             _ => {}
         }
         let stats = self.twin.stats();
@@ -241,7 +241,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     }
 }
 
-fn run<const SLOTS: usize, const LANES: usize>(mut limits: Limits, calls: Vec<Call>) {
+fn run<const SLOTS: usize, const LANES: usize>(mut limits: Limits, moves: Vec<Move>) {
     limits.batch_records = limits.batch_records.min(SLOTS as u32);
     let mut run = Run::<SLOTS, LANES> {
         twin: Twin::new(limits),
@@ -252,13 +252,13 @@ fn run<const SLOTS: usize, const LANES: usize>(mut limits: Limits, calls: Vec<Ca
         flushes: Vec::new(),
         ended: HashSet::new(),
     };
-    calls.into_iter().for_each(|call| run.call(call));
+    moves.into_iter().for_each(|one| run.make(one));
     run.recover(limits.linger);
 }
 
 proptest! {
     #[test]
-    fn a_broken_contract_breaks_nothing(shape in shape(), limits in limits(), calls in prop::collection::vec(call(), 1..160)) {
-        with_shape!(shape, run(limits, calls));
+    fn a_broken_contract_breaks_nothing(shape in shape(), limits in limits(), moves in prop::collection::vec(any_move(), 1..160)) {
+        with_shape!(shape, run(limits, moves));
     }
 }

@@ -4,7 +4,7 @@ use aioproducer_core::{AdmitDecision, FlushScope, Instant, Limits, Phase, PurgeS
 use core::time::Duration;
 use proptest::prelude::*;
 
-use crate::reference::{Entry, Model};
+use crate::reference::{Accepted, Model};
 use crate::twin::Twin;
 use crate::{Item, lane, limits, own, purge_scope, scope, shape, with_shape};
 
@@ -246,7 +246,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         let hopeless = self.model.settle(at);
         assert_eq!(self.twin.handle_settled(&batch), hopeless);
         for (id, item) in members {
-            let taken = |entry: &&Entry| entry.id == id && entry.batch == Some(number);
+            let taken = |entry: &&Accepted| entry.id == id && entry.batch == Some(number);
             if self.model.held().find(taken).is_some() {
                 let before = self.log.iter().rev().find(|before| before.lane == item.lane);
                 assert!(before.is_none_or(|before| before.number < item.number), "out of order");
@@ -318,7 +318,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     }
 
     /// An id that was given before, or never, but is none of those excepted.
-    fn other_id(&self, which: usize, except: impl Fn(&Entry) -> bool) -> SlotId {
+    fn other_id(&self, which: usize, except: impl Fn(&Accepted) -> bool) -> SlotId {
         let excepted = |id: SlotId| self.model.held().any(|entry| entry.id == id && except(entry));
         let given = self.ids.get(which % (self.ids.len() + 1)).copied().filter(|id| !excepted(*id));
         given.unwrap_or(SlotId::new(which as u32, u32::MAX))
@@ -377,7 +377,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             self.model.note_places(step);
         }
         if matches!(self.model.phase, Phase::Ending | Phase::Ended) {
-            let waits = |entry: &&Entry| entry.batch.is_none() && !self.model.is_out(entry.item.lane);
+            let waits = |entry: &&Accepted| entry.batch.is_none() && !self.model.is_out(entry.item.lane);
             assert_eq!(self.model.live.iter().filter(waits).count(), 0, "not given back");
             if self.model.backend_gone {
                 assert!(self.model.live.is_empty(), "not given up");

@@ -9,7 +9,7 @@ use aioproducer_core::{
 
 use crate::{Item, is_in};
 
-pub(crate) struct Entry {
+pub(crate) struct Accepted {
     pub(crate) item: Item,
     pub(crate) id: SlotId,
     pub(crate) accepted_at: Instant,
@@ -23,7 +23,7 @@ pub(crate) struct Entry {
 
 /// A record that ended while the backend has it.
 pub(crate) struct Kept {
-    pub(crate) entry: Entry,
+    pub(crate) entry: Accepted,
     /// Since when, if by its own timeout, and not yet for too long.
     pub(crate) late: Option<Instant>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Model {
     slots: usize,
     rows: usize,
     pub(crate) now: Instant,
-    pub(crate) live: Vec<Entry>,
+    pub(crate) live: Vec<Accepted>,
     /// Late ones in the order of their ends.
     pub(crate) kept: Vec<Kept>,
     pub(crate) out: Vec<Out>,
@@ -120,7 +120,7 @@ impl Model {
         self.now = self.now + Duration::from_nanos(nanos);
     }
 
-    pub(crate) fn held(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Accepted> {
         self.live.iter().chain(self.kept.iter().map(|kept| &kept.entry))
     }
 
@@ -141,7 +141,7 @@ impl Model {
         self.live.len() - self.buffered_len() + self.late()
     }
 
-    pub(crate) fn buffered(&self, lane: Lane) -> Vec<&Entry> {
+    pub(crate) fn buffered(&self, lane: Lane) -> Vec<&Accepted> {
         self.live.iter().filter(|entry| entry.item.lane == lane && entry.batch.is_none()).collect()
     }
 
@@ -182,7 +182,7 @@ impl Model {
         assert!(id.index() < self.slots);
         assert!(self.held().all(|entry| entry.id.index() != id.index()), "a slot given twice");
         let own_at = item.own.map(|own| since + own);
-        self.live.push(Entry { item, id, accepted_at: self.now, own_at, batch: None, copied: false });
+        self.live.push(Accepted { item, id, accepted_at: self.now, own_at, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());
     }
@@ -306,7 +306,7 @@ impl Model {
 
     /// Buffered records that are to be purged.
     pub(crate) fn to_purge(&self) -> Vec<u64> {
-        let is_meant = |entry: &&Entry| entry.batch.is_none() && self.purging.contains(&entry.item.number);
+        let is_meant = |entry: &&Accepted| entry.batch.is_none() && self.purging.contains(&entry.item.number);
         self.live.iter().filter(is_meant).map(|entry| entry.item.number).collect()
     }
 
@@ -364,7 +364,7 @@ impl Model {
     }
 
     /// Ends a record. Panics if it is not held: an outcome that came twice, or to a record never accepted.
-    pub(crate) fn end(&mut self, number: u64) -> Entry {
+    pub(crate) fn end(&mut self, number: u64) -> Accepted {
         let at = self.live.iter().position(|entry| entry.item.number == number).expect("an outcome for no record");
         let entry = self.live.remove(at);
         if entry.batch.is_some() {
@@ -374,7 +374,7 @@ impl Model {
     }
 
     /// Ends a record that the backend has, by its own timeout.
-    pub(crate) fn end_late(&mut self, number: u64) -> &Entry {
+    pub(crate) fn end_late(&mut self, number: u64) -> &Accepted {
         let at = self.live.iter().position(|entry| entry.item.number == number).expect("an outcome for no record");
         let entry = self.live.remove(at);
         self.kept.push(Kept { entry, late: Some(self.now) });
@@ -409,7 +409,7 @@ impl Model {
     }
 
     /// Gives up the oldest record.
-    pub(crate) fn give_up(&mut self) -> &Entry {
+    pub(crate) fn give_up(&mut self) -> &Accepted {
         let entry = self.live.remove(0);
         self.kept.push(Kept { entry, late: None });
         self.blocked &= self.handed_off() > 0;
@@ -521,14 +521,14 @@ impl Model {
     }
 
     /// When a record's time is over, wherever it is.
-    pub(crate) fn deadline(&self, entry: &Entry) -> Option<Instant> {
+    pub(crate) fn deadline(&self, entry: &Accepted) -> Option<Instant> {
         let after = self.limits.delivery_timeout.filter(|_| entry.batch.is_none());
         after.map(|after| entry.accepted_at + after).into_iter().chain(entry.own_at).min()
     }
 
     /// Numbers of the records whose time is over.
     pub(crate) fn expired(&self) -> Vec<u64> {
-        let late = |entry: &&Entry| self.deadline(entry).is_some_and(|at| at <= self.now);
+        let late = |entry: &&Accepted| self.deadline(entry).is_some_and(|at| at <= self.now);
         self.live.iter().filter(late).map(|entry| entry.item.number).collect()
     }
 
