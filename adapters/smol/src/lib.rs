@@ -1,5 +1,5 @@
-//! aioproducer on smol, on an executor of the caller's own, and with that on async-std: the clock, the timer and the
-//! task of a producer, and everything an application names.
+//! aioproducer on smol, on an `async_executor::Executor` of your own, and on async-std: a producer's runtime, and every name
+//! that an application needs.
 //!
 //! ```
 //! use aioproducer_smol::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Record, Smol};
@@ -42,8 +42,8 @@ pub use aioproducer_rdkafka::{
 };
 use async_executor::Executor;
 
-/// smol as a producer's [`Runtime`]: its global executor, or one of the caller's own. Timers are async-io's, which
-/// runs on a thread of its own and so works under any executor, async-std's included.
+/// smol as a producer's [`Runtime`]: its global executor, or one of your own. Its timers are async-io's. They run on a thread of
+/// their own, and so work under any executor, async-std's included.
 ///
 /// ```
 /// use std::sync::Arc;

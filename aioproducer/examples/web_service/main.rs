@@ -9,7 +9,7 @@
 //! | answer | when |
 //! | --- | --- |
 //! | 201 | the record is in the log; partition and offset are in the body |
-//! | 400 | the topic's name or the record cannot be |
+//! | 400 | the topic's name or the record is invalid |
 //! | 413 | the record is larger than the producer or the broker takes |
 //! | 502 | the broker refused it; the body says whether it may be in the log |
 //! | 503 | the pool is full, with `Retry-After`; or the end came before the record was delivered |
