@@ -69,17 +69,21 @@ async fn transform(
     ends: &str,
 ) -> Result<(), EndError> {
     let transaction = producer.begin().await.expect("it begins");
-    let mut next = BTreeMap::new();
+    let (mut next, mut deliveries) = (BTreeMap::new(), Vec::new());
     for message in batch {
         let record = Record::to(sink).payload(message.payload().expect("a number"));
         let delivery = transaction.produce(record).await.expect("accepted");
         next.insert(message.partition(), message.offset() + 1);
-        drop(delivery);
+        deliveries.push(delivery);
     }
     let source = batch[0].topic();
     let offsets = next.into_iter().map(|(partition, offset)| GroupOffset::new(source, partition, offset));
     let mut group = consumer_group(consumer).expect("it has a group");
     if ends == "a lost place" {
+        // These are in the log, and must not be seen.
+        for delivery in deliveries {
+            delivery.await.expect("delivered");
+        }
         group.generation = group.generation.map(|generation| generation + 1);
         let error = transaction.send_offsets(offsets, group).await.expect_err("a generation that there is not");
         assert_eq!(error.remedy(), Remedy::Abort, "{error:?}");
