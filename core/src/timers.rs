@@ -26,6 +26,7 @@ impl<C: Table<Timer>> Timers<C> {
         Self { cells, len: 0 }
     }
 
+    #[inline]
     pub(crate) const fn len(&self) -> u32 {
         self.len
     }

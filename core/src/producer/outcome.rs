@@ -53,8 +53,15 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether any record has a timeout of its own that has not passed.
     #[inline]
     #[must_use]
-    pub fn has_own_timeouts(&self) -> bool {
+    pub const fn has_own_timeouts(&self) -> bool {
         self.timers.len() > 0
+    }
+
+    /// When the first of the records' own timeouts passes, if any record has one.
+    #[inline]
+    #[must_use]
+    pub fn first_own_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|first| first.at)
     }
 
     /// The copy of a handed-off record that [`Producer::poll_batch`] was given, for callers that need it, or that would

@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Copied, Delivered, Driver, Failure, Outcome, Report, Severity, Trouble, Unsent,
 };
-use aioproducer_core::{Completed, MessageBatch, Phase, Record as _, SlotId, TopicId};
+use aioproducer_core::{Completed, Instant, MessageBatch, Phase, Record as _, SlotId, TopicId};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, Spare, State};
 use crate::callbacks::Ended;
 use crate::observe::{SUBSCRIBER, Time, lines};
 use crate::outcome::bulk::Member;
+use crate::outcome::completion::CellRef;
 use crate::outcome::failures::QUEUE_FULL;
 use crate::outcome::ticket::{Target, Ticket};
 use crate::record::OwnedRecord;
@@ -30,13 +31,12 @@ impl Driver<OwnedRecord> for Shared {
                 state.expire(self, now, effects);
                 let batch = if state.is_aborting() {
                     None
+                } else if state.machine.first_own_timeout().is_some() {
+                    state.take_with_copies(now, records)
                 } else {
-                    // Most records are not looked at while other threads wait for the lock.
-                    let any = state.machine.has_own_timeouts();
                     state.machine.poll_batch(now, |slot, record| {
-                        let copy = (any && record.timeout().is_some()).then(|| record.clone());
                         records.push((slot, record));
-                        copy
+                        None
                     })
                 };
                 if let Some(batch) = &batch {
@@ -183,37 +183,12 @@ impl Shared {
         while reports.peek().is_some() {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
+            let has_own_timeouts = state.machine.has_own_timeouts();
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                let copy = state.machine.take_copy(slot);
-                match (state.machine.handle_report(slot), outcome) {
-                    (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                        state.fail_copy(self, ended, failure, copied, copy, &mut effects);
-                        continue;
-                    }
-                    (Some(ended), Outcome::Delivered(at)) => {
-                        let topic = ended.lane.topic();
-                        let has_callback = ended.ticket.has_callback();
-                        self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
-                        match ended.ticket.target() {
-                            Target::Delivery(cell) => delivered.push((cell, topic, at)),
-                            Target::Bulk { bulk, index } => {
-                                state.settle_member(bulk, index, Member::Delivered(topic, at), &mut effects);
-                            }
-                            Target::Callback(callback) => {
-                                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
-                                effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
-                            }
-                        }
-                    }
-                    (Some(ended), Outcome::Failed(failure, record)) => {
-                        state.fail(self, ended, failure, Some(record), &mut effects);
-                    }
-                    (None, Outcome::Failed(_, record)) => {
-                        effects.discard.push(Discard::Returned(self.hand_back(record)));
-                    }
-                    (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
+                if has_own_timeouts {
+                    state.take_copy(slot, matches!(outcome, Outcome::FailedCopy(..)), &mut effects);
                 }
-                effects.discard.extend(copy.map(Discard::Record));
+                self.pass_report(state, slot, outcome, now, &mut delivered, &mut effects);
             }
             state.after_transition(self, &mut effects);
         }
@@ -238,6 +213,50 @@ impl Shared {
         *self.spare() = Spare { wakers: std::mem::take(wakers), callbacks: std::mem::take(callbacks), delivered };
     }
 
+    /// Passes a report to the machine, and its outcome to where its ticket says.
+    #[inline(always)]
+    fn pass_report(
+        &self,
+        state: &mut State,
+        slot: SlotId,
+        outcome: Outcome<OwnedRecord>,
+        now: Time,
+        delivered: &mut Vec<(CellRef, TopicId, Delivered)>,
+        effects: &mut Effects,
+    ) {
+        match (state.machine.handle_report(slot), outcome) {
+            (Some(ended), Outcome::Delivered(at)) => {
+                let topic = ended.lane.topic();
+                let has_callback = ended.ticket.has_callback();
+                self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
+                match ended.ticket.target() {
+                    Target::Delivery(cell) => delivered.push((cell, topic, at)),
+                    Target::Bulk { bulk, index } => {
+                        state.settle_member(bulk, index, Member::Delivered(topic, at), effects);
+                    }
+                    Target::Callback(callback) => {
+                        let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
+                        effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
+                    }
+                }
+            }
+            (Some(ended), Outcome::Failed(failure, record)) => {
+                state.fail(self, ended, failure, Some(record), effects);
+            }
+            (Some(ended), Outcome::FailedCopy(failure, copied)) => {
+                state.fail_copy(self, ended, failure, copied, effects);
+            }
+            (None, Outcome::Failed(_, record)) => self.discard_returned(record, effects),
+            (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
+        }
+    }
+
+    /// A record that has ended before came back.
+    #[cold]
+    fn discard_returned(&self, record: OwnedRecord, effects: &mut Effects) {
+        effects.discard.push(Discard::Returned(self.hand_back(record)));
+    }
+
     /// Notes that records were moved to the backend.
     #[inline]
     fn note_hand_off(
@@ -257,7 +276,28 @@ impl Shared {
 }
 
 impl State {
-    /// Fails a record that comes back as the backend's copy, which lacks a timeout of the record's own: then there is an own copy.
+    /// A batch in which records may have timeouts of their own: of those, a copy stays.
+    #[cold]
+    fn take_with_copies(&mut self, now: Instant, records: &mut Vec<(SlotId, OwnedRecord)>) -> Option<MessageBatch> {
+        self.machine.poll_batch(now, |slot, record| {
+            let copy = record.timeout().is_some().then(|| record.clone());
+            records.push((slot, record));
+            copy
+        })
+    }
+
+    /// Takes the copy of a record with a timeout of its own. If the record comes back as the backend's copy, this one is better.
+    #[cold]
+    fn take_copy(&mut self, slot: SlotId, is_needed: bool, effects: &mut Effects) {
+        let copy = self.machine.take_copy(slot);
+        if is_needed {
+            self.own_copy = copy;
+        } else {
+            effects.discard.extend(copy.map(Discard::Record));
+        }
+    }
+
+    /// Fails a record that comes back as the backend's copy, which lacks a timeout of the record's own.
     #[cold]
     fn fail_copy(
         &mut self,
@@ -265,11 +305,10 @@ impl State {
         ended: Completed<Ticket>,
         failure: Failure,
         copied: Copied,
-        own: Option<OwnedRecord>,
         effects: &mut Effects,
     ) {
         let copy = || OwnedRecord::from_copy(ended.lane, copied, &mut shared.inbox().memory);
-        let record = own.unwrap_or_else(copy);
+        let record = self.own_copy.take().unwrap_or_else(copy);
         self.fail(shared, ended, failure, Some(record), effects);
     }
 

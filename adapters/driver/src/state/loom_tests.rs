@@ -80,11 +80,11 @@ impl Model {
         Arc::new(Self { shared, wakes, topic, accepted: Mutex::default(), taken: Mutex::default() })
     }
 
-    /// Produces a record, which may find the pool full.
+    /// Produces a record, which may find the pool full. No call waits for its outcome.
     fn produce(&self, number: u8) {
         let mut record = Record::to(&self.topic).payload(vec![number]);
         let Ok(admission) = Admission::check(&self.shared, &mut record) else { panic!("the record is fit") };
-        if admission.try_enter(&self.shared, |_, _| (Ticket::NONE, ())).is_ok() {
+        if admission.try_enter(&self.shared, |_, _| (Ticket::to_bulk(0, 0), ())).is_ok() {
             self.accepted.lock().unwrap().push(number);
         }
     }

@@ -1,6 +1,6 @@
 //! Transitions: records pass from the inbox to the machine, and what follows from each change of the machine.
 
-use aioproducer_core::{Action, Instant, Phase, Record as _};
+use aioproducer_core::{Action, Instant, Phase};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, State};
@@ -106,10 +106,9 @@ impl State {
     #[inline(always)]
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
-        let (own, since) = (record.timeout(), since.unwrap_or(at));
-        match self.machine.produce_since(at, since, record, ticket) {
+        match self.machine.produce_since(at, since.unwrap_or(at), record, ticket) {
             Ok(_) => {
-                if own.is_some_and(|own| since + own < self.armed) {
+                if self.machine.first_own_timeout().is_some_and(|first| first < self.armed) {
                     effects.wakers.extend(self.driver.take());
                 }
             }
