@@ -6,7 +6,8 @@ use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use aioproducer_driver::{AioProducer, StartError};
+use aioproducer_driver::AioProducer;
+use aioproducer_driver::error::StartError;
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka, ReceivedRecord};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use aioproducer_core::Instant;
 use aioproducer_core::backend::Connect;
-use aioproducer_driver::{AioProducer, Builder, ClockHold, OwnedRecord, Runtime, RuntimeError, Task};
+use aioproducer_driver::error::RuntimeError;
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::runtime::{ClockHold, Task};
+use aioproducer_driver::{AioProducer, Builder, Runtime};
 use aioproducer_smol::Smol;
 use aioproducer_tokio::Tokio;
 use smol::channel::{self, Receiver};

@@ -1,8 +1,8 @@
 //! Records for most tests, each with its number as payload; and records that use every field.
 
-use aioproducer_driver::{
-    AioProducer, Bytes, Delivery, DeliveryError, DeliveryReport, FailureKind, Outcomes, Record, Status, Transaction,
-};
+use aioproducer_driver::error::{FailureKind, Status};
+use aioproducer_driver::future::Outcomes;
+use aioproducer_driver::{AioProducer, Bytes, Delivery, DeliveryError, DeliveryReport, Record, Transaction};
 
 use crate::broker::Logged;
 use crate::probe::at_once;

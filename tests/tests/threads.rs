@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, Record, StartError};
+use aioproducer_driver::error::StartError;
+use aioproducer_driver::{AioProducer, Delivery, Record};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
 use aioproducer_tests::executor::{Executor, Host, TokioCurrent, TokioMulti, still_waiting, watched};
 use aioproducer_tests::probe::{at_once, threads, until};

@@ -41,7 +41,7 @@ mod state;
 pub use admission::error::{ProduceError, SendError};
 /// [`try_produce`](crate::AioProducer::try_produce) never waits: with a policy that would, it is `Full`. A record with a
 /// callback is `Full`, too, when callbacks are so far behind that there is no place for another, unless the policy waits.
-/// A dropped record fails with [`FailureKind::Dropped`], and its outcome hands it back.
+/// A dropped record fails with [`FailureKind::Dropped`](error::FailureKind::Dropped), and its outcome hands it back.
 pub use aioproducer_core::Overflow;
 pub use aioproducer_core::PurgeScope;
 pub use api::builder::Builder;
@@ -111,17 +111,3 @@ pub mod transaction {
     pub use crate::api::transaction::{EndError, Remedy, Transaction, TransactionError};
     pub use aioproducer_core::backend::{Group, GroupOffset};
 }
-
-// What is in the modules above, for the other crates of the workspace.
-#[doc(hidden)]
-pub use {
-    error::{
-        CallError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError, MetadataError,
-        RecordError, RuntimeError, StartError, Status, TooLate, TopicError, TraceContextError, TransactionError,
-    },
-    future::{Close, Flush, Outcomes, Produce, ProduceAll, Purge, SendRecord},
-    metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata},
-    record::{Data, Header, OwnedRecord, TopicRef, TraceContext},
-    runtime::{ClockHold, Instant, Task},
-    transaction::{Group, GroupOffset, Remedy},
-};

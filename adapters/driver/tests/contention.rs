@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Outcome, Report};
-use aioproducer_driver::{AioProducer, OwnedRecord, ProduceError, Record};
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::{AioProducer, ProduceError, Record};
 
 use self::still::Still;
 

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, ErrorCode, Outcome, Report};
-use aioproducer_driver::{
-    AioProducer, Failure, FailureKind, Instant, Overflow, OwnedRecord, Record, Runtime, Status, Task,
-};
+use aioproducer_driver::error::{Failure, FailureKind, Status};
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::runtime::{Instant, Task};
+use aioproducer_driver::{AioProducer, Overflow, Record, Runtime};
 
 use self::still::Still;
 

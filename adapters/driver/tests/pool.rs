@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use aioproducer_core::LimitsError;
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver};
-use aioproducer_driver::{AioProducer, OwnedRecord, ProduceError, Record, StartError};
+use aioproducer_driver::error::StartError;
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::{AioProducer, ProduceError, Record};
 
 use self::still::Still;
 

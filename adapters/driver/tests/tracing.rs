@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
-use aioproducer_driver::{AioProducer, Builder, FlushError, Overflow, Record, TraceContext};
+use aioproducer_driver::error::FlushError;
+use aioproducer_driver::record::TraceContext;
+use aioproducer_driver::{AioProducer, Builder, Overflow, Record};
 use observed::{ByHand, Tasks};
 use recorder::Recorder;
 use tracing::span::Id;

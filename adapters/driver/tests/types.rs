@@ -5,9 +5,11 @@
 use std::error::Error;
 use std::future::Future;
 
+use aioproducer_driver::error::{
+    CallError, EndError, FatalError, FlushError, RecordError, TopicError, TransactionError,
+};
 use aioproducer_driver::{
-    AioProducer, CallError, Delivery, DeliveryError, DeliveryReport, EndError, FatalError, FlushError, ProduceError,
-    Record, RecordError, Reporter, SendError, TopicError, Transaction, TransactionError,
+    AioProducer, Delivery, DeliveryError, DeliveryReport, ProduceError, Record, Reporter, SendError, Transaction,
 };
 
 /// What anyhow, eyre and `Box<dyn Error + Send + Sync>` ask of an error.

@@ -24,13 +24,18 @@ use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub use aioproducer_driver::error::{
+    CallError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError, MetadataError,
+    RecordError, RuntimeError, StartError, Status, TooLate, TopicError, TraceContextError, TransactionError,
+};
+pub use aioproducer_driver::future::{Close, Flush, Outcomes, Produce, ProduceAll, Purge, SendRecord};
+pub use aioproducer_driver::metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata};
+pub use aioproducer_driver::record::{Data, Header, OwnedRecord, TopicRef, TraceContext};
+pub use aioproducer_driver::runtime::{ClockHold, Instant, Task};
+pub use aioproducer_driver::transaction::{Group, GroupOffset, Remedy};
 pub use aioproducer_driver::{
-    AioProducer, Broker, Builder, Bytes, CallError, ClockHold, Close, CloseReport, Data, Delivery, DeliveryError,
-    DeliveryReport, EndError, ErrorCode, Failure, FailureKind, FatalError, Flush, FlushError, Group, GroupOffset,
-    Header, Instant, LimitsError, Metadata, MetadataError, Outcomes, Overflow, OwnedRecord, PartitionMetadata, Produce,
-    ProduceAll, ProduceError, Purge, PurgeScope, Record, RecordError, Remedy, Reporter, Reports, Runtime, RuntimeError,
-    SendError, SendRecord, StartError, Statistics, Status, Task, TooLate, Topic, TopicError, TopicMetadata, TopicRef,
-    TraceContext, TraceContextError, Transaction, TransactionError, Unsent,
+    AioProducer, Builder, Bytes, CloseReport, Delivery, DeliveryError, DeliveryReport, Overflow, ProduceError,
+    PurgeScope, Record, Reporter, Reports, Runtime, SendError, Statistics, Topic, Transaction, Unsent,
 };
 #[cfg(feature = "embedded-broker")]
 pub use aioproducer_rdkafka::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};

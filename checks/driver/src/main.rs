@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Outcome, Report};
-use aioproducer_driver::{AioProducer, Record, OwnedRecord};
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::{AioProducer, Record};
 
 use self::still::Still;
 

@@ -1,6 +1,7 @@
 //! S47: an offset comes from a broker. Where the broker sent none, there is none.
 
-use aioproducer_driver::{AioProducer, Outcomes, Record};
+use aioproducer_driver::future::Outcomes;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};

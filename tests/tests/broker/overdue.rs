@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Record, Remedy, TransactionError};
+use aioproducer_driver::error::TransactionError;
+use aioproducer_driver::transaction::Remedy;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::at_once;

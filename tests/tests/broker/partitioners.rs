@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, FailureKind, Record};
+use aioproducer_driver::error::FailureKind;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka, Partitioner, ToPartition};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use aioproducer_core::backend::Status;
-use aioproducer_driver::{AioProducer, Builder, FlushError, Record};
+use aioproducer_driver::error::FlushError;
+use aioproducer_driver::{AioProducer, Builder, Record};
 use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
 use aioproducer_tests::broker;
 use aioproducer_tests::executor::watched;

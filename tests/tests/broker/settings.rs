@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Record, StartError};
+use aioproducer_driver::error::StartError;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::statistics::Statistics;
 use aioproducer_rdkafka::{ClientConfig, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka};
 use aioproducer_tests::executor::Host;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, FailureKind, Record};
+use aioproducer_driver::error::FailureKind;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{Event, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::{broker, promises};

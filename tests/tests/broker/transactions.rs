@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Builder, Group, GroupOffset, Record, Remedy, TransactionError};
+use aioproducer_driver::error::TransactionError;
+use aioproducer_driver::transaction::{Group, GroupOffset, Remedy};
+use aioproducer_driver::{AioProducer, Builder, Record};
 use aioproducer_rdkafka::{ApiKey, ClientConfig, EmbeddedBroker, ErrorCode, Librdkafka, consumer_group};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Answer, Call, Metadata};
-use aioproducer_driver::{AioProducer, ErrorCode, Record};
+use aioproducer_driver::error::ErrorCode;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{EmbeddedBroker, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};

@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Delivery, FailureKind, PurgeScope, Record, Status};
+use aioproducer_driver::error::{FailureKind, Status};
+use aioproducer_driver::{AioProducer, Delivery, PurgeScope, Record};
 use aioproducer_tests::executor::{Host, OwnExecutor, run, watched};
 use aioproducer_tests::probe::{Observed, poll_once};
 use aioproducer_tests::promises;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{Failure, FailureKind, Status};
-use aioproducer_driver::{AioProducer, ErrorCode, ProduceError, Record, SendError};
+use aioproducer_driver::error::ErrorCode;
+use aioproducer_driver::{AioProducer, ProduceError, Record, SendError};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Group, PurgeScope, Record};
+use aioproducer_driver::transaction::Group;
+use aioproducer_driver::{AioProducer, PurgeScope, Record};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_smol::Smol;
 use aioproducer_tests::executor::{Host, TokioCurrent, run};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Driver, Failure, FailureKind, Message, Status};
-use aioproducer_driver::{AioProducer, ErrorCode, ProduceError};
+use aioproducer_driver::error::ErrorCode;
+use aioproducer_driver::{AioProducer, ProduceError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

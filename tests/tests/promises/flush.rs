@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, FlushError, Record};
+use aioproducer_driver::error::FlushError;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};

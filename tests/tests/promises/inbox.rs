@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Delivery, FailureKind, ProduceError, Record, Status};
+use aioproducer_driver::error::{FailureKind, Status};
+use aioproducer_driver::{AioProducer, Delivery, ProduceError, Record};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

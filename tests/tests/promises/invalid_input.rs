@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Builder, ProduceError, Record, StartError};
+use aioproducer_driver::error::StartError;
+use aioproducer_driver::{AioProducer, Builder, ProduceError, Record};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, Librdkafka};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::scripted::{Script, ScriptedBackend, texts};

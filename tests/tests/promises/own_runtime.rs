@@ -4,7 +4,8 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, FailureKind, FlushError, ProduceError, Record, Runtime, Status};
+use aioproducer_driver::error::{FailureKind, FlushError, Status};
+use aioproducer_driver::{AioProducer, ProduceError, Record, Runtime};
 use aioproducer_tests::executor::watched;
 use aioproducer_tests::records::numbered;
 use aioproducer_tests::scripted::Script;

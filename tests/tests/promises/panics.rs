@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aioproducer_core::Instant;
-use aioproducer_driver::{AioProducer, PurgeScope, Record, Runtime, Task};
+use aioproducer_driver::runtime::Task;
+use aioproducer_driver::{AioProducer, PurgeScope, Record, Runtime};
 use aioproducer_rdkafka::{Event, EventHandler, Partition, Partitioner, ToPartition};
 use aioproducer_tests::executor::{AnyRuntime, Host};
 use aioproducer_tests::scripted::Script;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use aioproducer_driver::{
-    AioProducer, Delivery, FailureKind, Overflow, ProduceError, Record, SendError, Status, TransactionError,
-};
+use aioproducer_driver::error::{FailureKind, Status, TransactionError};
+use aioproducer_driver::{AioProducer, Delivery, Overflow, ProduceError, Record, SendError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

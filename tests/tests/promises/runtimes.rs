@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Delivery, FlushError, Instant, ProduceError, Record, Runtime, Task};
+use aioproducer_driver::error::FlushError;
+use aioproducer_driver::runtime::{Instant, Task};
+use aioproducer_driver::{AioProducer, Delivery, ProduceError, Record, Runtime};
 use aioproducer_tests::executor::{Executor, Host, OwnExecutor, TokioCurrent, TokioMulti, watched};
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, texts};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aioproducer_driver::{AioProducer, FailureKind, Record, SendError, Status};
+use aioproducer_driver::error::{FailureKind, Status};
+use aioproducer_driver::{AioProducer, Record, SendError};
 use aioproducer_rdkafka::{ClientConfig, ErrorCode, Librdkafka};
 use aioproducer_tests::broker::{Isolation, Logged, read_log, with_codec};
 use aioproducer_tests::executor::{self, Host, TokioMulti};

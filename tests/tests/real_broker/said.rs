@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, ErrorCode, Record};
+use aioproducer_driver::error::ErrorCode;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{ClientConfig, Event, Librdkafka};
 use aioproducer_tests::broker::config_for;
 use aioproducer_tests::executor::Host;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Delivery, FailureKind, Record, SendError, Status};
+use aioproducer_driver::error::{FailureKind, Status};
+use aioproducer_driver::{AioProducer, Delivery, Record, SendError};
 use aioproducer_rdkafka::Librdkafka;
 use aioproducer_tests::broker::{Isolation, assert_no_gaps, read_log};
 use aioproducer_tests::executor::{Host, still_waiting};

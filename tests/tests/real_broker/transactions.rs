@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aioproducer_driver::{
-    AioProducer, FailureKind, Group, GroupOffset, ProduceError, Record, Remedy, SendError, Status, Transaction,
-    TransactionError,
-};
+use aioproducer_driver::error::{FailureKind, Status, TransactionError};
+use aioproducer_driver::transaction::{Group, GroupOffset, Remedy};
+use aioproducer_driver::{AioProducer, ProduceError, Record, SendError, Transaction};
 use aioproducer_rdkafka::{ClientConfig, ErrorCode, Librdkafka};
 use aioproducer_tests::broker::{Isolation, Logged, config_for, read_log};
 use aioproducer_tests::executor::{self, Host, TokioMulti, still_waiting};

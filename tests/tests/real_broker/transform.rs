@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use aioproducer_driver::{AioProducer, EndError, GroupOffset, Record, Remedy};
+use aioproducer_driver::error::EndError;
+use aioproducer_driver::transaction::{GroupOffset, Remedy};
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{Librdkafka, consumer_group};
 use aioproducer_tests::broker::Isolation;
 use aioproducer_tests::executor::Host;

@@ -85,7 +85,7 @@ impl AioProducer {
     /// [`CallError`]: no broker answered in time, the name is invalid, or the producer was closed.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// # use aioproducer_driver::{AioProducer, error::CallError};
     /// async fn partitions(producer: &AioProducer, topic: &str) -> Result<usize, CallError> {
     ///     let metadata = producer.metadata(Some(topic)).await?;
     ///     Ok(metadata.topic(topic).map_or(0, |topic| topic.partitions.len()))
@@ -112,7 +112,7 @@ impl AioProducer {
     /// 3 seconds, the login may not use it, its name is invalid, or not all was there in time; then it is retriable.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// # use aioproducer_driver::{AioProducer, error::CallError};
     /// async fn start(producer: &AioProducer) -> Result<(), CallError> {
     ///     producer.ready(["orders", "payments"]).await?;
     ///     println!("take requests");
@@ -139,7 +139,7 @@ impl AioProducer {
     /// see it ([`ErrorCode::TopicAuthorizationFailed`]).
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// # use aioproducer_driver::{AioProducer, error::CallError};
     /// async fn leaderless(producer: &AioProducer, topic: &str) -> Result<usize, CallError> {
     ///     let partitions = producer.partitions_for(topic).await?;
     ///     Ok(partitions.iter().filter(|partition| partition.leader.is_none()).count())
@@ -168,7 +168,7 @@ impl AioProducer {
     /// [`CallError`]: one of them is invalid, or the producer was closed.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, CallError};
+    /// # use aioproducer_driver::{AioProducer, error::CallError};
     /// async fn rotate(producer: &AioProducer, user: &str, password: &str) -> Result<(), CallError> {
     ///     producer.set_sasl_credentials(user, password).await
     /// }

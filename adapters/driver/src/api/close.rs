@@ -107,7 +107,7 @@ impl fmt::Debug for Close<'_> {
 /// What a close could not deliver. The records are handed out once: a second close reports none.
 ///
 /// ```
-/// # use aioproducer_driver::{CloseReport, Record, Status};
+/// # use aioproducer_driver::{CloseReport, Record, error::Status};
 /// /// The records that can be written elsewhere without a duplicate.
 /// fn to_keep(report: CloseReport) -> Vec<Record<'static>> {
 ///     let unsent = report.into_unsent().into_iter();

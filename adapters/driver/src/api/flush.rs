@@ -20,7 +20,7 @@ use crate::state::shared::{Shared, State};
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush), and what it waits for.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, FlushError};
+/// # use aioproducer_driver::{AioProducer, error::FlushError};
 /// # use std::time::Duration;
 /// async fn orders(producer: &AioProducer) -> Result<(), FlushError> {
 ///     producer.flush().topic("orders").within(Duration::from_secs(5)).await
@@ -241,7 +241,7 @@ impl fmt::Debug for Flush<'_> {
 /// Why a flush ended early.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, FlushError};
+/// # use aioproducer_driver::{AioProducer, error::FlushError};
 /// # use std::time::Duration;
 /// /// Records that have no outcome after a second.
 /// async fn remaining(producer: &AioProducer) -> usize {

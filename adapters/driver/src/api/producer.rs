@@ -346,7 +346,7 @@ impl AioProducer {
     /// ```
     /// # use aioproducer_driver::{AioProducer, PurgeScope};
     /// /// Gives up what was not sent, and waits for the rest.
-    /// async fn give_up(producer: &AioProducer) -> Result<(), aioproducer_driver::FlushError> {
+    /// async fn give_up(producer: &AioProducer) -> Result<(), aioproducer_driver::error::FlushError> {
     ///     producer.purge(PurgeScope::Queued).await;
     ///     producer.flush().await
     /// }

@@ -14,7 +14,7 @@ use crate::runtime::sync::{Mutex, lock};
 /// Why an accepted record was not delivered, whether it is in the log all the same, and the record.
 ///
 /// ```
-/// # use aioproducer_driver::{Delivery, FailureKind, Status};
+/// # use aioproducer_driver::{Delivery, error::{FailureKind, Status}};
 /// async fn outcome(delivery: Delivery) -> &'static str {
 ///     match delivery.await {
 ///         Ok(_) => "delivered",

@@ -32,7 +32,7 @@ impl Record<'_> {
 /// Which part of a record is invalid, and why.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, ProduceError, Record, RecordError};
+/// # use aioproducer_driver::{AioProducer, ProduceError, Record, error::RecordError};
 /// fn is_rejected(producer: &AioProducer) -> bool {
 ///     let outcome = producer.try_produce(Record::to("orders").partition(-3));
 ///     matches!(outcome, Err(ProduceError::Invalid { error: RecordError::NegativePartition { partition: -3 }, .. }))

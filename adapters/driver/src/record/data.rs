@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// that comes back may be a copy.
 ///
 /// ```
-/// use aioproducer_driver::Data;
+/// use aioproducer_driver::record::Data;
 ///
 /// assert_eq!(Data::from("abc"), Data::from(vec![b'a', b'b', b'c']));
 /// ```

@@ -26,7 +26,7 @@ const NO_HINT: u32 = u32::MAX;
 /// topic's name.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, Record, SendError, TopicError};
+/// # use aioproducer_driver::{AioProducer, Record, SendError, error::TopicError};
 /// # use aioproducer_driver::record::Topic;
 /// struct Orders {
 ///     producer: AioProducer,
@@ -176,7 +176,7 @@ impl From<Topic> for TopicRef<'_> {
 /// Why a topic's name was rejected.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, TopicError};
+/// # use aioproducer_driver::{AioProducer, error::TopicError};
 /// fn is_reserved(producer: &AioProducer) -> bool {
 ///     producer.topic("..") == Err(TopicError::Reserved)
 /// }

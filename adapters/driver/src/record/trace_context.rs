@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// recommendation [Trace Context](https://www.w3.org/TR/trace-context/). [`Record::trace_context`] sets the two.
 ///
 /// ```
-/// use aioproducer_driver::{Record, TraceContext};
+/// use aioproducer_driver::{Record, record::TraceContext};
 ///
 /// let context: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse()?;
 /// let context = context.with_state("vendor=opaque")?;
@@ -16,7 +16,7 @@ use std::str::FromStr;
 ///
 /// let record = Record::to("orders").payload("one").trace_context(&context);
 /// assert_eq!(record.headers()[0].name(), "traceparent");
-/// # Ok::<(), aioproducer_driver::TraceContextError>(())
+/// # Ok::<(), aioproducer_driver::error::TraceContextError>(())
 /// ```
 ///
 /// [`Record::trace_context`]: crate::Record::trace_context

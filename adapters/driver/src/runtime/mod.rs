@@ -36,7 +36,7 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a producer needs of an executor. An adapter implements it in a few lines.
 ///
 /// ```
-/// use aioproducer_driver::{Instant, Runtime, Task};
+/// use aioproducer_driver::{Runtime, runtime::{Instant, Task}};
 ///
 /// /// A clock that stands still and an executor that runs nothing: enough to look at what a producer buffers.
 /// struct Frozen;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use aioproducer_core::backend::{Copied, Delivered, Driver, Failure, FailureKind, Outcome, Report, Status};
 use aioproducer_core::{Instant, Limits, Overflow, SlotId};
 
+use crate::AioProducer;
 use crate::observe::Options;
+use crate::record::OwnedRecord;
 use crate::record::Record;
 use crate::runtime::{Runtime, Task};
 use crate::state::shared::{Settings, Shared};
 use crate::still::Still;
-use crate::{AioProducer, OwnedRecord};
 
 const SLOTS: usize = 8;
 

@@ -6,7 +6,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, BackendLimits, Connect, Delivered, Driver, Message, Outcome, Report};
-use aioproducer_driver::{Failure, Instant, OwnedRecord, Runtime, Task};
+use aioproducer_driver::Runtime;
+use aioproducer_driver::error::Failure;
+use aioproducer_driver::record::OwnedRecord;
+use aioproducer_driver::runtime::{Instant, Task};
 
 use crate::still::Still;
 

@@ -1,7 +1,8 @@
 //! A runtime whose time stands still and a backend that ignores all calls: for tests that work by hand, on one thread.
 
 use aioproducer_core::backend::Backend;
-use aioproducer_driver::{Instant, Runtime, Task};
+use aioproducer_driver::Runtime;
+use aioproducer_driver::runtime::{Instant, Task};
 
 pub(crate) struct Still;
 

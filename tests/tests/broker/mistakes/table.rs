@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Builder, ErrorCode, Record, SendError};
+use aioproducer_driver::error::ErrorCode;
+use aioproducer_driver::{AioProducer, Builder, Record, SendError};
 use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
 use aioproducer_tests::broker;
 use aioproducer_tests::executor::Host;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, FlushError, Record};
+use aioproducer_driver::error::FlushError;
+use aioproducer_driver::{AioProducer, Record};
 use aioproducer_tests::executor::{Executor, Host, TokioCurrent, watched};
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::scripted::{Script, failure};

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{FailureKind, Status};
-use aioproducer_driver::{AioProducer, Builder, CloseReport, Group, GroupOffset, Record, Remedy};
+use aioproducer_driver::transaction::{Group, GroupOffset, Remedy};
+use aioproducer_driver::{AioProducer, Builder, CloseReport, Record};
 use aioproducer_rdkafka::{
     EmbeddedBroker, Event, Librdkafka, Partition, Partitioner, ToPartition, clients_left_behind,
 };

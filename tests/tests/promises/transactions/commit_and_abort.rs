@@ -4,7 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
-use aioproducer_driver::{AioProducer, ProduceError, PurgeScope, Remedy, TransactionError};
+use aioproducer_driver::error::TransactionError;
+use aioproducer_driver::transaction::Remedy;
+use aioproducer_driver::{AioProducer, ProduceError, PurgeScope};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

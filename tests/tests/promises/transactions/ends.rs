@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind};
-use aioproducer_driver::{AioProducer, ErrorCode, ProduceError, Remedy, TransactionError};
+use aioproducer_driver::error::{ErrorCode, TransactionError};
+use aioproducer_driver::transaction::Remedy;
+use aioproducer_driver::{AioProducer, ProduceError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

@@ -1,7 +1,8 @@
 //! S39: each error says what to do next.
 
 use aioproducer_core::backend::{Call, Group, GroupOffset};
-use aioproducer_driver::{AioProducer, ProduceError, Remedy};
+use aioproducer_driver::transaction::Remedy;
+use aioproducer_driver::{AioProducer, ProduceError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aioproducer_core::backend::{Call, FailureKind, Group, GroupOffset, Status};
-use aioproducer_driver::{AioProducer, ProduceError, Remedy, SendError, TransactionError};
+use aioproducer_driver::error::TransactionError;
+use aioproducer_driver::transaction::Remedy;
+use aioproducer_driver::{AioProducer, ProduceError, SendError};
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::probe::{Observed, at_once};
 use aioproducer_tests::promises;

@@ -141,7 +141,7 @@ impl<B> Builder<B> {
     }
 
     /// How many topics the producer may write to in its life. It keeps their names, and librdkafka what it knows of them and
-    /// their partitions. Naming one more is refused, with [`TopicError::TooMany`](crate::TopicError::TooMany).
+    /// their partitions. Naming one more is refused, with [`TopicError::TooMany`](crate::error::TopicError::TooMany).
     ///
     /// ```
     /// # use aioproducer_driver::Builder;
@@ -310,7 +310,7 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
     /// [`StartError`] names the setting, the backend's key or the runtime that is at fault. Nothing is left running then.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, Builder, Runtime, StartError};
+    /// # use aioproducer_driver::{AioProducer, Builder, Runtime, error::StartError};
     /// # use aioproducer_core::backend::Connect;
     /// # use aioproducer_driver::record::OwnedRecord;
     /// fn start<B: Connect<OwnedRecord>>(backend: B, runtime: impl Runtime) -> Result<AioProducer, StartError<B::Error>> {
@@ -388,7 +388,7 @@ fn grace(delivery_timeout: Duration) -> Duration {
 /// Why a producer could not start. `E` is the backend's own error.
 ///
 /// ```
-/// use aioproducer_driver::StartError;
+/// use aioproducer_driver::error::StartError;
 ///
 /// /// Whether another configuration may help, and not a change of the program.
 /// fn is_for_the_operator<E>(error: &StartError<E>) -> bool {

@@ -12,7 +12,7 @@ use crate::state::transactions::Transactions;
 /// What is left to do after an error of a transaction.
 ///
 /// ```
-/// # use aioproducer_driver::{EndError, Remedy, Transaction};
+/// # use aioproducer_driver::{Transaction, error::EndError, transaction::Remedy};
 /// /// The transaction whose commit is to be called again.
 /// fn to_commit_again(error: EndError) -> Option<Transaction> {
 ///     if error.remedy() == Remedy::Resolve { error.into_transaction() } else { None }
@@ -36,7 +36,7 @@ pub enum Remedy {
 /// Why a call of a transaction failed. [`TransactionError::remedy`] says what is left to do.
 ///
 /// ```
-/// # use aioproducer_driver::{AioProducer, Remedy, TransactionError};
+/// # use aioproducer_driver::{AioProducer, error::TransactionError, transaction::Remedy};
 /// /// Initializes a producer with a transactional id, as often as it takes.
 /// async fn initialize(producer: &AioProducer) -> Result<(), TransactionError> {
 ///     loop {
@@ -214,7 +214,7 @@ impl std::error::Error for TransactionError {
 /// Dropped, it drops the transaction, which is aborted then, or in doubt.
 ///
 /// ```
-/// # use aioproducer_driver::{Remedy, Transaction, TransactionError};
+/// # use aioproducer_driver::{Transaction, error::TransactionError, transaction::Remedy};
 /// /// Commits, or aborts if nothing else is left.
 /// async fn end(transaction: Transaction) -> Result<(), TransactionError> {
 ///     let Err(error) = transaction.commit().await else { return Ok(()) };

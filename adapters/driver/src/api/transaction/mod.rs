@@ -37,7 +37,7 @@ impl AioProducer {
     /// [`TransactionError`]; with [`Remedy::Retry`] it may be called again, which continues where it was.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, TransactionError};
+    /// # use aioproducer_driver::{AioProducer, error::TransactionError};
     /// async fn start(producer: &AioProducer) -> Result<(), TransactionError> {
     ///     producer.init_transactions().await?;
     ///     println!("an earlier producer of the same id is fenced");
@@ -75,7 +75,7 @@ impl AioProducer {
     /// commit is not known (see [`in_doubt`](Self::in_doubt)), or the broker did not let it.
     ///
     /// ```
-    /// use aioproducer_driver::{AioProducer, Record, Remedy};
+    /// use aioproducer_driver::{AioProducer, Record, transaction::Remedy};
     ///
     /// async fn transfer(producer: &AioProducer) -> Result<(), Box<dyn std::error::Error>> {
     ///     let transaction = producer.begin().await?;
@@ -121,7 +121,7 @@ impl AioProducer {
     /// whether the same records are to be written again.
     ///
     /// ```
-    /// # use aioproducer_driver::{AioProducer, TransactionError};
+    /// # use aioproducer_driver::{AioProducer, error::TransactionError};
     /// /// Whether an earlier transaction was committed after all.
     /// async fn resolve(producer: &AioProducer) -> Result<bool, TransactionError> {
     ///     match producer.in_doubt() {
@@ -339,7 +339,7 @@ impl Transaction {
     /// [`TransactionError`]; [`remedy`](TransactionError::remedy) says whether to call it again, to abort, or to give up.
     ///
     /// ```
-    /// # use aioproducer_driver::{Transaction, TransactionError};
+    /// # use aioproducer_driver::{Transaction, error::TransactionError};
     /// # use aioproducer_driver::transaction::{Group, GroupOffset};
     /// /// The record at `offset` was read, and what came of it is in the transaction.
     /// async fn read(transaction: &Transaction, offset: i64) -> Result<(), TransactionError> {
@@ -409,7 +409,7 @@ impl Transaction {
         }
     }
 
-    /// Takes back what was not sent yet, whose deliveries fail with [`FailureKind::Purged`](crate::FailureKind::Purged), and
+    /// Takes back what was not sent yet, whose deliveries fail with [`FailureKind::Purged`](crate::error::FailureKind::Purged), and
     /// aborts the transaction: what was sent is never seen by consumers with
     /// `isolation.level=read_committed`.
     ///
@@ -420,7 +420,7 @@ impl Transaction {
     /// outcome of a commit that was called before.
     ///
     /// ```
-    /// # use aioproducer_driver::{Transaction, TransactionError};
+    /// # use aioproducer_driver::{Transaction, error::TransactionError};
     /// async fn undo(transaction: Transaction) -> Result<(), TransactionError> {
     ///     Ok(transaction.abort().await?)
     /// }
