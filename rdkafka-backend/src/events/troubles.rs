@@ -44,7 +44,7 @@ impl Troubles {
             };
         }
         let reason = bare(&error.reason);
-        self.last = Some((kind(failure::while_connections_fail(error.code.number()), reason), reason.to_owned()));
+        self.keep(kind(failure::while_connections_fail(error.code.number()), reason), reason);
         let held_back = self.held_back.take().map(|error| with_cause(error, reason));
         std::iter::once(error).chain(held_back).collect()
     }
@@ -58,9 +58,21 @@ impl Troubles {
         let again = self.last.as_ref().is_some_and(|(_, last)| last.starts_with(bare(full)));
         let reason = format!("{}{}", bare(full), hint(full, again));
         if self.last.as_ref().is_none_or(|(_, last)| *last != reason) {
-            self.last = Some((kind(FailureKind::TimedOut, &reason), reason.clone()));
+            self.keep(kind(FailureKind::TimedOut, &reason), &reason);
         }
         self.held_back.take().map(|error| with_cause(error, &reason))
+    }
+
+    /// Keeps the reason. A broker that refuses a handshake or a login may reset the next connection without an answer, which says
+    /// less than its answer before.
+    fn keep(&mut self, kind: FailureKind, reason: &str) {
+        let says_less = kind == FailureKind::TimedOut && reason.contains(": Disconnected: ");
+        let is_known = |(known, last): &(FailureKind, String)| {
+            *known != FailureKind::TimedOut && broker(last).is_some_and(|before| broker(reason) == Some(before))
+        };
+        if !(says_less && self.last.as_ref().is_some_and(is_known)) {
+            self.last = Some((kind, reason.to_owned()));
+        }
     }
 
     /// A record was delivered. Returns whether there was any trouble before.
@@ -102,6 +114,11 @@ pub(super) fn bare(reason: &str) -> &str {
         Some((bare, rest)) if rest.ends_with(')') && rest.contains(" in state ") => bare,
         _ => reason,
     }
+}
+
+/// The broker that a reason begins with, such as `ssl://kafka-1:9093/1`.
+fn broker(reason: &str) -> Option<&str> {
+    reason.split_once(": ").map(|(broker, _)| broker)
 }
 
 /// The number of brokers in "2/2 brokers are down".
@@ -228,5 +245,21 @@ mod tests {
         troubles.line(&fail("[thrd:b:1]: b:1: handshake failed"));
         troubles.error(all_down());
         assert_eq!(troubles.current().map(|trouble| trouble.kind), Some(FailureKind::Tls));
+    }
+
+    #[test]
+    fn s17_a_reset_of_the_next_connection_does_not_hide_why_the_broker_refused_the_one_before() {
+        let mut troubles = Troubles::default();
+        let kind = |troubles: &Troubles| troubles.current().map(|trouble| trouble.kind);
+        troubles.error(error(ErrorCode::LocalSsl, "ssl://b:1/1: SSL handshake failed: it is plain text"));
+        troubles.error(all_down());
+        troubles.error(error(ErrorCode::LocalTransport, "ssl://b:1/1: Disconnected: connection reset by peer"));
+        assert_eq!(kind(&troubles), Some(FailureKind::Tls));
+        assert!(troubles.current().expect("a trouble").reason.ends_with("it is plain text"));
+        troubles.error(error(ErrorCode::LocalTransport, "ssl://b:2/2: Disconnected: connection reset by peer"));
+        assert_eq!(kind(&troubles), Some(FailureKind::TimedOut), "another broker");
+        troubles.error(error(ErrorCode::LocalSsl, "ssl://b:1/1: SSL handshake failed: it is plain text"));
+        troubles.error(error(ErrorCode::LocalTransport, "ssl://b:1/1: Connect to b:1 failed: Connection refused"));
+        assert_eq!(kind(&troubles), Some(FailureKind::TimedOut), "the broker is gone");
     }
 }
