@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aioproducer_core::backend::{FailureKind, Status};
 use aioproducer_driver::AioProducer;
-use aioproducer_tests::executor::{Executor, Host, OwnExecutor, TokioCurrent, TokioMulti, watched};
+use aioproducer_tests::executor::{Executor, Host, OwnExecutor, watched};
 use aioproducer_tests::probe::Observed;
 use aioproducer_tests::promises;
 use aioproducer_tests::records::{accepted, numbered};
-use aioproducer_tests::scripted::{Script, texts};
+use aioproducer_tests::scripted::Script;
 use smol::future::block_on;
 
 promises! {
@@ -56,37 +56,7 @@ fn executor_dropped<E: Executor>() {
     });
 }
 
-fn limits_after_the_executor<E: Executor>() {
-    watched(|| {
-        let script = Script::new();
-        script.stay_up();
-        let executor = E::new();
-        let producer = executor.host().start(AioProducer::builder(script.backend()));
-        let held = accepted(&producer, numbered(0));
-        let taken = block_on(script.accept());
-        drop(executor);
-        let mut flush = Observed::new(producer.flush().within(LONG));
-        let mut close = Observed::new(producer.close(LONG));
-        assert!(flush.is_pending() && close.is_pending());
-        script.end();
-        assert!(flush.ready().is_ok());
-        drop(close.ready());
-        assert!(block_on(held).is_err());
-        assert_eq!(texts(&taken), ["0"]);
-    });
-}
-
 #[test]
 fn s31_a_dropped_executor_own_executor() {
     executor_dropped::<OwnExecutor>();
-}
-
-#[test]
-fn s31_limits_after_the_executor_tokio_multi() {
-    limits_after_the_executor::<TokioMulti>();
-}
-
-#[test]
-fn s31_limits_after_the_executor_tokio_current() {
-    limits_after_the_executor::<TokioCurrent>();
 }

@@ -329,6 +329,16 @@ fn s31_a_dropped_executor_under_load_tokio_current() {
 }
 
 #[test]
+fn s31_limits_after_the_executor_tokio_multi() {
+    limits_after_the_executor::<TokioMulti>();
+}
+
+#[test]
+fn s31_limits_after_the_executor_tokio_current() {
+    limits_after_the_executor::<TokioCurrent>();
+}
+
+#[test]
 fn s31_limits_after_the_executor_own_executor() {
     limits_after_the_executor::<OwnExecutor>();
 }
