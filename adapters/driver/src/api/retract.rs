@@ -62,32 +62,19 @@ impl std::error::Error for TooLate {}
 #[cfg(all(test, not(interleave)))]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use aioproducer_core::Limits;
 
+    use crate::AioProducer;
     use crate::observe::Options;
     use crate::record::Record;
     use crate::state::shared::{Settings, Shared};
     use crate::still::Still;
-    use crate::{AioProducer, Overflow};
 
     #[test]
     fn s06_a_retracted_record_leaves_its_cell_to_others() {
-        let settings = Settings {
-            slots: 1024,
-            lanes: 4,
-            topics: 4,
-            overflow: Overflow::Fail,
-            callback_tasks: 1,
-            callback_stall: Duration::from_secs(1),
-            record_overhead: 0,
-            record_setting: None,
-            transactional: false,
-            call_limit: Duration::from_secs(1),
-            hurries_sends: false,
-        };
-        let shared = Arc::new(Shared::new(Limits::default(), settings, Options::default(), Still).expect("settings"));
+        let shared =
+            Arc::new(Shared::new(Limits::default(), Settings::of(1024), Options::default(), Still).expect("settings"));
         shared.start(Arc::new(Still), Vec::new());
         let producer = AioProducer::new(Arc::clone(&shared));
         for number in 0..10_000 {

@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aioproducer_core::backend::{Backend, Delivered, Driver, Message, Outcome, Report};
-use aioproducer_core::{Instant, Limits, Overflow};
+use aioproducer_core::{Instant, Limits};
 use loom::thread;
 
 use super::admit::Admission;
@@ -59,21 +58,8 @@ struct Model {
 
 impl Model {
     fn new(slots: usize) -> Arc<Self> {
-        let settings = Settings {
-            slots,
-            lanes: 2,
-            topics: 2,
-            overflow: Overflow::Fail,
-            callback_tasks: 1,
-            callback_stall: Duration::from_secs(1),
-            record_overhead: 0,
-            record_setting: None,
-            transactional: false,
-            call_limit: Duration::from_secs(1),
-            hurries_sends: false,
-        };
         let limits = Limits { batch_records: slots as u32, ..Limits::default() };
-        let shared = Shared::new(limits, settings, Options::default(), Still).expect("settings");
+        let shared = Shared::new(limits, Settings::of(slots), Options::default(), Still).expect("settings");
         let wakes = Arc::new(Wakes::default());
         shared.backend.get_or_init(|| Arc::clone(&wakes) as Arc<dyn Backend>);
         let topic = Topic::new(&shared.topics, "t").expect("a name");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aioproducer_core::backend::{Copied, Delivered, Driver, Failure, FailureKind, Outcome, Report, Status};
-use aioproducer_core::{Instant, Limits, Overflow, SlotId};
+use aioproducer_core::{Instant, Limits, SlotId};
 
 use crate::AioProducer;
 use crate::observe::Options;
@@ -37,21 +37,8 @@ impl Runtime for Clock {
 }
 
 fn start(clock: Clock) -> (Arc<Shared>, AioProducer) {
-    let settings = Settings {
-        slots: SLOTS,
-        lanes: 4,
-        topics: 4,
-        overflow: Overflow::Fail,
-        callback_tasks: 1,
-        callback_stall: Duration::from_secs(1),
-        record_overhead: 0,
-        record_setting: None,
-        transactional: false,
-        call_limit: Duration::from_secs(1),
-        hurries_sends: false,
-    };
     let limits = Limits { batch_records: SLOTS as u32, ..Limits::default() };
-    let shared = Arc::new(Shared::new(limits, settings, Options::default(), clock).expect("settings"));
+    let shared = Arc::new(Shared::new(limits, Settings::of(SLOTS), Options::default(), clock).expect("settings"));
     shared.start(Arc::new(Still), Vec::new());
     let producer = AioProducer::new(Arc::clone(&shared));
     (shared, producer)

@@ -113,7 +113,6 @@ pub(crate) struct Settings {
     pub(crate) slots: usize,
     pub(crate) lanes: usize,
     pub(crate) topics: usize,
-    pub(crate) overflow: Overflow,
     pub(crate) callback_tasks: usize,
     pub(crate) callback_stall: Duration,
     pub(crate) record_overhead: usize,
@@ -123,6 +122,25 @@ pub(crate) struct Settings {
     pub(crate) hurries_sends: bool,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// Those of a producer in a unit test.
+    pub(crate) fn of(slots: usize) -> Self {
+        Self {
+            slots,
+            lanes: 4,
+            topics: 4,
+            callback_tasks: 1,
+            callback_stall: Duration::from_secs(1),
+            record_overhead: 0,
+            record_setting: None,
+            transactional: false,
+            call_limit: Duration::from_secs(1),
+            hurries_sends: false,
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         limits: Limits,
@@ -130,10 +148,10 @@ impl Shared {
         options: Options,
         runtime: impl Runtime,
     ) -> Result<Self, LimitsError> {
-        let Settings { slots, lanes, topics, overflow, callback_tasks, callback_stall, .. } = settings;
+        let Settings { slots, lanes, topics, callback_tasks, callback_stall, .. } = settings;
         let Settings { record_overhead, record_setting, transactional, call_limit, hurries_sends, .. } = settings;
         // It refuses more slots than there can be.
-        let machine = Producer::new(Limits { overflow, ..limits }, Heap { slots, lanes })?;
+        let machine = Producer::new(limits, Heap { slots, lanes })?;
         let topics = Arc::new(Topics::new(topics));
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let context = Arc::new(Context {
@@ -186,7 +204,7 @@ impl Shared {
                 pool_bytes: limits.pool_bytes.min(OwnedRecord::LIMIT),
                 transactional,
             },
-            overflow,
+            overflow: limits.overflow,
             observer: Observer::new(options, slots),
             context,
             call_limit,

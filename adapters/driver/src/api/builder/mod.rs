@@ -342,7 +342,6 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
             slots: self.slots,
             lanes,
             topics: self.topics,
-            overflow: self.overflow,
             callback_tasks: self.callback_tasks,
             callback_stall: self.callback_stall,
             record_overhead: found.record_overhead,
