@@ -46,7 +46,7 @@ impl<B> Builder<B> {
     #[must_use]
     pub fn inject_trace_context<F>(mut self, context: F) -> Self
     where
-        F: Fn(&tracing::Span) -> Option<crate::TraceContext> + Send + Sync + 'static,
+        F: Fn(&tracing::Span) -> Option<crate::record::TraceContext> + Send + Sync + 'static,
     {
         self.observe.spans.context = Some(crate::observe::Injection(std::sync::Arc::new(context)));
         self
