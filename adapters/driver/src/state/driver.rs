@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Copied, Delivered, Driver, Failure, Outcome, Report, Severity, Trouble, Unsent,
 };
-use aioproducer_core::{Completed, Instant, MessageBatch, Phase, Record as _, SlotId, TopicId};
+use aioproducer_core::{Instant, MessageBatch, Phase, Record as _, SlotId, TopicId};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, Spare, State};
@@ -14,7 +14,7 @@ use crate::observe::{SUBSCRIBER, Time, lines};
 use crate::outcome::bulk::Member;
 use crate::outcome::completion::CellRef;
 use crate::outcome::failures::QUEUE_FULL;
-use crate::outcome::ticket::{Target, Ticket};
+use crate::outcome::ticket::Target;
 use crate::record::OwnedRecord;
 
 /// Reports that are passed to the machine under one hold of the lock, a quarter of a call's: each time the lock is taken, memory
@@ -185,8 +185,8 @@ impl Shared {
             state.collect_arrivals(self, &mut effects);
             let has_own_timeouts = state.machine.has_own_timeouts();
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                if has_own_timeouts {
-                    state.take_copy(slot, matches!(outcome, Outcome::FailedCopy(..)), &mut effects);
+                if has_own_timeouts && !matches!(outcome, Outcome::FailedCopy(..)) {
+                    state.discard_copy(slot, &mut effects);
                 }
                 self.pass_report(state, slot, outcome, now, &mut delivered, &mut effects);
             }
@@ -224,37 +224,27 @@ impl Shared {
         delivered: &mut Vec<(CellRef, TopicId, Delivered)>,
         effects: &mut Effects,
     ) {
-        match (state.machine.handle_report(slot), outcome) {
-            (Some(ended), Outcome::Delivered(at)) => {
-                let topic = ended.lane.topic();
-                let has_callback = ended.ticket.has_callback();
-                self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
-                match ended.ticket.target() {
-                    Target::Delivery(cell) => delivered.push((cell, topic, at)),
-                    Target::Bulk { bulk, index } => {
-                        state.settle_member(bulk, index, Member::Delivered(topic, at), effects);
-                    }
-                    Target::Callback(callback) => {
-                        let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
-                        effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
-                    }
-                }
+        let at = match outcome {
+            Outcome::Delivered(at) => at,
+            Outcome::Failed(failure, record) => return state.pass_failed(self, slot, failure, record, effects),
+            Outcome::FailedCopy(failure, copied) => {
+                return state.pass_failed_copy(self, slot, failure, copied, effects);
             }
-            (Some(ended), Outcome::Failed(failure, record)) => {
-                state.fail(self, ended, failure, Some(record), effects);
+        };
+        let Some(ended) = state.machine.handle_report(slot) else { return };
+        let topic = ended.lane.topic();
+        let has_callback = ended.ticket.has_callback();
+        self.observer.delivered(ended.ticket.mark, has_callback, now, at, &mut effects.notes);
+        match ended.ticket.target() {
+            Target::Delivery(cell) => delivered.push((cell, topic, at)),
+            Target::Bulk { bulk, index } => {
+                state.settle_member(bulk, index, Member::Delivered(topic, at), effects);
             }
-            (Some(ended), Outcome::FailedCopy(failure, copied)) => {
-                state.fail_copy(self, ended, failure, copied, effects);
+            Target::Callback(callback) => {
+                let (key, trace) = ((topic, at.partition), self.observer.span_of(ended.ticket.mark));
+                effects.callbacks.push(Ended { callback, key, outcome: Ok(at), trace });
             }
-            (None, Outcome::Failed(_, record)) => self.discard_returned(record, effects),
-            (None, Outcome::Delivered(_) | Outcome::FailedCopy(..)) => {}
         }
-    }
-
-    /// A record that has ended before came back.
-    #[cold]
-    fn discard_returned(&self, record: OwnedRecord, effects: &mut Effects) {
-        effects.discard.push(Discard::Returned(self.hand_back(record)));
     }
 
     /// Notes that records were moved to the backend.
@@ -286,29 +276,44 @@ impl State {
         })
     }
 
-    /// Takes the copy of a record with a timeout of its own. If the record comes back as the backend's copy, this one is better.
+    /// Drops the copy of a record with a timeout of its own: its report has arrived, and the record with it.
     #[cold]
-    fn take_copy(&mut self, slot: SlotId, is_needed: bool, effects: &mut Effects) {
-        let copy = self.machine.take_copy(slot);
-        if is_needed {
-            self.own_copy = copy;
-        } else {
-            effects.discard.extend(copy.map(Discard::Record));
+    fn discard_copy(&mut self, slot: SlotId, effects: &mut Effects) {
+        effects.discard.extend(self.machine.take_copy(slot).map(Discard::Record));
+    }
+
+    /// Fails a record. One that has ended before only comes back.
+    #[cold]
+    fn pass_failed(
+        &mut self,
+        shared: &Shared,
+        slot: SlotId,
+        failure: Failure,
+        record: OwnedRecord,
+        effects: &mut Effects,
+    ) {
+        match self.machine.handle_report(slot) {
+            Some(ended) => self.fail(shared, ended, failure, Some(record), effects),
+            None => effects.discard.push(Discard::Returned(shared.hand_back(record))),
         }
     }
 
-    /// Fails a record that comes back as the backend's copy, which lacks a timeout of the record's own.
+    /// Fails a record that comes back as the backend's copy. That lacks a timeout of the record's own, so the copy that the
+    /// machine keeps of such a record is better.
     #[cold]
-    fn fail_copy(
+    fn pass_failed_copy(
         &mut self,
         shared: &Shared,
-        ended: Completed<Ticket>,
+        slot: SlotId,
         failure: Failure,
         copied: Copied,
         effects: &mut Effects,
     ) {
-        let copy = || OwnedRecord::from_copy(ended.lane, copied, &mut shared.inbox().memory);
-        let record = self.own_copy.take().unwrap_or_else(copy);
+        let own = self.machine.take_copy(slot);
+        let Some(ended) = self.machine.handle_report(slot) else {
+            return effects.discard.extend(own.map(Discard::Record));
+        };
+        let record = own.unwrap_or_else(|| OwnedRecord::from_copy(ended.lane, copied, &mut shared.inbox().memory));
         self.fail(shared, ended, failure, Some(record), effects);
     }
 

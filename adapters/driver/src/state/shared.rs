@@ -37,8 +37,6 @@ pub(crate) struct State {
     pub(crate) bulk: BulkOutcomes,
     pub(crate) waiters: Waiters,
     pub(crate) flushes: Flushes,
-    /// The machine's copy of the record that is about to fail.
-    pub(crate) own_copy: Option<OwnedRecord>,
     /// Purges whose futures have begun and are not over.
     pub(crate) purges: usize,
     /// What brokers said about records whose reports are about to come.
@@ -168,7 +166,6 @@ impl Shared {
             bulk: BulkOutcomes::default(),
             waiters: Waiters::new(),
             flushes: Flushes::default(),
-            own_copy: None,
             purges: 0,
             said: VecDeque::new(),
             refusals: Vec::new(),
