@@ -20,13 +20,16 @@ use rdkafka::client::DefaultClientContext;
 use smol::future::block_on;
 
 use crate::broker::{config_for, free_port};
-use crate::kafka::{WAIT_LIMIT, done, java, options, said};
+use crate::kafka::{done, java, options, said};
 
 /// Brokers, with the ids 1 to 3.
 pub const BROKERS: i32 = 3;
 
 /// The controller's id.
 pub const CONTROLLER: i32 = 4;
+
+/// Longer than four processes take to start side by side on a busy machine.
+const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Kills the processes and removes the folder when its input ends. Each line that it reads has the ids of all processes.
 const KEEPER: &str =

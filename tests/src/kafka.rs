@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
 
 /// Longer than a broker takes to start, to stop, or to answer.
-pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(45);
+const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
 /// Kills the broker and removes its folder when its input ends, also after the test was killed. Each line that it reads
 /// is the broker's process id, or empty if there is no process.

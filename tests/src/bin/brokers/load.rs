@@ -38,6 +38,7 @@ impl Load {
                 call: options.call,
                 payload: options.payload,
                 rate: options.rate as f64 / options.tasks as f64,
+                most: options.slots as u64 + UNREAD,
             };
             tokio::spawn(caller.run())
         });
@@ -57,6 +58,9 @@ impl Load {
     }
 }
 
+/// Outcomes that may be there and not noted yet: a task that produces without a pause leaves the others behind.
+const UNREAD: u64 = 1_000;
+
 struct Caller {
     producer: AioProducer,
     recorder: Arc<Recorder>,
@@ -66,6 +70,8 @@ struct Caller {
     payload: usize,
     /// Records per second; 0 is without a limit.
     rate: f64,
+    /// Records without a noted outcome, at most.
+    most: u64,
 }
 
 impl Caller {
@@ -74,6 +80,10 @@ impl Caller {
         let mut before = self.recorder.now();
         let mut kinds = (0..self.kinds.len()).cycle();
         while !self.stop.load(Ordering::Relaxed) {
+            if self.recorder.open() > self.most {
+                sleep(TICK).await;
+                continue;
+            }
             if self.rate > 0.0 {
                 let now = self.recorder.now();
                 due += (now - before).min(MADE_UP) as f64 / SECOND as f64 * self.rate;

@@ -108,9 +108,10 @@ impl Recorder {
         self.numbers.load(Ordering::Relaxed)
     }
 
-    /// How many records have their outcome.
-    pub(crate) fn ends(&self) -> u64 {
-        self.ends.load(Ordering::Relaxed)
+    /// How many records have no outcome yet.
+    pub(crate) fn open(&self) -> u64 {
+        let ends = self.ends.load(Ordering::Relaxed);
+        self.calls().saturating_sub(ends)
     }
 
     pub(crate) fn begin_call(&self, wanted: Option<i32>) {
