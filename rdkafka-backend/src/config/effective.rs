@@ -92,6 +92,7 @@ fn build(
         record_bytes: record_bytes as usize,
         record_overhead: OVERHEAD,
         record_setting: Some(RECORD_BYTES),
+        availability_timeout: None,
         transactional,
     };
     let partitioning = Partitioning {
