@@ -67,12 +67,6 @@ pub trait Message: Record + Send + Sync + 'static {
     /// The header at `index`, duplicates included: its name, without NUL bytes, and its value, which may be null.
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
 
-    /// Whether [`Backend::place`] has chosen the partition of its lane. If so, the record may go to another partition when that
-    /// one does not exist any more.
-    fn is_placed(&self) -> bool {
-        false
-    }
-
     /// A copy of the record that shares its memory. The application gets it if the producer ends while a C library still reads
     /// the record. `None` if the record cannot be copied.
     fn duplicate(&self) -> Option<Self>
