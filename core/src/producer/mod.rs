@@ -126,7 +126,7 @@ pub use deadline::{Timeout, TimeoutReason};
 /// let batch = machine
 ///     .poll_batch(now, |slot, record| {
 ///         handed_off = Some((slot, record.0));
-///         None // a copy, for records with a timeout of their own
+///         None // a copy, if one is wanted
 ///     })
 ///     .unwrap();
 /// assert_eq!(handed_off, Some((slot, 7)));

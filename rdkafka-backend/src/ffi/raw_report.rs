@@ -114,5 +114,5 @@ unsafe fn copy(entry: &NativeMessage) -> Copied {
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
     };
     let urgent = entry.opaque.addr() as u64 & URGENT != 0;
-    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len), urgent }
+    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len), urgent, placed: false }
 }

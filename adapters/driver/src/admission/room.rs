@@ -2,6 +2,7 @@
 
 use aioproducer_core::{Heap, Lane, Producer};
 
+use super::lane_waiters::Shares;
 use crate::outcome::ticket::Ticket;
 use crate::record::OwnedRecord;
 
@@ -70,5 +71,11 @@ impl Vacancy for Producer<OwnedRecord, Ticket, Heap> {
 
     fn needs_lane(&self, lane: Lane) -> bool {
         Self::needs_lane(self, lane)
+    }
+}
+
+impl Shares for Producer<OwnedRecord, Ticket, Heap> {
+    fn has_share(&self, lane: Lane, bytes: usize) -> bool {
+        Self::has_share(self, lane, bytes)
     }
 }
