@@ -77,9 +77,9 @@ pub use aioproducer_tokio::Tokio;
 pub mod error {
     #[doc(inline)]
     pub use aioproducer_driver::error::{
-        CallError, DeliveryError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError,
-        MetadataError, ProduceError, RecordError, RuntimeError, SendError, StartError, Status, TooLate, TopicError,
-        TraceContextError, TransactionError,
+        Advice, CallError, DeliveryError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError,
+        LimitsError, MetadataError, ProduceError, RecordError, RuntimeError, SendError, StartError, Status, TooLate,
+        TopicError, TraceContextError, TransactionError,
     };
     #[cfg(feature = "embedded-broker")]
     #[doc(inline)]

@@ -18,6 +18,7 @@
 //!   Driver::ended ◀─────────────────── the last call
 //! ```
 
+mod advice;
 mod calls;
 mod code;
 mod failure;
@@ -32,6 +33,7 @@ use core::time::Duration;
 
 use crate::{MessageBatch, Record, SlotId, TopicId};
 
+pub use advice::Advice;
 pub use calls::{Answer, Call, CallError, CallId, Credentials, Group, GroupOffset, Request};
 pub use code::ErrorCode;
 pub use failure::{Failure, FailureKind, Severity, Status, Trouble};
