@@ -344,7 +344,7 @@ pub struct BackendLimits {
     /// The backend's setting that `record_bytes` comes from, for error messages; `None` if there is none.
     pub record_setting: Option<&'static str>,
     /// How long a partition may leave records without an answer before it counts as unavailable (KIP-794,
-    /// `partitioner.availability.timeout.ms`); `None` if partitions are not told apart.
+    /// `partitioner.availability.timeout.ms`); `None` if partitions are not distinguished.
     pub availability_timeout: Option<Duration>,
     /// Whether records are written in transactions (librdkafka: `transactional.id` is set).
     pub transactional: bool,
