@@ -77,9 +77,9 @@ pub use aioproducer_tokio::Tokio;
 pub mod error {
     #[doc(inline)]
     pub use aioproducer_driver::error::{
-        CallError, DeliveryError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError,
-        MetadataError, ProduceError, RecordError, RuntimeError, SendError, StartError, Status, TooLate, TopicError,
-        TraceContextError, TransactionError,
+        Advice, CallError, DeliveryError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError,
+        LimitsError, MetadataError, ProduceError, RecordError, RuntimeError, SendError, StartError, Status, TooLate,
+        TopicError, TraceContextError, TransactionError,
     };
     #[cfg(feature = "embedded-broker")]
     #[doc(inline)]
@@ -143,8 +143,8 @@ pub mod runtime {
 pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
-        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Copied, Credentials, Delivered, Driver,
-        Message, Outcome, Report, Request, Severity, Trouble, Unsent,
+        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
+        Delivered, Driver, Message, Outcome, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
     pub use aioproducer_core::{Lane, MessageBatch, Record, SlotId, TopicId};

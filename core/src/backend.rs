@@ -18,6 +18,7 @@
 //!   Driver::ended ◀─────────────────── the last call
 //! ```
 
+mod advice;
 mod calls;
 mod code;
 mod failure;
@@ -32,6 +33,7 @@ use core::time::Duration;
 
 use crate::{MessageBatch, Record, SlotId, TopicId};
 
+pub use advice::Advice;
 pub use calls::{Answer, Call, CallError, CallId, Credentials, Group, GroupOffset, Request};
 pub use code::ErrorCode;
 pub use failure::{Failure, FailureKind, Severity, Status, Trouble};
@@ -336,7 +338,7 @@ pub struct BackendLimits {
     /// The backend's setting that `record_bytes` comes from, for error messages; `None` if there is none.
     pub record_setting: Option<&'static str>,
     /// How long a partition may leave records without an answer before it counts as unavailable (KIP-794,
-    /// `partitioner.availability.timeout.ms`); `None` if partitions are not told apart.
+    /// `partitioner.availability.timeout.ms`); `None` if partitions are not distinguished.
     pub availability_timeout: Option<Duration>,
     /// Whether records are written in transactions (librdkafka: `transactional.id` is set).
     pub transactional: bool,

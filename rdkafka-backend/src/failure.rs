@@ -123,6 +123,19 @@ mod tests {
         assert_eq!(refused_with(too_large, Some(fenced)), (FailureKind::TooLarge, Some(ErrorCode::MsgSizeTooLarge)));
     }
 
+    /// So `docs/errors.md` may list codes without their kinds.
+    #[test]
+    fn s44_the_kind_of_a_code_gives_no_other_advice_than_the_code() {
+        for code in ErrorCode::all().filter(|code| ![ErrorCode::NoError, ErrorCode::LocalQueueFull].contains(code)) {
+            for status in Status::all() {
+                let failure = of(code.number(), status);
+                let by_code = failure.with_kind(FailureKind::Broker);
+                assert_eq!(failure.advice(), by_code.advice(), "{failure:?}");
+                assert_eq!(failure.is_retriable(), by_code.is_retriable(), "{failure:?}");
+            }
+        }
+    }
+
     #[test]
     fn s26_a_record_that_the_client_holds_at_its_end_fails_as_closed() {
         assert_eq!(of(DESTROY, Status::NotPersisted).kind, FailureKind::Closed);

@@ -60,7 +60,7 @@ pub use runtime::Runtime;
 
 pub mod error {
     //! Every error, and what they have in common: an [`ErrorCode`] of a broker or of librdkafka, and whether a failed record is
-    //! in the log ([`Status`]).
+    //! in the log ([`Status`]). [`Advice`] says what to do with the record.
     //!
     //! | from | error |
     //! | --- | --- |
@@ -86,7 +86,7 @@ pub mod error {
     pub use crate::record::{RecordError, TopicError, TraceContextError};
     pub use crate::runtime::RuntimeError;
     pub use aioproducer_core::LimitsError;
-    pub use aioproducer_core::backend::{CallError, ErrorCode, Failure, FailureKind, MetadataError, Status};
+    pub use aioproducer_core::backend::{Advice, CallError, ErrorCode, Failure, FailureKind, MetadataError, Status};
 }
 
 pub mod future {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Weak};
 use std::time;
 
 pub use aioproducer_driver::error::{
-    CallError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError, MetadataError,
+    Advice, CallError, EndError, ErrorCode, Failure, FailureKind, FatalError, FlushError, LimitsError, MetadataError,
     RecordError, RuntimeError, StartError, Status, TooLate, TopicError, TraceContextError, TransactionError,
 };
 pub use aioproducer_driver::future::{Close, Flush, Outcomes, Produce, ProduceAll, Purge, SendRecord};

@@ -14,15 +14,15 @@ use core::fmt;
 /// ```
 /// use aioproducer_core::backend::ErrorCode;
 ///
-/// fn advice(code: ErrorCode) -> &'static str {
+/// fn hint(code: ErrorCode) -> &'static str {
 ///     match code {
 ///         ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => "look at the cluster",
 ///         ErrorCode::TopicAuthorizationFailed => "ask for the right to write",
-///         code if code.is_retriable() => "send it again",
-///         _ => "give up",
+///         code if code.is_retriable() => "wait",
+///         _ => "look at the record",
 ///     }
 /// }
-/// assert_eq!(advice(ErrorCode::TopicAuthorizationFailed), "ask for the right to write");
+/// assert_eq!(hint(ErrorCode::TopicAuthorizationFailed), "ask for the right to write");
 /// ```
 ///
 /// ```
@@ -63,9 +63,11 @@ impl ErrorCode {
     }
 
     /// Whether the cause may pass by itself, so that the same request may succeed later. Of Kafka's errors its protocol says
-    /// so (as of Kafka 4.1); of librdkafka's own it is so of lost connections, of what came too late and of a full queue.
+    /// so (as of Kafka 4.1); of librdkafka's own it is so of lost connections, of what came too late, of a full queue, and of a
+    /// record whose batch was refused for another one's sake.
     ///
-    /// It says nothing about a record that failed with it: that may be in the log.
+    /// It says nothing about a record that failed with it: that may be in the log. [`Failure::advice`](super::Failure::advice)
+    /// knows.
     #[must_use]
     pub const fn is_retriable(self) -> bool {
         matches!(
@@ -106,6 +108,8 @@ impl ErrorCode {
                 | Self::LocalQueueFull
                 | Self::LocalWaitCoord
                 | Self::LocalRetry
+                | Self::LocalDestroyBroker
+                | Self::LocalInvalidDifferentRecord
         )
     }
 

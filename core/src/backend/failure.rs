@@ -28,6 +28,13 @@ pub enum Status {
     Persisted,
 }
 
+impl Status {
+    /// Every status.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::NotPersisted, Self::PossiblyPersisted, Self::Persisted].into_iter()
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,6 +87,29 @@ pub enum FailureKind {
     NotAuthorized,
     /// Any other error of the broker or the client library; see [`Failure::code`].
     Broker,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [
+            Self::TimedOut,
+            Self::TooLarge,
+            Self::UnknownTopic,
+            Self::UnknownPartition,
+            Self::Purged,
+            Self::Dropped,
+            Self::Closed,
+            Self::QueueFull,
+            Self::Fatal,
+            Self::State,
+            Self::Authentication,
+            Self::Tls,
+            Self::NotAuthorized,
+            Self::Broker,
+        ]
+        .into_iter()
+    }
 }
 
 /// Why a record failed, and whether it is in the log all the same.

@@ -14,6 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::cells::{Cells, Lent};
+use super::connections::ConnectionCounts;
 use super::context::{CallbackContext, on_event, on_throttle};
 use super::interceptor::{AtOnce, Reports};
 use super::raw_report::RawReport;
@@ -190,6 +191,11 @@ impl<R> Client<R> {
     /// The number of `freed` messages that were reported at once, so they are not among the reports read.
     pub(crate) fn take_reported(&self, freed: usize) -> usize {
         self.reports.take_reported(freed)
+    }
+
+    /// The client's connections; they may be read after its end.
+    pub(crate) fn connections(&self) -> Arc<ConnectionCounts> {
+        Arc::clone(self.reports.connections())
     }
 
     /// The record of a message that has ended; `None` if the report is stale.

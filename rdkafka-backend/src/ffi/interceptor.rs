@@ -13,6 +13,7 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::Delivered;
 use rdkafka_sys as sys;
 
+use super::connections::ConnectionCounts;
 use super::native_message::NativeMessage;
 use super::raw_report::{ALONE, RawReport};
 use crate::catch_panic::catch_panic;
@@ -29,11 +30,12 @@ pub(crate) struct Reports {
     at_once: Option<AtOnce>,
     /// Messages that were reported at once and are not freed yet.
     not_freed: AtomicUsize,
+    connections: Arc<ConnectionCounts>,
 }
 
 impl Reports {
     pub(super) fn new(at_once: Option<AtOnce>) -> Self {
-        Self { unread: Mutex::default(), at_once, not_freed: AtomicUsize::new(0) }
+        Self { unread: Mutex::default(), at_once, not_freed: AtomicUsize::new(0), connections: Arc::default() }
     }
 
     /// The number of `freed` messages that were reported at once. One thread calls this at a time; others only add.
@@ -59,6 +61,11 @@ impl Reports {
             self.not_freed.fetch_add(1, Ordering::Relaxed);
         }
         reported
+    }
+
+    /// The connections of the client that reports here.
+    pub(super) fn connections(&self) -> &Arc<ConnectionCounts> {
+        &self.connections
     }
 
     /// Moves all unread reports to the end of `into`.
@@ -133,7 +140,15 @@ unsafe extern "C" fn on_new(
     _error_size: usize,
 ) -> sys::rd_kafka_resp_err_t {
     // SAFETY: the function may be called from `on_new` only, which this is; the name is a C string and copied.
-    unsafe { sys::rd_kafka_interceptor_add_on_acknowledgement(client, NAME, Some(on_acknowledgement), reports) }
+    let error =
+        unsafe { sys::rd_kafka_interceptor_add_on_acknowledgement(client, NAME, Some(on_acknowledgement), reports) };
+    if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return error;
+    }
+    // SAFETY: `Reports::subscribe` set the pointer, and by its contract it is valid.
+    let reports = unsafe { &*reports.cast_const().cast::<Reports>() };
+    // SAFETY: this is `on_new`; the reports own the counts, and live until the client's end.
+    unsafe { reports.connections.subscribe(client, NAME) }
 }
 
 unsafe extern "C" fn on_acknowledgement(

@@ -20,6 +20,7 @@ mod cells;
 mod client;
 #[cfg(test)]
 mod codes;
+mod connections;
 mod context;
 mod group;
 mod interceptor;
@@ -37,6 +38,7 @@ mod topic;
 
 pub(crate) use cells::Cells;
 pub(crate) use client::{Client, LastReports};
+pub(crate) use connections::ConnectionCounts;
 pub(crate) use context::CallbackContext;
 pub use group::consumer_group;
 pub(crate) use interceptor::{AtOnce, is_in_interceptor};

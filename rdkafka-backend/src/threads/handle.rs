@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use aioproducer_core::backend::{Backend, Driver, Message, Request};
+use aioproducer_core::backend::{Backend, Connections, Driver, Message, Request};
 
 use crate::coordination::Signals;
 use crate::events::EventSinks;
-use crate::ffi::is_in_interceptor;
+use crate::ffi::{ConnectionCounts, is_in_interceptor};
 use crate::threads::control::Started;
 use crate::threads::inline_worker::InlineWorker;
 use crate::threads::shutdown::Shutdown;
@@ -18,6 +18,7 @@ pub(crate) struct Handle<R: Message, E: Driver<R>> {
     shutdown: Arc<Shutdown<R, E>>,
     driver: Weak<E>,
     sinks: Arc<EventSinks>,
+    connections: Arc<ConnectionCounts>,
 }
 
 impl<R: Message, E: Driver<R>> Handle<R, E> {
@@ -26,8 +27,9 @@ impl<R: Message, E: Driver<R>> Handle<R, E> {
         signals: Arc<Signals>,
         driver: Weak<E>,
         sinks: Arc<EventSinks>,
+        connections: Arc<ConnectionCounts>,
     ) -> Self {
-        Self { signals, inline_worker, shutdown, driver, sinks }
+        Self { signals, inline_worker, shutdown, driver, sinks, connections }
     }
 }
 
@@ -43,6 +45,10 @@ impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
         if !handed_off {
             self.signals.wake();
         }
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        self.connections.get()
     }
 
     fn flush(&self) {

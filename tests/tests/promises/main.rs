@@ -1,5 +1,6 @@
 //! The promises to applications, mostly on a backend that the test controls.
 
+mod advice;
 mod batching;
 mod callbacks;
 mod calls;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Advice, ErrorCode, Failure, FailureKind, Status};
 
 use crate::outcome::ended_by::EndedBy;
 use crate::outcome::error::DeliveryError;
@@ -128,10 +128,43 @@ impl<'a> ProduceError<'a> {
         }
     }
 
-    /// Whether it makes sense to produce the record again as it is, later: it found no room in time.
+    /// What to do with the record. It is not in the log, so whatever sends it again makes no duplicate.
+    ///
+    /// ```
+    /// use aioproducer_driver::error::Advice;
+    /// use aioproducer_driver::{ProduceError, Record};
+    ///
+    /// assert_eq!(ProduceError::Full(Record::to("orders")).advice(), Advice::ResendAfter);
+    /// assert_eq!(ProduceError::Closed(Record::to("orders")).advice(), Advice::RenewProducer);
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        self.failure().advice()
+    }
+
+    /// Whether it makes sense to produce the record again as it is, later: it found no room in time. The
+    /// [advice](ProduceError::advice) is [`Advice::ResendAfter`] then.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::PartitionFull { .. } | Self::TimedOut(_))
+        self.failure().is_retriable()
+    }
+
+    /// The failure of an accepted record that says the same.
+    fn failure(&self) -> Failure {
+        let (kind, code) = match self {
+            Self::Full(_) | Self::PartitionFull { .. } | Self::TimedOut(_) => {
+                (FailureKind::Broker, Some(ErrorCode::LocalQueueFull))
+            }
+            Self::Closed(_) | Self::RuntimeEnded(_) => (FailureKind::Closed, None),
+            Self::Fatal { .. } => (FailureKind::Fatal, None),
+            Self::OutsideTransaction(_) | Self::TransactionOver(_) | Self::ReportsDropped(_) => {
+                (FailureKind::State, None)
+            }
+            Self::TooLarge { .. } | Self::AbovePool { .. } => (FailureKind::TooLarge, None),
+            Self::Topic { .. } => (FailureKind::UnknownTopic, Some(ErrorCode::TopicException)),
+            Self::Invalid { .. } => (FailureKind::Broker, Some(ErrorCode::LocalInvalidArg)),
+        };
+        Failure::new(kind, Status::NotPersisted, code, "")
     }
 
     /// The record.
@@ -288,8 +321,31 @@ impl SendError {
         }
     }
 
-    /// Whether it makes sense to send the record again as it is, later: it is not in the log, and the cause may pass. See
-    /// [`DeliveryError::is_retriable`] and [`ProduceError::is_retriable`].
+    /// What to do with the record: [`ProduceError::advice`] or [`DeliveryError::advice`].
+    ///
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record, error::Advice};
+    /// async fn send(producer: &AioProducer, record: Record<'_>) {
+    ///     let Err(error) = producer.send(record).await else { return };
+    ///     match error.advice() {
+    ///         Advice::Resend | Advice::ResendAfter => println!("later: {:?}", error.into_record()),
+    ///         Advice::FixRecord => println!("not like this: {error}"),
+    ///         Advice::RenewProducer => println!("with another producer: {error}"),
+    ///         Advice::CheckLog => println!("is it in the log? {error}"),
+    ///         advice => println!("{advice}: {error}"),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Produce(error) => error.advice(),
+            Self::Delivery(error) => error.advice(),
+        }
+    }
+
+    /// Whether it makes sense to send the record again as it is, later: it is not in the log, and the cause may pass without
+    /// anyone's doing. See [`DeliveryError::is_retriable`] and [`ProduceError::is_retriable`].
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {

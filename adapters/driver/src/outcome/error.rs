@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
+use aioproducer_core::backend::{Advice, ErrorCode, Failure, FailureKind, Status};
 
 use crate::outcome::context::Context;
 use crate::outcome::trouble::Explained;
@@ -120,11 +120,35 @@ impl DeliveryError {
         self.failure().code()
     }
 
-    /// Whether it makes sense to produce the record again as it is, later: it is not in the log, and the cause may pass.
+    /// What to do with the record. Only [`Advice::Resend`] and [`Advice::ResendAfter`] say that sending it again makes no
+    /// duplicate; they are given to records that are [`Status::NotPersisted`] only.
     ///
-    /// That is so of a timeout, of what a full pool dropped, and of those errors of brokers that
-    /// [`ErrorCode::is_retriable`] says it of. The producer has retried such an error until the record's time was over. It is
-    /// not so of a purge, which the application asked for, or of a producer that has ended.
+    /// ```
+    /// # use aioproducer_driver::{AioProducer, Record, error::Advice};
+    /// /// The record, if it is to be kept for later.
+    /// async fn send(producer: &AioProducer, record: Record<'_>) -> Option<Record<'static>> {
+    ///     let error = producer.produce(record).await.ok()?.await.err()?;
+    ///     match error.advice() {
+    ///         Advice::Resend | Advice::ResendAfter => error.into_record(),
+    ///         advice => {
+    ///             eprintln!("{error}: {advice}");
+    ///             None
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        self.failure().advice()
+    }
+
+    /// Whether it makes sense to produce the record again as it is, later: it is not in the log, and the cause may pass without
+    /// anyone's doing. The [advice](DeliveryError::advice) is [`Advice::Resend`] then, or [`Advice::ResendAfter`].
+    ///
+    /// That is so of a timeout, of what a full pool dropped, of a topic that may be created yet, and of those errors of brokers
+    /// that [`ErrorCode::is_retriable`] says it of. The producer has retried such an error until the record's time was over. It is
+    /// not so of a login or a permission that has to be mended, of a purge, which the application asked for, or of a producer
+    /// that has ended.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, Record};
@@ -136,21 +160,7 @@ impl DeliveryError {
     /// ```
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        self.status() == Status::NotPersisted
-            && match self.kind() {
-                FailureKind::TimedOut | FailureKind::Dropped => true,
-                FailureKind::TooLarge
-                | FailureKind::UnknownPartition
-                | FailureKind::Authentication
-                | FailureKind::Tls
-                | FailureKind::NotAuthorized
-                | FailureKind::Purged
-                | FailureKind::Closed
-                | FailureKind::QueueFull
-                | FailureKind::Fatal
-                | FailureKind::State => false,
-                _ => self.code().is_some_and(ErrorCode::is_retriable),
-            }
+        self.failure().is_retriable()
     }
 
     pub(crate) fn failure(&self) -> &Failure {
