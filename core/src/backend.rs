@@ -176,6 +176,9 @@ pub trait Driver<R>: Send + Sync + 'static {
         let _ = (severity, line);
     }
 
+    /// The first of the backend's [connections](Backend::connections) is up, or the last one is down.
+    fn connections_changed(&self) {}
+
     /// Completes a call that [`Backend::call`] has accepted; once for each, and before [`Driver::ended`].
     fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
         let _ = (id, result);
@@ -232,8 +235,9 @@ pub trait Backend: Send + Sync + 'static {
         Placement::Unknown
     }
 
-    /// The backend's connections. A record that was handed off while there was none, and since when there has been none, is not
-    /// in the log.
+    /// The backend's connections, if it counts them. It gets no batch while none is up: such a record would be on its way when its
+    /// time has passed, and be sent later. It calls [`Driver::connections_changed`] when the first one comes up, and when the last
+    /// one goes down.
     fn connections(&self) -> Option<Connections> {
         None
     }

@@ -21,8 +21,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// arrives, the copy goes back to the caller, by [`Producer::poll_expired`]. A copy is wanted of a record with a
     /// [timeout of its own](Record::timeout), and of one whose lane has not been heard of lately.
     ///
-    /// `None` when no lane is due, or has [credit](Producer::has_share); after the backend refused a record because its queue was
-    /// full, until the next report; while records come back by [`Producer::poll_purged`]; and in the end.
+    /// `None` when no lane is due and may hand off more ([`Isolation::window`](crate::Isolation::window)); after the backend refused
+    /// a record because its queue was full, until the next report; while it has [no connection](Producer::handle_connected); while
+    /// records come back by [`Producer::poll_purged`]; and in the end.
     pub fn poll_batch(
         &mut self,
         now: Instant,
@@ -138,6 +139,28 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.unplaced += usize::from(row.lane.is_unplaced());
         self.purge_refused(lane);
         Ok(())
+    }
+
+    /// Whether the backend has a connection; it counts as connected before this is called. Nothing is handed off without one: what
+    /// stays in the machine ends in time and as not persisted, and can be taken back.
+    ///
+    /// ```
+    /// # use aioproducer_core::{Inline, Instant, Lane, Limits, Producer, Record, TopicId};
+    /// # struct Reading;
+    /// # impl Record for Reading {
+    /// #     fn lane(&self) -> Lane { Lane::new(TopicId(0), None) }
+    /// #     fn size(&self) -> usize { 4 }
+    /// # }
+    /// # let limits = Limits { batch_records: 8, ..Limits::default() };
+    /// # let mut machine: Producer<Reading, (), Inline<64, 2>> = Producer::new(limits, Inline::new()).unwrap();
+    /// let slot = machine.produce(Instant::ZERO, Reading, ()).ok().unwrap();
+    /// machine.handle_connected(false);
+    /// assert!(!machine.has_batch());
+    /// assert!(machine.retract(slot).is_ok());
+    /// ```
+    pub fn handle_connected(&mut self, connected: bool) {
+        self.connected = connected;
+        self.set_halted();
     }
 
     /// A batch is settled. `refused` says that the backend's queue is full and that a report will make room.

@@ -35,7 +35,7 @@ pub use deadline::{Timeout, TimeoutReason};
 /// | kind | methods | |
 /// | --- | --- | --- |
 /// | commands | [`admit`], [`produce`], [`retract`], [`flush`], [`purge`], [`close`], [`end`](Producer::end), [`poll_drained`] | what the application wants |
-/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`], [`handle_backend_ended`] | what became of a hand-off, and of the backend |
+/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`], [`handle_connected`], [`handle_backend_ended`] | what became of a hand-off, and of the backend |
 /// | outputs | [`poll_purged`], [`poll_expired`], [`poll_unsent`], [`poll_flushed`], [`poll_action`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`left_of`](Producer::left_of), [`len`], [`held`](Producer::held), [`phase`](Producer::phase), [`stats`], … | `&self` |
 ///
@@ -91,6 +91,7 @@ pub use deadline::{Timeout, TimeoutReason};
 /// [`handle_refused`]: Producer::handle_refused
 /// [`handle_settled`]: Producer::handle_settled
 /// [`handle_report`]: Producer::handle_report
+/// [`handle_connected`]: Producer::handle_connected
 /// [`handle_backend_ended`]: Producer::handle_backend_ended
 /// [`poll_purged`]: Producer::poll_purged
 /// [`poll_expired`]: Producer::poll_expired
@@ -159,7 +160,9 @@ pub struct Producer<R, T, S: Storage> {
     backend_gone: bool,
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
-    /// Nothing is handed off: the backend's queue is full, records are being purged, or the producer ends.
+    /// The backend could send what it gets.
+    connected: bool,
+    /// Nothing is handed off: the backend's queue is full, it has no connection, records are being purged, or the producer ends.
     halted: bool,
     buffered: usize,
     /// What may hold back records that are placed: buffered records of lanes for unplaced ones, and batches of them that are out.
@@ -236,6 +239,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             phase: Phase::Open,
             backend_gone: false,
             blocked: false,
+            connected: true,
             halted: false,
             buffered: 0,
             unplaced: 0,

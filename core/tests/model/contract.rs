@@ -53,6 +53,7 @@ enum Step {
         stops: bool,
     },
     Drain,
+    Connected(bool),
     Close(u64),
     End,
     BackendEnded,
@@ -90,6 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (purge_scope(), 0_usize..4, any::<bool>())
             .prop_map(|(scope, first, stops)| Step::Purge { scope, first, stops }),
         1 => Just(Step::Drain),
+        2 => prop::bool::weighted(0.7).prop_map(Step::Connected),
         1 => any::<bool>().prop_map(Step::Settled),
         1 => prop::bool::weighted(0.7).prop_map(Step::PollFlushed),
         1 => end,
@@ -183,6 +185,10 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             }
             Step::Purge { scope, first, stops } => self.purge(index, scope, first, stops),
             Step::Drain => self.drain(index),
+            Step::Connected(connected) => {
+                self.twin.handle_connected(connected);
+                self.model.connected = connected;
+            }
             Step::Close(within) => {
                 let within = Duration::from_nanos(within);
                 let point = self.twin.close(self.model.now, within);
@@ -457,6 +463,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     /// Everything still held comes to its end; then nothing is held and every row is free again.
     fn finish(&mut self, first: usize) {
         (self.is_settled, self.polls_flushed) = (true, true);
+        self.step(first, Step::Connected(true));
         self.step(first, Step::Close(1_000_000));
         self.check(first);
         for step in first + 1.. {

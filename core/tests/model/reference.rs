@@ -80,6 +80,7 @@ pub(crate) struct Model {
     pub(crate) phase: Phase,
     pub(crate) backend_gone: bool,
     pub(crate) blocked: bool,
+    pub(crate) connected: bool,
     /// What is given up by purges whose buffered records have not all come back.
     asked: Option<PurgeScope>,
     /// What the backend is to purge, and after which batches; and up to which record.
@@ -117,6 +118,7 @@ impl Model {
             phase: Phase::Open,
             backend_gone: false,
             blocked: false,
+            connected: true,
             asked: None,
             waiting: None,
             purge_after: Vec::new(),
@@ -558,12 +560,13 @@ impl Model {
 
     pub(crate) fn has_batch(&self) -> bool {
         let open = matches!(self.phase, Phase::Open | Phase::Closing(_));
-        open && !self.blocked && self.placed.iter().any(|placed| placed.at == At::Ready)
+        open && self.connected && !self.blocked && self.placed.iter().any(|placed| placed.at == At::Ready)
     }
 
     /// Checks a cut batch against what should have been cut, and hands it off.
     pub(crate) fn cut(&mut self, batch: MessageBatch, records: Vec<(SlotId, Item)>, wanted: &[bool]) {
         assert!(!self.blocked, "a batch while the backend's queue is full");
+        assert!(self.connected, "a batch without a connection");
         let lane = batch.lane();
         let place = self.placed.iter().find(|placed| placed.lane == lane && placed.at == At::Ready);
         let mine = place.expect("a batch of a lane that is not due").since;

@@ -188,6 +188,11 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.has_batch(), self.heap.has_batch())
     }
 
+    pub(crate) fn handle_connected(&mut self, connected: bool) {
+        self.inline.handle_connected(connected);
+        self.heap.handle_connected(connected);
+    }
+
     pub(crate) fn poll_batch(&mut self, now: Instant) -> Option<HandOff> {
         same(poll_batch(&mut self.inline, now), poll_batch(&mut self.heap, now))
     }

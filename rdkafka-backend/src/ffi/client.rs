@@ -68,6 +68,7 @@ impl<R> Client<R> {
         let reports = Arc::new(Reports::new(at_once));
         // SAFETY: the configuration is valid; the reports are dropped after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
+        reports.connections().tell(&context.signals);
         // Some reasons of failed connections are only in lines of this level.
         let mut log_level = config::INFO;
         if !context.sinks.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! Each broker that librdkafka knows, bootstrap servers included, has a thread of its own, and only that thread changes the
 //! broker's state, connects, sends and disconnects. So the thread remembers whether its connection counts, and no table is
-//! needed. librdkafka holds the broker's lock meanwhile: this only counts.
+//! needed. librdkafka holds the broker's lock meanwhile: this counts, and wakes the control thread.
 //!
 //! Requests with records are made in the state `UP` only, and dropped from the queue of requests at the disconnection. In states
 //! on the way to `UP` no record can be sent. States that follow it on the same connection (a login that is renewed) may still
@@ -12,20 +12,25 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use aioproducer_core::backend::Connections;
 use rdkafka_sys as sys;
+
+use crate::coordination::Signals;
 
 /// The bits of the number of connections that are up. There are at most as many as brokers.
 const UP_BITS: u32 = 24;
 
 /// The connections of one client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ConnectionCounts {
     /// Those that have come up and, in the low bits, those that are up: one number, so that both are read at the same time.
     counts: AtomicU64,
     /// librdkafka reports here.
     is_subscribed: AtomicBool,
+    /// Hears when the first connection is up, and when the last one is down.
+    signals: OnceLock<Arc<Signals>>,
 }
 
 /// The id and the port by which librdkafka reports a broker. They never change.
@@ -46,6 +51,19 @@ impl ConnectionCounts {
         let counts = self.counts.load(Ordering::SeqCst);
         let up = counts & ((1 << UP_BITS) - 1);
         Some(Connections { up: up as u32, made: counts >> UP_BITS })
+    }
+
+    /// Has the control thread hear of the first and the last connection.
+    pub(super) fn tell(&self, signals: &Arc<Signals>) {
+        self.signals.get_or_init(|| Arc::clone(signals));
+    }
+
+    fn tell_if(&self, before: u64, changes_at: u64) {
+        if before & ((1 << UP_BITS) - 1) == changes_at
+            && let Some(signals) = self.signals.get()
+        {
+            signals.connection();
+        }
     }
 
     /// Makes a client report here.
@@ -74,11 +92,11 @@ impl ConnectionCounts {
             // If a thread ever speaks for a second broker, the first counts as up from then on, which is the safe side.
             b"UP" if before != Some(broker) => {
                 COUNTED.set(Some(broker));
-                self.counts.fetch_add((1 << UP_BITS) + 1, Ordering::SeqCst);
+                self.tell_if(self.counts.fetch_add((1 << UP_BITS) + 1, Ordering::SeqCst), 0);
             }
             b"DOWN" if before == Some(broker) => {
                 COUNTED.set(None);
-                self.counts.fetch_sub(1, Ordering::SeqCst);
+                self.tell_if(self.counts.fetch_sub(1, Ordering::SeqCst), 1);
             }
             _ => {}
         }

@@ -149,7 +149,11 @@ fn s17_under_paused_time_a_record_of_which_the_backend_says_nothing_ends() {
         advance(Duration::from_millis(1)).await;
         let error = lost.ready().expect_err("no report came");
         assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::PossiblyPersisted));
-        assert_eq!(error.into_record(), Some(Record::to("t").payload("lost")), "the backend has it, and this is a copy");
+        assert_eq!(
+            error.into_record(),
+            Some(Record::to("t").payload("lost")),
+            "the backend has it, and this is a copy"
+        );
         let statistics = producer.statistics();
         assert_eq!((statistics.in_use, statistics.overdue, statistics.handed_off), (1, 0, 1));
         advance(Duration::from_secs(60)).await;

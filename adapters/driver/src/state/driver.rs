@@ -140,6 +140,10 @@ impl Driver<OwnedRecord> for Shared {
         self.context.troubles.set(topic, trouble);
     }
 
+    fn connections_changed(&self) {
+        self.look_at_connections();
+    }
+
     fn broker_message(&self, slot: SlotId, message: &str) {
         self.lock().said.push_back((slot, message.into()));
     }
