@@ -24,8 +24,8 @@ pub struct Limits {
     /// How long after such an end the report of a record that was handed off is overdue; `None` for never. See
     /// [`Stats::overdue`](crate::Stats::overdue).
     pub report_timeout: Option<Duration>,
-    /// How lanes are kept from each other's records; `None` if they are not told apart: each may use the whole pool, and all of it
-    /// is handed off at once.
+    /// How lanes are kept from each other's records; `None` if they are not: each may use the whole pool, and all of it is handed
+    /// off at once.
     pub isolation: Option<Isolation>,
     /// What becomes of a record that finds the pool full. See [`Producer::admit`](crate::Producer::admit).
     pub overflow: Overflow,
@@ -58,7 +58,7 @@ impl Default for Isolation {
 
 impl Default for Limits {
     /// 32 MiB in the pool, records of up to 1,000,000 bytes, batches of 1,024 records or 1 MiB, no linger, expiry
-    /// after two minutes (the default of KIP-91), no limit on the wait for reports, lanes that are not told apart, and records
+    /// after two minutes (the default of KIP-91), no limit on the wait for reports, lanes that are not isolated, and records
     /// wait for room.
     fn default() -> Self {
         Self {

@@ -15,7 +15,7 @@ pub struct TopicId(pub u32);
 /// Where records keep their order: a topic and, if the caller named one, a partition.
 ///
 /// Records without a partition share one lane of their topic; the backend chooses their partitions. If they have keys, equal keys
-/// keep their order: a keyed record has the lane of its partition, or, while that cannot be told, a lane of its topic for those
+/// keep their order: a keyed record has the lane of its partition, or, while that is not known, a lane of its topic for those
 /// that are [not placed](Lane::unplaced).
 ///
 /// ```
@@ -44,14 +44,14 @@ impl Lane {
         Self { topic, partition }
     }
 
-    /// The lane of records of `topic` that have keys and whose partitions cannot be told yet. They keep their order. Records that
+    /// The lane of records of `topic` that have keys and whose partitions are not known yet. They keep their order. Records that
     /// [are placed](Record::is_placed) follow them here until the last of them is handed off.
     #[must_use]
     pub const fn unplaced(topic: TopicId) -> Self {
         Self { topic, partition: Self::UNPLACED }
     }
 
-    /// Whether the partitions of its records cannot be told yet.
+    /// Whether the partitions of its records are not known yet.
     #[inline]
     #[must_use]
     pub const fn is_unplaced(self) -> bool {

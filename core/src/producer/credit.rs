@@ -1,4 +1,4 @@
-//! Lanes are told apart: what each may have of the pool, and what of it the backend may have.
+//! Isolation of lanes: what each may have of the pool, and what of it the backend may have.
 //!
 //! The share is a dynamic threshold (Choudhury and Hahne, 1998): a lane may have a multiple of what is free. So a lane that stands
 //! still leaves room for the others, however many records it gets, and one lane alone may use the whole pool.
@@ -27,8 +27,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.limits.isolation.is_some_and(|isolation| row.is_unavailable(isolation.availability_timeout, self.now))
     }
 
-    /// Whether the lane may have another record that counts for `cost` bytes, as far as the others are concerned. If lanes are told
-    /// apart, and there is more than one, a lane may have
+    /// Whether the lane may have another record that counts for `cost` bytes, as far as the others are concerned. If lanes are
+    /// [isolated](crate::Limits::isolation), and there is more than one, a lane may have
     ///
     /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable),
     /// - else 32 times as much as is free, or as much as any other if all had as much.

@@ -163,6 +163,12 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.set_halted();
     }
 
+    /// Whether the backend has a connection, as far as is known.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// A batch is settled. `refused` says that the backend's queue is full and that a report will make room.
     #[cold]
     fn settle_watched(&mut self, number: u64, refused: bool) {

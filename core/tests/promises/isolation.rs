@@ -139,7 +139,7 @@ fn isolation_overdue_records_use_no_credit() {
     give(&mut machine, at(40), A, 4);
     assert_eq!(expire(&mut machine, at(50)), [0, 1, 2, 3]);
     assert!(!machine.has_batch(), "they may still be sent");
-    assert_eq!(take(&mut machine, at(80)).expect("nobody waits for the others").names(), [4]);
+    assert_eq!(take(&mut machine, at(80)).expect("the others are waited for no longer").names(), [4]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn s16_a_refused_record_keeps_its_own_deadline(host: Host) {
     let taken = hand.refuse_after(1);
     script.deliver(&taken[..1]);
     held.ready().expect("delivered");
-    // The backend's queue has room again, and nobody takes it.
+    // The backend's queue has room again, and no worker uses it.
     let error = refused.await.expect_err("its time passed");
     assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::NotPersisted));
     assert_eq!(error.into_record(), Some(numbered(1)));

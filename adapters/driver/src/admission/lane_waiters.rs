@@ -1,6 +1,6 @@
 //! Tasks that wait for room: first come, first served, but for those whose lane may not have more.
 //!
-//! A task whose lane has its share of the pool leaves the common queue for the queue of its lane, so that it is in nobody's way. It
+//! A task whose lane has its share of the pool leaves the common queue for the queue of its lane, so that it is in no other's way. It
 //! does so itself, when it comes first. So each lane's tasks keep their order, and moving them takes no time under a lock.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use aioproducer_core::{Instant, Lane};
 
-use super::room::{Ask, Need, Vacancy};
+use super::room::{Ask, Need, Shares, Vacancy};
 use super::waiters::{WaiterId, Waiters};
 
 /// Lanes whose first waiter is considered at a time.
@@ -20,12 +20,6 @@ pub(crate) struct WaitingPlace {
     id: WaiterId,
     /// The lane in whose queue it is, `None` for the common one.
     lane: Option<Lane>,
-}
-
-/// Room in the pool, and the shares of lanes.
-pub(crate) trait Shares: Vacancy {
-    /// Whether a lane may have another record of so many bytes, as far as the others are concerned.
-    fn has_share(&self, lane: Lane, bytes: usize) -> bool;
 }
 
 /// The queues.

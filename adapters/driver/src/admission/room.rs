@@ -2,7 +2,6 @@
 
 use aioproducer_core::{Heap, Lane, Producer};
 
-use super::lane_waiters::Shares;
 use crate::outcome::ticket::Ticket;
 use crate::record::OwnedRecord;
 
@@ -49,6 +48,12 @@ pub(crate) trait Vacancy {
 
     /// Whether the first record of `lane` takes up a lane that is not in use yet.
     fn needs_lane(&self, lane: Lane) -> bool;
+}
+
+/// Room in the pool, and the shares of lanes.
+pub(crate) trait Shares: Vacancy {
+    /// Whether a lane may have another record of so many bytes, as far as the others are concerned.
+    fn has_share(&self, lane: Lane, bytes: usize) -> bool;
 }
 
 /// A number of places without bytes or lanes.

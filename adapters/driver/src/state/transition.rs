@@ -120,6 +120,7 @@ impl State {
     /// after which [`Shared::begin_work`] is to be called without a lock.
     fn note_work(&mut self, pace: &Paced) -> bool {
         let working = self.has_batch()
+            || !self.machine.is_connected() && !self.machine.is_empty()
             || self.awake_workers > 0
             || self.completing > 0
             || self.machine.stats().handed_off > 0
