@@ -128,7 +128,6 @@ async fn s17_an_answer_after_the_timeout_changes_nothing(host: Host) {
     // A copy was kept if nothing was heard of the broker for a while.
     let back = error.into_record();
     assert!(back.is_none_or(|back| back == numbered("slow", late).into_owned()));
-    assert!(producer.is_empty(), "it has its outcome");
     broker.round_trip_time(-1, Duration::ZERO).expect("no delay");
     // The answer to the late one comes before the answer to a record after it, on the same connection, or never.
     let (last, _) = sent_in_time(&producer, "slow", late + 1).await;
