@@ -125,7 +125,7 @@ pub use deadline::{Timeout, TimeoutReason};
 ///
 /// let mut handed_off = None;
 /// let batch = machine
-///     .poll_batch(now, |slot, record| {
+///     .poll_batch(now, |slot, record, _wants_copy| {
 ///         handed_off = Some((slot, record.0));
 ///         None // a copy, if one is wanted
 ///     })
