@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 const JARS: &str = "AIOPRODUCER_KAFKA_JARS";
 
 /// Longer than a broker takes to start, to stop, or to answer.
-const WAIT_LIMIT: Duration = Duration::from_secs(45);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(45);
 
 /// Kills the broker and removes its folder when its input ends, also after the test was killed. Each line that it reads
 /// is the broker's process id, or empty if there is no process.
@@ -80,7 +80,7 @@ impl Kafka {
         fs::write(kafka.properties(), properties(ports, &kafka.folder)).expect("a file");
         let format = ["kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"];
         let properties = kafka.properties();
-        let formatted = kafka.java(&format).arg("--config").arg(&properties).output().expect("java runs");
+        let formatted = java(&kafka.folder, &format).arg("--config").arg(&properties).output().expect("java runs");
         assert!(formatted.status.success(), "its folder is not made: {}", said(&formatted));
         kafka.start_again();
         kafka
@@ -234,7 +234,7 @@ impl Kafka {
         {
             let mut process = self.process();
             assert!(process.is_none(), "it runs");
-            let mut java = self.java(&["kafka.Kafka"]);
+            let mut java = java(&self.folder, &["kafka.Kafka"]);
             let java = java.arg(self.properties()).process_group(0).stdin(Stdio::null()).stdout(log()).stderr(log());
             let child = java.spawn().expect("java runs");
             self.tell_keeper(&child.id().to_string());
@@ -253,23 +253,13 @@ impl Kafka {
     /// When it fails.
     #[must_use]
     pub fn run(&self, class_and_arguments: &[&str], input: &str) -> String {
-        let mut java = self.java(class_and_arguments);
+        let mut java = java(&self.folder, class_and_arguments);
         let java = java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = java.spawn().expect("java runs");
         child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{class_and_arguments:?}: {}", said(&output));
         said(&output)
-    }
-
-    fn java(&self, arguments: &[&str]) -> Command {
-        let mut jars = jars().into_os_string();
-        jars.push("/*");
-        let mut java = Command::new("java");
-        // Small heap, fast start.
-        java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars).args(arguments);
-        java.env_remove("CLASSPATH").current_dir(&self.folder);
-        java
     }
 
     fn has_ended(&self) -> bool {
@@ -338,6 +328,17 @@ impl fmt::Debug for Kafka {
     }
 }
 
+/// A program of Kafka's, which works in `folder`.
+pub(crate) fn java(folder: &Path, class_and_arguments: &[&str]) -> Command {
+    let mut jars = jars().into_os_string();
+    jars.push("/*");
+    let mut java = Command::new("java");
+    // Small heap, fast start.
+    java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars).args(class_and_arguments);
+    java.env_remove("CLASSPATH").current_dir(folder);
+    java
+}
+
 fn jars() -> PathBuf {
     let folder: OsString = env::var_os(JARS)
         .unwrap_or_else(|| panic!("{JARS} does not name a folder with Kafka's jars; checks/kafka/check.sh gets them"));
@@ -380,16 +381,16 @@ fn properties([port, controller, behind, proxy, login]: [u16; 5], folder: &Path)
     text
 }
 
-fn options() -> AdminOptions {
+pub(crate) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(WAIT_LIMIT)).operation_timeout(Some(WAIT_LIMIT))
 }
 
-fn done(results: Vec<TopicResult>) {
+pub(crate) fn done(results: Vec<TopicResult>) {
     for result in results {
         result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"));
     }
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

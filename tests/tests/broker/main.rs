@@ -3,6 +3,7 @@
 mod diagnostics;
 mod events;
 mod inline_completion;
+mod isolation;
 mod librdkafka;
 mod metadata;
 mod mistakes;
