@@ -21,6 +21,7 @@ mod client;
 #[cfg(test)]
 mod codes;
 mod context;
+mod ended;
 mod group;
 mod interceptor;
 mod metadata;
@@ -38,6 +39,7 @@ mod topic;
 pub(crate) use cells::Cells;
 pub(crate) use client::{Client, LastReports};
 pub(crate) use context::CallbackContext;
+pub(crate) use ended::Ended;
 pub use group::consumer_group;
 pub(crate) use interceptor::{AtOnce, is_in_interceptor};
 pub(crate) use poll::Polled;

@@ -123,6 +123,11 @@ impl<R: Message> Outgoing<R> {
         self.slots.len()
     }
 
+    /// The number of records that librdkafka has accepted.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
     pub(crate) fn all_sent(&self) -> bool {
         self.sent == self.slots.len()
     }
