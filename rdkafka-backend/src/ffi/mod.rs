@@ -47,7 +47,7 @@ pub(crate) use produce::{Outgoing, UNASSIGNED};
 #[cfg(test)]
 pub(crate) use raw_report::FailureDetails;
 pub(crate) use raw_report::RawReport;
-pub(crate) use topic::Topic;
+pub(crate) use topic::{Topic, answering};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the bits of a slot are passed in librdkafka's opaque pointers, which requires 64-bit pointers");

@@ -1,5 +1,6 @@
 //! Topic handles, and the partitioner that librdkafka calls for unassigned records.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
 use std::slice;
@@ -82,6 +83,20 @@ impl Topic {
     }
 }
 
+thread_local! {
+    /// The partition of the unassigned records that this thread hands off, if it is known.
+    static KNOWN: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Hands off unassigned records with `call`, and answers with `partition` when librdkafka asks for theirs, if that partition exists.
+/// So librdkafka says how many partitions there are, and the records go where they would have gone.
+pub(crate) fn answering<T>(partition: i32, call: impl FnOnce() -> T) -> T {
+    KNOWN.set(Some(partition));
+    let result = call();
+    KNOWN.set(None);
+    result
+}
+
 /// The driver's id of a topic.
 ///
 /// # Safety
@@ -124,9 +139,10 @@ unsafe extern "C" fn partitioner(
         // message before this function returns, and the value is not used after that.
         unsafe { lent.payload(slot) }
     });
+    let known = KNOWN.get().filter(|known| (0..count).contains(known));
     let assigned = catch_panic(|| {
         state.observe(count, has_leader);
-        state.assign(key, value, count)
+        known.or_else(|| state.assign(key, value, count))
     });
     match assigned.flatten() {
         Some(partition) => {
@@ -249,6 +265,15 @@ mod tests {
     #[test]
     fn a_panicking_partitioner_does_not_unwind_into_c() {
         assert_eq!(answer(Partitioner::custom(|_| panic!("on purpose")), SlotId::new(5, 3).to_bits()), NO_PARTITION);
+    }
+
+    #[test]
+    fn a_record_whose_partition_is_known_goes_there_if_it_exists() {
+        let rule = || Partitioner::custom(|_| 2);
+        let slot = SlotId::new(5, 3).to_bits();
+        let answers = [0, COUNT - 1, COUNT, -1].map(|known| answering(known, || answer(rule(), slot)));
+        assert_eq!(answers, [0, COUNT - 1, 2, 2]);
+        assert_eq!(answer(rule(), slot), 2, "the call is over");
     }
 
     #[test]

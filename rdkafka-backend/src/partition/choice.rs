@@ -2,12 +2,15 @@
 //!
 //! No metadata is requested for this. While a topic's partitions are unknown, its records go to librdkafka unassigned. When
 //! metadata has arrived, librdkafka calls our partitioner for each of them, and this call carries the number of partitions.
-//! From then on workers choose partitions themselves, which allows librdkafka's cheapest path. About once a second one batch goes unassigned again, so a change in the number of
+//! From then on partitions are chosen here: for records with a key on the thread that produces them, for others at the hand-off.
+//! That allows librdkafka's cheapest path. About once a second one batch goes unassigned again, so a change in the number of
 //! partitions is noticed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use aioproducer_core::backend::Placement;
 
 use crate::catch_panic::catch_panic;
 use crate::partition::chooser::{Chooser, View};
@@ -49,6 +52,9 @@ pub(crate) struct TopicState {
     partitioning: Partitioning,
     /// The rule is the application's and reads the records' values.
     reads_value: bool,
+    /// The number of partitions by which records are placed; 0 until it is known for the first time. It stays when the number is
+    /// forgotten: most records keep their partition until the next one is known.
+    placed_by: AtomicI32,
     /// When the number of partitions is not trusted any more, in nanoseconds from `start`.
     trusted_until: AtomicU64,
     start: Instant,
@@ -71,6 +77,7 @@ impl TopicState {
         Self {
             name: name.into(),
             reads_value,
+            placed_by: AtomicI32::new(0),
             trusted_until: AtomicU64::new(0),
             start,
             loads: partitioning.adaptive.then(|| Loads::new(partitioning.availability_timeout, start)),
@@ -79,10 +86,23 @@ impl TopicState {
         }
     }
 
+    /// Decides where a record with a key goes, before it is accepted.
+    pub(crate) fn place(&self, key: &[u8], value: Option<&[u8]>) -> Placement {
+        match self.placed_by.load(Ordering::Relaxed) {
+            0 => Placement::Unknown,
+            count => match self.choose(Some(key), Some(value), count) {
+                Choice::Partition(partition) => Placement::Partition(partition),
+                Choice::Sticky | Choice::Random => Placement::Any,
+                // The hand-off rejects it.
+                Choice::Invalid => Placement::Unknown,
+            },
+        }
+    }
+
     /// Decides how a batch of `bytes` gets its partitions. One batch per second asks librdkafka.
     pub(crate) fn plan(&self, now: Instant, bytes: usize) -> Plan {
         let mut chooser = self.lock();
-        if chooser.count() == 0 || self.is_due(now) {
+        if chooser.count() == 0 || self.is_due(now, || true) {
             chooser.observe_again();
             return Plan::Ask;
         }
@@ -90,12 +110,21 @@ impl TopicState {
         Plan::Choose { count: chooser.count(), sticky: chooser.plan(bytes, random, self.view(now)) }
     }
 
-    /// Whether the number of partitions is not trusted any more. One caller gets this answer, and it is trusted again.
-    fn is_due(&self, now: Instant) -> bool {
+    /// Whether a batch whose partition is known asks librdkafka for the number of partitions, as one per second does, if it may.
+    pub(crate) fn asks(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
+        let asks = self.is_due(now, may);
+        if asks {
+            self.lock().observe_again();
+        }
+        asks
+    }
+
+    /// Whether the number of partitions is not trusted any more. One caller that may ask gets this answer, and it is trusted again.
+    fn is_due(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
         let now = now.saturating_duration_since(self.start);
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let until = self.trusted_until.load(Ordering::Relaxed);
-        nanoseconds(now) >= until && {
+        nanoseconds(now) >= until && may() && {
             let next = nanoseconds(now + REFRESH);
             self.trusted_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         }
@@ -147,7 +176,9 @@ impl TopicState {
 
     /// librdkafka knows the number of partitions, and which of them have a leader.
     pub(crate) fn observe(&self, count: i32, has_leader: impl Fn(i32) -> bool) {
-        self.lock().observe(count, has_leader);
+        if self.lock().observe(count, has_leader) {
+            self.placed_by.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Answers librdkafka's partitioner callback after [`TopicState::observe`]. It runs under librdkafka's lock of the topic.
@@ -197,8 +228,6 @@ impl TopicState {
 mod tests {
     use super::*;
 
-    const STICKY_BYTES: usize = 16 * 1024;
-    const STICKY_TIME: Duration = Duration::from_millis(10);
     const AVAILABILITY: Duration = Duration::from_secs(5);
 
     impl TopicState {
@@ -222,8 +251,8 @@ mod tests {
     fn state_with(partitioner: Partitioner) -> TopicState {
         let partitioning = Partitioning {
             partitioner,
-            sticky_time: STICKY_TIME,
-            sticky_bytes: STICKY_BYTES,
+            sticky_time: Duration::from_millis(10),
+            sticky_bytes: 16 * 1024,
             adaptive: true,
             availability_timeout: Some(AVAILABILITY),
         };
@@ -242,33 +271,6 @@ mod tests {
         assert!(matches!(state.plan(start + REFRESH, 1), Plan::Choose { count: 5, .. }));
         state.forget();
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
-    }
-
-    #[test]
-    fn sticky_records_move_to_an_available_partition_after_some_time_or_bytes() {
-        let (state, start) = (state(), Instant::now());
-        assert!(state.called(Some(b"k"), None, 4, |partition| partition != 2).is_some());
-        assert_eq!(state.plan(start, 0), Plan::Ask);
-        assert!(state.called(Some(b"k"), None, 4, |partition| partition != 2).is_some());
-        let sticky_at = |now, bytes| match state.plan(now, bytes) {
-            Plan::Choose { sticky, .. } => sticky,
-            Plan::Ask => panic!("the count is known"),
-        };
-        let sticky = || sticky_at(start, STICKY_BYTES / 2);
-        let mut seen = [0; 4];
-        let mut last = None;
-        for _ in 0..300 {
-            let first = sticky();
-            assert_eq!(sticky(), first, "half of the bytes are sent");
-            assert_ne!(Some(first), last, "all bytes are sent");
-            last = Some(first);
-            seen[first as usize] += 1;
-        }
-        assert_eq!(seen[2], 0, "it has no leader");
-        let first = sticky_at(start + STICKY_TIME, 1);
-        assert_eq!(sticky_at(start + STICKY_TIME * 2 - Duration::from_nanos(1), 1), first);
-        assert_ne!(sticky_at(start + STICKY_TIME * 2, 1), first, "the time is over");
-        assert!(seen.iter().enumerate().all(|(partition, count)| partition == 2 || *count > 60), "{seen:?}");
     }
 
     #[test]
@@ -334,42 +336,67 @@ mod tests {
         );
     }
 
-    /// The partition of the next batch without keys, which fills it.
-    fn sticky(state: &TopicState, now: Instant, bytes: usize) -> i32 {
-        loop {
-            if let Plan::Choose { sticky, .. } = state.plan(now, bytes) {
-                return sticky;
-            }
-            state.observe(3, |_| true);
+    #[test]
+    fn s09_a_record_is_placed_by_its_key_as_soon_as_the_count_is_known() {
+        let state = state();
+        assert_eq!(state.place(b"k", None), Placement::Unknown);
+        assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
+        for key in [&b"k"[..], b"", b"another key"] {
+            let assigned = state.called(Some(key), None, 3, |_| true).expect("a partition");
+            assert_eq!(state.place(key, Some(b"v")), Placement::Partition(assigned));
+            assert_eq!(state.route(Some(key), Some(b"v"), 3, 7), Some(assigned));
         }
+        // Most records keep their partition until the next number is known.
+        let before = state.place(b"k", None);
+        state.forget();
+        assert_eq!(state.place(b"k", None), before);
+        state.observe(1, |_| true);
+        assert_eq!(state.place(b"k", None), Placement::Partition(0));
     }
 
     #[test]
-    fn records_without_a_key_leave_a_partition_that_does_not_answer_until_it_does() {
+    fn s09_a_record_that_may_go_anywhere_and_an_invalid_choice_are_not_placed() {
+        let placed = |partitioner, key: &[u8]| {
+            let state = state_with(partitioner);
+            state.observe(3, |_| true);
+            state.place(key, Some(b"value"))
+        };
+        assert_eq!(placed(Partitioner::Random, b"k"), Placement::Any);
+        assert_eq!(placed(Partitioner::ConsistentRandom, b""), Placement::Any);
+        assert!(matches!(placed(Partitioner::ConsistentRandom, b"k"), Placement::Partition(0..3)));
+        assert_eq!(placed(Partitioner::custom(|record| record.value.map_or(0, |_| 2)), b"k"), Placement::Partition(2));
+        assert_eq!(placed(Partitioner::custom(|record| record.partitions), b"k"), Placement::Unknown);
+        assert_eq!(placed(Partitioner::custom(|_| panic!("on purpose")), b"k"), Placement::Unknown);
+    }
+
+    #[test]
+    fn one_batch_per_second_asks_whether_its_partition_is_known_or_not() {
         let state = state();
         let start = state.start;
-        let silent = sticky(&state, start, 1);
-        state.sent(silent, 10, || start);
-        let late = start + AVAILABILITY;
-        assert_eq!(sticky(&state, start, 1), silent, "its time has not passed");
-        for _ in 0..200 {
-            assert_ne!(sticky(&state, late, STICKY_BYTES / 2), silent);
+        state.observe(3, |_| true);
+        let first = start + REFRESH;
+        assert!(!state.asks(first, || false) && state.asks(first, || true));
+        assert!(!state.asks(first, || panic!("it is not due")));
+        assert!(matches!(state.plan(first + REFRESH - Duration::from_nanos(1), 1), Plan::Choose { .. }));
+        assert_eq!(state.plan(first + REFRESH, 1), Plan::Ask);
+        assert!(!state.asks(first + REFRESH, || true));
+        state.forget();
+        assert!(state.asks(first + REFRESH, || true), "a partition does not exist");
+        assert_eq!(state.plan(first + REFRESH, 1), Plan::Ask, "the count is unknown");
+    }
+
+    /// Plans until librdkafka need not be asked.
+    fn plan(state: &TopicState, now: Instant) {
+        while state.plan(now, 1) == Plan::Ask {
+            state.observe(3, |_| true);
         }
-        // The others wait for answers, too, but not for as long.
-        for partition in (0..3).filter(|partition| *partition != silent) {
-            state.sent(partition, 1000, || late);
-            assert_ne!(sticky(&state, late, STICKY_BYTES), silent);
-        }
-        state.ended(silent, 1, true, late);
-        let used = (0..20).any(|_| sticky(&state, late, STICKY_BYTES) == silent);
-        assert!(used, "it has answered, and has the fewest records");
     }
 
     #[test]
     fn a_partition_that_answers_again_is_looked_at_by_the_next_batch() {
         let state = state();
         let start = state.start;
-        sticky(&state, start, 1);
+        plan(&state, start);
         state.sent(1, 2, || start);
         state.ended(1, 1, true, start);
         assert!(matches!(state.plan(start, 1), Plan::Choose { .. }), "it was never silent");
@@ -378,26 +405,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sticky_partition_stays_while_no_partition_answers() {
-        let state = state();
-        let start = state.start;
-        let first = sticky(&state, start, 1);
-        (0..3).for_each(|partition| state.sent(partition, 1, || start));
-        let late = start + AVAILABILITY;
-        let second = sticky(&state, late, STICKY_BYTES - 1);
-        assert_ne!(second, first, "its time is over");
-        assert_eq!(sticky(&state, late, 1), second);
-        assert_ne!(sticky(&state, late, 1), second, "it is full");
-    }
-
-    #[test]
     fn random_records_leave_a_partition_that_does_not_answer() {
         let state = state_with(Partitioner::Random);
         let start = state.start;
-        sticky(&state, start, 1);
+        plan(&state, start);
         state.sent(2, 1, || start);
         let late = start + AVAILABILITY;
-        sticky(&state, late, 1);
+        plan(&state, late);
         assert!((0..100).all(|_| state.route(Some(b"k"), None, 3, 0) != Some(2)));
     }
 }

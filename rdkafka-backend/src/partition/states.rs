@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use aioproducer_core::TopicId;
+use aioproducer_core::backend::Placement;
 
 use crate::partition::choice::TopicState;
 use crate::partition::table::Table;
@@ -28,5 +29,10 @@ impl TopicStates {
 
     pub(crate) fn get(&self, id: TopicId) -> Option<&TopicState> {
         Some(self.0.get(id.0 as usize)?.get()?)
+    }
+
+    /// Decides where a record with a key goes, before it is accepted.
+    pub(crate) fn place(&self, topic: TopicId, key: &[u8], value: Option<&[u8]>) -> Placement {
+        self.get(topic).map_or(Placement::Unknown, |state| state.place(key, value))
     }
 }

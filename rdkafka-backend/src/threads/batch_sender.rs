@@ -7,7 +7,7 @@ use aioproducer_core::backend::{Driver, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
 use crate::failure;
-use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
+use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED, answering};
 use crate::partition::choice::{Partitioning, Plan, TopicState};
 use crate::partition::groups::PartitionGroups;
 
@@ -67,7 +67,7 @@ impl<R: Message> BatchSender<R> {
         match self.topic(driver, batch.lane().topic()) {
             Some(topic) => {
                 self.now = Instant::now();
-                let route = self.route(topic.state(), &batch);
+                let route = self.route(topic.state(), &batch, records);
                 self.stage(topic.state(), batch.lane(), route, records);
                 self.send(&topic, route);
             }
@@ -116,9 +116,16 @@ impl<R: Message> BatchSender<R> {
         self.topics[index].get_or_insert_with(create).clone()
     }
 
-    fn route(&self, state: &TopicState, batch: &MessageBatch) -> Route {
+    fn route(&self, state: &TopicState, batch: &MessageBatch, records: &[(SlotId, R)]) -> Route {
         match batch.lane().partition() {
-            Some(partition) => Route::All(partition),
+            Some(partition) => {
+                let first_is_placed = records.first().is_some_and(|(_, record)| record.is_placed());
+                let all_are = || records.iter().all(|(_, record)| record.is_placed());
+                match first_is_placed && state.asks(self.now, all_are) {
+                    true => Route::Asking(partition),
+                    false => Route::All(partition),
+                }
+            }
             None => match state.plan(self.now, batch.bytes()) {
                 Plan::Ask => Route::All(UNASSIGNED),
                 Plan::Choose { count, sticky } => Route::Each { count, sticky },
@@ -176,13 +183,13 @@ impl<R: Message> BatchSender<R> {
     /// Sends a record with headers or a timestamp.
     fn send_one(&mut self, topic: &Topic, route: Route, position: usize) {
         let partition = match route {
-            Route::All(partition) => partition,
+            Route::All(partition) | Route::Asking(partition) => partition,
             Route::Each { .. } => self.partitions[position],
         };
         if partition == INVALID {
             return self.outgoing.reject(position);
         }
-        self.hand_over(topic, partition, |outgoing| outgoing.send_one(topic, partition, position));
+        self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_one(topic, to, position));
         if self.reopen(route, position) {
             topic.state().forget();
             self.outgoing.send_one(topic, UNASSIGNED, position);
@@ -195,7 +202,7 @@ impl<R: Message> BatchSender<R> {
             return;
         }
         let only = match route {
-            Route::All(partition) => Some(partition),
+            Route::All(partition) | Route::Asking(partition) => Some(partition),
             Route::Each { .. } => {
                 let first = self.partitions[start];
                 let is_only = self.partitions[start..end].iter().all(|partition| *partition == first);
@@ -204,9 +211,9 @@ impl<R: Message> BatchSender<R> {
         };
         let before = self.outgoing.sent();
         if let Some(partition) = only {
-            self.hand_over(topic, partition, |outgoing| outgoing.send_range(topic, partition, start..end));
+            self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_range(topic, to, start..end));
         } else {
-            self.send_groups(topic, start, end);
+            self.send_groups(topic, route, start, end);
         }
         if self.outgoing.sent() - before < end - start {
             self.send_again(topic, route, start, end);
@@ -214,14 +221,14 @@ impl<R: Message> BatchSender<R> {
     }
 
     /// Sends adjacent records partition by partition.
-    fn send_groups(&mut self, topic: &Topic, start: usize, end: usize) {
+    fn send_groups(&mut self, topic: &Topic, route: Route, start: usize, end: usize) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.group(start, &self.partitions[start..end]);
         for (partition, positions) in groups.iter() {
             if partition == INVALID {
                 positions.iter().for_each(|position| self.outgoing.reject(*position as usize));
             } else {
-                self.hand_over(topic, partition, |outgoing| outgoing.send_positions(topic, partition, positions));
+                self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_positions(topic, to, positions));
             }
         }
         self.groups = groups;
@@ -229,9 +236,12 @@ impl<R: Message> BatchSender<R> {
 
     /// Hands records over to librdkafka with `send`, and counts those that it accepts for a partition. It counts unassigned ones when
     /// it assigns them.
-    fn hand_over(&mut self, topic: &Topic, partition: i32, send: impl FnOnce(&mut Outgoing<R>)) {
+    fn hand_over(&mut self, topic: &Topic, partition: i32, route: Route, send: impl FnOnce(&mut Outgoing<R>, i32)) {
+        if let Route::Asking(_) = route {
+            return answering(partition, || send(&mut self.outgoing, UNASSIGNED));
+        }
         let before = self.outgoing.sent();
-        send(&mut self.outgoing);
+        send(&mut self.outgoing, partition);
         topic.state().sent(partition, self.outgoing.sent() - before, || self.now);
     }
 
@@ -250,7 +260,7 @@ impl<R: Message> BatchSender<R> {
     /// Allows one more attempt for a record whose partition does not exist and was not named by the application.
     fn reopen(&mut self, route: Route, position: usize) -> bool {
         match route {
-            Route::All(_) => false,
+            Route::All(_) | Route::Asking(_) => self.outgoing.reopen_placed(position),
             Route::Each { .. } => self.partitions[position] != INVALID && self.outgoing.reopen(position),
         }
     }
@@ -268,6 +278,8 @@ fn spreads<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
 enum Route {
     /// All to one partition, or unassigned.
     All(i32),
+    /// All to one partition, and librdkafka says how many there are.
+    Asking(i32),
     /// Each to the choice of the partitioner among `count` partitions; sticky records to `sticky`.
     Each { count: i32, sticky: i32 },
 }

@@ -39,6 +39,7 @@ pub(crate) struct Rec {
     pub(crate) id: u64,
     pub(crate) topic: u32,
     pub(crate) partition: Option<i32>,
+    pub(crate) placed: bool,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Option<Payload>,
     pub(crate) timestamp: Option<i64>,
@@ -63,6 +64,12 @@ impl Rec {
     pub(crate) fn to(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
+    }
+
+    /// As if the backend had placed it there.
+    pub(crate) fn placed(mut self, partition: i32) -> Self {
+        self.placed = true;
+        self.to(partition)
     }
 
     pub(crate) fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
@@ -100,6 +107,10 @@ impl Message for Rec {
 
     fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
         self.headers.get(index).map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    fn is_placed(&self) -> bool {
+        self.placed
     }
 
     fn duplicate(&self) -> Option<Self> {
