@@ -307,10 +307,10 @@ impl<R: Message> Connect<R> for Librdkafka {
         let at_once = has_spare_room.then(|| at_once(weak.clone()));
         let client = Client::new(&config, native, capacity, context, at_once)
             .map_err(|error| config::client_error(&config, &error))?;
-        let connections = client.connections();
+        let (topics, connections) = (Arc::clone(client.topic_states()), client.connections());
         let started = threads::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle::new(started, signals, weak, sinks, connections)))
+        Ok(Arc::new(Handle::new(started, signals, weak, sinks, topics, connections)))
     }
 }
 

@@ -99,6 +99,8 @@ fn build(
         partitioner,
         sticky_time: Duration::from_millis(number(&read, "sticky.partitioning.linger.ms")),
         sticky_bytes: number(&native, "batch.size") as usize,
+        adaptive: true,
+        availability_timeout: None,
     };
     // 0 messages means no limit.
     let messages = number(&native, "queue.buffering.max.messages");

@@ -14,8 +14,10 @@ use aioproducer_core::backend::Delivered;
 use rdkafka_sys as sys;
 
 use super::connections::ConnectionCounts;
+use super::ended::{Ended, EndedMessages};
 use super::native_message::NativeMessage;
 use super::raw_report::{ALONE, RawReport};
+use super::topic;
 use crate::catch_panic::catch_panic;
 
 /// The most messages that are reported at once and not freed yet.
@@ -26,11 +28,18 @@ pub(crate) type AtOnce = Box<dyn Fn(SlotId, Delivered) -> bool + Send + Sync>;
 
 /// Reports that no thread has read yet: at most one for each record in flight.
 pub(crate) struct Reports {
-    unread: Mutex<Vec<RawReport>>,
+    unread: Mutex<Unread>,
     at_once: Option<AtOnce>,
     /// Messages that were reported at once and are not freed yet.
     not_freed: AtomicUsize,
     connections: Arc<ConnectionCounts>,
+}
+
+#[derive(Default)]
+struct Unread {
+    reports: Vec<RawReport>,
+    /// The messages of these reports, and of those that were reported at once.
+    ended: EndedMessages,
 }
 
 impl Reports {
@@ -68,16 +77,18 @@ impl Reports {
         &self.connections
     }
 
-    /// Moves all unread reports to the end of `into`.
-    pub(super) fn read(&self, into: &mut Vec<RawReport>) {
+    /// Moves all unread reports to the end of `into`, and the counts of messages that have ended to the end of `ended`.
+    pub(super) fn read(&self, into: &mut Vec<RawReport>, ended: &mut Vec<Ended>) {
+        let mut unread = self.lock();
+        unread.ended.take(ended);
         if into.is_empty() {
-            std::mem::swap(into, &mut self.lock());
+            std::mem::swap(into, &mut unread.reports);
         } else {
-            into.append(&mut self.lock());
+            into.append(&mut unread.reports);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
+    fn lock(&self) -> MutexGuard<'_, Unread> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -163,8 +174,12 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole message.
         let report = unsafe { RawReport::read(message, entry) };
-        if !reports.report_at_once(entry, &report) {
-            reports.lock().push(report);
+        let reported = reports.report_at_once(entry, &report);
+        let mut unread = reports.lock();
+        // SAFETY: the message keeps its topic alive.
+        unread.ended.count(entry, || unsafe { topic::id(entry.rkt) });
+        if !reported {
+            unread.reports.push(report);
         }
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR

@@ -123,6 +123,11 @@ impl<R: Message> Outgoing<R> {
         self.slots.len()
     }
 
+    /// The number of records that librdkafka has accepted.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
     pub(crate) fn all_sent(&self) -> bool {
         self.sent == self.slots.len()
     }
@@ -184,7 +189,24 @@ impl<R: Message> Outgoing<R> {
 
     /// Allows one more attempt for a record whose partition was unknown. Returns whether it was.
     pub(crate) fn reopen(&mut self, position: usize) -> bool {
-        let reopened = self.states[position] == State::Failed(UNKNOWN_PARTITION);
+        self.reopen_if(position, |_| true)
+    }
+
+    /// As [`reopen`](Self::reopen), if the record's partition was chosen by the backend and not by the application.
+    pub(crate) fn reopen_placed(&mut self, position: usize) -> bool {
+        self.reopen_if(position, R::is_placed)
+    }
+
+    fn reopen_if(&mut self, position: usize, condition: impl FnOnce(&R) -> bool) -> bool {
+        if self.states[position] != State::Failed(UNKNOWN_PARTITION) {
+            return false;
+        }
+        let record = match self.held.get(position) {
+            Some(held) => held.as_ref(),
+            // SAFETY: librdkafka refused the record, so it is where we put it.
+            None => unsafe { self.client.cells.get(self.slots[position]) },
+        };
+        let reopened = record.is_some_and(condition);
         if reopened {
             self.states[position] = State::Waiting;
         }

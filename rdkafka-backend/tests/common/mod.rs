@@ -39,6 +39,7 @@ pub(crate) struct Rec {
     pub(crate) id: u64,
     pub(crate) topic: u32,
     pub(crate) partition: Option<i32>,
+    pub(crate) placed: bool,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Option<Payload>,
     pub(crate) timestamp: Option<i64>,
@@ -65,6 +66,12 @@ impl Rec {
         self
     }
 
+    /// As if the backend had placed it there.
+    pub(crate) fn placed(mut self, partition: i32) -> Self {
+        self.placed = true;
+        self.to(partition)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
         self.headers.push((name.into(), value.map(<[u8]>::to_vec)));
         self
@@ -72,6 +79,10 @@ impl Rec {
 }
 
 impl Record for Rec {
+    fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     fn lane(&self) -> Lane {
         Lane::new(TopicId(self.topic), self.partition)
     }
