@@ -16,7 +16,7 @@ use super::client::Client;
 use super::interceptor::producing;
 use super::native_message::NativeMessage;
 
-use super::raw_report::{ALONE, COPIED, URGENT};
+use super::raw_report::{ALONE, COPIED, PLACED, URGENT};
 use super::topic::Topic;
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -83,7 +83,7 @@ impl<R: Message> Outgoing<R> {
 
     /// Whether the record of `slot` can be held. The marks in a report need the upper bits of such slots.
     pub(crate) fn can_hold(slot: SlotId) -> bool {
-        slot.index() < URGENT as usize
+        slot.index() < PLACED as usize
     }
 
     /// Holds the records of a batch for librdkafka to copy. They have neither headers nor a timestamp. With `alone` their success
@@ -103,7 +103,8 @@ impl<R: Message> Outgoing<R> {
         let marks = if alone { COPIED | ALONE } else { COPIED };
         self.entries.extend(held.map(|(slot, record)| {
             let urgent = if record.is_urgent() { URGENT } else { 0 };
-            entry(slot.to_bits() | marks | urgent, record)
+            let placed = if record.is_placed() { PLACED } else { 0 };
+            entry(slot.to_bits() | marks | urgent | placed, record)
         }));
         self.states.resize(self.slots.len(), State::Waiting);
     }
