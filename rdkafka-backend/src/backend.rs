@@ -35,6 +35,17 @@ use crate::threads::{self, Handle};
 /// | `reconnect.backoff.ms` | 20, at most `reconnect.backoff.max.ms` | the first record waits for half of it |
 /// | `reconnect.backoff.max.ms` | 1000, at least `reconnect.backoff.ms` | as in Kafka's Java client; see below |
 ///
+/// These keys are those of Kafka's Java client, and not passed to librdkafka. They are about records without a key, and others that
+/// may go to any partition (KIP-794):
+///
+/// | key | default | meaning |
+/// | --- | --- | --- |
+/// | `partitioner.adaptive.partitioning.enable` | true | partitions for which many records wait are chosen less often |
+/// | `partitioner.availability.timeout.ms` | 1000, plus `linger.ms` | a partition from which no answer has come for this long is not chosen until one comes; 0 for never |
+///
+/// The second one needs the first one. In Kafka's Java client its default is 0. But then records that could go anywhere gather in
+/// front of a leader that has stopped, until they fill the pool and no other record is accepted.
+///
 /// librdkafka decides what a value means: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. These are
 /// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
 /// refuses, and `delivery.report.only.error`.

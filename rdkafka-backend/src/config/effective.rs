@@ -10,7 +10,7 @@ use crate::config::idempotence::IdempotenceOff;
 use crate::config::native::native;
 use crate::config::read::{invalid, is_true, linger, number, value};
 use crate::config::secrets::Secrets;
-use crate::config::{features, files, idempotence, names, servers, values};
+use crate::config::{features, files, idempotence, names, own, servers, values};
 use crate::partition::choice::Partitioning;
 use crate::partition::partitioner::Partitioner;
 
@@ -64,6 +64,8 @@ fn build(
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
+    let (user, own) = own::take(user)?;
+    let user = &user;
     let read = checked(user)?;
     let partitioner = partitioner.map_or_else(|| configured_partitioner(user, &read), Ok)?;
     let mut config = user.clone();
@@ -85,22 +87,25 @@ fn build(
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
+    let linger = linger(&native);
+    // No answer is due while librdkafka lingers.
+    let availability_timeout = own.availability_timeout.map(|timeout| timeout + linger);
     let record_bytes = number(&native, RECORD_BYTES);
     let limits = BackendLimits {
         delivery_timeout,
-        linger: linger(&native),
+        linger,
         record_bytes: record_bytes as usize,
         record_overhead: OVERHEAD,
         record_setting: Some(RECORD_BYTES),
-        availability_timeout: None,
+        availability_timeout,
         transactional,
     };
     let partitioning = Partitioning {
         partitioner,
         sticky_time: Duration::from_millis(number(&read, "sticky.partitioning.linger.ms")),
         sticky_bytes: number(&native, "batch.size") as usize,
-        adaptive: true,
-        availability_timeout: None,
+        adaptive: own.adaptive,
+        availability_timeout,
     };
     // 0 messages means no limit.
     let messages = number(&native, "queue.buffering.max.messages");
@@ -279,6 +284,22 @@ mod tests {
             assert_eq!((plain.limits.delivery_timeout, plain.limits.transactional), (ms(120_000), false));
             assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         }
+    }
+
+    #[test]
+    fn no_answer_is_due_while_librdkafka_lingers() {
+        let timeout = |pairs: &[_]| {
+            let Effective { config, partitioning, limits, .. } = result(pairs, None);
+            assert_eq!(partitioning.availability_timeout, limits.availability_timeout);
+            assert!(config.config_map().into_keys().all(|key| !key.starts_with("partitioner.")));
+            limits.availability_timeout.map(|timeout| timeout.as_millis())
+        };
+        const KEY: &str = "partitioner.availability.timeout.ms";
+        assert_eq!(timeout(&[]), Some(1000));
+        assert_eq!(timeout(&[("linger.ms", "50")]), Some(1050));
+        assert_eq!([timeout(&[(KEY, "0"), ("linger.ms", "50")]), timeout(&[(KEY, "7")])], [None, Some(7)]);
+        let other = result(&[("partitioner.adaptive.partitioning.enable", "false")], None);
+        assert!(!other.partitioning.adaptive && result(&[], None).partitioning.adaptive);
     }
 
     #[test]

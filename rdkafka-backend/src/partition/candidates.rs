@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::partition::load::Loads;
 
-/// The candidates of a topic with many partitions are used for a while: a millisecond for this many of them.
-const PER_MILLISECOND: usize = 1024;
+/// How long the candidates are used, for each of them. To find them takes 1 to 3 % of this time.
+const USED: Duration = Duration::from_micros(1);
 
 #[derive(Default)]
 pub(super) struct Candidates {
@@ -23,7 +23,7 @@ impl Candidates {
         if self.expires.is_some_and(|expires| now < expires) {
             return;
         }
-        self.expires = Some(now + Duration::from_millis((leaders.len() / PER_MILLISECOND) as u64));
+        self.expires = Some(now + USED * u32::try_from(leaders.len()).unwrap_or(u32::MAX));
         self.sums.clear();
         self.all_silent = false;
         if let Some(loads) = loads {
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(drawn(&candidates, 13, Some(3)), [5, 0, 7, 0, 0, 1]);
         assert_eq!(drawn(&candidates, 18, Some(0)), [0, 0, 7, 10, 0, 1]);
         assert_eq!(drawn(&candidates, 22, Some(5)), [5, 0, 7, 10, 0, 0]);
-        candidates.update(&[0, 2, 3, 5], None, now);
+        candidates.update(&[0, 2, 3, 5], None, now + USED * 4);
         assert_eq!(drawn(&candidates, 4, None), [1, 0, 1, 1, 0, 1], "all are equal");
     }
 
@@ -124,24 +124,24 @@ mod tests {
         candidates.update(&[1, 4], Some(&loads), later);
         assert_eq!((drawn(&candidates, 8, None), candidates.all_silent()), ([0, 4, 0, 0, 4, 0], true));
         loads.ended(1, 1, true, later);
+        let later = later + USED * 2;
         candidates.update(&[1, 4], Some(&loads), later);
         assert_eq!((drawn(&candidates, 9, None), candidates.all_silent()), ([0, 9, 0, 0, 0, 0], false));
-        candidates.update(&[], Some(&loads), later);
+        candidates.update(&[], Some(&loads), later + USED * 2);
         assert_eq!(candidates.draw(7, None), None);
     }
 
     #[test]
-    fn many_candidates_are_used_for_a_while() {
+    fn candidates_are_used_for_a_while() {
         let (start, mut candidates) = (Instant::now(), Candidates::default());
-        let leaders: Vec<i32> = (0..3 * PER_MILLISECOND as i32).collect();
+        let leaders: Vec<i32> = (0..3000).collect();
         candidates.update(&leaders, None, start);
-        candidates.update(&[1], None, start + Duration::from_millis(3) - Duration::from_nanos(1));
+        candidates.update(&[1], None, start + USED * 3000 - Duration::from_nanos(1));
         assert_eq!(candidates.draw(7, None), Some(7));
-        candidates.update(&[1], None, start + Duration::from_millis(3));
+        candidates.update(&[1], None, start + USED * 3000);
         assert_eq!(candidates.draw(7, None), Some(1));
-        candidates.update(&leaders, None, start + Duration::from_millis(3));
         candidates.expire();
-        candidates.update(&[2], None, start + Duration::from_millis(3));
+        candidates.update(&[2], None, start + USED * 3000);
         assert_eq!(candidates.draw(7, None), Some(2));
     }
 }

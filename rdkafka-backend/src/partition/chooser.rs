@@ -175,7 +175,7 @@ mod tests {
         let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), now });
         let silent = sticky_at(start, 1);
         loads.sent(silent, 10, || start);
-        let late = start + TIMEOUT;
+        let mut late = start + TIMEOUT;
         assert_eq!(sticky_at(late - Duration::from_nanos(1), 1), silent, "its time has not passed");
         for _ in 0..200 {
             assert_ne!(sticky_at(late, BYTES / 2), silent);
@@ -185,6 +185,7 @@ mod tests {
             loads.sent(partition, 1000, || late);
             assert_ne!(sticky_at(late, BYTES), silent);
         }
+        late += Duration::from_millis(1);
         loads.ended(silent, 1, true, late);
         assert!((0..20).any(|_| sticky_at(late, BYTES) == silent), "it has answered, and has the fewest records");
     }

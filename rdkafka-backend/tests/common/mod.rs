@@ -369,6 +369,11 @@ impl Rig {
         }));
     }
 
+    /// The outcome of a record, as far as it is known.
+    pub(crate) fn result(&self, id: u64) -> Option<RecordResult> {
+        self.driver.lock().results.get(&id).cloned()
+    }
+
     pub(crate) fn refusals(&self) -> usize {
         self.driver.lock().refusals
     }
