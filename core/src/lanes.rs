@@ -354,11 +354,6 @@ impl<L: Table<LaneRow>> Lanes<L> {
         (self.ready.head != NIL).then_some(self.ready.head)
     }
 
-    /// Lanes with records, those whose batch is out among them.
-    pub(crate) fn busy(&self) -> u32 {
-        self.used() - self.idle_len
-    }
-
     /// The lane that has been held back for longest.
     pub(crate) fn first_held(&self) -> Option<u32> {
         (self.held.head != NIL).then_some(self.held.head)

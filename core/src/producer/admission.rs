@@ -189,7 +189,6 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             } else {
                 self.youngest = accepted_at;
             }
-            self.note_share(at);
             return Ok(id);
         } else if cost > self.limits.pool_bytes {
             Refusal::AbovePool { cost, limit: self.limits.pool_bytes }
@@ -279,6 +278,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Puts a lane that got one more record where it belongs, and notes the end of its first one's linger.
     fn follow(&mut self, lane: u32, accepted_at: Instant) {
         let Some(row) = self.lanes.get(lane) else { return };
+        if row.place == Place::Held {
+            return self.guard(lane);
+        }
         let stays = row.stays(&self.limits, self.now);
         // That of a record that has waited for room is not in order.
         if row.buffered == 1 && !self.limits.linger.is_zero() && accepted_at == self.now {

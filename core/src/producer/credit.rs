@@ -9,7 +9,7 @@ use crate::storage::Storage;
 use crate::{BatchLimits, Instant, Lane, Record};
 
 /// A lane may have so many times as much as is free,
-const SHARE: usize = 32;
+const SHARE: usize = 8;
 
 /// and an unavailable one as much as this part of what is free.
 const UNAVAILABLE: usize = 4;
@@ -31,7 +31,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// [isolated](crate::Limits::isolation), and there is more than one, a lane may have
     ///
     /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable),
-    /// - else 32 times as much as is free, or as much as any other if all had as much.
+    /// - else 8 times as much as is free, or as much as each would have if all had as much.
     #[must_use]
     pub fn has_share(&self, lane: Lane, cost: usize) -> bool {
         if self.limits.isolation.is_none() || self.lanes.used() < 2 {
@@ -50,7 +50,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if self.lacks_answer(row) {
             return has.0 < free.0 / UNAVAILABLE && has.1.saturating_add(cost) <= free.1 / UNAVAILABLE;
         }
-        let lanes = (self.lanes.busy() as usize).max(1);
+        let lanes = (self.lanes.used() as usize).max(1);
         let fair = |free: usize, all: usize| free.saturating_mul(SHARE).max(all / lanes);
         has.0 < fair(free.0, slots) && has.1.saturating_add(cost) <= fair(free.1, bytes)
     }
@@ -64,22 +64,12 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         free.saturating_mul(SHARE).saturating_sub(used) / (SHARE + 1)
     }
 
-    /// A lane got a record. While one has more than its share, [`Producer::room`] promises none.
-    #[inline(always)]
-    pub(super) fn note_share(&mut self, lane: u32) {
-        if let Some(row) = self.lanes.get(lane)
-            && (row.buffered + row.handed_off) as usize * UNAVAILABLE
-                >= self.pool.capacity().saturating_sub(self.pool.in_use)
-        {
-            self.guard(lane);
-        }
-    }
-
+    /// A lane that is held back got a record. While one has more than its share, [`Producer::room`] promises none.
     #[cold]
-    fn guard(&mut self, lane: u32) {
+    pub(super) fn guard(&mut self, lane: u32) {
         if let Some(isolation) = self.limits.isolation
             && self.lanes.used() > 1
-            && self.lanes.get(lane).is_some_and(|row| self.lacks_answer(row))
+            && self.lanes.get(lane).is_some_and(|row| !self.is_within_share(row, 0))
         {
             self.guarded_until = self.now + isolation.availability_timeout;
         }
