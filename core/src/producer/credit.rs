@@ -31,7 +31,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// [isolated](crate::Limits::isolation), and there is more than one, a lane may have
     ///
     /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable),
-    /// - else 8 times as much as is free, or as much as each would have if all had as much.
+    /// - else 8 times as much as is free, and its first record in any case.
     #[must_use]
     pub fn has_share(&self, lane: Lane, cost: usize) -> bool {
         if self.limits.isolation.is_none() || self.lanes.used() < 2 {
@@ -50,9 +50,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if self.lacks_answer(row) {
             return has.0 < free.0 / UNAVAILABLE && has.1.saturating_add(cost) <= free.1 / UNAVAILABLE;
         }
-        let lanes = (self.lanes.used() as usize).max(1);
-        let fair = |free: usize, all: usize| free.saturating_mul(SHARE).max(all / lanes);
-        has.0 < fair(free.0, slots) && has.1.saturating_add(cost) <= fair(free.1, bytes)
+        has.0 < free.0.saturating_mul(SHARE) && has.1.saturating_add(cost) <= free.1.saturating_mul(SHARE)
     }
 
     /// How much of `all`, of which `used` is in use, any lane may have and be within its share.

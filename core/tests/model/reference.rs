@@ -216,13 +216,7 @@ impl Model {
         }
         let (count, bytes) = self.held_by(lane);
         let free = (self.slots - self.held().count(), self.limits.pool_bytes - self.bytes());
-        let all = (self.slots, self.limits.pool_bytes);
-        let lanes = self.windows.known(self.rows).max(1);
-        let share = if self.is_unavailable(lane) {
-            (free.0 / 4, free.1 / 4)
-        } else {
-            ((8 * free.0).max(all.0 / lanes), (8 * free.1).max(all.1 / lanes))
-        };
+        let share = if self.is_unavailable(lane) { (free.0 / 4, free.1 / 4) } else { (8 * free.0, 8 * free.1) };
         count == 0 || count < share.0 && bytes + size <= share.1
     }
 

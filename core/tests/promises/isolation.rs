@@ -161,3 +161,25 @@ fn isolation_placed_records_follow_those_that_are_not() {
     give(&mut machine, at(0), A, PLACED + 3);
     assert_eq!(take(&mut machine, at(0)).expect("ready").batch.lane(), A);
 }
+
+#[test]
+fn isolation_lanes_that_are_not_known_to_be_dead_leave_room_too() {
+    let mut machine = Producer::new(APART, Heap { slots: 1_000, lanes: 10 }).expect("limits");
+    let lanes: Vec<Lane> = (0..6).map(|partition| Lane::new(TopicId(0), Some(partition))).collect();
+    for lane in &lanes {
+        let id = give(&mut machine, at(0), *lane, 0);
+        lose(&mut machine, at(0));
+        assert!(report(&mut machine, id).is_some());
+    }
+    let mut name = 0;
+    // The first one takes what it may have, and then the second.
+    for lane in &lanes[..2] {
+        while machine.has_room(*lane, 10) {
+            assert_eq!(admit(&mut machine, *lane), AdmitDecision::Enter);
+            offer(&mut machine, at(0), *lane, 1, name).expect("room");
+            name += 1;
+        }
+        lose(&mut machine, at(0));
+    }
+    assert!(name > 900 && machine.has_room(lanes[2], 10), "{name}");
+}
