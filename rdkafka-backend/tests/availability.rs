@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::FailureKind;
 use aioproducer_rdkafka::{ApiKey, EmbeddedBroker, ErrorCode, Librdkafka};
-use common::{Rec, Rig, TOPIC, client, eventually, failure};
+use common::{Rec, Rig, TOPIC, client, eventually, failure, pass};
 
 /// Each broker leads two partitions.
 const BROKERS: i32 = 3;
@@ -62,7 +62,7 @@ impl Cluster {
 
     /// The partition of a record.
     fn delivered(&self, id: u64) -> i32 {
-        eventually("it is delivered", || self.rig.result(id).is_some());
+        self.rig.wait_for(id);
         self.rig.result(id).unwrap().unwrap_or_else(|(failure, _)| panic!("{id}: {failure:?}")).partition
     }
 
@@ -88,8 +88,7 @@ impl Cluster {
     fn fall_silent(&mut self) -> u64 {
         let id = self.send(|record| record.to(SILENT));
         self.rig.wait_handed_off(1);
-        let since = Instant::now();
-        eventually("the time passes", || since.elapsed() > TIMEOUT);
+        pass(TIMEOUT);
         id
     }
 
@@ -140,7 +139,7 @@ fn a_refusal_is_an_answer() {
     cluster.broker.request_errors(ApiKey::Produce, &[ErrorCode::InvalidRecord]).unwrap();
     cluster.broker.round_trip_time(LEADER, TIMEOUT * 4).unwrap();
     let refused = cluster.fall_silent();
-    eventually("it is refused", || cluster.rig.result(refused).is_some());
+    cluster.rig.wait_for(refused);
     cluster.broker.round_trip_time(LEADER, Duration::ZERO).unwrap();
     cluster.is_used_again();
     assert_eq!(failure(&cluster.rig.end(), refused).kind, FailureKind::Broker);
