@@ -86,6 +86,28 @@ fn s18_a_batch_that_asks_for_the_number_of_partitions_goes_where_it_was_placed()
     }
 }
 
+/// A batch asks for the number of partitions if all its records were placed: one that names the partition must not go elsewhere.
+#[test]
+fn s18_a_batch_of_placed_records_asks_for_the_number_of_partitions() {
+    let broker = broker(PARTITIONS);
+    let rig = Rig::new(&[], &broker, 1, 50);
+    let place = || rig.backend.place(TopicId(0), b"k", None);
+    rig.send([Rec::new(0).to(0)]);
+    rig.wait(1);
+    assert_eq!(place(), Placement::Unknown, "records that name their partition do not ask");
+    rig.hold_worker();
+    rig.send([Rec::new(1).placed(2), Rec::new(2).to(2), Rec::new(3).placed(2)]);
+    rig.let_worker_go();
+    rig.wait(4);
+    assert_eq!(place(), Placement::Unknown, "one of the batch names its partition");
+    rig.send([Rec::new(4).placed(3)]);
+    rig.wait(5);
+    assert!(matches!(place(), Placement::Partition(_)));
+    let results = rig.end();
+    let places = [0, 1, 2, 3, 4].map(|id| results[&id].as_ref().expect("delivered").partition);
+    assert_eq!(places, [0, 2, 2, 2, 3]);
+}
+
 /// Partition 99 does not exist, as if the topic had been made anew with fewer partitions.
 #[test]
 fn s18_placed_records_of_a_partition_that_is_gone_go_elsewhere_in_order_and_those_that_name_it_fail() {

@@ -1,7 +1,6 @@
 //! The native client, and everything that must live exactly as long as it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -22,7 +21,7 @@ use super::raw_report::RawReport;
 use super::topic::Topic;
 use crate::config;
 use crate::failure;
-use crate::partition::choice::{Partitioning, TopicState};
+use crate::partition::choice::Partitioning;
 use crate::partition::states::TopicStates;
 
 /// A producer client with the records that it borrows.
@@ -125,8 +124,7 @@ impl<R> Client<R> {
         let mut is_new = false;
         let topic = place.get_or_init(|| {
             is_new = true;
-            let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
-            let state = Arc::new(TopicState::new(name, partitioning.clone(), seed));
+            let state = self.states.create(id, name, partitioning);
             let topic = Topic::new(self.ptr(), id, name, Arc::clone(&state), lent).map(Arc::new);
             if topic.is_some() {
                 self.states.set(id, state);

@@ -4,6 +4,7 @@ use aioproducer_core::TopicId;
 use rdkafka_sys as sys;
 
 use super::native_message::NativeMessage;
+use crate::partition::load::Answer;
 
 /// Adjacent messages of one partition that have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub(crate) struct Ended {
     /// -1 if the messages were never assigned to a partition.
     pub(crate) partition: i32,
     pub(crate) count: u32,
-    /// A broker has decided their outcome: they are delivered, or a broker refused them.
-    pub(crate) answered: bool,
+    /// They are delivered, or a broker refused them.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// The messages that have ended since the last call of [`take`](Self::take). Messages end partition by partition, so there are far
@@ -26,19 +27,20 @@ pub(super) struct EndedMessages {
 }
 
 impl EndedMessages {
-    /// Counts a message that has ended. `topic` finds the id of its topic.
-    pub(super) fn count(&mut self, message: &NativeMessage, topic: impl FnOnce() -> Option<TopicId>) {
+    /// Counts a message that has ended. `origin` finds the id of its topic, and the broker that it was sent to.
+    pub(super) fn count(&mut self, message: &NativeMessage, origin: impl FnOnce() -> Option<(TopicId, Option<i32>)>) {
         let NativeMessage { err, rkt, partition, .. } = *message;
         // Codes of Kafka's protocol are positive.
         let answered = err >= 0 || err == DIFFERENT_RECORD;
         if let Some(last) = self.groups.last_mut()
             && self.handle == rkt.addr()
-            && (last.partition, last.answered) == (partition, answered)
+            && (last.partition, last.answer.is_some()) == (partition, answered)
         {
             last.count += 1;
-        } else if let Some(topic) = topic() {
+        } else if let Some((topic, broker)) = origin() {
             self.handle = rkt.addr();
-            self.groups.push(Ended { topic, partition, count: 1, answered });
+            let answer = answered.then_some(Answer { broker });
+            self.groups.push(Ended { topic, partition, count: 1, answer });
         }
     }
 
@@ -78,7 +80,7 @@ mod tests {
                 offset: 0,
                 opaque: null,
             };
-            ended.count(&message, || (topic < 9).then_some(TopicId(topic)));
+            ended.count(&message, || (topic < 9).then_some((TopicId(topic), Some(7))));
         };
         for (topic, partition, err) in
             [(0, 1, 0), (0, 1, 0), (0, 1, 87), (0, 1, DIFFERENT_RECORD), (0, 1, -192), (0, 1, -192), (0, 2, -192)]
@@ -91,9 +93,10 @@ mod tests {
         let mut taken = Vec::new();
         ended.take(&mut taken);
         let shown: Vec<_> =
-            taken.iter().map(|ended| (ended.topic.0, ended.partition, ended.count, ended.answered)).collect();
+            taken.iter().map(|ended| (ended.topic.0, ended.partition, ended.count, ended.answer.is_some())).collect();
         let expected = [(0, 1, 4, true), (0, 1, 2, false), (0, 2, 1, false), (1, 2, 2, true), (0, 2, 1, true)];
         assert_eq!(shown, expected);
+        assert_eq!(taken[0].answer, Some(Answer { broker: Some(7) }));
         ended.take(&mut taken);
         assert_eq!(taken.len(), expected.len(), "nothing has ended since");
     }

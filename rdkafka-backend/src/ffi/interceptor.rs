@@ -176,8 +176,13 @@ unsafe extern "C" fn on_acknowledgement(
         let report = unsafe { RawReport::read(message, entry) };
         let reported = reports.report_at_once(entry, &report);
         let mut unread = reports.lock();
-        // SAFETY: the message keeps its topic alive.
-        unread.ended.count(entry, || unsafe { topic::id(entry.rkt) });
+        unread.ended.count(entry, || {
+            // SAFETY: the message keeps its topic alive.
+            let topic = unsafe { topic::id(entry.rkt) };
+            // SAFETY: as above, the message is whole.
+            let broker = unsafe { sys::rd_kafka_message_broker_id(message) };
+            topic.map(|topic| (topic, (broker >= 0).then_some(broker)))
+        });
         if !reported {
             unread.reports.push(report);
         }

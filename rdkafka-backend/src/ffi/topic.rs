@@ -165,6 +165,7 @@ mod tests {
     use super::*;
     use crate::partition::choice::Partitioning;
     use crate::partition::partitioner::{Choice, Partitioner};
+    use crate::partition::states::TopicStates;
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;
@@ -250,7 +251,7 @@ mod tests {
             availability_timeout: None,
         };
         let lent: Arc<dyn Lent> = Arc::new(One(SlotId::new(5, 3)));
-        let state = Arc::new(TopicState::new("t", partitioning, 1));
+        let state = TopicStates::new().create(TopicId(0), "t", &partitioning);
         let callback = CallbackState { id: TopicId(0), state, lent: Some(Arc::downgrade(&lent)) };
         callback.state.observe(COUNT, |_| true);
         // The next call looks at no partition, because those with a leader are known.

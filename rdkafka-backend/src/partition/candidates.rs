@@ -17,22 +17,29 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Finds the candidates among `leaders`, the partitions that have a leader. Silent ones are passed over, unless all are silent.
-    /// The more records a partition has at librdkafka, the less often it is drawn. Without `loads` all partitions are equal.
-    pub(super) fn update(&mut self, leaders: &[i32], loads: Option<&Loads>, now: Instant) {
+    /// Finds the candidates among `led`, the partitions that have a leader. Those that are silent, or whose leader is, are passed over,
+    /// unless all are. The more records a partition has at librdkafka, the less often it is drawn. Without `loads` all partitions are
+    /// equal.
+    pub(super) fn update(&mut self, led: &[i32], loads: Option<&Loads>, now: Instant) {
         if self.expires.is_some_and(|expires| now < expires) {
             return;
         }
-        self.expires = Some(now + USED * u32::try_from(leaders.len()).unwrap_or(u32::MAX));
+        self.expires = Some(now + USED * u32::try_from(led.len()).unwrap_or(u32::MAX));
         self.sums.clear();
         self.all_silent = false;
         if let Some(loads) = loads {
-            let answers = leaders.iter().filter(|partition| !loads.is_silent(**partition, now));
-            self.sums.extend(answers.map(|partition| (*partition, u64::from(loads.outstanding(*partition)))));
+            for partition in led.iter().copied() {
+                if loads.is_silent(partition, now) {
+                    loads.found_silent(partition, now);
+                } else {
+                    self.sums.push((partition, loads.outstanding(partition).into()));
+                }
+            }
+            self.sums.retain(|(partition, _)| !loads.has_silent_leader(*partition, now));
             self.all_silent = self.sums.is_empty();
         }
         if self.sums.is_empty() {
-            self.sums.extend(leaders.iter().map(|partition| (*partition, 0)));
+            self.sums.extend(led.iter().map(|partition| (*partition, 0)));
         }
         let most = self.sums.iter().map(|(_, outstanding)| *outstanding).max().unwrap_or(0);
         let mut sum = 0;
@@ -79,9 +86,17 @@ impl Candidates {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::partition::leaders::Leaders;
+    use crate::partition::load::Answer;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
+
+    fn loads(start: Instant) -> Loads {
+        Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)))
+    }
 
     /// How often each of 6 partitions is drawn if every choice is drawn once.
     fn drawn(candidates: &Candidates, choices: u64, except: Option<i32>) -> [usize; 6] {
@@ -95,7 +110,7 @@ mod tests {
     #[test]
     fn partitions_with_more_records_are_drawn_less_often() {
         let (now, mut candidates) = (Instant::now(), Candidates::default());
-        let loads = Loads::new(Some(TIMEOUT), now);
+        let loads = loads(now);
         for (partition, count) in [(0, 5), (2, 3), (5, 9)] {
             loads.sent(partition, count, || now);
         }
@@ -113,7 +128,7 @@ mod tests {
     #[test]
     fn silent_partitions_are_passed_over_unless_all_are() {
         let (start, mut candidates) = (Instant::now(), Candidates::default());
-        let loads = Loads::new(Some(TIMEOUT), start);
+        let loads = loads(start);
         loads.sent(1, 1, || start);
         loads.sent(4, 1, || start + TIMEOUT / 2);
         let late = start + TIMEOUT;
@@ -123,7 +138,7 @@ mod tests {
         let later = start + TIMEOUT * 2;
         candidates.update(&[1, 4], Some(&loads), later);
         assert_eq!((drawn(&candidates, 8, None), candidates.all_silent()), ([0, 4, 0, 0, 4, 0], true));
-        loads.ended(1, 1, true, later);
+        loads.ended(1, 1, Some(Answer { broker: None }), later);
         let later = later + USED * 2;
         candidates.update(&[1, 4], Some(&loads), later);
         assert_eq!((drawn(&candidates, 9, None), candidates.all_silent()), ([0, 9, 0, 0, 0, 0], false));
@@ -132,10 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn partitions_without_records_are_passed_over_if_their_leader_is_silent() {
+        let (start, mut candidates) = (Instant::now(), Candidates::default());
+        let loads = loads(start);
+        for (partition, broker) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+            loads.ended(partition, 0, Some(Answer { broker: Some(broker) }), start);
+        }
+        loads.sent(1, 1, || start);
+        candidates.update(&[0, 1, 2, 3], Some(&loads), start + TIMEOUT);
+        assert_eq!(drawn(&candidates, 8, None), [0, 0, 4, 4, 0, 0]);
+    }
+
+    #[test]
     fn candidates_are_used_for_a_while() {
         let (start, mut candidates) = (Instant::now(), Candidates::default());
-        let leaders: Vec<i32> = (0..3000).collect();
-        candidates.update(&leaders, None, start);
+        let led: Vec<i32> = (0..3000).collect();
+        candidates.update(&led, None, start);
         candidates.update(&[1], None, start + USED * 3000 - Duration::from_nanos(1));
         assert_eq!(candidates.draw(7, None), Some(7));
         candidates.update(&[1], None, start + USED * 3000);

@@ -7,14 +7,15 @@
 //! partitions is noticed.
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::Placement;
 
 use crate::catch_panic::catch_panic;
 use crate::partition::chooser::{Chooser, View};
-use crate::partition::load::Loads;
+use crate::partition::leaders::Leaders;
+use crate::partition::load::{Answer, Loads};
 use crate::partition::partitioner::{Choice, Partitioner};
 use crate::partition::rule::{Partition, ToPartition};
 
@@ -68,19 +69,18 @@ pub(crate) struct TopicState {
 struct Apart<T>(T);
 
 impl TopicState {
-    pub(crate) fn new(name: &str, partitioning: Partitioning, seed: u64) -> Self {
+    pub(super) fn new(name: &str, partitioning: Partitioning, seed: u64, leaders: &Arc<Leaders>) -> Self {
         let reads_value = match &partitioning.partitioner {
             Partitioner::Custom(rule) => catch_panic(|| rule.reads_value()).unwrap_or(true),
             _ => false,
         };
-        let start = Instant::now();
         Self {
             name: name.into(),
             reads_value,
             placed_by: AtomicI32::new(0),
             trusted_until: AtomicU64::new(0),
-            start,
-            loads: partitioning.adaptive.then(|| Loads::new(partitioning.availability_timeout, start)),
+            start: leaders.start(),
+            loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
             chooser: Apart(Mutex::new(Chooser::new(seed, partitioning.sticky_time, partitioning.sticky_bytes))),
             partitioning,
         }
@@ -206,9 +206,9 @@ impl TopicState {
         }
     }
 
-    /// librdkafka has reported `count` records of a partition; `answered` says whether a broker has decided their outcome.
-    pub(crate) fn ended(&self, partition: i32, count: u32, answered: bool, now: Instant) {
-        let answers_again = self.loads.as_ref().is_some_and(|loads| loads.ended(partition, count, answered, now));
+    /// librdkafka has reported `count` records of a partition, whose outcome a broker has decided if there is an `answer`.
+    pub(crate) fn ended(&self, partition: i32, count: u32, answer: Option<Answer>, now: Instant) {
+        let answers_again = self.loads.as_ref().is_some_and(|loads| loads.ended(partition, count, answer, now));
         if answers_again {
             // It may have been without a leader.
             self.ask_soon();
@@ -229,6 +229,7 @@ mod tests {
     use super::*;
 
     const AVAILABILITY: Duration = Duration::from_secs(5);
+    const ANSWER: Option<Answer> = Some(Answer { broker: None });
 
     impl TopicState {
         /// What the partitioner callback does.
@@ -256,7 +257,8 @@ mod tests {
             adaptive: true,
             availability_timeout: Some(AVAILABILITY),
         };
-        TopicState::new("t", partitioning, 42)
+        let leaders = Leaders::new(partitioning.availability_timeout, Instant::now());
+        TopicState::new("t", partitioning, 42, &Arc::new(leaders))
     }
 
     #[test]
@@ -329,7 +331,7 @@ mod tests {
                 false
             }
         }
-        let state = state_with(Partitioner::Custom(std::sync::Arc::new(ByKey)));
+        let state = state_with(Partitioner::Custom(Arc::new(ByKey)));
         assert_eq!(
             [state.called(Some(b"k"), None, 3, |_| true), state.route(Some(b"k"), Some(b"x"), 3, 0)],
             [Some(2); 2]
@@ -398,9 +400,9 @@ mod tests {
         let start = state.start;
         plan(&state, start);
         state.sent(1, 2, || start);
-        state.ended(1, 1, true, start);
+        state.ended(1, 1, ANSWER, start);
         assert!(matches!(state.plan(start, 1), Plan::Choose { .. }), "it was never silent");
-        state.ended(1, 1, true, start + AVAILABILITY);
+        state.ended(1, 1, ANSWER, start + AVAILABILITY);
         assert_eq!(state.plan(start, 1), Plan::Ask);
     }
 

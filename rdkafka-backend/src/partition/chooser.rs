@@ -17,8 +17,8 @@ pub(super) struct Chooser {
     /// The number of partitions; 0 while it is unknown.
     count: i32,
     /// Partitions that have a leader.
-    leaders: Vec<i32>,
-    /// The next call of `observe` refreshes `leaders`.
+    led: Vec<i32>,
+    /// The next call of `observe` refreshes `led`.
     stale: bool,
     candidates: Candidates,
     sticky: Option<i32>,
@@ -34,7 +34,7 @@ impl Chooser {
     pub(super) fn new(seed: u64, sticky_time: Duration, sticky_bytes: usize) -> Self {
         Self {
             count: 0,
-            leaders: Vec::new(),
+            led: Vec::new(),
             stale: true,
             candidates: Candidates::default(),
             sticky: None,
@@ -67,10 +67,10 @@ impl Chooser {
         }
         self.count = count;
         self.stale = false;
-        self.leaders.clear();
-        self.leaders.extend((0..count).filter(|partition| has_leader(*partition)));
+        self.led.clear();
+        self.led.extend((0..count).filter(|partition| has_leader(*partition)));
         self.candidates.expire();
-        self.sticky = self.sticky.filter(|sticky| self.leaders.contains(sticky));
+        self.sticky = self.sticky.filter(|sticky| self.led.contains(sticky));
         true
     }
 
@@ -102,7 +102,8 @@ impl Chooser {
 
     /// Whether a partition does not answer and another one does.
     fn is_left(&mut self, sticky: i32, view: View<'_>) -> bool {
-        view.loads.is_some_and(|loads| loads.is_silent(sticky, view.now)) && {
+        let is_silent = |loads: &Loads| loads.is_silent(sticky, view.now) || loads.has_silent_leader(sticky, view.now);
+        view.loads.is_some_and(is_silent) && {
             self.update(view);
             !self.candidates.all_silent()
         }
@@ -121,7 +122,7 @@ impl Chooser {
 
     /// Finds out which partitions answer, and how many records they have.
     pub(super) fn update(&mut self, view: View<'_>) {
-        self.candidates.update(&self.leaders, view.loads, view.now);
+        self.candidates.update(&self.led, view.loads, view.now);
     }
 
     /// A random candidate; any partition if none has a leader.
@@ -136,7 +137,11 @@ impl Chooser {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::partition::leaders::Leaders;
+    use crate::partition::load::Answer;
 
     const BYTES: usize = 16 * 1024;
     const TIME: Duration = Duration::from_millis(10);
@@ -171,7 +176,7 @@ mod tests {
     #[test]
     fn sticky_records_leave_a_partition_that_does_not_answer_until_it_does() {
         let (mut chooser, start) = (chooser(3, |_| true), Instant::now());
-        let loads = Loads::new(Some(TIMEOUT), start);
+        let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
         let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), now });
         let silent = sticky_at(start, 1);
         loads.sent(silent, 10, || start);
@@ -186,14 +191,14 @@ mod tests {
             assert_ne!(sticky_at(late, BYTES), silent);
         }
         late += Duration::from_millis(1);
-        loads.ended(silent, 1, true, late);
+        loads.ended(silent, 1, Some(Answer { broker: None }), late);
         assert!((0..20).any(|_| sticky_at(late, BYTES) == silent), "it has answered, and has the fewest records");
     }
 
     #[test]
     fn a_sticky_partition_stays_while_no_partition_answers() {
         let (mut chooser, start) = (chooser(3, |_| true), Instant::now());
-        let loads = Loads::new(Some(TIMEOUT), start);
+        let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
         let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), now });
         let first = sticky_at(start, BYTES);
         (0..3).for_each(|partition| loads.sent(partition, 1, || start));
@@ -207,7 +212,7 @@ mod tests {
     #[test]
     fn a_partition_that_is_slow_gets_fewer_records() {
         let (mut chooser, start) = (chooser(3, |_| true), Instant::now());
-        let loads = Loads::new(Some(TIMEOUT), start);
+        let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
         loads.sent(1, 99, || start);
         let mut seen = [0; 3];
         for _ in 0..1000 {

@@ -124,9 +124,9 @@ impl<R: Message> State<R> {
             return;
         }
         let now = Instant::now();
-        for Ended { topic, partition, count, answered } in self.ended.drain(..) {
+        for Ended { topic, partition, count, answer } in self.ended.drain(..) {
             if let Some(state) = client.topic_states().get(topic) {
-                state.ended(partition, count, answered, now);
+                state.ended(partition, count, answer, now);
             }
         }
         if self.ended.capacity() > KEPT {

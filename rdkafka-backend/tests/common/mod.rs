@@ -369,6 +369,11 @@ impl Rig {
         }));
     }
 
+    /// Waits for the outcome of a record.
+    pub(crate) fn wait_for(&self, id: u64) {
+        drop(self.driver.wait("an outcome", |state| state.results.contains_key(&id)));
+    }
+
     /// The outcome of a record, as far as it is known.
     pub(crate) fn result(&self, id: u64) -> Option<RecordResult> {
         self.driver.lock().results.get(&id).cloned()
@@ -495,6 +500,14 @@ pub(crate) fn failure(results: &HashMap<u64, RecordResult>, id: u64) -> Failure 
 }
 
 pub(crate) const NOT_PERSISTED: Status = Status::NotPersisted;
+
+/// Waits until a time has passed that librdkafka or the backend looks at.
+pub(crate) fn pass(time: Duration) {
+    let start = Instant::now();
+    while let Some(left) = time.checked_sub(start.elapsed()) {
+        thread::park_timeout(left + Duration::from_millis(1));
+    }
+}
 
 /// Waits for a condition without a signal.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
