@@ -21,9 +21,9 @@ use crate::threads::{self, Handle};
 /// librdkafka as a backend, not connected yet.
 ///
 /// The configuration is librdkafka's own, and values that the application sets stay as they are, with three exceptions. The
-/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. The delivery timeout of the producer's
-/// builder replaces `message.timeout.ms` / `delivery.timeout.ms`. A blank `transactional.id` counts as not set. For keys that the
-/// application does not set, these are the defaults:
+/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. `message.timeout.ms` /
+/// `delivery.timeout.ms` is the producer's delivery timeout, see below. A blank `transactional.id` counts as not set. For keys that
+/// the application does not set, these are the defaults:
 ///
 /// | key | default | reason |
 /// | --- | --- | --- |
@@ -50,8 +50,14 @@ use crate::threads::{self, Handle};
 /// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
 /// refuses, and `delivery.report.only.error`.
 ///
-/// While a broker is not reachable, librdkafka notices timeouts of its records only when it tries to reconnect. The delivery
-/// timeout may then be late by `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default.
+/// # The delivery timeout
+///
+/// It is the builder's, or `message.timeout.ms` / `delivery.timeout.ms`. The producer keeps it. librdkafka itself gets 2147483647
+/// instead: if its own timeout fires, it may write records again that are in the log already, although it is idempotent.
+///
+/// With a `transactional.id`, librdkafka keeps the timeout, too, as it allows no more than `transaction.timeout.ms`. While a broker is
+/// not reachable, it notices timeouts only when it tries to reconnect. They may then be late by `reconnect.backoff.max.ms`, which is
+/// 10 seconds by librdkafka's own default.
 ///
 /// # Idempotence
 ///

@@ -87,6 +87,9 @@ fn build(
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
+    if !transactional {
+        never_time_out(&mut config);
+    }
     let linger = linger(&native);
     // No answer is due while librdkafka lingers.
     let availability_timeout = own.availability_timeout.map(|timeout| timeout + linger);
@@ -192,6 +195,15 @@ fn set_delivery_timeout(
         let limit = if transactional { number(read, "transaction.timeout.ms") } else { u64::MAX };
         config.set(DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_MS.min(limit).to_string());
     }
+}
+
+/// librdkafka's own timeout does not fire. It would give the producer a new epoch, under which librdkafka sends what is in flight again,
+/// and records would be in the log twice (librdkafka's issue 4953). 0, for no limit, would spoil its statistics.
+fn never_time_out(config: &mut ClientConfig) {
+    for name in names::all(DELIVERY_TIMEOUT) {
+        config.remove(name);
+    }
+    config.set(DELIVERY_TIMEOUT, i32::MAX.to_string());
 }
 
 /// Checks that tokens come from exactly one source, if tokens are needed.
@@ -300,6 +312,24 @@ mod tests {
         assert_eq!([timeout(&[(KEY, "0"), ("linger.ms", "50")]), timeout(&[(KEY, "7")])], [None, Some(7)]);
         let other = result(&[("partitioner.adaptive.partitioning.enable", "false")], None);
         assert!(!other.partitioning.adaptive && result(&[], None).partitioning.adaptive);
+    }
+
+    #[test]
+    fn s17_librdkafkas_own_timeout_does_not_fire() {
+        let native_timeout = |pairs: &[_], own| {
+            let native = native(&result(pairs, own).config).unwrap();
+            number(&native, DELIVERY_TIMEOUT)
+        };
+        const NEVER: u64 = i32::MAX as u64;
+        assert_eq!([native_timeout(&[], None), native_timeout(&[], Some(700))], [NEVER; 2]);
+        for key in names::all(DELIVERY_TIMEOUT) {
+            assert_eq!([native_timeout(&[(key, "0")], None), native_timeout(&[(key, "5000")], Some(700))], [NEVER; 2]);
+        }
+        // librdkafka refuses more than `transaction.timeout.ms`. A transaction with a failed record is aborted in any case.
+        let transactional = ("transactional.id", "t");
+        assert_eq!(native_timeout(&[transactional], None), 60_000);
+        assert_eq!(native_timeout(&[transactional, ("transaction.timeout.ms", "9000")], None), 9000);
+        assert_eq!(native_timeout(&[transactional, ("message.timeout.ms", "5000")], Some(700)), 700);
     }
 
     #[test]
