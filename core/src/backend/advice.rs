@@ -10,6 +10,10 @@ use super::{ErrorCode, Failure, FailureKind, Status};
 /// are the advice for records that are [`Status::NotPersisted`] only. A record with any other status may be doubled by whatever
 /// sends it again.
 ///
+/// The promise is as good as the status. One case is known in which librdkafka 2.12 reports a status that is wrong: a broker stops
+/// for longer than its session with the cluster, the record's delivery timeout passes meanwhile, and the broker goes on and writes
+/// the record.
+///
 /// It is about one record. A transaction with a record that failed can only be aborted, whatever the advice for the record is.
 ///
 /// ```
