@@ -14,8 +14,9 @@ pub struct TopicId(pub u32);
 
 /// Where records keep their order: a topic and, if the caller named one, a partition.
 ///
-/// Records without a partition share one lane of their topic. The backend chooses the partition, record by record and in
-/// lane order, so equal keys keep their order too.
+/// Records without a partition share one lane of their topic; the backend chooses their partitions. If they have keys, equal keys
+/// keep their order: a keyed record has the lane of its partition, or, while that is not known, a lane of its topic for those
+/// that are [not placed](Lane::unplaced).
 ///
 /// ```
 /// use aioproducer_core::{Lane, TopicId};
@@ -31,6 +32,7 @@ pub struct Lane {
 
 impl Lane {
     const UNASSIGNED: i32 = -1;
+    const UNPLACED: i32 = -2;
 
     /// The lane of `topic` and `partition`. A negative partition means none, as everywhere in Kafka.
     #[must_use]
@@ -40,6 +42,20 @@ impl Lane {
             _ => Self::UNASSIGNED,
         };
         Self { topic, partition }
+    }
+
+    /// The lane of records of `topic` that have keys and whose partitions are not known yet. They keep their order. Records that
+    /// [are placed](Record::is_placed) follow them here until the last of them is handed off.
+    #[must_use]
+    pub const fn unplaced(topic: TopicId) -> Self {
+        Self { topic, partition: Self::UNPLACED }
+    }
+
+    /// Whether the partitions of its records are not known yet.
+    #[inline]
+    #[must_use]
+    pub const fn is_unplaced(self) -> bool {
+        self.partition == Self::UNPLACED
     }
 
     /// The topic.
@@ -89,6 +105,12 @@ pub trait Record {
     #[inline]
     fn overhead(&self) -> u32 {
         0
+    }
+
+    /// Whether the partition of its lane was chosen by its key, and not by its caller.
+    #[inline]
+    fn is_placed(&self) -> bool {
+        false
     }
 
     /// Whether it must not linger: its lane, and so the records before it there, are handed off without delay.

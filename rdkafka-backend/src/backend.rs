@@ -21,9 +21,9 @@ use crate::threads::{self, Handle};
 /// librdkafka as a backend, not connected yet.
 ///
 /// The configuration is librdkafka's own, and values that the application sets stay as they are, with three exceptions. The
-/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. The delivery timeout of the producer's
-/// builder replaces `message.timeout.ms` / `delivery.timeout.ms`. A blank `transactional.id` counts as not set. For keys that the
-/// application does not set, these are the defaults:
+/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. `message.timeout.ms` /
+/// `delivery.timeout.ms` is the producer's delivery timeout, see below. A blank `transactional.id` counts as not set. For keys that
+/// the application does not set, these are the defaults:
 ///
 /// | key | default | reason |
 /// | --- | --- | --- |
@@ -35,12 +35,29 @@ use crate::threads::{self, Handle};
 /// | `reconnect.backoff.ms` | 20, at most `reconnect.backoff.max.ms` | the first record waits for half of it |
 /// | `reconnect.backoff.max.ms` | 1000, at least `reconnect.backoff.ms` | as in Kafka's Java client; see below |
 ///
+/// These keys are those of Kafka's Java client, and not passed to librdkafka. They are about records without a key, and others that
+/// may go to any partition (KIP-794):
+///
+/// | key | default | meaning |
+/// | --- | --- | --- |
+/// | `partitioner.adaptive.partitioning.enable` | true | partitions for which many records wait are chosen less often |
+/// | `partitioner.availability.timeout.ms` | 1000, plus `linger.ms` | a partition from which no answer has come for this long is not chosen until one comes; 0 for never |
+///
+/// The second one needs the first one. In Kafka's Java client its default is 0. But then records that could go anywhere gather in
+/// front of a leader that has stopped, until they fill the pool and no other record is accepted.
+///
 /// librdkafka decides what a value means: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. These are
 /// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
 /// refuses, and `delivery.report.only.error`.
 ///
-/// While a broker is not reachable, librdkafka notices timeouts of its records only when it tries to reconnect. The delivery
-/// timeout may then be late by `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default.
+/// # The delivery timeout
+///
+/// It is the builder's, or `message.timeout.ms` / `delivery.timeout.ms`. The producer keeps it. librdkafka itself gets 2147483647
+/// instead: if its own timeout fires, it may write records again that are in the log already, although it is idempotent.
+///
+/// With a `transactional.id`, librdkafka keeps the timeout, too, as it allows no more than `transaction.timeout.ms`. While a broker is
+/// not reachable, it notices timeouts only when it tries to reconnect. They may then be late by `reconnect.backoff.max.ms`, which is
+/// 10 seconds by librdkafka's own default.
 ///
 /// # Idempotence
 ///
@@ -307,9 +324,10 @@ impl<R: Message> Connect<R> for Librdkafka {
         let at_once = has_spare_room.then(|| at_once(weak.clone()));
         let client = Client::new(&config, native, capacity, context, at_once)
             .map_err(|error| config::client_error(&config, &error))?;
+        let (topics, connections) = (Arc::clone(client.topic_states()), client.connections());
         let started = threads::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle::new(started, signals, weak, sinks)))
+        Ok(Arc::new(Handle::new(started, signals, weak, sinks, topics, connections)))
     }
 }
 

@@ -48,7 +48,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.backend_gone = true;
         self.set_blocked(false);
         for lane in 0..self.lanes.used() {
-            if self.lanes.get(lane).is_some_and(|row| row.place == Place::Out) {
+            if let Some(row) = self.lanes.get(lane).filter(|row| row.place == Place::Out) {
+                self.unplaced -= usize::from(row.lane.is_unplaced());
                 self.lanes.move_to(lane, Place::Quiet);
                 self.place(lane);
             }
@@ -103,7 +104,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             return None;
         }
         let eldest = self.pool.eldest();
-        let record = self.pool.get_mut(eldest).and_then(|slot| slot.record.take());
+        let record = self.drop_copy(eldest);
         if let Some(ended) = self.complete(eldest, |_| true) {
             return Some(Unreported { record, ended, handed_off: true });
         }
@@ -112,8 +113,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
                 self.phase = Phase::Ended;
                 return None;
             };
-            if let Some(lane) = self.release_ended(late) {
-                self.let_go(lane);
+            if let Some((lane, cost)) = self.release_ended(late) {
+                self.let_go(lane, cost);
             }
         }
         None

@@ -26,7 +26,6 @@ enum Move {
     },
     PollBatch(u64),
     PollExpired(u64),
-    PollOverdue(u64),
     PollTimeout,
     /// Any record at all, in any order, whether its batch is out or not.
     Refuse(usize),
@@ -66,7 +65,6 @@ fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(lane, size, first, enters)| Move::Admit { lane, size, first, enters }),
         12 => at().prop_map(Move::PollBatch),
         6 => at().prop_map(Move::PollExpired),
-        4 => at().prop_map(Move::PollOverdue),
         4 => Just(Move::PollTimeout),
         12 => any::<usize>().prop_map(Move::Refuse),
         10 => any::<usize>().prop_map(Move::Settle),
@@ -126,11 +124,6 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                     self.end(ended.ticket);
                 }
             }
-            Move::PollOverdue(at) => {
-                if let Some((ended, ..)) = self.twin.poll_overdue(Instant::from_nanos(at)) {
-                    self.end(ended.ticket);
-                }
-            }
             Move::PollTimeout => drop(self.twin.poll_timeout()),
             Move::Refuse(which) if !self.lent.is_empty() => {
                 let (id, item) = self.lent.swap_remove(which % self.lent.len());
@@ -176,12 +169,15 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             let waited_for = |item: &&Item| item.number < point.position() && !self.ended.contains(&item.number);
             let left = self.items.iter().filter(waited_for);
             let left = left.filter(|item| groups.into_iter().flatten().any(|group| is_in(group, item.lane))).count();
-            assert_eq!(self.twin.left_of(*point), left, "{point:?}");
+            // A placed record may be with the unplaced ones of its topic, for which a flush of any partition waits.
+            let exact = !matches!(point.scope(), FlushScope::Partition(..));
+            let found = self.twin.left_of(*point);
+            assert!(found == left || !exact && found > left, "{point:?}: {found} instead of {left}");
         }
     }
 
     fn take(&mut self, now: Instant) {
-        if let Some((batch, records)) = self.twin.poll_batch(now) {
+        if let Some((batch, records, _)) = self.twin.poll_batch(now) {
             self.lent.extend(records);
             self.batches.push(batch);
         }

@@ -39,6 +39,7 @@ pub(crate) struct Rec {
     pub(crate) id: u64,
     pub(crate) topic: u32,
     pub(crate) partition: Option<i32>,
+    pub(crate) placed: bool,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Option<Payload>,
     pub(crate) timestamp: Option<i64>,
@@ -65,6 +66,12 @@ impl Rec {
         self
     }
 
+    /// As if the backend had placed it there.
+    pub(crate) fn placed(mut self, partition: i32) -> Self {
+        self.placed = true;
+        self.to(partition)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
         self.headers.push((name.into(), value.map(<[u8]>::to_vec)));
         self
@@ -72,6 +79,10 @@ impl Rec {
 }
 
 impl Record for Rec {
+    fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     fn lane(&self) -> Lane {
         Lane::new(TopicId(self.topic), self.partition)
     }
@@ -358,6 +369,16 @@ impl Rig {
         }));
     }
 
+    /// Waits for the outcome of a record.
+    pub(crate) fn wait_for(&self, id: u64) {
+        drop(self.driver.wait("an outcome", |state| state.results.contains_key(&id)));
+    }
+
+    /// The outcome of a record, as far as it is known.
+    pub(crate) fn result(&self, id: u64) -> Option<RecordResult> {
+        self.driver.lock().results.get(&id).cloned()
+    }
+
     pub(crate) fn refusals(&self) -> usize {
         self.driver.lock().refusals
     }
@@ -479,6 +500,14 @@ pub(crate) fn failure(results: &HashMap<u64, RecordResult>, id: u64) -> Failure 
 }
 
 pub(crate) const NOT_PERSISTED: Status = Status::NotPersisted;
+
+/// Waits until a time has passed that librdkafka or the backend looks at.
+pub(crate) fn pass(time: Duration) {
+    let start = Instant::now();
+    while let Some(left) = time.checked_sub(start.elapsed()) {
+        thread::park_timeout(left + Duration::from_millis(1));
+    }
+}
 
 /// Waits for a condition without a signal.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {

@@ -70,7 +70,9 @@ async fn s03_an_owner_that_panics_when_it_is_dropped_costs_no_record_its_outcome
             panics.push((code, total));
         }
     }
-    assert_eq!(panics, (1..=10).map(|total| ("a payload's owner", total)).collect::<Vec<_>>());
+    // Of the first record, before anything is known of the broker, a copy is kept, which is dropped last.
+    let code = |total| if total == 1 { "what a record, an error or a waker holds" } else { "a payload's owner" };
+    assert_eq!(panics, (1..=10).map(|total| (code(total), total)).collect::<Vec<_>>());
 }
 
 /// Counts the events about panics.

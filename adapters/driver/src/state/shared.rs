@@ -12,8 +12,8 @@ use super::calls::Calls;
 use super::flushes::Flushes;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
+use crate::admission::lane_waiters::LaneWaiters;
 use crate::admission::rules::Rules;
-use crate::admission::waiters::Waiters;
 use crate::callbacks::{Callbacks, Ended};
 use crate::observe::{Observer, Options, panic_caught};
 use crate::outcome::bulk::BulkOutcomes;
@@ -35,7 +35,7 @@ use crate::runtime::sync::Mutex;
 pub(crate) struct State {
     pub(crate) machine: Producer<OwnedRecord, Ticket, Heap>,
     pub(crate) bulk: BulkOutcomes,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: LaneWaiters,
     pub(crate) flushes: Flushes,
     /// Purges whose futures have begun and are not over.
     pub(crate) purges: usize,
@@ -164,7 +164,7 @@ impl Shared {
         let state = State {
             machine,
             bulk: BulkOutcomes::default(),
-            waiters: Waiters::new(),
+            waiters: LaneWaiters::default(),
             flushes: Flushes::default(),
             purges: 0,
             said: VecDeque::new(),

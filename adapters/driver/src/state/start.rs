@@ -17,9 +17,21 @@ impl Shared {
         if has_ended && let Some(backend) = self.backend() {
             backend.shut_down();
         }
+        self.look_at_connections();
         let me = self.me.get_or_init(|| Arc::downgrade(self)).clone();
         self.context.retracts.get_or_init(|| me);
         self.runtime.spawn(Box::pin(DriverTask::new(Arc::clone(self))));
         background.into_iter().for_each(|task| self.runtime.spawn(task));
+    }
+
+    /// Tells the machine whether the backend has a connection, if it counts them.
+    pub(super) fn look_at_connections(&self) {
+        let read = || Some(self.backend()?.connections()?.up > 0);
+        let mut known = None;
+        // Two threads may read in one order and tell in the other. The later one looks again.
+        while let Some(connected) = read().filter(|connected| Some(*connected) != known) {
+            self.with(|state, _| state.machine.handle_connected(connected));
+            known = Some(connected);
+        }
     }
 }
