@@ -72,12 +72,11 @@ fn a_connection_without_its_login_does_not_count() {
             ("sasl.mechanisms", "PLAIN"),
             ("sasl.username", "somebody"),
             ("sasl.password", "secret"),
-            ("message.timeout.ms", "2000"),
         ],
     );
     let rig = Rig::with(Librdkafka::new(config), 100, &[TOPIC]);
     rig.send([Rec::new(0).to(0)]);
-    rig.wait(1);
+    rig.wait_for_trouble();
     assert_eq!(connections(&rig), Connections { up: 0, made: 0 });
     assert_eq!(failure(&rig.end(), 0).status, NOT_PERSISTED);
 }

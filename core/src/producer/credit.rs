@@ -30,7 +30,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether the lane may have another record that counts for `cost` bytes, as far as the others are concerned. If lanes are
     /// [isolated](crate::Limits::isolation), and there is more than one, a lane may have
     ///
-    /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable),
+    /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable) while another is not:
+    ///   something was reported within the availability timeout,
     /// - else 8 times as much as is free, and its first record in any case.
     #[must_use]
     pub fn has_share(&self, lane: Lane, cost: usize) -> bool {
@@ -47,10 +48,18 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if has.0 == 0 {
             return true;
         }
-        if self.lacks_answer(row) {
+        if self.lacks_answer(row) && self.shares_due().is_some() {
             return has.0 < free.0 / UNAVAILABLE && has.1.saturating_add(cost) <= free.1 / UNAVAILABLE;
         }
         has.0 < free.0.saturating_mul(SHARE) && has.1.saturating_add(cost) <= free.1.saturating_mul(SHARE)
+    }
+
+    /// When unavailable lanes get the [share](Producer::has_share) of the others, if nothing is reported before: as long as nobody
+    /// answers, nobody is held up. `None` if they have it.
+    #[must_use]
+    pub fn shares_due(&self) -> Option<Instant> {
+        let at = self.reported_at + self.limits.isolation?.availability_timeout;
+        (self.now < at).then_some(at)
     }
 
     /// How much of `all`, of which `used` is in use, any lane may have and be within its share.

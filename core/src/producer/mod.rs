@@ -153,6 +153,8 @@ pub struct Producer<R, T, S: Storage> {
     youngest: Instant,
     /// A lane that may not have more got more, so until then each record is looked at before it is accepted.
     guarded_until: Instant,
+    /// When the last report came of any lane.
+    reported_at: Instant,
     next_sequence: u64,
     /// Records below this sequence do not linger.
     flush_below: u64,
@@ -234,6 +236,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             now: Instant::ZERO,
             youngest: Instant::ZERO,
             guarded_until: Instant::ZERO,
+            reported_at: Instant::ZERO,
             next_sequence: 0,
             flush_below: 0,
             phase: Phase::Open,

@@ -27,6 +27,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             self.report_again(id);
             return None;
         };
+        self.reported_at = self.now;
         let lane = self.let_go_of_one(released.lane, released.cost)?;
         Some(released.completed(lane))
     }
@@ -35,7 +36,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     #[cold]
     fn report_watched(&mut self, id: SlotId) -> Option<Completed<T>> {
         let completed = self.complete(id.to_index(), |slot| slot.generation == id.generation());
-        if completed.is_none() {
+        if completed.is_some() {
+            self.reported_at = self.now;
+        } else {
             self.report_again(id);
         }
         completed
@@ -45,7 +48,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     #[cold]
     fn report_again(&mut self, id: SlotId) {
         match self.release_ended(id) {
-            Some((lane, cost)) => drop(self.let_go(lane, cost)),
+            Some((lane, cost)) => {
+                self.reported_at = self.now;
+                self.let_go(lane, cost);
+            }
             None => self.stale += 1,
         }
     }

@@ -449,6 +449,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             assert_eq!(self.twin.needs_lane(lane), !self.model.lanes().contains(&lane));
             assert_eq!(self.twin.is_unavailable(lane), self.model.is_unavailable(lane));
         }
+        assert_eq!(self.twin.shares_due(), self.model.shares_due());
         for topic in [0, 1].map(TopicId) {
             assert_eq!(self.twin.len_in(topic), self.model.len_in(|lane| lane.topic() == topic));
         }

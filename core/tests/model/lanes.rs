@@ -14,12 +14,14 @@ pub(crate) struct Windows {
     ever: HashSet<Lane>,
     /// Lanes that have waited for credit since their last batch.
     limited: HashSet<Lane>,
+    /// The last report of any lane.
+    last: Instant,
 }
 
 impl Windows {
     pub(crate) fn new(isolation: Option<Isolation>, slots: usize) -> Self {
         let (windows, heard, ever, limited) = Default::default();
-        Self { isolation, slots, windows, heard, ever, limited }
+        Self { isolation, slots, windows, heard, ever, limited, last: Instant::ZERO }
     }
 
     fn least(&self) -> usize {
@@ -55,6 +57,11 @@ impl Windows {
         self.silent_at(lane).is_some_and(|at| at <= now)
     }
 
+    /// Until when lanes that are silent have less than others.
+    pub(crate) fn shares_due(&self, now: Instant) -> Option<Instant> {
+        Some(self.last + self.isolation?.availability_timeout).filter(|at| now < *at)
+    }
+
     pub(crate) fn limit(&mut self, lane: Lane) {
         self.limited.insert(lane);
     }
@@ -82,6 +89,7 @@ impl Windows {
             self.windows.insert(lane, if self.is_silent(lane, now) { least } else { grown });
         }
         self.heard.insert(lane, now);
+        self.last = now;
     }
 
     pub(crate) fn relieve(&mut self, lane: Lane, in_flight: usize, now: Instant) {

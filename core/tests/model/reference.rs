@@ -210,13 +210,18 @@ impl Model {
         self.in_flight(lane) > 0 && self.windows.is_silent(lane, self.now)
     }
 
+    pub(crate) fn shares_due(&self) -> Option<Instant> {
+        self.windows.shares_due(self.now)
+    }
+
     fn has_share(&self, lane: Lane, size: usize) -> bool {
         if self.limits.isolation.is_none() || self.windows.known(self.rows) < 2 {
             return true;
         }
         let (count, bytes) = self.held_by(lane);
         let free = (self.slots - self.held().count(), self.limits.pool_bytes - self.bytes());
-        let share = if self.is_unavailable(lane) { (free.0 / 4, free.1 / 4) } else { (8 * free.0, 8 * free.1) };
+        let is_less = self.is_unavailable(lane) && self.shares_due().is_some();
+        let share = if is_less { (free.0 / 4, free.1 / 4) } else { (8 * free.0, 8 * free.1) };
         count == 0 || count < share.0 && bytes + size <= share.1
     }
 

@@ -99,6 +99,10 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.has_room(lane, size), self.heap.has_room(lane, size))
     }
 
+    pub(crate) fn shares_due(&self) -> Option<Instant> {
+        same(self.inline.shares_due(), self.heap.shares_due())
+    }
+
     pub(crate) fn is_unavailable(&self, lane: Lane) -> bool {
         same(self.inline.is_unavailable(lane), self.heap.is_unavailable(lane))
     }

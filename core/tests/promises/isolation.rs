@@ -59,13 +59,16 @@ fn isolation_each_report_doubles_the_window_while_records_wait() {
 #[test]
 fn isolation_a_dead_lane_leaves_room_for_the_others() {
     let mut machine = machine(APART);
-    give(&mut machine, at(0), B, 100);
+    let other = give(&mut machine, at(0), B, 100);
     give_all(&mut machine, A, 0..3);
     lose(&mut machine, at(0));
     assert_eq!(admit(&mut machine, A), AdmitDecision::Enter, "it is not known to be dead");
     expire(&mut machine, at(100));
     assert!(machine.is_unavailable(A));
-    // It has 3 of 16, and 12 are free.
+    assert_eq!((admit(&mut machine, A), machine.shares_due()), (AdmitDecision::Enter, None), "nobody answers");
+    assert_eq!(report(&mut machine, other), Some(100));
+    assert_eq!(machine.shares_due(), Some(at(200)));
+    // It has 3 of 16, and 13 are free.
     assert_eq!(admit(&mut machine, A), AdmitDecision::Wait);
     for name in 0..11 {
         assert_eq!(admit(&mut machine, C), AdmitDecision::Enter, "record {name} of a lane that does not stand still");
@@ -79,8 +82,8 @@ fn isolation_a_dead_lane_may_have_more_as_soon_as_it_answers() {
     let other = give(&mut machine, at(0), B, 100);
     give_all(&mut machine, A, 0..5);
     let lost = lose(&mut machine, at(0));
-    assert_eq!(report(&mut machine, other), Some(100));
     expire(&mut machine, at(100));
+    assert_eq!(report(&mut machine, other), Some(100));
     assert_eq!((machine.is_unavailable(A), admit(&mut machine, A)), (true, AdmitDecision::Wait));
     assert!(!machine.has_batch());
     assert!(report(&mut machine, *lost.iter().find(|id| **id != other).expect("of A")).is_some());
@@ -104,10 +107,11 @@ fn isolation_one_lane_alone_may_use_the_whole_pool() {
 #[test]
 fn isolation_says_which_lane_is_full() {
     let mut machine = machine(Limits { overflow: Overflow::Fail, ..APART });
-    give(&mut machine, at(0), B, 100);
+    let other = give(&mut machine, at(0), B, 100);
     give_all(&mut machine, A, 0..4);
     lose(&mut machine, at(0));
     expire(&mut machine, at(100));
+    assert_eq!(report(&mut machine, other), Some(100));
     assert_eq!(admit(&mut machine, A), AdmitDecision::Refuse(Refusal::LaneFull));
     assert_eq!(admit(&mut machine, C), AdmitDecision::Enter);
     assert!(machine.room().slots > 0);

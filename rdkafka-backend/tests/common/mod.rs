@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
     Answer, Backend, Call, CallError, CallId, Connect, Copied, Delivered, Driver, Failure, Message, Outcome, Report,
-    Request, Status, Unsent,
+    Request, Status, Trouble, Unsent,
 };
 use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
@@ -141,6 +141,8 @@ struct State {
     waiting_for_reports: bool,
     flushing: bool,
     fatal: Option<Failure>,
+    /// The backend has said why it delivers nothing.
+    is_troubled: bool,
     answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
     /// The threads that have handed off batches.
@@ -281,6 +283,11 @@ impl Driver<Rec> for MockDriver {
         self.changed.notify_all();
     }
 
+    fn set_trouble(&self, _topic: Option<TopicId>, trouble: Option<Trouble>) {
+        self.lock().is_troubled = trouble.is_some();
+        self.changed.notify_all();
+    }
+
     fn ended(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
@@ -367,6 +374,10 @@ impl Rig {
         drop(self.driver.wait("a hand-off", |state| {
             state.out.len() >= count && state.lanes.iter().all(|(_, queue, busy)| queue.is_empty() && !busy)
         }));
+    }
+
+    pub(crate) fn wait_for_trouble(&self) {
+        drop(self.driver.wait("trouble", |state| state.is_troubled));
     }
 
     /// Waits for the outcome of a record.

@@ -127,7 +127,8 @@ impl<'r, 'a> Admission<'r, 'a> {
             let ask = (self.lane, self.size);
             let (place, unused) = state.waiters.wait(place, ask, since, &state.machine, waker);
             effects.discard.extend(unused.map(Discard::Waker));
-            if shared.context.delivery_timeout.is_some_and(|timeout| since + timeout < state.armed) {
+            let ends = shared.context.delivery_timeout.map(|timeout| since + timeout);
+            if ends.into_iter().chain(state.machine.shares_due()).any(|at| at < state.armed) {
                 effects.wakers.extend(state.driver.take());
             }
             Entered::Waiting(place)

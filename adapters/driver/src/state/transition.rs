@@ -95,14 +95,15 @@ impl State {
         }
     }
 
-    /// Wakes the tasks that have waited for room for the delivery timeout; returns when to do so again.
+    /// Wakes the tasks that have waited for room for the delivery timeout; returns when to look at those that wait again.
     pub(crate) fn wake_old_waiters(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> Instant {
-        let Some(timeout) = shared.context.delivery_timeout else { return Instant::MAX };
         if self.waiters.is_empty() {
             return Instant::MAX;
         }
+        let shares = self.machine.shares_due().unwrap_or(Instant::MAX);
+        let Some(timeout) = shared.context.delivery_timeout else { return shares };
         self.waiters.wake_old(now - timeout, &mut effects.wakers);
-        self.waiters.oldest().map_or(Instant::MAX, |since| since + timeout)
+        self.waiters.oldest().map_or(shares, |since| shares.min(since + timeout))
     }
 
     /// Passes a record to the machine, which has room for it. `since` is when the record began to wait, if it did. The caller
