@@ -117,6 +117,8 @@ fn errors_of_values_are_said_once() {
 fn errors_of_produce_are_said_once() {
     alone([
         ProduceError::Full(record()),
+        ProduceError::PartitionFull { record: record(), partition: Some(3) },
+        ProduceError::PartitionFull { record: record(), partition: None },
         ProduceError::TimedOut(record()),
         ProduceError::Closed(record()),
         ProduceError::RuntimeEnded(record()),

@@ -127,7 +127,8 @@ impl AioProducer {
     /// copied; [`try_produce_borrowed`](Self::try_produce_borrowed) avoids the copy.
     ///
     /// # Errors
-    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or other records wait for room.
+    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or other records wait for room,
+    /// [`ProduceError::PartitionFull`] when the records of its partition have their share of the pool.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, Record};
@@ -154,7 +155,7 @@ impl AioProducer {
     /// fn offer(producer: &AioProducer, frame: &[u8]) -> Result<bool, ProduceError<'static>> {
     ///     match producer.try_produce_borrowed(Record::to("frames").payload(frame)) {
     ///         Ok(_forgotten) => Ok(true),
-    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => Ok(false),
     ///         Err(error) => Err(error.into_owned()),
     ///     }
     /// }

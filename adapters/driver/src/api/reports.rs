@@ -131,7 +131,7 @@ impl<T: Send + 'static> Reporter<T> {
     /// fn offer(reporter: &Reporter<u64>, row: u64) -> Result<bool, ProduceError<'static>> {
     ///     match reporter.try_produce(Record::to("rows").payload(row.to_string()), row) {
     ///         Ok(()) => Ok(true),
-    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => Ok(false),
     ///         Err(error) => Err(error),
     ///     }
     /// }
