@@ -54,8 +54,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         has.0 < free.0.saturating_mul(SHARE) && has.1.saturating_add(cost) <= free.1.saturating_mul(SHARE)
     }
 
-    /// When unavailable lanes get the [share](Producer::has_share) of the others, if nothing is reported before: as long as nobody
-    /// answers, nobody is held up. `None` if they have it.
+    /// When unavailable lanes get the [share](Producer::has_share) of the others, if nothing is reported before: as long as no lane
+    /// is answered, there is none to keep room for. `None` if they have it.
     #[must_use]
     pub fn shares_due(&self) -> Option<Instant> {
         let at = self.reported_at + self.limits.isolation?.availability_timeout;

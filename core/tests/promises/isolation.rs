@@ -65,7 +65,7 @@ fn isolation_a_dead_lane_leaves_room_for_the_others() {
     assert_eq!(admit(&mut machine, A), AdmitDecision::Enter, "it is not known to be dead");
     expire(&mut machine, at(100));
     assert!(machine.is_unavailable(A));
-    assert_eq!((admit(&mut machine, A), machine.shares_due()), (AdmitDecision::Enter, None), "nobody answers");
+    assert_eq!((admit(&mut machine, A), machine.shares_due()), (AdmitDecision::Enter, None), "no lane is answered");
     assert_eq!(report(&mut machine, other), Some(100));
     assert_eq!(machine.shares_due(), Some(at(200)));
     // It has 3 of 16, and 13 are free.
