@@ -144,7 +144,7 @@ pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
         Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
-        Delivered, Driver, Message, Outcome, Report, Request, Severity, Trouble, Unsent,
+        Delivered, Driver, Message, Outcome, Placement, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
     pub use aioproducer_core::{Lane, MessageBatch, Record, SlotId, TopicId};

@@ -50,6 +50,8 @@ pub(crate) struct LaneRow {
     pub(crate) place: Place,
     /// Records wait, or have waited since the last batch, for credit.
     pub(crate) is_limited: bool,
+    /// Records that have been placed may wait in it: it got one since it last was empty.
+    pub(crate) has_placed: bool,
     /// The records that the backend may have, as far as that was learned.
     window: u32,
     pub(crate) links: Links,
@@ -92,6 +94,7 @@ impl LaneRow {
         reported_at: Instant::ZERO,
         place: Place::Vacant,
         is_limited: false,
+        has_placed: false,
         window: 0,
         links: Links::NONE,
         ended: 0,

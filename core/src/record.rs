@@ -119,7 +119,7 @@ pub trait Record {
     }
 
     /// A timeout of its own: how long after produce it ends if it has no outcome by then, wherever it is. The shorter of
-    /// this and [`Limits::delivery_timeout`](crate::Limits::delivery_timeout) counts while it is buffered.
+    /// this and [`Limits::delivery_timeout`](crate::Limits::delivery_timeout) counts.
     #[inline]
     fn timeout(&self) -> Option<Duration> {
         None

@@ -43,8 +43,10 @@ use crate::threads::{self, Handle};
 /// | `partitioner.adaptive.partitioning.enable` | true | partitions for which many records wait are chosen less often |
 /// | `partitioner.availability.timeout.ms` | 1000, plus `linger.ms` | a partition from which no answer has come for this long is not chosen until one comes; 0 for never |
 ///
-/// The second one needs the first one. In Kafka's Java client its default is 0. But then records that could go anywhere gather in
-/// front of a leader that has stopped, until they fill the pool and no other record is accepted.
+/// As to the choice of partitions, the second one needs the first one. It also is the time after which records of a partition that
+/// does not answer may have less of the pool; with 0, partitions leave each other no room there. In Kafka's Java client its default
+/// is 0. But then records that could go anywhere gather in front of a leader that has stopped, until they fill the pool and no other
+/// record is accepted.
 ///
 /// librdkafka decides what a value means: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. These are
 /// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
@@ -56,8 +58,8 @@ use crate::threads::{self, Handle};
 /// instead: if its own timeout fires, it may write records again that are in the log already, although it is idempotent.
 ///
 /// With a `transactional.id`, librdkafka keeps the timeout, too, as it allows no more than `transaction.timeout.ms`. While a broker is
-/// not reachable, it notices timeouts only when it tries to reconnect. They may then be late by `reconnect.backoff.max.ms`, which is
-/// 10 seconds by librdkafka's own default.
+/// not reachable, it notices timeouts only when it tries to reconnect, so the slots of such records may be free later by
+/// `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default. The records' outcomes are in time.
 ///
 /// # Idempotence
 ///
@@ -139,7 +141,7 @@ impl Librdkafka {
     }
 
     /// Sets the number of threads that hand batches to librdkafka; 1 by default. The order within a partition and of a key holds
-    /// for any number. More than one helps if records go to several topics or name their partition.
+    /// for any number. More than one helps if records go to several topics, have keys, or name their partition.
     ///
     /// 0 is refused with [`ConfigError::NoWorkers`] when the producer is built.
     ///

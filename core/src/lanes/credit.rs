@@ -16,7 +16,7 @@ const RECORD: usize = 1 << 10;
 /// reported for the availability timeout: the backend may choose another partition now.
 const RELIEF: u32 = 4;
 
-/// A lane that was heard of so recently is expected to answer.
+/// A lane that was answered so recently is expected to answer again.
 const RECENT: Duration = Duration::from_millis(250);
 
 impl LaneRow {

@@ -152,7 +152,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let asked = now;
         let now = self.advance(now);
         let (mut lane, size, overhead) = (record.lane(), record.size(), record.overhead());
-        if self.unplaced > 0 && record.is_placed() {
+        let placed = record.is_placed();
+        if self.unplaced > 0 && placed {
             lane = self.lane_of_placed(lane);
         }
         let cost = size.saturating_add(overhead as usize);
@@ -174,6 +175,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             self.next_sequence += 1;
             self.buffered += 1;
             self.unplaced += usize::from(lane.is_unplaced());
+            row.has_placed |= placed;
             row.buffered += 1;
             row.buffered_bytes += size;
             row.bytes += cost;

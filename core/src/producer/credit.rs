@@ -83,12 +83,13 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     }
 
     /// The lane of a record that has been placed. While others of its topic wait that were produced before the number of
-    /// partitions was known, it is with those: some of them may have its key.
+    /// partitions was known, it is with those: some of them may have its key. But it stays behind placed ones of its own lane.
     #[cold]
     pub(super) fn lane_of_placed(&self, lane: Lane) -> Lane {
+        let row = |lane| self.lanes.find(lane).and_then(|at| self.lanes.get(at));
         let unplaced = Lane::unplaced(lane.topic());
-        let row = self.lanes.find(unplaced).and_then(|at| self.lanes.get(at));
-        if row.is_some_and(|row| row.buffered > 0 || row.place == Place::Out) { unplaced } else { lane }
+        let waits = row(unplaced).is_some_and(|row| row.buffered > 0 || row.place == Place::Out);
+        if waits && !row(lane).is_some_and(|row| row.has_placed) { unplaced } else { lane }
     }
 
     /// Whether the backend may have more of the lane.

@@ -17,9 +17,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Cuts a batch of the lane that has been ready for longest and moves its records, in lane order, to `each`. The
     /// lane is not offered again before [`Producer::handle_settled`].
     ///
-    /// With each record `each` hears whether a copy is wanted, and may return one. If the record's time passes before its report
-    /// arrives, the copy goes back to the caller, by [`Producer::poll_expired`]. A copy is wanted of a record with a
-    /// [timeout of its own](Record::timeout), and of one whose lane has not been heard of lately.
+    /// The third argument of `each` says whether a copy is wanted, which it then may return. If the record's time passes before its
+    /// report arrives, the copy goes back to the caller, by [`Producer::poll_expired`]. A copy is wanted of a record with a
+    /// [timeout of its own](Record::timeout), of one that has waited for room, and of one whose lane had no report of late.
     ///
     /// `None` when no lane is due and may hand off more ([`Isolation::window`](crate::Isolation::window)); after the backend refused
     /// a record because its queue was full, until the next report; while it has [no connection](Producer::handle_connected); while
@@ -203,6 +203,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let (refused, head, is_purged) = (row.refused, row.records.head, row.next_purged != NIL);
         // It was in no list, and is in none yet.
         row.place = Place::Quiet;
+        row.has_placed &= row.buffered > 0;
         self.unplaced -= usize::from(row.lane.is_unplaced());
         let in_flight = self.handed_off() > 0;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.

@@ -367,6 +367,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.buffered -= 1;
         self.unplaced -= usize::from(at.is_unplaced());
         if row.buffered == 0 {
+            row.has_placed &= row.place == Place::Out;
             self.lanes.forget(lane);
         }
         let released = self.pool.release(index, |_| true)?;

@@ -14,14 +14,16 @@ pub(crate) struct Windows {
     ever: HashSet<Lane>,
     /// Lanes that have waited for credit since their last batch.
     limited: HashSet<Lane>,
+    /// Lanes that got a placed record since they last were empty.
+    with_placed: HashSet<Lane>,
     /// The last report of any lane.
     last: Instant,
 }
 
 impl Windows {
     pub(crate) fn new(isolation: Option<Isolation>, slots: usize) -> Self {
-        let (windows, heard, ever, limited) = Default::default();
-        Self { isolation, slots, windows, heard, ever, limited, last: Instant::ZERO }
+        let (windows, heard, ever, limited, with_placed) = Default::default();
+        Self { isolation, slots, windows, heard, ever, limited, with_placed, last: Instant::ZERO }
     }
 
     fn least(&self) -> usize {
@@ -32,8 +34,15 @@ impl Windows {
         self.windows.get(&lane).copied().unwrap_or(0).max(self.least())
     }
 
-    pub(crate) fn add(&mut self, lane: Lane) {
+    pub(crate) fn add(&mut self, lane: Lane, placed: bool) {
         self.ever.insert(lane);
+        if placed {
+            self.with_placed.insert(lane);
+        }
+    }
+
+    pub(crate) fn has_placed(&self, lane: Lane) -> bool {
+        self.with_placed.contains(&lane)
     }
 
     /// How many rows there are that have a lane.
@@ -98,7 +107,8 @@ impl Windows {
     }
 
     /// Of lanes that have nothing, nothing is known.
-    pub(crate) fn retain(&mut self, lanes: &[Lane]) {
+    pub(crate) fn retain(&mut self, lanes: &[Lane], waits: impl Fn(Lane) -> bool) {
+        self.with_placed.retain(|lane| waits(*lane));
         self.windows.retain(|lane, _| lanes.contains(lane));
         self.limited.retain(|lane| lanes.contains(lane));
     }

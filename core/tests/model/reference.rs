@@ -244,10 +244,14 @@ impl Model {
         }
     }
 
-    /// The lane that a record comes to: placed ones follow those that are not.
+    fn waits(&self, lane: Lane) -> bool {
+        self.is_out(lane) || !self.buffered(lane).is_empty()
+    }
+
+    /// The lane that a record comes to: placed ones follow those that are not, unless others were placed in their own.
     fn lane_of(&self, item: &Item) -> Lane {
         let unplaced = Lane::unplaced(item.lane.topic());
-        let follows = item.is_placed() && (self.is_out(unplaced) || !self.buffered(unplaced).is_empty());
+        let follows = item.is_placed() && self.waits(unplaced) && !self.windows.has_placed(item.lane);
         if follows { unplaced } else { item.lane }
     }
 
@@ -257,7 +261,7 @@ impl Model {
         let timed = item.own.is_some() || since < self.youngest;
         self.youngest = self.youngest.max(since);
         let lane = self.lane_of(&item);
-        self.windows.add(lane);
+        self.windows.add(lane, item.is_placed());
         self.live.push(Accepted { item, id, lane, accepted_at: since, timed, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());
@@ -526,7 +530,8 @@ impl Model {
         let all = self.lanes();
         let places: Vec<(Lane, At)> =
             all.iter().copied().filter(waiting).map(|lane| (lane, self.place(lane))).collect();
-        self.windows.retain(&all);
+        let waits: Vec<Lane> = all.iter().copied().filter(|lane| self.waits(*lane)).collect();
+        self.windows.retain(&all, |lane| waits.contains(&lane));
         self.placed.retain(|placed| places.contains(&(placed.lane, placed.at)));
         for (lane, at) in places {
             if at == At::Held {

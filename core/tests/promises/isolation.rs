@@ -166,6 +166,35 @@ fn isolation_placed_records_follow_those_that_are_not() {
     assert_eq!(take(&mut machine, at(0)).expect("ready").batch.lane(), A);
 }
 
+/// A thread that found the number of partitions unknown may come late: what waits in the lane of a partition keeps its order.
+#[test]
+fn isolation_placed_records_stay_behind_those_of_their_own_lane() {
+    let mut machine = machine(PLAIN);
+    give(&mut machine, at(0), A, PLACED + 1);
+    give(&mut machine, at(0), Lane::unplaced(TopicId(0)), 2);
+    give(&mut machine, at(0), A, PLACED + 3);
+    let first = take(&mut machine, at(0)).expect("ready");
+    assert_eq!((first.batch.lane(), first.names()), (A, vec![PLACED + 1, PLACED + 3]));
+    give(&mut machine, at(0), A, PLACED + 4);
+    let second = take(&mut machine, at(0)).expect("ready");
+    assert_eq!(second.names(), [2]);
+    settle(&mut machine, &first, usize::MAX);
+    assert_eq!(take(&mut machine, at(0)).map(|off| (off.batch.lane(), off.names())), Some((A, vec![PLACED + 4])));
+}
+
+/// A record that names its partition does not come between.
+#[test]
+fn isolation_placed_records_stay_behind_those_that_follow_unplaced_ones() {
+    const UNPLACED: Lane = Lane::unplaced(TopicId(0));
+    let mut machine = machine(PLAIN);
+    give(&mut machine, at(0), UNPLACED, 0);
+    give(&mut machine, at(0), A, PLACED + 1);
+    give(&mut machine, at(0), A, 2);
+    give(&mut machine, at(0), A, PLACED + 3);
+    let off = take(&mut machine, at(0)).expect("ready");
+    assert_eq!((off.batch.lane(), off.names()), (UNPLACED, vec![0, PLACED + 1, PLACED + 3]));
+}
+
 #[test]
 fn isolation_lanes_that_are_not_known_to_be_dead_leave_room_too() {
     let mut machine = Producer::new(APART, Heap { slots: 1_000, lanes: 10 }).expect("limits");

@@ -169,7 +169,7 @@ fn set_defaults(config: &mut ClientConfig, user: &ClientConfig, read: &NativeCli
         };
         config.set("reconnect.backoff.ms", RECONNECT_MS.min(longest).to_string());
     }
-    // librdkafka's thread of a broker does not notice timeouts while it waits to reconnect.
+    // A broker that is back is used soon. And librdkafka's thread of a broker does not notice its timeouts while it waits.
     if is_unset(user, "reconnect.backoff.max.ms") {
         let shortest = number(read, "reconnect.backoff.ms");
         config.set("reconnect.backoff.max.ms", MAX_RECONNECT_MS.max(shortest).to_string());

@@ -31,8 +31,8 @@ use crate::record::{Record, RecordError};
 pub enum ProduceError<'a> {
     /// The pool is full, or others wait for room in it.
     Full(Record<'a>),
-    /// The records of one partition have their share of the pool, as it does not answer or is slow, or others wait for that. Records
-    /// for other partitions find room.
+    /// The records of one partition have their share of the pool, as it does not answer or is slow. Records for other partitions may
+    /// find room.
     PartitionFull {
         /// The record.
         record: Record<'a>,
@@ -354,7 +354,7 @@ impl SendError {
         }
     }
 
-    /// The record. `None` only from a backend that ended without giving it back.
+    /// The record. `None` only from a backend that did not give it back, see [`DeliveryError::record`].
     #[must_use]
     pub fn into_record(self) -> Option<Record<'static>> {
         match self {

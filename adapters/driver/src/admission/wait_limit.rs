@@ -35,7 +35,7 @@ impl WaitLimit {
     }
 
     /// Whether a waiting record has waited as long as the policy says, or as its timeout. To be called at each poll. The task is
-    /// woken for its `own` timeout and the policy's limit; for the delivery timeout somebody else wakes it.
+    /// woken for its `own` timeout and the policy's limit; for the delivery timeout the driver task wakes it.
     pub(crate) fn is_over(
         &mut self,
         runtime: &dyn Runtime,

@@ -58,7 +58,8 @@ impl<'a> Flush<'a> {
         self
     }
 
-    /// Only records that name this partition of the topic, and those of the topic that name none, since they may go there.
+    /// Only records that are for this partition of the topic, by its number or by their key, and those whose partition is not chosen
+    /// yet, since they may go there.
     pub fn partition(mut self, topic: impl Into<TopicRef<'a>>, partition: i32) -> Self {
         self.of = Some((topic.into(), Some(partition)));
         self

@@ -94,8 +94,9 @@ impl AioProducer {
         Builder::new(backend)
     }
 
-    /// Gets a record accepted. The future resolves to the record's [`Delivery`]; it waits only while the pool is full,
-    /// first come, first served. If it is dropped before it resolves, the record is not accepted.
+    /// Gets a record accepted. The future resolves to the record's [`Delivery`]. It waits only while the pool is full, or its
+    /// partition has its share of it, until the delivery timeout. Those that wait for the pool, and those that wait for the same
+    /// partition, are served in the order in which they came. If the future is dropped before it resolves, the record is not accepted.
     ///
     /// In a loop it lets other tasks have their turn now and then, as all futures of a producer do: it is pending at its first
     /// poll then, and wakes its task. [`try_produce`](Self::try_produce) never does.

@@ -105,7 +105,7 @@ impl<T: Send + 'static> Reporter<T> {
     }
 
     /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
-    /// under way or unread. A record's own timeout covers both.
+    /// under way or unread. A record's own timeout covers both, and so does the delivery timeout.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.

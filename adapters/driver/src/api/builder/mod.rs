@@ -240,7 +240,7 @@ impl<B> Builder<B> {
         self
     }
 
-    /// What becomes of a record that finds the pool full.
+    /// What becomes of a record that finds no room: the pool is full, or its partition has its share.
     ///
     /// ```
     /// # use aioproducer_driver::Builder;
