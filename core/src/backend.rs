@@ -300,7 +300,8 @@ pub enum Placement {
 /// fn was_dark(before: Connections, after: Connections) -> bool {
 ///     before.up == 0 && before == after
 /// }
-/// # assert!(was_dark(Connections { up: 0, made: 3 }, Connections { up: 0, made: 3 }));
+/// # let dark = Connections { up: 0, made: 3, is_failing: true };
+/// # assert!(was_dark(dark, dark));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
@@ -308,6 +309,8 @@ pub struct Connections {
     pub up: u32,
     /// Connections that have ever come up. It is counted before a record can be sent over the connection.
     pub made: u64,
+    /// An attempt to connect has failed since the last one that did not.
+    pub is_failing: bool,
 }
 
 /// The limits that follow from a backend's configuration.

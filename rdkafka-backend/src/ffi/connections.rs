@@ -22,14 +22,18 @@ use crate::coordination::Signals;
 /// The bits of the number of connections that are up. There are at most as many as brokers.
 const UP_BITS: u32 = 24;
 
+const UP: u64 = (1 << UP_BITS) - 1;
+
 /// The connections of one client.
 #[derive(Default)]
 pub(crate) struct ConnectionCounts {
     /// Those that have come up and, in the low bits, those that are up: one number, so that both are read at the same time.
     counts: AtomicU64,
+    /// An attempt to connect has failed since the last one that did not.
+    is_failing: AtomicBool,
     /// librdkafka reports here.
     is_subscribed: AtomicBool,
-    /// Hears when the first connection is up, and when the last one is down.
+    /// Hears when the first connection is up, when the last one is down, and when an attempt fails while none is up.
     signals: OnceLock<Arc<Signals>>,
 }
 
@@ -49,8 +53,9 @@ impl ConnectionCounts {
         }
         // In one order with the changes: what was counted before a record was sent is seen after it was.
         let counts = self.counts.load(Ordering::SeqCst);
-        let up = counts & ((1 << UP_BITS) - 1);
-        Some(Connections { up: up as u32, made: counts >> UP_BITS })
+        let up = counts & UP;
+        let is_failing = self.is_failing.load(Ordering::SeqCst);
+        Some(Connections { up: up as u32, made: counts >> UP_BITS, is_failing })
     }
 
     /// Has the control thread hear of the first and the last connection.
@@ -59,7 +64,7 @@ impl ConnectionCounts {
     }
 
     fn tell_if(&self, before: u64, changes_at: u64) {
-        if before & ((1 << UP_BITS) - 1) == changes_at
+        if before & UP == changes_at
             && let Some(signals) = self.signals.get()
         {
             signals.connection();
@@ -92,11 +97,15 @@ impl ConnectionCounts {
             // If a thread ever speaks for a second broker, the first counts as up from then on, which is the safe side.
             b"UP" if before != Some(broker) => {
                 COUNTED.set(Some(broker));
+                self.is_failing.store(false, Ordering::SeqCst);
                 self.tell_if(self.counts.fetch_add((1 << UP_BITS) + 1, Ordering::SeqCst), 0);
             }
             b"DOWN" if before == Some(broker) => {
                 COUNTED.set(None);
                 self.tell_if(self.counts.fetch_sub(1, Ordering::SeqCst), 1);
+            }
+            b"DOWN" if before.is_none() && !self.is_failing.swap(true, Ordering::SeqCst) => {
+                self.tell_if(self.counts.load(Ordering::SeqCst), 0);
             }
             _ => {}
         }
@@ -148,7 +157,11 @@ mod tests {
     }
 
     fn at(up: u32, made: u64) -> Option<Connections> {
-        Some(Connections { up, made })
+        Some(Connections { up, made, is_failing: false })
+    }
+
+    fn failing(made: u64) -> Option<Connections> {
+        Some(Connections { up: 0, made, is_failing: true })
     }
 
     const CONNECT: [&CStr; 5] = [c"INIT", c"TRY_CONNECT", c"CONNECT", c"SSL_HANDSHAKE", c"APIVERSION_QUERY"];
@@ -164,14 +177,14 @@ mod tests {
             counts.report(broker, &LOGIN);
             assert_eq!(counts.get(), at(0, made - 1), "no record can be sent yet");
             counts.report(broker, &[c"DOWN"]);
-            assert_eq!(counts.get(), at(0, made - 1), "it was not up");
+            assert_eq!(counts.get(), failing(made - 1), "it was not up");
             counts.report(broker, &[c"UP"]);
             assert_eq!(counts.get(), at(1, made));
             // The login is renewed, a newer librdkafka has another state, and another broker is added by this thread.
             counts.report(broker, &[c"REAUTH", c"AUTH_HANDSHAKE", c"AUTH_REQ", c"UP", c"UPDATE"]);
             counts.report((2, 9092), &[c"INIT"]);
             assert_eq!(counts.get(), at(1, made), "it is the same connection");
-            counts.report(broker, &[c"DOWN", c"INIT", c"DOWN"]);
+            counts.report(broker, &[c"DOWN", c"INIT"]);
             assert_eq!(counts.get(), at(0, made));
         }
     }

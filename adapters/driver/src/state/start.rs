@@ -24,14 +24,18 @@ impl Shared {
         background.into_iter().for_each(|task| self.runtime.spawn(task));
     }
 
-    /// Tells the machine whether the backend has a connection, if it counts them.
+    /// Tells the machine whether the backend has a connection, if it counts them. One that was closed as it was not used is as good:
+    /// the backend makes another when it gets a record.
     pub(super) fn look_at_connections(&self) {
-        let read = || Some(self.backend()?.connections()?.up > 0);
+        let read = || self.backend()?.connections();
         let mut known = None;
         // Two threads may read in one order and tell in the other. The later one looks again.
-        while let Some(connected) = read().filter(|connected| Some(*connected) != known) {
-            self.with(|state, _| state.machine.handle_connected(connected));
-            known = Some(connected);
+        while let Some(found) = read().filter(|found| Some(*found) != known) {
+            self.with(|state, _| {
+                let was_unused = found.made > 0 && !found.is_failing && state.machine.stats().handed_off == 0;
+                state.machine.handle_connected(found.up > 0 || was_unused);
+            });
+            known = Some(found);
         }
     }
 }
