@@ -228,9 +228,12 @@ pub trait Backend: Send + Sync + 'static {
         self.wake();
     }
 
-    /// Where a record goes that has a key and names no partition. It is called before the record is accepted, on the thread that
-    /// produces it and without a lock. It must not block. `value` is `None` for a tombstone.
-    fn place(&self, topic: TopicId, key: &[u8], value: Option<&[u8]>) -> Placement {
+    /// Where a record goes that names no partition. It is called before the record is accepted, on the thread that produces it and
+    /// without a lock. It must not block. `value` is `None` for a tombstone.
+    ///
+    /// It is called for each record with a key, and for each one without, until the answer for one of the topic is
+    /// [`Placement::Any`].
+    fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         let _ = (topic, key, value);
         Placement::Unknown
     }
@@ -269,7 +272,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
-/// Where a record goes that has a key and names no partition.
+/// Where a record goes that names no partition.
 ///
 /// ```
 /// use aioproducer_core::backend::Placement;

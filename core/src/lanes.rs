@@ -50,7 +50,7 @@ pub(crate) struct LaneRow {
     pub(crate) place: Place,
     /// Records wait, or have waited since the last batch, for credit.
     pub(crate) is_limited: bool,
-    /// Records that have been placed may wait in it: it got one since it last was empty.
+    /// Records that do not name their partition may wait in it: it got one since it last was empty.
     pub(crate) has_placed: bool,
     /// The records that the backend may have, as far as that was learned.
     window: u32,

@@ -64,9 +64,10 @@ fn s35_a_call_is_completed_once_and_before_the_end() {
     assert!(rig.call(1, metadata(), LONG));
     while rig.call(2, metadata(), LONG) {}
     rig.backend.shut_down();
+    // One that waits for its turn may be answered before the one that is under way.
+    common::eventually("an answer", || rig.answers(1).iter().any(|(id, _)| *id == CallId(1)));
     let answers = rig.answers(1);
-    assert_eq!(answers[0].0, CallId(1));
-    assert!(answers[0].1.is_err(), "{answers:?}");
+    assert!(answers.iter().all(|(_, answer)| answer.is_err()), "{answers:?}");
     assert!(!rig.call(3, metadata(), LONG), "there are no calls after the end");
     let driver = rig.driver.clone();
     rig.end();

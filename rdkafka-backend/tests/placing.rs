@@ -22,13 +22,13 @@ fn s09_records_are_placed_where_the_hand_off_would_send_them() {
     for name in ["murmur2_random", "murmur2", "consistent_random", "consistent", "fnv1a_random", "fnv1a", "random"] {
         let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[("partitioner", name)]));
         let rig = Rig::with(backend, 100, &[TOPIC, "unused"]);
-        let place = |key: &str| rig.backend.place(TopicId(0), key.as_bytes(), None);
+        let place = |key: &str| rig.backend.place(TopicId(0), Some(key.as_bytes()), None);
         assert_eq!(place("k"), Placement::Unknown, "{name}: there is no handle");
         rig.send(keys().zip(0..).map(|(key, id)| Rec::new(id).key(key)));
         rig.wait(keys().count());
         let placed: Vec<_> = keys().map(|key| place(&key)).collect();
-        assert_eq!(rig.backend.place(TopicId(1), b"k", None), Placement::Unknown, "{name}: it was not used");
-        assert_eq!(rig.backend.place(TopicId(u32::MAX), b"k", None), Placement::Unknown, "{name}: there is none");
+        assert_eq!(rig.backend.place(TopicId(1), Some(b"k"), None), Placement::Unknown, "{name}: it was not used");
+        assert_eq!(rig.backend.place(TopicId(u32::MAX), Some(b"k"), None), Placement::Unknown, "{name}: there is none");
         let results = rig.end();
         for (id, (key, placed)) in (0..).zip(keys().zip(placed)) {
             let found = results[&id].as_ref().expect("delivered").partition;
@@ -51,7 +51,7 @@ fn s09_an_invalid_choice_is_left_to_the_hand_off_which_rejects_the_record() {
     let rig = Rig::with(backend, 100, &[TOPIC]);
     rig.send([Rec::new(0).key("k")]);
     rig.wait(1);
-    let place = |value: Option<&[u8]>| rig.backend.place(TopicId(0), b"k", value);
+    let place = |value: Option<&[u8]>| rig.backend.place(TopicId(0), Some(b"k"), value);
     assert_eq!([place(Some(b"v")), place(None)], [Placement::Partition(3); 2]);
     assert_eq!([place(Some(b"panic")), place(Some(b"nowhere"))], [Placement::Unknown; 2]);
     let invalid = |id, value: &str| Rec { partition: None, ..Rec::new(id).key("k").payload(value) };
@@ -91,7 +91,7 @@ fn s18_a_batch_that_asks_for_the_number_of_partitions_goes_where_it_was_placed()
 fn s18_a_batch_of_placed_records_asks_for_the_number_of_partitions() {
     let broker = broker(PARTITIONS);
     let rig = Rig::new(&[], &broker, 1, 50);
-    let place = || rig.backend.place(TopicId(0), b"k", None);
+    let place = || rig.backend.place(TopicId(0), Some(b"k"), None);
     rig.send([Rec::new(0).to(0)]);
     rig.wait(1);
     assert_eq!(place(), Placement::Unknown, "records that name their partition do not ask");

@@ -152,7 +152,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let asked = now;
         let now = self.advance(now);
         let (mut lane, size, overhead) = (record.lane(), record.size(), record.overhead());
-        let placed = record.is_placed();
+        let placed = record.is_placed() || lane.partition().is_none();
         if self.unplaced > 0 && placed {
             lane = self.lane_of_placed(lane);
         }

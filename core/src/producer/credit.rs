@@ -82,8 +82,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
     }
 
-    /// The lane of a record that has been placed. While others of its topic wait that were produced before the number of
-    /// partitions was known, it is with those: some of them may have its key. But it stays behind placed ones of its own lane.
+    /// The lane of a record that does not name its partition. While others of its topic wait that were produced before the number
+    /// of partitions was known, it is with those: some of them may have its key. But it stays behind such ones of its own lane.
     #[cold]
     pub(super) fn lane_of_placed(&self, lane: Lane) -> Lane {
         let row = |lane| self.lanes.find(lane).and_then(|at| self.lanes.get(at));

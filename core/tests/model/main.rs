@@ -48,6 +48,13 @@ impl Record for Item {
     }
 }
 
+impl Item {
+    /// Whether it follows those whose partition is not known.
+    pub(crate) fn may_follow(&self) -> bool {
+        self.lane.partition().is_none() || self.is_placed()
+    }
+}
+
 /// More lanes than any storage under test has rows, so rows change hands.
 pub(crate) const LANES: usize = 7;
 

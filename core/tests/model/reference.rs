@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use aioproducer_core::{
     Action, AdmitDecision, CutReason, FlushGroup, FlushPoint, Instant, Lane, Limits, MessageBatch, Overflow, Phase,
-    PurgeScope, Record, Refusal, SlotId, Stats, TimeoutReason,
+    PurgeScope, Refusal, SlotId, Stats, TimeoutReason,
 };
 
 use crate::lanes::Windows;
@@ -251,7 +251,7 @@ impl Model {
     /// The lane that a record comes to: placed ones follow those that are not, unless others were placed in their own.
     fn lane_of(&self, item: &Item) -> Lane {
         let unplaced = Lane::unplaced(item.lane.topic());
-        let follows = item.is_placed() && self.waits(unplaced) && !self.windows.has_placed(item.lane);
+        let follows = item.may_follow() && self.waits(unplaced) && !self.windows.has_placed(item.lane);
         if follows { unplaced } else { item.lane }
     }
 
@@ -261,7 +261,7 @@ impl Model {
         let timed = item.own.is_some() || since < self.youngest;
         self.youngest = self.youngest.max(since);
         let lane = self.lane_of(&item);
-        self.windows.add(lane, item.is_placed());
+        self.windows.add(lane, item.may_follow());
         self.live.push(Accepted { item, id, lane, accepted_at: since, timed, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());

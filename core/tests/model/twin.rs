@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use aioproducer_core::{
     Action, AdmitDecision, Completed, FlushPoint, FlushScope, Flushed, Heap, Inline, Instant, Lane, Limits,
-    MessageBatch, Phase, Producer, PurgeScope, Record, Refusal, RetractError, SlotId, Stats, Storage, Timeout, TopicId,
+    MessageBatch, Phase, Producer, PurgeScope, Refusal, RetractError, SlotId, Stats, Storage, Timeout, TopicId,
     Unreported,
 };
 
@@ -30,7 +30,7 @@ fn same<A: PartialEq + Debug>(inline: A, heap: A) -> A {
 /// Record and account belong together.
 fn pair((item, ended): (Item, Completed<u64>)) -> Item {
     assert_eq!((item.number, item.number), (ended.ticket, ended.sequence));
-    assert!(item.lane == ended.lane || item.is_placed() && ended.lane == Lane::unplaced(item.lane.topic()));
+    assert!(item.lane == ended.lane || item.may_follow() && ended.lane == Lane::unplaced(item.lane.topic()));
     item
 }
 

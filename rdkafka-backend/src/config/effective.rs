@@ -23,6 +23,7 @@ const MAX_RECONNECT_MS: u64 = 1_000;
 /// Our default of `reconnect.backoff.ms`; librdkafka's is 100.
 const RECONNECT_MS: u64 = 20;
 
+const PROPAGATION: &str = "topic.metadata.propagation.max.ms";
 const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
 const RECORD_BYTES: &str = "message.max.bytes";
 const TRANSACTIONAL_ID: &str = "transactional.id";
@@ -89,6 +90,9 @@ fn build(
     };
     if !transactional {
         never_time_out(&mut config);
+        if let Some(timeout) = delivery_timeout.filter(|_| is_unset(user, PROPAGATION)) {
+            config.set(PROPAGATION, propagation(timeout).as_millis().to_string());
+        }
     }
     let linger = linger(&native);
     // No answer is due while librdkafka lingers.
@@ -206,6 +210,13 @@ fn never_time_out(config: &mut ClientConfig) {
     config.set(DELIVERY_TIMEOUT, i32::MAX.to_string());
 }
 
+/// How long records wait for a topic that does not exist: as long as librdkafka has them wait, or until shortly before their delivery
+/// timeout. librdkafka says then that they are not in the log, which the producer's own timeout cannot know.
+fn propagation(delivery_timeout: Duration) -> Duration {
+    let shortly_before = delivery_timeout.saturating_sub(Duration::from_secs(2)).max(delivery_timeout / 2);
+    shortly_before.min(Duration::from_secs(30))
+}
+
 /// Checks that tokens come from exactly one source, if tokens are needed.
 fn check_tokens(native: &NativeClientConfig, has_provider: bool) -> Result<(), ConfigError> {
     let is = |key: &str, value: &str| native.get(key).is_ok_and(|found| found.eq_ignore_ascii_case(value));
@@ -251,6 +262,16 @@ mod tests {
             Ok(_) => panic!("{pairs:?} was accepted"),
             Err(error) => error,
         }
+    }
+
+    #[test]
+    fn s17_records_of_a_topic_that_does_not_exist_end_before_their_timeout() {
+        let found = |pairs: &[(&str, &str)]| result(pairs, None).config.get(PROPAGATION).map(str::to_owned);
+        for (timeout, longest) in [("120000", "30000"), ("20000", "18000"), ("3000", "1500"), ("1", "0")] {
+            assert_eq!(found(&[("message.timeout.ms", timeout)]).as_deref(), Some(longest), "{timeout}");
+        }
+        assert_eq!(found(&[("message.timeout.ms", "0")]), None, "there is no timeout");
+        assert_eq!(found(&[("message.timeout.ms", "3000"), (PROPAGATION, "7")]).as_deref(), Some("7"));
     }
 
     #[test]

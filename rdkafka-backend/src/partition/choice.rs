@@ -86,11 +86,13 @@ impl TopicState {
         }
     }
 
-    /// Decides where a record with a key goes, before it is accepted.
-    pub(crate) fn place(&self, key: &[u8], value: Option<&[u8]>) -> Placement {
+    /// Decides where a record goes, before it is accepted.
+    pub(crate) fn place(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         match self.placed_by.load(Ordering::Relaxed) {
             0 => Placement::Unknown,
-            count => match self.choose(Some(key), Some(value), count) {
+            // So all records of the topic are in the order of the calls.
+            1 if key.is_none() => Placement::Partition(0),
+            count => match self.choose(key, Some(value), count) {
                 Choice::Partition(partition) => Placement::Partition(partition),
                 Choice::Sticky | Choice::Random => Placement::Any,
                 // The hand-off rejects it.
@@ -341,19 +343,19 @@ mod tests {
     #[test]
     fn s09_a_record_is_placed_by_its_key_as_soon_as_the_count_is_known() {
         let state = state();
-        assert_eq!(state.place(b"k", None), Placement::Unknown);
+        assert_eq!(state.place(Some(b"k"), None), Placement::Unknown);
         assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
         for key in [&b"k"[..], b"", b"another key"] {
             let assigned = state.called(Some(key), None, 3, |_| true).expect("a partition");
-            assert_eq!(state.place(key, Some(b"v")), Placement::Partition(assigned));
+            assert_eq!(state.place(Some(key), Some(b"v")), Placement::Partition(assigned));
             assert_eq!(state.route(Some(key), Some(b"v"), 3, 7), Some(assigned));
         }
         // Most records keep their partition until the next number is known.
-        let before = state.place(b"k", None);
+        let before = state.place(Some(b"k"), None);
         state.forget();
-        assert_eq!(state.place(b"k", None), before);
+        assert_eq!(state.place(Some(b"k"), None), before);
         state.observe(1, |_| true);
-        assert_eq!(state.place(b"k", None), Placement::Partition(0));
+        assert_eq!(state.place(Some(b"k"), None), Placement::Partition(0));
     }
 
     #[test]
@@ -361,7 +363,7 @@ mod tests {
         let placed = |partitioner, key: &[u8]| {
             let state = state_with(partitioner);
             state.observe(3, |_| true);
-            state.place(key, Some(b"value"))
+            state.place(Some(key), Some(b"value"))
         };
         assert_eq!(placed(Partitioner::Random, b"k"), Placement::Any);
         assert_eq!(placed(Partitioner::ConsistentRandom, b""), Placement::Any);
@@ -369,6 +371,18 @@ mod tests {
         assert_eq!(placed(Partitioner::custom(|record| record.value.map_or(0, |_| 2)), b"k"), Placement::Partition(2));
         assert_eq!(placed(Partitioner::custom(|record| record.partitions), b"k"), Placement::Unknown);
         assert_eq!(placed(Partitioner::custom(|_| panic!("on purpose")), b"k"), Placement::Unknown);
+    }
+
+    #[test]
+    fn s18_records_without_a_key_are_placed_if_there_is_a_single_partition() {
+        for partitioner in [Partitioner::Murmur2Random, Partitioner::Random, Partitioner::ConsistentRandom] {
+            let state = state_with(partitioner);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Unknown);
+            state.observe(1, |_| true);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Partition(0));
+            state.observe(2, |_| true);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Any);
+        }
     }
 
     #[test]

@@ -45,8 +45,8 @@ impl TopicStates {
         Some(self.states.get(id.0 as usize)?.get()?)
     }
 
-    /// Decides where a record with a key goes, before it is accepted.
-    pub(crate) fn place(&self, topic: TopicId, key: &[u8], value: Option<&[u8]>) -> Placement {
+    /// Decides where a record goes, before it is accepted.
+    pub(crate) fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         self.get(topic).map_or(Placement::Unknown, |state| state.place(key, value))
     }
 }

@@ -55,7 +55,7 @@ impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
         self.connections.get()
     }
 
-    fn place(&self, topic: TopicId, key: &[u8], value: Option<&[u8]>) -> Placement {
+    fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         self.topics.place(topic, key, value)
     }
 

@@ -2,8 +2,7 @@
 
 use std::task::Waker;
 
-use aioproducer_core::backend::Placement;
-use aioproducer_core::{AdmitDecision, Instant, Lane, Overflow, TopicId};
+use aioproducer_core::{AdmitDecision, Instant, Lane, Overflow};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, State};
@@ -261,31 +260,6 @@ fn admitted<'s>(
     let mut inbox = shared.inbox();
     inbox.set_time(now);
     inbox.admits(size).then_some((inbox, now))
-}
-
-impl Shared {
-    /// The lane of a record that may be accepted, and what it counts for in the pool; `None` if it never can be. `transaction` says
-    /// whether it comes through a transaction.
-    #[inline(always)]
-    pub(crate) fn check(&self, record: &mut Record<'_>, transaction: bool) -> Option<(Lane, usize)> {
-        let (topic, size) = self.rules.check(&self.topics, &self.observer, record, transaction)?;
-        let lane = match record.get_partition() {
-            None if record.get_key().is_some() => self.place(topic, record),
-            partition => Lane::new(topic, partition),
-        };
-        Some((lane, size))
-    }
-
-    /// The lane of a record with a key and without a partition.
-    #[inline(never)]
-    fn place(&self, topic: TopicId, record: &Record<'_>) -> Lane {
-        let (key, value) = (record.get_key().unwrap_or_default(), record.get_payload());
-        match self.backend().map_or(Placement::Unknown, |backend| backend.place(topic, key, value)) {
-            Placement::Partition(partition) => Lane::new(topic, Some(partition)),
-            Placement::Any => Lane::new(topic, None),
-            _ => Lane::unplaced(topic),
-        }
-    }
 }
 
 impl State {

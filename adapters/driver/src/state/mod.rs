@@ -59,6 +59,7 @@ mod loom_tests;
 #[cfg(all(test, not(interleave)))]
 mod memory_tests;
 mod outcomes;
+mod placing;
 mod retract;
 pub(crate) mod shared;
 mod start;

@@ -10,6 +10,7 @@ use aioproducer_core::{Heap, Instant, Limits, LimitsError, Overflow, Producer, S
 
 use super::calls::Calls;
 use super::flushes::Flushes;
+use super::placing::Anywhere;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
 use crate::admission::lane_waiters::LaneWaiters;
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     /// The same, if its clock can be paused and the backend's cannot.
     pub(crate) pace: Option<Arc<Paced>>,
     pub(crate) topics: Arc<Topics>,
+    pub(super) anywhere: Anywhere,
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
     pub(crate) rules: Rules,
@@ -150,6 +152,7 @@ impl Shared {
         let Settings { record_overhead, record_setting, transactional, call_limit, hurries_sends, .. } = settings;
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
+        let anywhere = Anywhere::new(topics);
         let topics = Arc::new(Topics::new(topics));
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let context = Arc::new(Context {
@@ -191,6 +194,7 @@ impl Shared {
             runtime,
             pace: None,
             topics,
+            anywhere,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.
             callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall, Arc::clone(&panics)),
