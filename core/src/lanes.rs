@@ -50,8 +50,6 @@ pub(crate) struct LaneRow {
     pub(crate) place: Place,
     /// Records wait, or have waited since the last batch, for credit.
     pub(crate) is_limited: bool,
-    /// Records that do not name their partition may wait in it: it got one since it last was empty.
-    pub(crate) has_placed: bool,
     /// The records that the backend may have, as far as that was learned.
     window: u32,
     pub(crate) links: Links,
@@ -65,6 +63,9 @@ pub(crate) struct LaneRow {
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
     pub(crate) last_refused: u32,
+    /// One more than a sequence: of a lane for unplaced records, that of the first since it last was empty; of others, that of the
+    /// last record that stays behind those.
+    pub(crate) order: u64,
     next_in_bucket: u32,
     bucket: u32,
     noted: Noted,
@@ -94,7 +95,7 @@ impl LaneRow {
         reported_at: Instant::ZERO,
         place: Place::Vacant,
         is_limited: false,
-        has_placed: false,
+        order: 0,
         window: 0,
         links: Links::NONE,
         ended: 0,
@@ -119,6 +120,11 @@ impl LaneRow {
     /// Its records that have not ended.
     pub(crate) fn len(&self) -> usize {
         (self.buffered + self.handed_off - self.ended) as usize
+    }
+
+    /// Whether records of it are on this side, or on their way to the backend.
+    pub(crate) fn waits(&self) -> bool {
+        self.buffered > 0 || self.place == Place::Out
     }
 
     /// Whether its records fill a batch.

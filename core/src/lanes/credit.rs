@@ -50,7 +50,14 @@ impl LaneRow {
 
     /// A report has come of a lane that is limited; `again` says that there was none for long.
     pub(crate) fn grow(&mut self, again: bool, least: u32, slots: u32) {
-        self.window = if again { least } else { self.window.max(least).saturating_add(1).min(slots.max(least)) };
+        self.window = if self.lane.is_unplaced() {
+            // The number of partitions is known by now.
+            u32::MAX
+        } else if again {
+            least
+        } else {
+            self.window.max(least).saturating_add(1).min(slots.max(least))
+        };
     }
 
     /// A batch is handed off: a window of which little is used becomes smaller.
@@ -63,7 +70,12 @@ impl LaneRow {
 
     /// The lane has nothing, so nothing is known of it any more.
     pub(crate) fn forget_window(&mut self) {
-        (self.window, self.is_limited) = (0, false);
+        (self.window, self.is_limited, self.order) = (0, false, 0);
+    }
+
+    /// The backend may have all of it.
+    pub(crate) fn open(&mut self) {
+        self.window = u32::MAX;
     }
 
     /// The lane is unavailable, and its records may go elsewhere.

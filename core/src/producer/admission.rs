@@ -151,11 +151,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     ) -> Result<SlotId, Refused<R, T>> {
         let asked = now;
         let now = self.advance(now);
-        let (mut lane, size, overhead) = (record.lane(), record.size(), record.overhead());
+        let (lane, size, overhead) = (record.lane(), record.size(), record.overhead());
         let placed = record.is_placed() || lane.partition().is_none();
-        if self.unplaced > 0 && placed {
-            lane = self.lane_of_placed(lane);
-        }
         let cost = size.saturating_add(overhead as usize);
         let reason = if self.is_closed() {
             Refusal::Closed
@@ -174,8 +171,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             let id = self.pool.occupy(index, &mut row.records, init, record, ticket);
             self.next_sequence += 1;
             self.buffered += 1;
-            self.unplaced += usize::from(lane.is_unplaced());
-            row.has_placed |= placed;
+            if lane.is_unplaced() {
+                self.unplaced += 1;
+                row.order = if row.waits() { row.order } else { self.next_sequence };
+            }
             row.buffered += 1;
             row.buffered_bytes += size;
             row.bytes += cost;
@@ -185,6 +184,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             }
             if urgent {
                 self.hurry(at);
+            }
+            if self.unplaced > 0 && placed {
+                self.stay_behind(at);
             }
             if own.is_some() || accepted_at < self.youngest {
                 self.note_own_timeout(index, accepted_at, own);

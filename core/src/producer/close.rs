@@ -49,9 +49,13 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.set_blocked(false);
         for lane in 0..self.lanes.used() {
             if let Some(row) = self.lanes.get(lane).filter(|row| row.place == Place::Out) {
-                self.unplaced -= usize::from(row.lane.is_unplaced());
+                let is_unplaced = row.lane.is_unplaced();
+                self.unplaced -= usize::from(is_unplaced);
                 self.lanes.move_to(lane, Place::Quiet);
                 self.place(lane);
+                if is_unplaced {
+                    self.let_go_on(lane);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Producer;
 use crate::lanes::{LaneRow, Place};
+use crate::slot::NIL;
 use crate::storage::Storage;
 use crate::{BatchLimits, Instant, Lane, Record};
 
@@ -82,14 +83,41 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
     }
 
-    /// The lane of a record that does not name its partition. While others of its topic wait that were produced before the number
-    /// of partitions was known, it is with those: some of them may have its key. But it stays behind such ones of its own lane.
+    /// A record that does not name its partition came to a lane while others of its topic wait that were produced before the number
+    /// of partitions was known. Some of those may have its key, so the lane stays behind them. The number is known by now, so the
+    /// backend gets all of them.
     #[cold]
-    pub(super) fn lane_of_placed(&self, lane: Lane) -> Lane {
-        let row = |lane| self.lanes.find(lane).and_then(|at| self.lanes.get(at));
-        let unplaced = Lane::unplaced(lane.topic());
-        let waits = row(unplaced).is_some_and(|row| row.buffered > 0 || row.place == Place::Out);
-        if waits && !row(lane).is_some_and(|row| row.has_placed) { unplaced } else { lane }
+    pub(super) fn stay_behind(&mut self, lane: u32) {
+        let Some(topic) = self.lanes.get(lane).map(|row| row.lane.topic()) else { return };
+        let Some(unplaced) = self.lanes.find(Lane::unplaced(topic)) else { return };
+        let Some(row) = self.lanes.get_mut(unplaced).filter(|row| row.waits() && unplaced != lane) else { return };
+        row.open();
+        self.place(unplaced);
+        if let Some(row) = self.lanes.get_mut(lane) {
+            row.order = self.next_sequence;
+        }
+        self.place(lane);
+    }
+
+    /// Whether the lane stays behind records of its topic that were produced before the number of partitions was known.
+    #[cold]
+    pub(super) fn is_behind(&self, row: &LaneRow) -> bool {
+        let unplaced = self.lanes.find(Lane::unplaced(row.lane.topic())).and_then(|at| self.lanes.get(at));
+        unplaced.is_some_and(|unplaced| unplaced.waits() && unplaced.order < row.order && unplaced.lane != row.lane)
+    }
+
+    /// The lanes that stay behind `unplaced` may go on, if nothing waits in it any more. Linear in the lanes that are held back.
+    #[cold]
+    pub(super) fn let_go_on(&mut self, unplaced: u32) {
+        if self.lanes.get(unplaced).is_some_and(LaneRow::waits) {
+            return;
+        }
+        let mut next = self.lanes.first_held();
+        while let Some(row) = next.and_then(|at| self.lanes.get(at)) {
+            let at = next.unwrap_or(NIL);
+            next = (row.links.next != NIL).then_some(row.links.next);
+            self.place(at);
+        }
     }
 
     /// Whether the backend may have more of the lane.

@@ -203,7 +203,6 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let (refused, head, is_purged) = (row.refused, row.records.head, row.next_purged != NIL);
         // It was in no list, and is in none yet.
         row.place = Place::Quiet;
-        row.has_placed &= row.buffered > 0;
         self.unplaced -= usize::from(row.lane.is_unplaced());
         let in_flight = self.handed_off() > 0;
         // Another batch may have filled the queue and left it since; and a record that did not come first was not tried.
@@ -216,6 +215,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
         let returned = if hopeless { self.end_buffered(head) } else { None };
         self.place(lane);
+        if batch.lane().is_unplaced() {
+            self.let_go_on(lane);
+        }
         returned
     }
 }

@@ -337,6 +337,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             _ if row.buffered == 0 && row.handed_off == 0 => Place::Idle,
             _ if row.buffered == 0 => Place::Quiet,
             _ if self.due(row).is_none() => Place::Lingering,
+            _ if self.unplaced > 0 && self.is_behind(row) => Place::Held,
             _ if self.has_credit(row) => Place::Ready,
             _ => Place::Held,
         };
@@ -367,8 +368,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.buffered -= 1;
         self.unplaced -= usize::from(at.is_unplaced());
         if row.buffered == 0 {
-            row.has_placed &= row.place == Place::Out;
             self.lanes.forget(lane);
+            if at.is_unplaced() {
+                self.let_go_on(lane);
+            }
         }
         let released = self.pool.release(index, |_| true)?;
         if let Some(row) = self.lanes.get_mut(lane) {

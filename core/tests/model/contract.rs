@@ -1,8 +1,6 @@
 //! Callers that keep the contract: every answer is what the model says.
 
-use aioproducer_core::{
-    AdmitDecision, FlushScope, Instant, Limits, Phase, PurgeScope, Record, RetractError, SlotId, TopicId,
-};
+use aioproducer_core::{AdmitDecision, FlushScope, Instant, Limits, Phase, PurgeScope, RetractError, SlotId, TopicId};
 use core::time::Duration;
 use proptest::prelude::*;
 
@@ -260,9 +258,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
         for (id, item) in members {
             let taken = |entry: &&Accepted| entry.id == id && entry.batch == Some(number);
             if self.model.held().find(taken).is_some() {
-                // A record that names its partition does not follow those that are not placed.
-                let is_like = |before: &&Item| before.lane == item.lane && before.is_placed() == item.is_placed();
-                let before = self.log.iter().rev().find(is_like);
+                let before = self.log.iter().rev().find(|before| before.lane == item.lane);
                 assert!(before.is_none_or(|before| before.number < item.number), "out of order");
                 self.log.push(item);
             }

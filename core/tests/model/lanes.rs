@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aioproducer_core::{Instant, Isolation, Lane};
+use aioproducer_core::{Instant, Isolation, Lane, TopicId};
+
+use crate::Item;
 
 pub(crate) struct Windows {
     isolation: Option<Isolation>,
@@ -14,16 +16,18 @@ pub(crate) struct Windows {
     ever: HashSet<Lane>,
     /// Lanes that have waited for credit since their last batch.
     limited: HashSet<Lane>,
-    /// Lanes that got a placed record since they last were empty.
-    with_placed: HashSet<Lane>,
+    /// The first record of a topic without a number of partitions, since there was none.
+    unplaced: HashMap<TopicId, u64>,
+    /// The last record of a lane that stays behind those.
+    behind: HashMap<Lane, u64>,
     /// The last report of any lane.
     last: Instant,
 }
 
 impl Windows {
     pub(crate) fn new(isolation: Option<Isolation>, slots: usize) -> Self {
-        let (windows, heard, ever, limited, with_placed) = Default::default();
-        Self { isolation, slots, windows, heard, ever, limited, with_placed, last: Instant::ZERO }
+        let (windows, heard, ever, limited, unplaced, behind) = Default::default();
+        Self { isolation, slots, windows, heard, ever, limited, unplaced, behind, last: Instant::ZERO }
     }
 
     fn least(&self) -> usize {
@@ -34,15 +38,20 @@ impl Windows {
         self.windows.get(&lane).copied().unwrap_or(0).max(self.least())
     }
 
-    pub(crate) fn add(&mut self, lane: Lane, placed: bool) {
+    /// A lane got a record; `waits` says whether unplaced ones of its topic do.
+    pub(crate) fn add(&mut self, item: &Item, waits: bool) {
+        let lane = item.lane;
         self.ever.insert(lane);
-        if placed {
-            self.with_placed.insert(lane);
+        if lane.is_unplaced() && !waits {
+            self.unplaced.insert(lane.topic(), item.number);
+        } else if !lane.is_unplaced() && waits && item.may_follow() {
+            self.behind.insert(lane, item.number);
+            self.windows.insert(Lane::unplaced(lane.topic()), u32::MAX as usize);
         }
     }
 
-    pub(crate) fn has_placed(&self, lane: Lane) -> bool {
-        self.with_placed.contains(&lane)
+    pub(crate) fn is_behind(&self, lane: Lane) -> bool {
+        !lane.is_unplaced() && self.behind.get(&lane).is_some_and(|last| self.unplaced[&lane.topic()] < *last)
     }
 
     /// How many rows there are that have a lane.
@@ -95,7 +104,8 @@ impl Windows {
         if self.limited.contains(&lane) {
             let least = self.least();
             let grown = (self.window(lane) + 1).min(self.slots.max(least));
-            self.windows.insert(lane, if self.is_silent(lane, now) { least } else { grown });
+            let open = lane.is_unplaced().then_some(u32::MAX as usize);
+            self.windows.insert(lane, open.unwrap_or(if self.is_silent(lane, now) { least } else { grown }));
         }
         self.heard.insert(lane, now);
         self.last = now;
@@ -107,8 +117,8 @@ impl Windows {
     }
 
     /// Of lanes that have nothing, nothing is known.
-    pub(crate) fn retain(&mut self, lanes: &[Lane], waits: impl Fn(Lane) -> bool) {
-        self.with_placed.retain(|lane| waits(*lane));
+    pub(crate) fn retain(&mut self, lanes: &[Lane]) {
+        self.behind.retain(|lane, _| lanes.contains(lane));
         self.windows.retain(|lane, _| lanes.contains(lane));
         self.limited.retain(|lane| lanes.contains(lane));
     }

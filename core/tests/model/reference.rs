@@ -239,8 +239,7 @@ impl Model {
         } else if item.size > limit {
             Some(Refusal::TooLarge { size: item.size, limit })
         } else {
-            let lane = self.lane_of(item);
-            (!(self.has_pool_room(item.size) && self.has_row(lane))).then_some(Refusal::Full)
+            (!(self.has_pool_room(item.size) && self.has_row(item.lane))).then_some(Refusal::Full)
         }
     }
 
@@ -248,11 +247,9 @@ impl Model {
         self.is_out(lane) || !self.buffered(lane).is_empty()
     }
 
-    /// The lane that a record comes to: placed ones follow those that are not, unless others were placed in their own.
-    fn lane_of(&self, item: &Item) -> Lane {
-        let unplaced = Lane::unplaced(item.lane.topic());
-        let follows = item.may_follow() && self.waits(unplaced) && !self.windows.has_placed(item.lane);
-        if follows { unplaced } else { item.lane }
+    /// Whether the lane stays behind records that were produced before the number of partitions was known.
+    fn is_behind(&self, lane: Lane) -> bool {
+        self.waits(Lane::unplaced(lane.topic())) && self.windows.is_behind(lane)
     }
 
     pub(crate) fn accept(&mut self, id: SlotId, item: Item, since: Instant) {
@@ -260,8 +257,9 @@ impl Model {
         assert!(self.held().all(|entry| entry.id.index() != id.index()), "a slot given twice");
         let timed = item.own.is_some() || since < self.youngest;
         self.youngest = self.youngest.max(since);
-        let lane = self.lane_of(&item);
-        self.windows.add(lane, item.may_follow());
+        let lane = item.lane;
+        let waits = self.waits(Lane::unplaced(lane.topic()));
+        self.windows.add(&item, waits);
         self.live.push(Accepted { item, id, lane, accepted_at: since, timed, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());
@@ -519,6 +517,7 @@ impl Model {
     fn place(&self, lane: Lane) -> At {
         match self.due(lane) {
             None => At::Lingering,
+            Some(_) if self.is_behind(lane) => At::Held,
             Some(_) if self.credit(lane) == 0 => At::Held,
             Some(_) => At::Ready,
         }
@@ -530,8 +529,7 @@ impl Model {
         let all = self.lanes();
         let places: Vec<(Lane, At)> =
             all.iter().copied().filter(waiting).map(|lane| (lane, self.place(lane))).collect();
-        let waits: Vec<Lane> = all.iter().copied().filter(|lane| self.waits(*lane)).collect();
-        self.windows.retain(&all, |lane| waits.contains(&lane));
+        self.windows.retain(&all);
         self.placed.retain(|placed| places.contains(&(placed.lane, placed.at)));
         for (lane, at) in places {
             if at == At::Held {

@@ -147,52 +147,53 @@ fn isolation_overdue_records_use_no_credit() {
     assert_eq!(take(&mut machine, at(80)).expect("the others are waited for no longer").names(), [4]);
 }
 
+/// The lane of placed records waits, and the others need no credit any more.
 #[test]
-fn isolation_placed_records_follow_those_that_are_not() {
+fn isolation_placed_records_stay_behind_those_that_are_not() {
     const UNPLACED: Lane = Lane::unplaced(TopicId(0));
-    let mut machine = machine(PLAIN);
-    give(&mut machine, at(0), UNPLACED, 0);
+    let mut machine = machine(APART);
+    let ids = give_all(&mut machine, UNPLACED, 0..6);
     // The number of partitions is known from here on.
-    give(&mut machine, at(0), A, PLACED + 1);
+    give(&mut machine, at(0), A, PLACED + 6);
+    give(&mut machine, at(0), Lane::new(TopicId(0), Some(9)), 7);
     let off = take(&mut machine, at(0)).expect("ready");
-    assert_eq!((off.batch.lane(), off.names()), (UNPLACED, vec![0, PLACED + 1]));
-    give(&mut machine, at(0), A, PLACED + 2);
-    assert!(!machine.has_batch(), "the batch before it is out");
-    settle(&mut machine, &off, usize::MAX);
-    let off = take(&mut machine, at(0)).expect("ready");
-    assert_eq!((off.batch.lane(), off.names()), (UNPLACED, vec![PLACED + 2]));
-    settle(&mut machine, &off, usize::MAX);
-    give(&mut machine, at(0), A, PLACED + 3);
-    assert_eq!(take(&mut machine, at(0)).expect("ready").batch.lane(), A);
+    assert_eq!((off.batch.lane(), off.names()), (UNPLACED, vec![0, 1, 2, 3, 4, 5]));
+    let named = take(&mut machine, at(0)).expect("a record that names its partition has no part in it");
+    assert_eq!(named.names(), [7]);
+    assert!(!machine.has_batch(), "some of what is out may come back");
+    settle(&mut machine, &off, 5);
+    assert!(report(&mut machine, ids[0]).is_some(), "the backend's queue has room again");
+    let rest = take(&mut machine, at(0)).expect("it came back");
+    assert_eq!(rest.names(), [5]);
+    assert!(!machine.has_batch());
+    settle(&mut machine, &rest, usize::MAX);
+    assert_eq!(take(&mut machine, at(0)).map(|off| (off.batch.lane(), off.names())), Some((A, vec![PLACED + 6])));
 }
 
-/// A thread that found the number of partitions unknown may come late: what waits in the lane of a partition keeps its order.
+/// A thread that found the number of partitions unknown may come late.
 #[test]
-fn isolation_placed_records_stay_behind_those_of_their_own_lane() {
+fn isolation_placed_records_stay_in_order_when_one_that_is_not_comes_late() {
+    const UNPLACED: Lane = Lane::unplaced(TopicId(0));
     let mut machine = machine(PLAIN);
     give(&mut machine, at(0), A, PLACED + 1);
-    give(&mut machine, at(0), Lane::unplaced(TopicId(0)), 2);
+    give(&mut machine, at(0), UNPLACED, 2);
     give(&mut machine, at(0), A, PLACED + 3);
     let first = take(&mut machine, at(0)).expect("ready");
-    assert_eq!((first.batch.lane(), first.names()), (A, vec![PLACED + 1, PLACED + 3]));
-    give(&mut machine, at(0), A, PLACED + 4);
-    let second = take(&mut machine, at(0)).expect("ready");
-    assert_eq!(second.names(), [2]);
+    assert_eq!(first.names(), [2]);
     settle(&mut machine, &first, usize::MAX);
-    assert_eq!(take(&mut machine, at(0)).map(|off| (off.batch.lane(), off.names())), Some((A, vec![PLACED + 4])));
+    assert_eq!(take(&mut machine, at(0)).map(|off| off.names()), Some(vec![PLACED + 1, PLACED + 3]));
 }
 
-/// A record that names its partition does not come between.
+/// As soon as one of them is delivered, the number of partitions is known.
 #[test]
-fn isolation_placed_records_stay_behind_those_that_follow_unplaced_ones() {
-    const UNPLACED: Lane = Lane::unplaced(TopicId(0));
-    let mut machine = machine(PLAIN);
-    give(&mut machine, at(0), UNPLACED, 0);
-    give(&mut machine, at(0), A, PLACED + 1);
-    give(&mut machine, at(0), A, 2);
-    give(&mut machine, at(0), A, PLACED + 3);
+fn isolation_unplaced_records_need_no_credit_when_one_of_them_is_delivered() {
+    let mut machine = machine(APART);
+    let ids = give_all(&mut machine, Lane::unplaced(TopicId(0)), 0..12);
     let off = take(&mut machine, at(0)).expect("ready");
-    assert_eq!((off.batch.lane(), off.names()), (UNPLACED, vec![0, PLACED + 1, PLACED + 3]));
+    settle(&mut machine, &off, usize::MAX);
+    assert_eq!((off.names().len(), machine.has_batch()), (4, false));
+    assert!(report(&mut machine, ids[0]).is_some());
+    assert_eq!(take(&mut machine, at(0)).expect("ready").names(), (4..12).collect::<Vec<_>>());
 }
 
 #[test]
