@@ -18,6 +18,9 @@ use crate::partition::partitioner::Partitioner;
 use crate::partition::rule::{Partition, ToPartition};
 use crate::threads::{self, Handle};
 
+/// The part of the pool that is many records for a partition that does not answer.
+const CROWD: usize = 16;
+
 /// librdkafka as a backend, not connected yet.
 ///
 /// The configuration is librdkafka's own, and values that the application sets stay as they are, with three exceptions. The
@@ -297,6 +300,8 @@ impl<R: Message> Connect<R> for Librdkafka {
     fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
         let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, .. } =
             self.effective()?;
+        // Partitions that do not answer must not get the pool before that is known.
+        partitioning.crowd = u32::try_from(capacity / CROWD).unwrap_or(u32::MAX).max(1);
         let log_level = config::log_level(&config::native(&config)?);
         let sinks = Arc::new(EventSinks::new(self.sinks, Secrets::of(&config)).with_log_level(log_level));
         if let Partitioner::Custom(rule) = partitioning.partitioner {

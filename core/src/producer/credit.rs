@@ -15,6 +15,9 @@ const SHARE: usize = 8;
 /// and an unavailable one as much as this part of what is free.
 const UNAVAILABLE: usize = 4;
 
+/// A batch of a lane without a partition has at most this part of the pool's slots: all of it may go to one partition.
+const UNNAMED: usize = 16;
+
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether the lane leaves records at the backend without a report, for
     /// [`Isolation::availability_timeout`](crate::Isolation::availability_timeout) at least.
@@ -130,6 +133,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let mut limits = self.limits.batch();
         if let Some(isolation) = self.limits.isolation {
             limits.records = limits.records.min(row.credit(isolation.window).max(1));
+            if row.lane.partition().is_none() {
+                let part = (self.pool.capacity() / UNNAMED).max(1);
+                limits.records = limits.records.min(u32::try_from(part).unwrap_or(u32::MAX));
+            }
         }
         limits
     }

@@ -577,9 +577,11 @@ impl Model {
         assert_eq!(Some(batch.reason()), self.due(lane));
 
         let (mut expected, mut bytes) = (Vec::new(), 0);
+        let is_unnamed = self.limits.isolation.is_some() && lane.partition().is_none();
+        let most = if is_unnamed { (self.slots / 16).max(1) } else { usize::MAX };
         for entry in self.buffered(lane) {
             let fits = expected.is_empty() || bytes + entry.item.size <= self.limits.batch_bytes;
-            if !fits || expected.len() == self.credit(lane).min(self.limits.batch_records as usize) {
+            if !fits || expected.len() == self.credit(lane).min(self.limits.batch_records as usize).min(most) {
                 break;
             }
             bytes += entry.item.size;

@@ -151,7 +151,7 @@ fn isolation_overdue_records_use_no_credit() {
 #[test]
 fn isolation_placed_records_stay_behind_those_that_are_not() {
     const UNPLACED: Lane = Lane::unplaced(TopicId(0));
-    let mut machine = machine(APART);
+    let mut machine = Producer::new(APART, Heap { slots: 256, lanes: 10 }).expect("limits");
     let ids = give_all(&mut machine, UNPLACED, 0..6);
     // The number of partitions is known from here on.
     give(&mut machine, at(0), A, PLACED + 6);
@@ -187,13 +187,21 @@ fn isolation_placed_records_stay_in_order_when_one_that_is_not_comes_late() {
 /// As soon as one of them is delivered, the number of partitions is known.
 #[test]
 fn isolation_unplaced_records_need_no_credit_when_one_of_them_is_delivered() {
-    let mut machine = machine(APART);
+    let mut machine = Producer::new(APART, Heap { slots: 256, lanes: 10 }).expect("limits");
     let ids = give_all(&mut machine, Lane::unplaced(TopicId(0)), 0..12);
     let off = take(&mut machine, at(0)).expect("ready");
     settle(&mut machine, &off, usize::MAX);
     assert_eq!((off.names().len(), machine.has_batch()), (4, false));
     assert!(report(&mut machine, ids[0]).is_some());
     assert_eq!(take(&mut machine, at(0)).expect("ready").names(), (4..12).collect::<Vec<_>>());
+}
+
+/// All of such a batch may go to one partition, of which it is not known yet that it does not answer.
+#[test]
+fn isolation_a_batch_without_a_partition_has_a_part_of_the_pool() {
+    let mut machine = Producer::new(APART, Heap { slots: 48, lanes: 10 }).expect("limits");
+    give_all(&mut machine, C, 0..8);
+    assert_eq!(take(&mut machine, at(0)).expect("ready").names(), [0, 1, 2]);
 }
 
 #[test]

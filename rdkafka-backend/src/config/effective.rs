@@ -112,6 +112,7 @@ fn build(
         sticky_time: Duration::from_millis(number(&read, "sticky.partitioning.linger.ms")),
         sticky_bytes: number(&native, "batch.size") as usize,
         adaptive: own.adaptive,
+        crowd: u32::MAX,
         availability_timeout,
     };
     // 0 messages means no limit.

@@ -244,6 +244,7 @@ mod tests {
     /// The callback's answer for a message with this opaque value and the key "k". It looks at no partition of the topic.
     fn answer(rule: Partitioner, opaque: u64) -> i32 {
         let partitioning = Partitioning {
+            crowd: 100,
             partitioner: rule,
             sticky_time: Duration::ZERO,
             sticky_bytes: 0,

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use aioproducer_core::backend::Placement;
 
 use crate::catch_panic::catch_panic;
-use crate::partition::chooser::{Chooser, View};
+use crate::partition::candidates::View;
+use crate::partition::chooser::Chooser;
 use crate::partition::leaders::Leaders;
 use crate::partition::load::{Answer, Loads};
 use crate::partition::partitioner::{Choice, Partitioner};
@@ -32,6 +33,8 @@ pub(crate) struct Partitioning {
     pub(crate) sticky_bytes: usize,
     /// Sticky records prefer partitions with few records at librdkafka, and leave those that do not answer (KIP-794).
     pub(crate) adaptive: bool,
+    /// So many records of a partition without an answer are many: it gets no more sticky ones while another has less than half of that.
+    pub(crate) crowd: u32,
     /// How long a partition may leave records without an answer; `None` for any time.
     pub(crate) availability_timeout: Option<Duration>,
 }
@@ -218,7 +221,7 @@ impl TopicState {
     }
 
     fn view(&self, now: Instant) -> View<'_> {
-        View { loads: self.loads.as_ref(), now }
+        View { loads: self.loads.as_ref(), crowd: self.partitioning.crowd, now }
     }
 
     fn lock(&self) -> MutexGuard<'_, Chooser> {
@@ -257,6 +260,7 @@ mod tests {
             sticky_time: Duration::from_millis(10),
             sticky_bytes: 16 * 1024,
             adaptive: true,
+            crowd: 100,
             availability_timeout: Some(AVAILABILITY),
         };
         let leaders = Leaders::new(partitioning.availability_timeout, Instant::now());

@@ -2,16 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::partition::candidates::Candidates;
+use crate::partition::candidates::{Candidates, View};
 use crate::partition::load::Loads;
-
-/// What a choice depends on besides the chooser's own state.
-#[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    /// `None` if all partitions are equal.
-    pub(super) loads: Option<&'a Loads>,
-    pub(super) now: Instant,
-}
 
 pub(super) struct Chooser {
     /// The number of partitions; 0 while it is unknown.
@@ -100,12 +92,16 @@ impl Chooser {
         sticky
     }
 
-    /// Whether a partition does not answer and another one does.
+    /// Whether a partition does not answer, or has many records, and another one is better.
     fn is_left(&mut self, sticky: i32, view: View<'_>) -> bool {
-        let is_silent = |loads: &Loads| loads.is_silent(sticky, view.now) || loads.has_silent_leader(sticky, view.now);
-        view.loads.is_some_and(is_silent) && {
+        let may_be = |loads: &Loads| {
+            loads.is_silent(sticky, view.now)
+                || loads.has_silent_leader(sticky, view.now)
+                || loads.outstanding(sticky) > view.crowd
+        };
+        view.loads.is_some_and(may_be) && {
             self.update(view);
-            !self.candidates.all_silent()
+            !self.candidates.has(sticky)
         }
     }
 
@@ -122,7 +118,7 @@ impl Chooser {
 
     /// Finds out which partitions answer, and how many records they have.
     pub(super) fn update(&mut self, view: View<'_>) {
-        self.candidates.update(&self.led, view.loads, view.now);
+        self.candidates.update(&self.led, view);
     }
 
     /// A random candidate; any partition if none has a leader.
@@ -156,7 +152,7 @@ mod tests {
     #[test]
     fn sticky_records_move_to_an_available_partition_after_some_time_or_bytes() {
         let (mut chooser, start) = (chooser(4, |partition| partition != 2), Instant::now());
-        let mut sticky_at = |now, bytes| chooser.plan(bytes, false, View { loads: None, now });
+        let mut sticky_at = |now, bytes| chooser.plan(bytes, false, View { loads: None, crowd: u32::MAX, now });
         let mut seen = [0; 4];
         let mut last = None;
         for _ in 0..300 {
@@ -177,7 +173,7 @@ mod tests {
     fn sticky_records_leave_a_partition_that_does_not_answer_until_it_does() {
         let (mut chooser, start) = (chooser(3, |_| true), Instant::now());
         let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
-        let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), now });
+        let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), crowd: u32::MAX, now });
         let silent = sticky_at(start, 1);
         loads.sent(silent, 10, || start);
         let mut late = start + TIMEOUT;
@@ -199,7 +195,7 @@ mod tests {
     fn a_sticky_partition_stays_while_no_partition_answers() {
         let (mut chooser, start) = (chooser(3, |_| true), Instant::now());
         let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
-        let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), now });
+        let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), crowd: u32::MAX, now });
         let first = sticky_at(start, BYTES);
         (0..3).for_each(|partition| loads.sent(partition, 1, || start));
         let late = start + TIMEOUT;
@@ -216,7 +212,7 @@ mod tests {
         loads.sent(1, 99, || start);
         let mut seen = [0; 3];
         for _ in 0..1000 {
-            seen[chooser.sticky(BYTES, View { loads: Some(&loads), now: start }) as usize] += 1;
+            seen[chooser.sticky(BYTES, View { loads: Some(&loads), crowd: u32::MAX, now: start }) as usize] += 1;
         }
         assert!(seen[1] < 50 && seen[0] > 400 && seen[2] > 400, "{seen:?}");
     }
