@@ -71,7 +71,7 @@ planted "a lane that stays unavailable after it answered" producer/credit.rs \
     's|        row.reported_at = now;||'
 planted "credit that a report does not give" producer/credit.rs \
     's|row.grow(.*|let _ = (since, slots);|'
-planted "a placed record that overtakes those before it" producer/credit.rs \
-    's/if waits \&\& .*/if waits { unplaced } else { lane }/'
-planted "a placed record that does not follow unplaced ones" producer/credit.rs \
-    's/if waits \&\& .*/if waits { lane } else { lane }/'
+planted "a placed record that overtakes unplaced ones" producer/mod.rs \
+    's|_ if self.unplaced > 0 .*||'
+planted "lanes that stay behind for ever" producer/credit.rs \
+    's|            self.place(at);||'
