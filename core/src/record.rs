@@ -12,11 +12,11 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
-/// Where records keep their order: a topic and, if the caller named one, a partition.
+/// Where records keep their order: a topic and, if it is known, a partition.
 ///
-/// Records without a partition share one lane of their topic; the backend chooses their partitions. If they have keys, equal keys
-/// keep their order: a keyed record has the lane of its partition, or, while that is not known, a lane of its topic for those
-/// that are [not placed](Lane::unplaced).
+/// Records that may go to any partition share one lane of their topic; the backend chooses their partitions. A keyed record has the
+/// lane of its partition, or, while the number of partitions is not known, a lane of its topic for those that are
+/// [not placed](Lane::unplaced). So equal keys keep their order.
 ///
 /// ```
 /// use aioproducer_core::{Lane, TopicId};
@@ -44,8 +44,8 @@ impl Lane {
         Self { topic, partition }
     }
 
-    /// The lane of records of `topic` that have keys and whose partitions are not known yet. They keep their order. Records that
-    /// [are placed](Record::is_placed) follow them here until the last of them is handed off.
+    /// The lane of records of `topic` that name no partition, and were produced before the number of partitions was known. They keep
+    /// their order. Later ones that name none stay behind them, in the lanes of their partitions, until the last of them is handed off.
     #[must_use]
     pub const fn unplaced(topic: TopicId) -> Self {
         Self { topic, partition: Self::UNPLACED }

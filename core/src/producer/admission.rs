@@ -152,7 +152,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let asked = now;
         let now = self.advance(now);
         let (lane, size, overhead) = (record.lane(), record.size(), record.overhead());
-        let placed = record.is_placed() || lane.partition().is_none();
+        let is_unnamed = record.is_placed() || lane.partition().is_none();
         let cost = size.saturating_add(overhead as usize);
         let reason = if self.is_closed() {
             Refusal::Closed
@@ -185,7 +185,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             if urgent {
                 self.hurry(at);
             }
-            if self.unplaced > 0 && placed {
+            if self.unplaced > 0 && is_unnamed {
                 self.stay_behind(at);
             }
             if own.is_some() || accepted_at < self.youngest {

@@ -167,7 +167,7 @@ pub struct Producer<R, T, S: Storage> {
     /// Nothing is handed off: the backend's queue is full, it has no connection, records are being purged, or the producer ends.
     halted: bool,
     buffered: usize,
-    /// What may hold back records that are placed: buffered records of lanes for unplaced ones, and batches of them that are out.
+    /// What may hold back lanes of its topic: buffered records of lanes for unplaced ones, and batches of them that are out.
     unplaced: usize,
     /// Slots of records whose time passed while the backend has them,
     late: usize,
