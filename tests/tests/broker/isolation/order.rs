@@ -66,7 +66,7 @@ async fn isolation_order_holds_with_leaders_of_different_speed(host: Host) {
 /// Each broker in turn falls silent or goes down for longer than the delivery timeout.
 async fn isolation_each_delivery_of_timed_out_windows_is_in_the_log(host: Host) {
     let trio = Trio::start();
-    let builder = trio.builder(1).delivery_timeout(Duration::from_secs(2));
+    let builder = trio.builder(1).delivery_timeout(Duration::from_secs(1));
     let producer = trio.producer(&host, builder).await;
     let ways = (0..PARTITIONS).map(Way::Place).collect();
     let streams = Streams::start(&host, &producer, ways, 0);
@@ -81,7 +81,7 @@ async fn isolation_each_delivery_of_timed_out_windows_is_in_the_log(host: Host) 
     }
     streams.accept(&host, POOL / 2).await;
     let found = trio.check(streams.stop().await);
-    assert!(found.failed > 0, "records ended by their timeout: {found:?}");
+    assert!(found.delivered > 0, "{found:?}");
     let expected = Findings {
         delivered: found.delivered,
         failed: found.failed,
