@@ -44,6 +44,7 @@
 //! that the backend owns already. They must not block, call the driver, or drop a record.
 
 pub(crate) mod admit;
+mod anywhere;
 mod apply;
 mod broker_calls;
 pub(crate) mod calls;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind};
 use aioproducer_core::{Heap, Instant, Limits, LimitsError, Overflow, Producer, SlotId, TopicId};
 
+use super::anywhere::Anywhere;
 use super::calls::Calls;
 use super::flushes::Flushes;
-use super::placing::Anywhere;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
 use crate::admission::lane_waiters::LaneWaiters;
@@ -70,6 +70,15 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
+    /// The backend has no connection, and none has failed.
+    pub(crate) unused: Option<Unused>,
+}
+
+/// The last connection was closed while nothing was on its way, and no attempt to connect has failed since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unused {
+    Now,
+    Since(Instant),
 }
 
 /// Everything that belongs to one producer. Backends know it as their [`Driver`](aioproducer_core::backend::Driver).
@@ -187,6 +196,7 @@ impl Shared {
             close_by: Instant::ZERO,
             driver: None,
             armed: Instant::MAX,
+            unused: None,
         };
         Ok(Self {
             state: Mutex::new(state),

@@ -70,6 +70,7 @@ impl DriverTask {
             }
             let at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
             let at = at.min(state.wake_old_waiters(shared, now, effects));
+            let at = at.min(state.look_at_unused(now));
             let at = at.min(shared.callbacks.watch(now));
             state.armed = at;
             let before = std::mem::replace(&mut state.driver, waker.take());
