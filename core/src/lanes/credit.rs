@@ -28,7 +28,9 @@ impl LaneRow {
     /// How many more records the backend may have, if at least `least`.
     pub(crate) fn credit(&self, least: u32) -> u32 {
         let window = self.window.max(least);
-        let bytes = self.bytes.saturating_sub(self.buffered_bytes);
+        // Of those in flight, if all of the lane's records are alike.
+        let all = (self.buffered + self.handed_off).max(1) as usize;
+        let bytes = (self.bytes / all).saturating_mul(self.in_flight() as usize);
         let too_large = self.in_flight() > 0 && bytes >= (window as usize).saturating_mul(RECORD);
         if too_large { 0 } else { window.saturating_sub(self.in_flight()) }
     }

@@ -228,8 +228,8 @@ impl Model {
     /// How many more records the backend may have of a lane.
     fn credit(&self, lane: Lane) -> usize {
         let flying = self.in_flight(lane);
-        let bytes = self.held().filter(|entry| entry.lane == lane && entry.batch.is_some());
-        self.windows.credit(lane, flying, bytes.map(|entry| entry.item.size).sum())
+        let (count, bytes) = self.held_by(lane);
+        self.windows.credit(lane, flying, bytes / count.max(1) * flying)
     }
 
     pub(crate) fn refusal(&self, item: &Item) -> Option<Refusal> {
