@@ -66,13 +66,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         (self.now < at).then_some(at)
     }
 
-    /// How much of `all`, of which `used` is in use, any lane may have and be within its share.
+    /// How much of `all` is free. The inbox does not look at lanes: what it takes may be beyond the share of one that is answered.
     pub(super) fn within_shares(&self, all: usize, used: usize) -> usize {
-        let free = all.saturating_sub(used);
-        if self.limits.isolation.is_none() || self.lanes.used() < 2 {
-            return free;
-        }
-        free.saturating_mul(SHARE).saturating_sub(used) / (SHARE + 1)
+        all.saturating_sub(used)
     }
 
     /// A lane that is held back got a record. While one has more than its share, [`Producer::room`] promises none.
@@ -80,7 +76,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     pub(super) fn guard(&mut self, lane: u32) {
         if let Some(isolation) = self.limits.isolation
             && self.lanes.used() > 1
-            && self.lanes.get(lane).is_some_and(|row| !self.is_within_share(row, 0))
+            && self.lanes.get(lane).is_some_and(|row| self.lacks_answer(row) && !self.is_within_share(row, 0))
         {
             self.guarded_until = self.now + isolation.availability_timeout;
         }
