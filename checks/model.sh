@@ -50,7 +50,7 @@ PROPTEST_CASES=1000 run >/dev/null || { echo "FAIL planted: the model test is re
 echo "PASS planted: an unchanged copy is green"
 
 planted "a timeout that fires a tick early" producer/deadline.rs \
-    's|if at <= self.now { self.expire_own(slot) }|if at.as_nanos() <= self.now.as_nanos() + 1 { self.expire_own(slot) }|'
+    's|if at <= self.now { self.expire(slot) }|if at.as_nanos() <= self.now.as_nanos() + 1 { self.expire(slot) }|'
 planted "an eviction of the newest instead of the oldest" producer/admission.rs \
     's|self.end_buffered(self.lanes.get(lane)?.records.head)|self.end_buffered(self.lanes.get(lane)?.records.tail)|'
 planted "a scoped flush that counts a later record" flushes/points.rs \
@@ -65,3 +65,13 @@ planted "a close that ends before its deadline" producer/close.rs \
     's|(deadline <= self.now|(deadline.as_nanos() <= self.now.as_nanos() + 1|'
 planted "a late record whose slot is given away" pool.rs \
     's|slot.state = State::Late { batch };|slot.state = State::Overdue;|'
+planted "a share that is not given back" producer/mod.rs \
+    's|        row.bytes -= cost;||'
+planted "a lane that stays unavailable after it answered" producer/credit.rs \
+    's|        row.reported_at = now;||'
+planted "credit that a report does not give" producer/credit.rs \
+    's|row.grow(.*|let _ = (since, slots);|'
+planted "a placed record that overtakes unplaced ones" producer/mod.rs \
+    's|_ if self.unplaced > 0 .*||'
+planted "lanes that stay behind for ever" producer/credit.rs \
+    's|            self.place(at);||'

@@ -143,8 +143,8 @@ pub mod runtime {
 pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
-        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Copied, Credentials, Delivered, Driver,
-        Message, Outcome, Report, Request, Severity, Trouble, Unsent,
+        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
+        Delivered, Driver, Message, Outcome, Placement, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
     pub use aioproducer_core::{Lane, MessageBatch, Record, SlotId, TopicId};

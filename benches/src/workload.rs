@@ -169,7 +169,7 @@ impl Workload {
             let expired = self.machine.poll_expired(self.now);
             assert!(expired.is_none(), "{}: expired", self.case.name);
             let handed_off = &mut self.handed_off;
-            let each = |slot, item| {
+            let each = |slot, item, _| {
                 handed_off.push((slot, item));
                 None
             };

@@ -71,6 +71,7 @@ impl Connect<OwnedRecord> for Counting {
             record_bytes: 1000,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

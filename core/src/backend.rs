@@ -176,6 +176,9 @@ pub trait Driver<R>: Send + Sync + 'static {
         let _ = (severity, line);
     }
 
+    /// The first of the backend's [connections](Backend::connections) is up, or the last one is down.
+    fn connections_changed(&self) {}
+
     /// Completes a call that [`Backend::call`] has accepted; once for each, and before [`Driver::ended`].
     fn complete_call(&self, id: CallId, result: Result<Answer, CallError>) {
         let _ = (id, result);
@@ -225,6 +228,23 @@ pub trait Backend: Send + Sync + 'static {
         self.wake();
     }
 
+    /// Where a record goes that names no partition. It is called before the record is accepted, on the thread that produces it and
+    /// without a lock. It must not block. `value` is `None` for a tombstone.
+    ///
+    /// It is called for each record with a key, and for each one without, until the answer for one of the topic is
+    /// [`Placement::Any`].
+    fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
+        let _ = (topic, key, value);
+        Placement::Unknown
+    }
+
+    /// The backend's connections, if it counts them. It gets no batch while none is up: such a record would be on its way when its
+    /// time has passed, and be sent later. It calls [`Driver::connections_changed`] when the first one comes up, and when the last
+    /// one goes down.
+    fn connections(&self) -> Option<Connections> {
+        None
+    }
+
     /// Sends lingering records at once, as long as [`Driver::is_flushing`] returns true.
     fn flush(&self);
 
@@ -252,6 +272,50 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// Where a record goes that names no partition.
+///
+/// ```
+/// use aioproducer_core::backend::Placement;
+///
+/// /// The placement by a hash of the key, if the number of partitions is known.
+/// fn by_hash(hash: u32, partitions: u32) -> Placement {
+///     hash.checked_rem(partitions).map_or(Placement::Unknown, |partition| Placement::Partition(partition as i32))
+/// }
+/// assert_eq!([by_hash(7, 0), by_hash(7, 3)], [Placement::Unknown, Placement::Partition(1)]);
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// To this partition.
+    Partition(i32),
+    /// To any partition: the backend chooses one at hand-off.
+    Any,
+    /// The number of partitions is not known yet. The backend chooses when it is.
+    Unknown,
+}
+
+/// A backend's connections to brokers over which records are sent.
+///
+/// ```
+/// use aioproducer_core::backend::Connections;
+///
+/// /// Whether no record can have been sent between the two answers.
+/// fn was_dark(before: Connections, after: Connections) -> bool {
+///     before.up == 0 && before == after
+/// }
+/// # let dark = Connections { up: 0, made: 3, is_failing: true };
+/// # assert!(was_dark(dark, dark));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Connections that are up.
+    pub up: u32,
+    /// Connections that have ever come up. It is counted before a record can be sent over the connection.
+    pub made: u64,
+    /// An attempt to connect has failed since the last one that did not.
+    pub is_failing: bool,
+}
+
 /// The limits that follow from a backend's configuration.
 ///
 /// ```
@@ -265,6 +329,7 @@ pub trait Backend: Send + Sync + 'static {
 ///     record_bytes: 1_000_000,
 ///     record_overhead: 36,
 ///     record_setting: Some("message.max.bytes"),
+///     availability_timeout: None,
 ///     transactional: false,
 /// };
 /// assert!(limits.record_overhead < limits.record_bytes);
@@ -282,6 +347,9 @@ pub struct BackendLimits {
     pub record_overhead: usize,
     /// The backend's setting that `record_bytes` comes from, for error messages; `None` if there is none.
     pub record_setting: Option<&'static str>,
+    /// How long a partition may leave records without an answer before it counts as unavailable (KIP-794,
+    /// `partitioner.availability.timeout.ms`); `None` if partitions are not distinguished.
+    pub availability_timeout: Option<Duration>,
     /// Whether records are written in transactions (librdkafka: `transactional.id` is set).
     pub transactional: bool,
 }
@@ -325,6 +393,7 @@ pub type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///             record_bytes: 1_000_000,
 ///             record_overhead: 0,
 ///             record_setting: None,
+///             availability_timeout: None,
 ///             transactional: false,
 ///         })
 ///     }

@@ -21,7 +21,7 @@ pub struct Completed<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreported<R, T> {
     /// The record, if the machine has it, or has a copy: of a record that the backend has, the one that
-    /// [`Producer::poll_batch`](crate::Producer::poll_batch) was given, if it has a timeout of its own.
+    /// [`Producer::poll_batch`](crate::Producer::poll_batch) was given, if it wanted one.
     pub record: Option<R>,
     /// Its account.
     pub ended: Completed<T>,

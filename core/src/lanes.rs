@@ -4,6 +4,7 @@
 //! as many buckets as rows were ever in use (linear hashing: each row that is added splits one bucket), so rows that are
 //! not needed are never touched, and take no memory where memory is committed by the page.
 
+mod credit;
 mod deadlines;
 
 use self::deadlines::Noted;
@@ -22,60 +23,84 @@ pub(crate) enum Place {
     Quiet,
     /// Its records linger.
     Lingering,
+    /// A batch could be cut, and the backend has as many of the lane's records as it may.
+    Held,
     /// A batch can be cut.
     Ready,
     /// A batch is out and not yet settled.
     Out,
 }
 
-/// A row of the lane table: two cache lines.
+/// A row of the lane table: three cache lines, the last of which is rarely looked at.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct LaneRow {
     pub(crate) lane: Lane,
-    pub(crate) place: Place,
-    pub(crate) links: Links,
     /// The lane's buffered records in order.
     pub(crate) records: List,
+    pub(crate) buffered_bytes: usize,
+    /// What its records count for in the pool.
+    pub(crate) bytes: usize,
     pub(crate) buffered: u32,
     pub(crate) handed_off: u32,
-    /// Of those, the ones that have ended without a report.
+    /// When the last report came, zero if none did.
+    pub(crate) reported_at: Instant,
+    /// The number of its batch that is out, or was last.
+    pub(crate) batch: u64,
+    pub(crate) place: Place,
+    /// Records wait, or have waited since the last batch, for credit.
+    pub(crate) is_limited: bool,
+    /// The records that the backend may have, as far as that was learned.
+    window: u32,
+    pub(crate) links: Links,
+    /// Of the records that the backend has, those that have ended without a report.
     pub(crate) ended: u32,
-    pub(crate) buffered_bytes: usize,
+    /// Of those, the ones whose report is overdue.
+    pub(crate) lost: u32,
+    /// When the backend got a record while it had none of the lane.
+    pub(crate) waiting_since: Instant,
     /// Records of the batch that is out that the backend refused.
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
     pub(crate) last_refused: u32,
-    /// The number of its batch that is out, or was last.
-    pub(crate) batch: u64,
+    /// One more than a sequence: of a lane for unplaced records, that of the first since it last was empty; of others, that of the
+    /// last record that stays behind those.
+    pub(crate) order: u64,
+    next_in_bucket: u32,
+    bucket: u32,
+    noted: Noted,
     /// Its records below this sequence do not linger.
     pub(crate) flush_below: u64,
+    /// A cell of the deadline heap: when, and which lane.
+    heap_at: Instant,
+    heap_lane: u32,
     /// The root of its flush points.
     pub(crate) points: u32,
     /// The cell of its topic's flush points, `NIL` if there are none.
     pub(crate) topic: u32,
     /// The next lane with records to be purged, itself for the last, `NIL` if it is none of them.
     pub(crate) next_purged: u32,
-    next_in_bucket: u32,
-    noted: Noted,
-    bucket: u32,
-    /// A cell of the deadline heap: when, and which lane.
-    heap_at: Instant,
-    heap_lane: u32,
 }
 
-const _: () = assert!(size_of::<LaneRow>() == 128);
+const _: () = assert!(size_of::<LaneRow>() == 192);
 
 impl LaneRow {
     const VACANT: Self = Self {
         lane: Lane::new(TopicId(0), None),
-        place: Place::Vacant,
-        links: Links::NONE,
         records: List::EMPTY,
+        buffered_bytes: 0,
+        bytes: 0,
         buffered: 0,
         handed_off: 0,
+        reported_at: Instant::ZERO,
+        place: Place::Vacant,
+        is_limited: false,
+        order: 0,
+        window: 0,
+        links: Links::NONE,
         ended: 0,
-        buffered_bytes: 0,
+        lost: 0,
+        waiting_since: Instant::ZERO,
         refused: 0,
         last_refused: NIL,
         batch: 0,
@@ -97,6 +122,11 @@ impl LaneRow {
         (self.buffered + self.handed_off - self.ended) as usize
     }
 
+    /// Whether records of it are on this side, or on their way to the backend.
+    pub(crate) fn waits(&self) -> bool {
+        self.buffered > 0 || self.place == Place::Out
+    }
+
     /// Whether its records fill a batch.
     pub(crate) const fn full(&self, limits: &Limits) -> Option<CutReason> {
         if self.buffered >= limits.batch_records {
@@ -111,7 +141,7 @@ impl LaneRow {
     /// Whether the lane is where it belongs though it got one more record at `now`.
     pub(crate) fn stays(&self, limits: &Limits, now: Instant) -> bool {
         match self.place {
-            Place::Ready | Place::Out => true,
+            Place::Ready | Place::Out | Place::Held => true,
             // No flush to ask about: it leaves no lane lingering.
             Place::Lingering => self.full(limits).is_none() && self.bound().is_some_and(|bound| now < bound),
             Place::Vacant | Place::Idle | Place::Quiet => false,
@@ -126,6 +156,7 @@ pub(crate) struct Lanes<L> {
     idle: List,
     lingering: List,
     ready: List,
+    held: List,
     idle_len: u32,
     /// Lanes whose deadline was not corrected yet, earliest first.
     fresh: List,
@@ -142,6 +173,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             idle: List::EMPTY,
             lingering: List::EMPTY,
             ready: List::EMPTY,
+            held: List::EMPTY,
             fresh: List::EMPTY,
             idle_len: 0,
             heap_len: 0,
@@ -219,6 +251,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
         row.lane = lane;
         row.place = Place::Quiet;
         row.next_in_bucket = next_in_bucket;
+        row.reported_at = Instant::ZERO;
         Some(at)
     }
 
@@ -269,6 +302,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
             Place::Idle => Some(&mut self.idle),
             Place::Lingering => Some(&mut self.lingering),
             Place::Ready => Some(&mut self.ready),
+            Place::Held => Some(&mut self.held),
             Place::Vacant | Place::Quiet | Place::Out => None,
         }
     }
@@ -281,6 +315,9 @@ impl<L: Table<LaneRow>> Lanes<L> {
             return;
         }
         row.place = place;
+        if place == Place::Idle {
+            row.forget_window();
+        }
         self.idle_len += u32::from(place == Place::Idle);
         self.idle_len -= u32::from(from == Place::Idle);
         let Some(row) = self.get_mut(at) else { return };
@@ -324,6 +361,11 @@ impl<L: Table<LaneRow>> Lanes<L> {
     /// The lane that has been ready for longest.
     pub(crate) fn first_ready(&self) -> Option<u32> {
         (self.ready.head != NIL).then_some(self.ready.head)
+    }
+
+    /// The lane that has been held back for longest.
+    pub(crate) fn first_held(&self) -> Option<u32> {
+        (self.held.head != NIL).then_some(self.held.head)
     }
 
     /// The lane that has been lingering for longest.

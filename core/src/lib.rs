@@ -21,7 +21,7 @@
 //! // The application produces a record, and leaves a ticket with it.
 //! let slot = machine.produce(now, Reading(7), "ticket").ok().unwrap();
 //! // A free worker takes a batch, and has queued it.
-//! let batch = machine.poll_batch(now, |_slot, record| { assert_eq!(record.0, 7); None }).unwrap();
+//! let batch = machine.poll_batch(now, |_slot, record, _wants_copy| { assert_eq!(record.0, 7); None }).unwrap();
 //! assert!(machine.handle_settled(&batch).is_none());
 //! // The broker's answer ends the record: its ticket comes back, and its slot is free.
 //! assert_eq!(machine.handle_report(slot).unwrap().ticket, "ticket");
@@ -70,7 +70,7 @@ pub use action::{Action, Phase, PurgeScope};
 pub use batch::{BatchError, BatchLimits, CutReason, MessageBatch};
 pub use ended::{Completed, Unreported};
 pub use flushes::{FlushGroup, FlushPoint, FlushScope, Flushed};
-pub use limits::{Limits, LimitsError};
+pub use limits::{Isolation, Limits, LimitsError};
 pub use overflow::{Overflow, WaitEnd};
 pub use producer::{AdmitDecision, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason};
 pub use record::{Lane, Record, TopicId};

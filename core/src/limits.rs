@@ -19,18 +19,47 @@ pub struct Limits {
     /// How long a lane's oldest record waits for more records. Zero means that a batch is cut as soon as an executor asks
     /// for one.
     pub linger: Duration,
-    /// How long after produce a record that was not handed off expires; `None` for never.
+    /// How long after produce a record ends that has no outcome, wherever it is; `None` for never.
     pub delivery_timeout: Option<Duration>,
-    /// How long after produce the report of a record that was handed off is overdue, at least `delivery_timeout`; `None`
-    /// for never. See [`Producer::poll_overdue`](crate::Producer::poll_overdue).
+    /// How long after such an end the report of a record that was handed off is overdue; `None` for never. See
+    /// [`Stats::overdue`](crate::Stats::overdue).
     pub report_timeout: Option<Duration>,
+    /// How lanes are kept from each other's records; `None` if they are not: each may use the whole pool, and all of it is handed
+    /// off at once.
+    pub isolation: Option<Isolation>,
     /// What becomes of a record that finds the pool full. See [`Producer::admit`](crate::Producer::admit).
     pub overflow: Overflow,
 }
 
+/// How lanes are kept from each other's records.
+///
+/// ```
+/// use aioproducer_core::{Isolation, Limits};
+///
+/// let limits = Limits { isolation: Some(Isolation::default()), ..Limits::default() };
+/// # assert_eq!(limits.isolation.unwrap().window, 256);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// How long a lane may leave records at the backend without a report before it counts as
+    /// [unavailable](crate::Producer::is_unavailable) (KIP-794).
+    pub availability_timeout: Duration,
+    /// How many records of a lane the backend may have before it has reported any, and at least; at least 1. For as long as it
+    /// reports, it may have more and more.
+    pub window: u32,
+}
+
+impl Default for Isolation {
+    /// One second, and 256 records.
+    fn default() -> Self {
+        Self { availability_timeout: Duration::from_secs(1), window: 256 }
+    }
+}
+
 impl Default for Limits {
     /// 32 MiB in the pool, records of up to 1,000,000 bytes, batches of 1,024 records or 1 MiB, no linger, expiry
-    /// after two minutes (the default of KIP-91), no limit on the wait for reports, and records wait for room.
+    /// after two minutes (the default of KIP-91), no limit on the wait for reports, lanes that are not isolated, and records
+    /// wait for room.
     fn default() -> Self {
         Self {
             pool_bytes: 32 << 20,
@@ -40,6 +69,7 @@ impl Default for Limits {
             linger: Duration::ZERO,
             delivery_timeout: Some(Duration::from_secs(120)),
             report_timeout: None,
+            isolation: None,
             overflow: Overflow::Wait,
         }
     }
@@ -48,12 +78,6 @@ impl Default for Limits {
 impl Limits {
     pub(crate) const fn batch(&self) -> BatchLimits {
         BatchLimits { records: self.batch_records, bytes: self.batch_bytes }
-    }
-
-    /// The shortest time from produce to a deadline that all records have.
-    pub(crate) fn min_deadline(&self) -> Option<Duration> {
-        let linger = Some(self.linger).filter(|linger| !linger.is_zero());
-        linger.into_iter().chain(self.delivery_timeout).min()
     }
 
     pub(crate) fn check(&self, slots: usize, lanes: usize) -> Result<(), LimitsError> {
@@ -76,11 +100,6 @@ impl Limits {
             Err(LimitsError::BatchBytesAbovePool { batch: self.batch_bytes, pool: self.pool_bytes })
         } else if self.record_bytes > self.pool_bytes {
             Err(LimitsError::RecordAbovePool { record: self.record_bytes, pool: self.pool_bytes })
-        } else if self
-            .report_timeout
-            .is_some_and(|report| self.delivery_timeout.is_none_or(|delivery| report < delivery))
-        {
-            Err(LimitsError::ReportBeforeDelivery)
         } else {
             Ok(())
         }
@@ -138,8 +157,6 @@ pub enum LimitsError {
         /// `pool_bytes`.
         pool: usize,
     },
-    /// `report_timeout` is less than `delivery_timeout`, or there is none of the latter.
-    ReportBeforeDelivery,
 }
 
 impl fmt::Display for LimitsError {
@@ -166,7 +183,6 @@ impl fmt::Display for LimitsError {
                     "pool_bytes: {pool} is less than one record may have, {record} bytes; raise it, or lower that"
                 )
             }
-            Self::ReportBeforeDelivery => f.write_str("report_timeout: less than delivery_timeout"),
         }
     }
 }

@@ -19,10 +19,11 @@ pub enum Overflow {
     Wait,
     /// It waits for so long at most, then it is `Full`.
     WaitFor(Duration),
-    /// It is `Full` at once.
+    /// It is refused at once: as [`Full`](crate::Refusal::Full), or [`LaneFull`](crate::Refusal::LaneFull) if only its lane may not
+    /// have more.
     Fail,
-    /// The oldest record of the lane that has waited longest makes way: it fails, and is not in the log. So do others until
-    /// there is room, up to 64 of them. Records that were handed off do not make way, nor does any for want of a lane: if
+    /// The oldest record of the lane that has waited longest makes way, and one that waits for credit before others: it fails, and
+    /// is not in the log. So do others until there is room, up to 64 of them. A lane that has its share makes room for itself. Records that were handed off do not make way, nor does any for want of a lane: if
     /// there is no room then, it is as with [`Overflow::DropNewest`].
     DropOldest,
     /// It is accepted and fails at once. It is not in the log.
@@ -35,13 +36,13 @@ pub enum Overflow {
 pub enum WaitEnd {
     /// It waited for as long as [`Overflow::WaitFor`] allows.
     Policy,
-    /// Its own timeout has passed.
+    /// Its own timeout or the delivery timeout has passed.
     Own,
 }
 
 impl Overflow {
     /// How long a record may wait for room, and what ends its wait then: the policy's limit or the record's own timeout,
-    /// whichever is shorter. `None` if it may wait for ever.
+    /// whichever is shorter. `None` if it may wait until the delivery timeout.
     ///
     /// ```
     /// use aioproducer_core::{Overflow, WaitEnd};

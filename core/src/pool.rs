@@ -21,7 +21,7 @@ pub(crate) struct Pool<R, T, S> {
     free: List,
     /// All outstanding records, oldest first.
     by_age: List,
-    /// Records whose own timeout has passed while the backend has them, earliest first.
+    /// Records whose time has passed while the backend has them, earliest first.
     late: List,
     pub(crate) in_use: usize,
     pub(crate) bytes: usize,
@@ -44,6 +44,8 @@ pub(crate) struct Released<T> {
     pub(crate) lane: u32,
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
+    /// What the record counted for in the pool.
+    pub(crate) cost: usize,
 }
 
 impl<T> Released<T> {
@@ -209,7 +211,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         let (age, cost) = (slot.in_age, slot.cost());
         let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
         let slot_id = SlotId::new(index, generation);
-        let released = Released { slot: slot_id, ticket, lane, accepted_at, sequence };
+        let released = Released { slot: slot_id, ticket, lane, accepted_at, sequence, cost };
         slot.end_use();
         self.leave_age(age);
         self.get_back(index, cost);
@@ -237,22 +239,12 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
     }
 
-    /// Ends a record that the backend has and whose report is overdue: its slot stays in use.
-    pub(crate) fn end_overdue(&mut self, index: u32) -> Option<Released<T>> {
-        let slot = self.get_mut(index)?;
-        let (age, ticket) = (slot.in_age, slot.ticket.take()?);
-        let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
-        slot.state = State::Overdue;
-        self.leave_age(age);
-        Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence })
-    }
-
-    /// Ends a record that the backend has and whose own timeout has passed by `now`: its slot stays in use.
+    /// Ends a record that the backend has and whose time has passed by `now`: its slot stays in use.
     pub(crate) fn end_late(&mut self, index: u32, now: Instant) -> Option<Released<T>> {
         let last = self.late.tail;
         let slot = self.get_mut(index)?;
         let State::HandedOff { batch } = slot.state else { return None };
-        let (age, ticket) = (slot.in_age, slot.ticket.take()?);
+        let (age, ticket, cost) = (slot.in_age, slot.ticket.take()?, slot.cost());
         let Slot { generation, lane, accepted_at, sequence, .. } = *slot;
         slot.state = State::Late { batch };
         slot.in_age = Links { previous: last, next: NIL };
@@ -263,7 +255,7 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
             Some(last) => last.in_age.next = index,
             None => self.late.head = index,
         }
-        Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence })
+        Some(Released { slot: SlotId::new(index, generation), ticket, lane, accepted_at, sequence, cost })
     }
 
     /// Takes a record out of the list of the late ones.
@@ -287,8 +279,8 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         Some(lane)
     }
 
-    /// Ends the use of a slot whose record has ended before: returns its lane, and whether the record was late.
-    pub(crate) fn release_ended(&mut self, id: SlotId) -> Option<(u32, bool)> {
+    /// Ends the use of a slot whose record has ended before: returns its lane, its cost, and whether the record was late.
+    pub(crate) fn release_ended(&mut self, id: SlotId) -> Option<(u32, usize, bool)> {
         let (index, slot) = self.named(id)?;
         let (cost, lane, links) = (slot.cost(), slot.lane, slot.in_age);
         let late = match slot.state {
@@ -301,12 +293,18 @@ impl<R, T, S: Table<Slot<R, T>>> Pool<R, T, S> {
         }
         self.get_mut(index)?.end_use();
         self.get_back(index, cost);
-        Some((lane, late))
+        Some((lane, cost, late))
     }
 
     /// The index of the oldest outstanding record.
     pub(crate) fn eldest(&self) -> u32 {
         self.by_age.head
+    }
+
+    /// When the oldest outstanding record was produced.
+    #[inline]
+    pub(crate) fn eldest_at(&self) -> Option<Instant> {
+        self.get(self.by_age.head).map(|slot| slot.accepted_at)
     }
 
     /// The late record that has been late for longest.

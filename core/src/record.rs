@@ -12,10 +12,11 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
-/// Where records keep their order: a topic and, if the caller named one, a partition.
+/// Where records keep their order: a topic and, if it is known, a partition.
 ///
-/// Records without a partition share one lane of their topic. The backend chooses the partition, record by record and in
-/// lane order, so equal keys keep their order too.
+/// Records that may go to any partition share one lane of their topic; the backend chooses their partitions. A keyed record has the
+/// lane of its partition, or, while the number of partitions is not known, a lane of its topic for those that are
+/// [not placed](Lane::unplaced). So equal keys keep their order.
 ///
 /// ```
 /// use aioproducer_core::{Lane, TopicId};
@@ -31,6 +32,7 @@ pub struct Lane {
 
 impl Lane {
     const UNASSIGNED: i32 = -1;
+    const UNPLACED: i32 = -2;
 
     /// The lane of `topic` and `partition`. A negative partition means none, as everywhere in Kafka.
     #[must_use]
@@ -40,6 +42,20 @@ impl Lane {
             _ => Self::UNASSIGNED,
         };
         Self { topic, partition }
+    }
+
+    /// The lane of records of `topic` that name no partition, and were produced before the number of partitions was known. They keep
+    /// their order. Later ones that name none stay behind them, in the lanes of their partitions, until the last of them is handed off.
+    #[must_use]
+    pub const fn unplaced(topic: TopicId) -> Self {
+        Self { topic, partition: Self::UNPLACED }
+    }
+
+    /// Whether the partitions of its records are not known yet.
+    #[inline]
+    #[must_use]
+    pub const fn is_unplaced(self) -> bool {
+        self.partition == Self::UNPLACED
     }
 
     /// The topic.
@@ -91,13 +107,19 @@ pub trait Record {
         0
     }
 
+    /// Whether the partition of its lane was chosen by its key, and not by its caller.
+    #[inline]
+    fn is_placed(&self) -> bool {
+        false
+    }
+
     /// Whether it must not linger: its lane, and so the records before it there, are handed off without delay.
     fn is_urgent(&self) -> bool {
         false
     }
 
     /// A timeout of its own: how long after produce it ends if it has no outcome by then, wherever it is. The shorter of
-    /// this and [`Limits::delivery_timeout`](crate::Limits::delivery_timeout) counts while it is buffered.
+    /// this and [`Limits::delivery_timeout`](crate::Limits::delivery_timeout) counts.
     #[inline]
     fn timeout(&self) -> Option<Duration> {
         None

@@ -88,7 +88,7 @@ pub(crate) enum State {
     Buffered(Links),
     /// At the backend; the lower half of the number of its batch.
     HandedOff { batch: u32 },
-    /// At the backend, though the record has ended: its own timeout has passed.
+    /// At the backend, though the record has ended: its time has passed.
     Late { batch: u32 },
     /// At the backend, though the record has ended: its report is overdue.
     Overdue,
@@ -112,10 +112,10 @@ pub(crate) struct Slot<R, T> {
     pub(crate) size: u32,
     /// Where the heap of own timeouts has it, `NIL` if it has none.
     pub(crate) timer: u32,
-    /// Of a late record: when its own timeout had passed.
+    /// When the record was produced; of a late one: when its time had passed.
     pub(crate) accepted_at: Instant,
     pub(crate) sequence: u64,
-    /// The record; while the backend has it, a copy of it, if the record has a timeout of its own.
+    /// The record; while the backend has it, perhaps a copy of it.
     pub(crate) record: Option<R>,
     /// In the first slot of a block: what the free list knows of the block.
     pub(crate) block: Block,

@@ -65,7 +65,7 @@ pub trait Storage {
 /// Storage inside the machine itself, with no allocator: `SLOTS` records, `LANES` lanes.
 ///
 /// Each slot takes the record, its ticket and some 200 bytes, 140 of them for own timeouts and flush points; each lane
-/// takes 140 bytes.
+/// takes some 200 bytes.
 ///
 /// ```
 /// use aioproducer_core::{Inline, Limits, Producer, Record, Lane, TopicId};

@@ -18,12 +18,15 @@ use crate::partition::partitioner::Partitioner;
 use crate::partition::rule::{Partition, ToPartition};
 use crate::threads::{self, Handle};
 
+/// The part of the pool that is many records for a partition that does not answer.
+const CROWD: usize = 16;
+
 /// librdkafka as a backend, not connected yet.
 ///
 /// The configuration is librdkafka's own, and values that the application sets stay as they are, with three exceptions. The
-/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. The delivery timeout of the producer's
-/// builder replaces `message.timeout.ms` / `delivery.timeout.ms`. A blank `transactional.id` counts as not set. For keys that the
-/// application does not set, these are the defaults:
+/// `partitioner` is this crate's; librdkafka's names mean the same, see [`Partitioner`]. `message.timeout.ms` /
+/// `delivery.timeout.ms` is the producer's delivery timeout, see below. A blank `transactional.id` counts as not set. For keys that
+/// the application does not set, these are the defaults:
 ///
 /// | key | default | reason |
 /// | --- | --- | --- |
@@ -35,12 +38,31 @@ use crate::threads::{self, Handle};
 /// | `reconnect.backoff.ms` | 20, at most `reconnect.backoff.max.ms` | the first record waits for half of it |
 /// | `reconnect.backoff.max.ms` | 1000, at least `reconnect.backoff.ms` | as in Kafka's Java client; see below |
 ///
+/// These keys are those of Kafka's Java client, and not passed to librdkafka. They are about records without a key, and others that
+/// may go to any partition (KIP-794):
+///
+/// | key | default | meaning |
+/// | --- | --- | --- |
+/// | `partitioner.adaptive.partitioning.enable` | true | partitions for which many records wait are chosen less often |
+/// | `partitioner.availability.timeout.ms` | 1000, plus `linger.ms` | a partition from which no answer has come for this long is not chosen until one comes; 0 for never |
+///
+/// As to the choice of partitions, the second one needs the first one. It also is the time after which records of a partition that
+/// does not answer may have less of the pool; with 0, partitions leave each other no room there. In Kafka's Java client its default
+/// is 0. But then records that could go anywhere gather in front of a leader that has stopped, until they fill the pool and no other
+/// record is accepted.
+///
 /// librdkafka decides what a value means: `acks=all`, `ALL` and `-1` are the same, and so are a key and its aliases. These are
 /// refused: two names of one setting with different values, numbers that librdkafka would misread, everything that librdkafka
 /// refuses, and `delivery.report.only.error`.
 ///
-/// While a broker is not reachable, librdkafka notices timeouts of its records only when it tries to reconnect. The delivery
-/// timeout may then be late by `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default.
+/// # The delivery timeout
+///
+/// It is the builder's, or `message.timeout.ms` / `delivery.timeout.ms`. The producer keeps it. librdkafka itself gets 2147483647
+/// instead: if its own timeout fires, it may write records again that are in the log already, although it is idempotent.
+///
+/// With a `transactional.id`, librdkafka keeps the timeout, too, as it allows no more than `transaction.timeout.ms`. While a broker is
+/// not reachable, it notices timeouts only when it tries to reconnect, so the slots of such records may be free later by
+/// `reconnect.backoff.max.ms`, which is 10 seconds by librdkafka's own default. The records' outcomes are in time.
 ///
 /// # Idempotence
 ///
@@ -122,7 +144,7 @@ impl Librdkafka {
     }
 
     /// Sets the number of threads that hand batches to librdkafka; 1 by default. The order within a partition and of a key holds
-    /// for any number. More than one helps if records go to several topics or name their partition.
+    /// for any number. More than one helps if records go to several topics, have keys, or name their partition.
     ///
     /// 0 is refused with [`ConfigError::NoWorkers`] when the producer is built.
     ///
@@ -278,6 +300,8 @@ impl<R: Message> Connect<R> for Librdkafka {
     fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
         let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, .. } =
             self.effective()?;
+        // Partitions that do not answer must not get the pool before that is known.
+        partitioning.crowd = u32::try_from(capacity / CROWD).unwrap_or(u32::MAX).max(1);
         let log_level = config::log_level(&config::native(&config)?);
         let sinks = Arc::new(EventSinks::new(self.sinks, Secrets::of(&config)).with_log_level(log_level));
         if let Partitioner::Custom(rule) = partitioning.partitioner {
@@ -307,9 +331,10 @@ impl<R: Message> Connect<R> for Librdkafka {
         let at_once = has_spare_room.then(|| at_once(weak.clone()));
         let client = Client::new(&config, native, capacity, context, at_once)
             .map_err(|error| config::client_error(&config, &error))?;
+        let (topics, connections) = (Arc::clone(client.topic_states()), client.connections());
         let started = threads::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
             .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle::new(started, signals, weak, sinks)))
+        Ok(Arc::new(Handle::new(started, signals, weak, sinks, topics, connections)))
     }
 }
 

@@ -6,25 +6,28 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{Connect, FailureKind, Status};
 use aioproducer_rdkafka::{ApiKey, ConfigError, ErrorCode, Librdkafka};
-use common::{NOT_PERSISTED, Payload, Rec, Rig, TOPIC, broker, client, consume, eventually, failure};
+use common::{NOT_PERSISTED, Payload, Rec, Rig, TOPIC, broker, client, consume, eventually, failure, pass};
 
 /// Large enough that librdkafka's broker threads do not copy it.
 fn large(id: u64) -> Rec {
     Rec::new(id).payload(vec![id as u8; 100_000])
 }
 
+/// If librdkafka failed some of them, it might write others twice. The driver keeps the delivery timeout.
 #[test]
-fn s17_records_expire_without_a_broker() {
+fn s17_librdkafka_keeps_records_over_their_delivery_timeout() {
     let broker = broker(2);
-    broker.broker_down(-1).unwrap();
     let rig = Rig::new(&[("message.timeout.ms", "300")], &broker, 2, 10);
-    rig.send((0..50).map(|id| if id % 2 == 0 { Rec::new(id).key("k") } else { large(id).to(1) }));
+    rig.send([Rec::new(0).to(1)]);
+    rig.wait(1);
+    broker.broker_down(-1).unwrap();
+    rig.send((1..50).map(|id| if id % 2 == 0 { Rec::new(id).key("k") } else { large(id).to(1) }));
+    rig.wait_handed_off(49);
+    // librdkafka looks for timeouts once a second.
+    pass(Duration::from_secs(3));
+    broker.broker_up(-1).unwrap();
     rig.wait(50);
-    let results = rig.end();
-    for id in 0..50 {
-        let failure = failure(&results, id);
-        assert_eq!((failure.kind, failure.status), (FailureKind::TimedOut, NOT_PERSISTED));
-    }
+    assert!(rig.end().values().all(Result::is_ok));
 }
 
 #[test]
@@ -53,27 +56,21 @@ fn s03_copied_records_come_back_unchanged() {
         both.zip(0..).map(|((key, payload), id)| Rec { key, payload: payload.map(Payload), ..Rec::new(id).to(0) });
     let named = (100..200).map(|id| Rec::new(id).to(id as i32 % 2));
     let records: Vec<_> = plain.chain(named).collect();
-    let unreachable = [("message.timeout.ms", "500"), ("reconnect.backoff.max.ms", "100")];
-    for (purge, settings) in [(true, &[][..]), (false, &unreachable[..])] {
-        let broker = broker(2);
-        broker.broker_down(-1).unwrap();
-        let rig = Rig::new(settings, &broker, 1, 200);
-        rig.send(records.iter().cloned());
-        rig.wait_handed_off(records.len());
-        if purge {
-            rig.backend.purge(true, true);
-        }
-        rig.wait(records.len());
-        let copies = rig.copies();
-        let results = rig.end();
-        for record in &records {
-            let Err((failure, back)) = &results[&record.id] else { panic!("{} was delivered", record.id) };
-            assert_eq!(back, record);
-            let kind = if purge { FailureKind::Purged } else { FailureKind::TimedOut };
-            assert_eq!(failure.kind, kind, "{}", record.id);
-        }
-        assert_eq!(copies, records.len(), "all records were copied");
+    let broker = broker(2);
+    broker.broker_down(-1).unwrap();
+    let rig = Rig::new(&[], &broker, 1, 200);
+    rig.send(records.iter().cloned());
+    rig.wait_handed_off(records.len());
+    rig.backend.purge(true, true);
+    rig.wait(records.len());
+    let copies = rig.copies();
+    let results = rig.end();
+    for record in &records {
+        let Err((failure, back)) = &results[&record.id] else { panic!("{} was delivered", record.id) };
+        assert_eq!(back, record);
+        assert_eq!(failure.kind, FailureKind::Purged, "{}", record.id);
     }
+    assert_eq!(copies, records.len(), "all records were copied");
 }
 
 #[test]
@@ -204,8 +201,9 @@ fn s33_errors_name_the_key_and_hide_secrets() {
     let (_, text) = error(&[("acks", "hunter2"), ("sasl.password", "hunter2"), ("ssl.key.password", "hunter3")]);
     assert!(text.contains("acks") && !text.contains("hunter"), "{text}");
     // Only `rd_kafka_new` finds this.
-    let (refused, text) = error(&[("linger.ms", "500"), ("message.timeout.ms", "100")]);
-    assert!(matches!(refused, ConfigError::Client { .. }) && text.contains("linger.ms"), "{text}");
+    let transactional = [("transactional.id", "t"), ("transaction.timeout.ms", "1000")];
+    let (refused, text) = error(&[&transactional[..], &[("message.timeout.ms", "2000")]].concat());
+    assert!(matches!(refused, ConfigError::Client { .. }) && text.contains("message.timeout.ms"), "{text}");
     let none = Rig::try_with(Librdkafka::new(client("localhost:1", &[])).workers(0), 1, &[TOPIC]).err();
     assert_eq!(none, Some(ConfigError::NoWorkers));
 }

@@ -29,6 +29,7 @@ impl<R: Message> Connect<R> for Immediate {
             record_bytes: 1_000_000,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

@@ -125,6 +125,7 @@ impl Script {
                 record_bytes,
                 record_overhead: 0,
                 record_setting: None,
+                availability_timeout: None,
                 transactional: false,
             },
             link: Mutex::new(None),

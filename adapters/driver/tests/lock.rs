@@ -41,6 +41,7 @@ impl Connect<OwnedRecord> for ByHand {
             record_bytes: LARGE,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

@@ -31,6 +31,7 @@ impl Connect<OwnedRecord> for Idle {
             record_bytes: LARGEST,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

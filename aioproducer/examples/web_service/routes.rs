@@ -59,7 +59,7 @@ async fn produce(
 
 fn not_accepted(error: &ProduceError<'_>) -> Response {
     match error {
-        ProduceError::Full(_) => {
+        ProduceError::Full(_) | ProduceError::PartitionFull { .. } => {
             ([(header::RETRY_AFTER, "1")], refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
         }
         ProduceError::Closed(_) | ProduceError::RuntimeEnded(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, error),

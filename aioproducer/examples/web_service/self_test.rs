@@ -102,7 +102,8 @@ async fn broker_away(broker: &EmbeddedBroker) -> anyhow::Result<()> {
 /// An end under load: what was begun is answered, by a producer that is still open.
 async fn drained(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     broker.create_topic("drained", 4, 1)?;
-    let (service, end) = Service::start(broker, WAITING + UPLOADS, LIMIT, PATIENT).await?;
+    // A partition leaves others a part of the pool.
+    let (service, end) = Service::start(broker, 2 * (WAITING + UPLOADS), LIMIT, PATIENT).await?;
     service.post("/records/drained", b"the connection is warm").await?.expect(201)?;
 
     // Nothing is delivered before the end has begun.

@@ -35,6 +35,7 @@ impl Connect<OwnedRecord> for Obliging {
             record_bytes: 1000,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

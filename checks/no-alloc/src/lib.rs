@@ -47,7 +47,7 @@ pub extern "C" fn records_ended(topic: u32, nanos: u64) -> u32 {
     };
     let flush = machine.flush(FlushScope::Topic(TopicId(topic)));
     let mut last = None;
-    let each = |id, record| {
+    let each = |id, record, _| {
         last = Some((id, record));
         None
     };
@@ -69,7 +69,7 @@ pub extern "C" fn records_ended(topic: u32, nanos: u64) -> u32 {
     }
     let own = Reading(topic, Some(Duration::ZERO));
     if let Ok(late) = machine.produce(now, own, 5) {
-        if let Some(batch) = machine.poll_batch(now, |_, record| Some(record)) {
+        if let Some(batch) = machine.poll_batch(now, |_, record, _| Some(record)) {
             ended += u32::from(machine.handle_settled(&batch).is_none());
         }
         ended += u32::from(machine.poll_expired(now).is_some_and(|late| late.handed_off && late.record.is_some()));
@@ -85,7 +85,7 @@ pub extern "C" fn records_ended(topic: u32, nanos: u64) -> u32 {
         ended += 1;
     }
     ended += u32::from(machine.poll_action(true) == Some(Action::Purge(PurgeScope::All)));
-    if machine.produce(now, reading, 10).is_ok() && machine.poll_batch(now, |_, _| None).is_some() {
+    if machine.produce(now, reading, 10).is_ok() && machine.poll_batch(now, |_, _, _| None).is_some() {
         machine.close(now, Duration::ZERO);
         while machine.poll_action(true).is_some() {}
         machine.handle_backend_ended();

@@ -58,7 +58,7 @@ pub fn shed(producer: &AioProducer, frames: &[Vec<u8>]) -> Result<usize> {
     for (sent, frame) in frames.iter().enumerate() {
         match producer.try_produce_borrowed(Record::to("frames").payload(frame)) {
             Ok(delivery) => drop(delivery),
-            Err(ProduceError::Full(_)) => return Ok(sent),
+            Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => return Ok(sent),
             Err(error) => return Err(error.into_owned()).context("shedding"),
         }
     }

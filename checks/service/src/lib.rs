@@ -55,7 +55,7 @@ impl Orders {
         let record = Record::to("orders").key(customer).payload(order);
         let delivery = self.producer.try_produce(record).map_err(|error| match error {
             ProduceError::TooLarge { .. } | ProduceError::AbovePool { .. } => Problem::TooLarge,
-            ProduceError::Full(_) | ProduceError::Closed(_) => Problem::Unavailable,
+            ProduceError::Full(_) | ProduceError::PartitionFull { .. } | ProduceError::Closed(_) => Problem::Unavailable,
             _ => Problem::Refused,
         })?;
         match delivery.await {

@@ -12,7 +12,8 @@ use super::{ErrorCode, Failure, FailureKind, Status};
 ///
 /// The promise is as good as the status. One case is known in which librdkafka 2.12 reports a status that is wrong: a broker stops
 /// for longer than its session with the cluster, the record's delivery timeout passes meanwhile, and the broker goes on and writes
-/// the record.
+/// the record. It needs a `transactional.id`: without one, the producer keeps the timeout itself, and reports such a record as possibly
+/// persisted.
 ///
 /// It is about one record. A transaction with a record that failed can only be aborted, whatever the advice for the record is.
 ///

@@ -63,7 +63,7 @@ const fn from_compact(value: i64) -> Option<i64> {
 /// ```
 /// use aioproducer_core::backend::Copied;
 ///
-/// let copied = Copied { key: Some(b"customer-7".to_vec()), payload: Some(b"two apples".to_vec()), urgent: false };
+/// let copied = Copied { key: Some(b"customer-7".to_vec()), payload: Some(b"two apples".to_vec()), urgent: false, placed: false };
 /// assert_eq!(copied.payload.as_deref(), Some(&b"two apples"[..]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct Copied {
     pub payload: Option<Vec<u8>>,
     /// Whether it is [urgent](crate::Record::is_urgent).
     pub urgent: bool,
+    /// Whether it is [placed](crate::Record::is_placed).
+    pub placed: bool,
 }
 
 /// The outcome of a record; each record has exactly one.

@@ -32,15 +32,17 @@ pub enum FlushGroup {
 }
 
 impl FlushScope {
-    /// The groups whose records a flush of this scope waits for, one or two.
+    /// The groups whose records a flush of this scope waits for.
     #[must_use]
-    pub fn groups(self) -> [Option<FlushGroup>; 2] {
+    pub fn groups(self) -> [Option<FlushGroup>; 3] {
         match self {
-            Self::All => [Some(FlushGroup::All), None],
-            Self::Topic(topic) => [Some(FlushGroup::Topic(topic)), None],
+            Self::All => [Some(FlushGroup::All), None, None],
+            Self::Topic(topic) => [Some(FlushGroup::Topic(topic)), None, None],
             Self::Partition(topic, partition) => {
                 let (named, unnamed) = (Lane::new(topic, Some(partition)), Lane::new(topic, None));
-                [Some(FlushGroup::Lane(named)), (named != unnamed).then_some(FlushGroup::Lane(unnamed))]
+                let unplaced = FlushGroup::Lane(Lane::unplaced(topic));
+                let named = (named != unnamed).then_some(FlushGroup::Lane(named));
+                [Some(FlushGroup::Lane(unnamed)), Some(unplaced), named]
             }
         }
     }
@@ -80,7 +82,7 @@ impl FlushPoint {
 /// Flushes of a group are over: those whose [position](FlushPoint::position) is below the one here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
-    /// The group. A flush with two groups is over when it is over in both.
+    /// The group. A flush with several groups is over when it is over in all.
     pub group: FlushGroup,
     /// The position of the first flush that is not over.
     pub below: u64,

@@ -1,4 +1,4 @@
-//! Which lane has its deadline first.
+//! Which lane has its deadline first: the end of its linger, or of its wait for credit.
 //!
 //! Time does not run backwards, so lanes that have just got their first record need no sorting: they form a list. Lanes
 //! whose deadline was moved are in a binary heap. Both are ordered by a lower bound of the deadline. The real deadline is

@@ -1,6 +1,7 @@
 //! Records come in, and some go back to their callers.
 
 use core::fmt;
+use core::time::Duration;
 
 use super::Producer;
 use crate::lanes::Place;
@@ -19,6 +20,8 @@ const EVICTED: usize = 64;
 pub enum Refusal {
     /// No slot, no bytes or no lane is left: try again after an outcome.
     Full,
+    /// The lane has its [share](Producer::has_share) of the pool: try again after an outcome of the lane.
+    LaneFull,
     /// The producer is closed.
     Closed,
     /// The record is larger than any may be.
@@ -41,6 +44,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the pool is full"),
+            Self::LaneFull => f.write_str("the records of this partition have their share of the pool"),
             Self::Closed => f.write_str("the producer is closed"),
             Self::TooLarge { size, limit } => {
                 write!(f, "the record has {size} bytes, more than the {limit} that one may have")
@@ -133,7 +137,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.produce_since(now, now, record, ticket)
     }
 
-    /// The same for a record that has waited for room since `since`: its [own timeout](Record::timeout) counts from there.
+    /// The same for a record that has waited for room since `since`: its timeout and its linger count from there.
     ///
     /// # Errors
     /// As [`Producer::produce`].
@@ -145,8 +149,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         record: R,
         ticket: T,
     ) -> Result<SlotId, Refused<R, T>> {
+        let asked = now;
         let now = self.advance(now);
         let (lane, size, overhead) = (record.lane(), record.size(), record.overhead());
+        let is_unnamed = record.is_placed() || lane.partition().is_none();
         let cost = size.saturating_add(overhead as usize);
         let reason = if self.is_closed() {
             Refusal::Closed
@@ -159,23 +165,33 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             && let Some(row) = self.lanes.get_mut(at)
         {
             let (urgent, own) = (record.is_urgent(), record.timeout());
+            let accepted_at = if since < asked { since } else { now };
             // The largest record has 32 bits.
-            let init =
-                SlotInit { lane: at, sequence: self.next_sequence, accepted_at: now, size: size as u32, overhead };
+            let init = SlotInit { lane: at, sequence: self.next_sequence, accepted_at, size: size as u32, overhead };
             let id = self.pool.occupy(index, &mut row.records, init, record, ticket);
             self.next_sequence += 1;
             self.buffered += 1;
+            if lane.is_unplaced() {
+                self.unplaced += 1;
+                row.order = if row.waits() { row.order } else { self.next_sequence };
+            }
             row.buffered += 1;
             row.buffered_bytes += size;
+            row.bytes += cost;
             // A lane that was ready stays it, and one whose batch is out waits whatever it holds.
-            if row.place != Place::Ready && (row.place != Place::Out || row.buffered == 1) {
-                self.follow(at);
+            if !matches!(row.place, Place::Ready | Place::Out) {
+                self.follow(at, accepted_at);
             }
             if urgent {
                 self.hurry(at);
             }
-            if let Some(own) = own {
-                self.note_own_timeout(index, since + own);
+            if self.unplaced > 0 && is_unnamed {
+                self.stay_behind(at);
+            }
+            if own.is_some() || accepted_at < self.youngest {
+                self.note_own_timeout(index, accepted_at, own);
+            } else {
+                self.youngest = accepted_at;
             }
             return Ok(id);
         } else if cost > self.limits.pool_bytes {
@@ -186,10 +202,15 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         Err(Refused { reason, record, ticket })
     }
 
+    /// Notes the deadline of a record that does not end in the order of acceptance: it has a timeout of its own, or has waited
+    /// for room.
     #[inline(never)]
-    fn note_own_timeout(&mut self, slot: u32, at: Instant) {
-        self.timers.insert(&mut self.pool, Timer { at, slot });
-        self.watch();
+    fn note_own_timeout(&mut self, slot: u32, accepted_at: Instant, own: Option<Duration>) {
+        self.youngest = self.youngest.max(accepted_at);
+        if let Some(timeout) = own.into_iter().chain(self.limits.delivery_timeout).min() {
+            self.timers.insert(&mut self.pool, Timer { at: accepted_at + timeout, slot });
+            self.watch();
+        }
     }
 
     /// What a record for `lane` that counts for `cost` bytes does now, by the [overflow policy](crate::Limits::overflow);
@@ -231,7 +252,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         let overflow = self.limits.overflow;
         match overflow {
             Overflow::Wait | Overflow::WaitFor(_) => AdmitDecision::Wait,
-            Overflow::Fail => AdmitDecision::Refuse(Refusal::Full),
+            Overflow::Fail if self.has_share(lane, cost) => AdmitDecision::Refuse(Refusal::Full),
+            Overflow::Fail => AdmitDecision::Refuse(Refusal::LaneFull),
             Overflow::DropOldest if self.make_room(lane, cost, &mut evicted) => AdmitDecision::Enter,
             Overflow::DropOldest | Overflow::DropNewest => {
                 self.dropped += 1;
@@ -243,28 +265,30 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Evicts records until there is room for one more; whether there is.
     fn make_room(&mut self, lane: Lane, cost: usize, evicted: &mut impl FnMut(R, Completed<T>)) -> bool {
         // If only lanes are short, no record makes way: that need not leave one.
-        if self.pool.has_free() && self.fits(cost) {
-            return self.has_room(lane, cost);
-        }
+        let lacks_lane = self.pool.has_free() && self.fits(cost) && !self.lanes.has_room_for(lane);
         for _ in 0..EVICTED {
-            if self.has_room(lane, cost) {
-                return true;
+            if lacks_lane || self.has_room(lane, cost) {
+                return !lacks_lane;
             }
-            let Some((record, ended)) = self.poll_drained() else { return false };
+            // A lane that has its share makes room for itself.
+            let next = if self.has_share(lane, cost) { self.poll_drained() } else { self.drain_lane(lane) };
+            let Some((record, ended)) = next else { return false };
             self.dropped += 1;
             evicted(record, ended);
         }
         self.has_room(lane, cost)
     }
 
-    /// Puts a lane that got one more record where it belongs, and notes the deadline of its first.
-    fn follow(&mut self, lane: u32) {
+    /// Puts a lane that got one more record where it belongs, and notes the end of its first one's linger.
+    fn follow(&mut self, lane: u32, accepted_at: Instant) {
         let Some(row) = self.lanes.get(lane) else { return };
+        if row.place == Place::Held {
+            return self.guard(lane);
+        }
         let stays = row.stays(&self.limits, self.now);
-        if row.buffered == 1
-            && let Some(min_deadline) = self.min_deadline
-        {
-            self.lanes.note_fresh(lane, self.now + min_deadline);
+        // That of a record that has waited for room is not in order.
+        if row.buffered == 1 && !self.limits.linger.is_zero() && accepted_at == self.now {
+            self.lanes.note_fresh(lane, self.now + self.limits.linger);
         }
         if !stays {
             self.place(lane);
@@ -278,7 +302,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether a record that counts for `cost` bytes would be accepted for `lane` now, apart from its own limits.
     #[must_use]
     pub fn has_room(&self, lane: Lane, cost: usize) -> bool {
-        self.pool.has_free() && self.fits(cost) && self.lanes.has_room_for(lane)
+        self.pool.has_free() && self.fits(cost) && self.lanes.has_room_for(lane) && self.has_share(lane, cost)
     }
 
     /// Whether `count` more records that count for `bytes` in all fit the pool now, `lanes` of which
@@ -300,12 +324,13 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// What is left of slots, bytes and lanes: records within all three will be accepted, whatever their lanes are.
     #[must_use]
     pub fn room(&self) -> Room {
-        if self.is_closed() {
+        if self.is_closed() || self.now < self.guarded_until {
             return Room::NONE;
         }
+        let (slots, bytes) = (self.pool.capacity(), self.limits.pool_bytes);
         Room {
-            slots: self.pool.capacity().saturating_sub(self.pool.in_use),
-            bytes: self.limits.pool_bytes.saturating_sub(self.pool.bytes),
+            slots: self.within_shares(slots, self.pool.in_use),
+            bytes: self.within_shares(bytes, self.pool.bytes),
             lanes: self.lanes.spare(),
         }
     }
@@ -352,13 +377,28 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether [`Producer::poll_drained`] has something to give.
     #[must_use]
     pub fn can_drain(&self) -> bool {
-        self.lanes.first_ready().or_else(|| self.lanes.first_lingering()).is_some()
+        self.first_drained().is_some()
     }
 
-    /// Takes back one record that was not handed off, the oldest of the lane that has waited longest. `None` when only lanes
-    /// whose batch is out may have more: some of that batch may come back, and they are older.
+    fn first_drained(&self) -> Option<u32> {
+        let due = self.lanes.first_held().or_else(|| self.lanes.first_ready());
+        due.or_else(|| self.lanes.first_lingering())
+    }
+
+    /// Takes back one record that was not handed off, the oldest of the lane that has waited longest, for credit before others.
+    /// `None` when only lanes whose batch is out may have more: some of that batch may come back, and they are older.
     pub fn poll_drained(&mut self) -> Option<(R, Completed<T>)> {
-        let lane = self.lanes.first_ready().or_else(|| self.lanes.first_lingering())?;
+        let lane = self.first_drained()?;
+        self.drain_row(lane)
+    }
+
+    fn drain_lane(&mut self, lane: Lane) -> Option<(R, Completed<T>)> {
+        let lane = self.lanes.find(lane)?;
+        self.lanes.get(lane).filter(|row| row.place != Place::Out)?;
+        self.drain_row(lane)
+    }
+
+    fn drain_row(&mut self, lane: u32) -> Option<(R, Completed<T>)> {
         let drained = self.end_buffered(self.lanes.get(lane)?.records.head);
         self.place(lane);
         drained

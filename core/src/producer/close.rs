@@ -48,9 +48,14 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.backend_gone = true;
         self.set_blocked(false);
         for lane in 0..self.lanes.used() {
-            if self.lanes.get(lane).is_some_and(|row| row.place == Place::Out) {
+            if let Some(row) = self.lanes.get(lane).filter(|row| row.place == Place::Out) {
+                let is_unplaced = row.lane.is_unplaced();
+                self.unplaced -= usize::from(is_unplaced);
                 self.lanes.move_to(lane, Place::Quiet);
                 self.place(lane);
+                if is_unplaced {
+                    self.let_go_on(lane);
+                }
             }
         }
     }
@@ -103,7 +108,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             return None;
         }
         let eldest = self.pool.eldest();
-        let record = self.pool.get_mut(eldest).and_then(|slot| slot.record.take());
+        let record = self.drop_copy(eldest);
         if let Some(ended) = self.complete(eldest, |_| true) {
             return Some(Unreported { record, ended, handed_off: true });
         }
@@ -112,8 +117,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
                 self.phase = Phase::Ended;
                 return None;
             };
-            if let Some(lane) = self.release_ended(late) {
-                self.let_go(lane);
+            if let Some((lane, cost)) = self.release_ended(late) {
+                self.let_go(lane, cost);
             }
         }
         None

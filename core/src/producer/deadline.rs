@@ -12,12 +12,14 @@ use crate::{Instant, Phase, Record, Unreported};
 pub enum TimeoutReason {
     /// A lane's oldest record will have waited for the linger: a batch can be cut.
     Linger,
-    /// A record that was not handed off expires.
+    /// A record's time passes: it ends.
     Delivery,
     /// A record's own timeout passes.
     Record,
-    /// The report of a record that was handed off is overdue.
+    /// The report of a record that has ended is overdue.
     Report,
+    /// A lane that was [unavailable](Producer::is_unavailable) for as long gets more credit.
+    Credit,
     /// The time that a close gives the records is over.
     Close,
 }
@@ -41,9 +43,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// records never postpone it.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Timeout> {
-        let lane = self.lane_timeout();
-        let report = self.report_due().map(|(_, at)| Timeout { at, reason: TimeoutReason::Report });
-        let next = earlier(lane, report);
+        let delivery = self.delivery_due().map(|at| Timeout { at, reason: TimeoutReason::Delivery });
+        let next = earlier(delivery, self.lane_timeout());
         if self.watched > 0 { earlier(next, self.watched_timeout()) } else { next }
     }
 
@@ -70,57 +71,70 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         None
     }
 
-    /// Moves time on: lanes whose linger is over become ready, and the next record whose time has passed is returned, the
-    /// earliest deadline first: the delivery timeout of a record that was not handed off, or a record's own timeout,
-    /// wherever it is.
+    /// Moves time on: lanes whose linger is over become ready, and the next record whose delivery timeout or own timeout has
+    /// passed is returned, wherever it is, the earliest deadline first.
     ///
-    /// A record that was handed off ends, too, but its slot stays in use until its report arrives, since the backend may
-    /// use what it was given until then. [`Producer::len`] and flushes do not count it any more; [`Producer::held`] does.
+    /// A record that was handed off ends, too, and whether it is in the log is not known. Its slot stays in use until its report
+    /// arrives, since the backend may use what it was given until then. [`Producer::len`] and flushes do not count it any more;
+    /// [`Producer::held`] does, for [`Limits::report_timeout`](crate::Limits::report_timeout) at most.
     pub fn poll_expired(&mut self, now: Instant) -> Option<Unreported<R, T>> {
         self.advance(now);
-        if self.watched > 0 { self.expire_first() } else { self.expire_in_lanes(Instant::MAX) }
+        self.end_lingers();
+        if self.watched > 0 { self.expire_watched() } else { self.expire_eldest(Instant::MAX) }
+    }
+
+    /// When the delivery timeout of the oldest record passes.
+    #[inline]
+    fn delivery_due(&self) -> Option<Instant> {
+        let timeout = self.limits.delivery_timeout?;
+        self.pool.eldest_at().map(|at| at + timeout)
     }
 
     #[cold]
-    fn expire_first(&mut self) -> Option<Unreported<R, T>> {
-        let Some(Timer { at, slot }) = self.timers.first() else { return self.expire_in_lanes(Instant::MAX) };
-        self.expire_in_lanes(at).or_else(|| if at <= self.now { self.expire_own(slot) } else { None })
+    fn expire_watched(&mut self) -> Option<Unreported<R, T>> {
+        self.give_up_late();
+        let Some(Timer { at, slot }) = self.timers.first() else { return self.expire_eldest(Instant::MAX) };
+        self.expire_eldest(at).or_else(|| if at <= self.now { self.expire(slot) } else { None })
     }
 
-    /// The next record whose delivery timeout passed, no later than at `until`.
+    /// Ends the oldest record, if its delivery timeout passed, and no later than at `until`.
     #[inline(always)]
-    fn expire_in_lanes(&mut self, until: Instant) -> Option<Unreported<R, T>> {
+    fn expire_eldest(&mut self, until: Instant) -> Option<Unreported<R, T>> {
+        let at = self.delivery_due()?;
+        if at > self.now || at > until { None } else { self.expire(self.pool.eldest()) }
+    }
+
+    /// Lanes whose linger is over become ready, and those whose credit is due get it.
+    #[inline]
+    fn end_lingers(&mut self) {
         while let Some((noted, lane)) = self.lanes.earliest()
             && noted <= self.now
-            && noted <= until
         {
             match self.timeout_of(lane) {
                 None => self.lanes.forget(lane),
                 Some(timeout) if timeout.at > noted => self.lanes.postpone(lane, timeout.at),
-                Some(timeout) if timeout.reason == TimeoutReason::Linger => self.lanes.move_to(lane, Place::Ready),
-                Some(_) => {
-                    let first = self.lanes.get(lane)?.records.head;
-                    return self.expire_buffered(first, lane);
+                Some(timeout) => {
+                    self.lanes.forget(lane);
+                    if timeout.reason == TimeoutReason::Credit {
+                        self.relieve(lane);
+                    }
+                    self.place(lane);
                 }
             }
         }
-        None
     }
 
-    fn expire_buffered(&mut self, index: u32, lane: u32) -> Option<Unreported<R, T>> {
-        let (record, ended) = self.end_buffered(index)?;
-        self.place(lane);
-        Some(Unreported { record: Some(record), ended, handed_off: false })
-    }
-
-    /// The own timeout of the record in a slot has passed.
-    fn expire_own(&mut self, index: u32) -> Option<Unreported<R, T>> {
+    /// The time of the record in a slot has passed.
+    #[cold]
+    fn expire(&mut self, index: u32) -> Option<Unreported<R, T>> {
         let slot = self.pool.get(index)?;
         let lane = slot.lane;
         if slot.in_lane().is_some() {
-            return self.expire_buffered(index, lane);
+            let (record, ended) = self.end_buffered(index)?;
+            self.place(lane);
+            return Some(Unreported { record: Some(record), ended, handed_off: false });
         }
-        let record = self.pool.get_mut(index)?.record.take();
+        let record = self.drop_copy(index);
         let late = self.pool.end_late(index, self.now);
         self.late += 1;
         self.end_watched(index, lane, late.as_ref()?.sequence);
@@ -139,14 +153,13 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
 
     fn timeout_of(&self, lane: u32) -> Option<Timeout> {
         let row = self.lanes.get(lane)?;
-        let oldest = self.pool.get(row.records.head)?;
-        let expiry = self.limits.delivery_timeout.map(|timeout| oldest.accepted_at + timeout);
-        let linger = (row.place == Place::Lingering).then(|| oldest.accepted_at + self.limits.linger);
-        match (linger, expiry) {
-            (Some(at), Some(expiry)) if expiry < at => Some(Timeout { at: expiry, reason: TimeoutReason::Delivery }),
-            (Some(at), _) => Some(Timeout { at, reason: TimeoutReason::Linger }),
-            (None, Some(at)) => Some(Timeout { at, reason: TimeoutReason::Delivery }),
-            (None, None) => None,
+        match row.place {
+            Place::Lingering => {
+                let oldest = self.pool.get(row.records.head)?;
+                Some(Timeout { at: oldest.accepted_at + self.limits.linger, reason: TimeoutReason::Linger })
+            }
+            Place::Held => self.relief_due(row).map(|at| Timeout { at, reason: TimeoutReason::Credit }),
+            Place::Vacant | Place::Idle | Place::Quiet | Place::Ready | Place::Out => None,
         }
     }
 }

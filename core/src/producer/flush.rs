@@ -38,8 +38,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         match scope {
             FlushScope::All => {
                 self.flush_below = position;
+                // They are due, so none of them lingers any more.
                 while let Some(lane) = self.lanes.first_lingering() {
-                    self.lanes.move_to(lane, Place::Ready);
+                    self.place(lane);
                 }
                 self.flushes.begin_all(position, self.len() as u32);
             }
@@ -132,10 +133,11 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     pub(super) fn watch(&mut self) {
         let is_rare =
             self.late > 0 || self.blocked || self.purge.is_waiting() || matches!(self.phase, Phase::Closing(_));
-        self.watched = self.timers.len().saturating_add(self.flushes.len()).saturating_add(u32::from(is_rare));
+        let counted = self.timers.len().saturating_add(self.copies).saturating_add(self.flushes.len());
+        self.watched = counted.saturating_add(u32::from(is_rare));
     }
 
-    /// A record has ended: flushes count it, and its own timeout is over.
+    /// A record has ended, and its record was taken out if it was buffered: flushes count it, and its own timeout is over.
     #[inline(always)]
     pub(super) fn note_end(&mut self, index: u32, lane: u32, sequence: u64) {
         if self.watched > 0 {
@@ -145,10 +147,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
 
     #[cold]
     pub(super) fn end_watched(&mut self, index: u32, lane: u32, sequence: u64) {
-        if self.timers.remove(&mut self.pool, index)
-            && let Some(slot) = self.pool.get_mut(index)
-        {
-            slot.record = None;
+        self.timers.remove(&mut self.pool, index);
+        if self.copies > 0 {
+            self.drop_copy(index);
         }
         if let Some(row) = self.lanes.get_mut(lane) {
             self.flushes.end_record(row, sequence);

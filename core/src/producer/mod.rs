@@ -2,14 +2,13 @@
 
 mod admission;
 mod close;
+mod credit;
 mod deadline;
 mod flush;
 mod hand_off;
 mod outcome;
 mod pending;
 mod purge;
-
-use core::time::Duration;
 
 use self::pending::{Actions, Purge};
 use crate::flushes::{Flushes, Point, TopicPoints};
@@ -36,14 +35,14 @@ pub use deadline::{Timeout, TimeoutReason};
 /// | kind | methods | |
 /// | --- | --- | --- |
 /// | commands | [`admit`], [`produce`], [`retract`], [`flush`], [`purge`], [`close`], [`end`](Producer::end), [`poll_drained`] | what the application wants |
-/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`], [`handle_backend_ended`] | what became of a hand-off, and of the backend |
-/// | outputs | [`poll_purged`], [`poll_expired`], [`poll_overdue`], [`poll_unsent`], [`poll_flushed`], [`poll_action`], [`poll_batch`], [`poll_timeout`] | what to do next |
+/// | inputs | [`handle_refused`], [`handle_settled`], [`handle_report`], [`handle_connected`], [`handle_backend_ended`] | what became of a hand-off, and of the backend |
+/// | outputs | [`poll_purged`], [`poll_expired`], [`poll_unsent`], [`poll_flushed`], [`poll_action`], [`poll_batch`], [`poll_timeout`] | what to do next |
 /// | getters | [`has_room`], [`has_batch`], [`is_flushed`], [`left_of`](Producer::left_of), [`len`], [`held`](Producer::held), [`phase`](Producer::phase), [`stats`], … | `&self` |
 ///
 /// After any command or input, and when the clock reaches [`poll_timeout`], in this order:
 ///
-/// 1. [`poll_purged`], [`poll_expired`], [`poll_overdue`] and [`poll_unsent`] until `None`: each record they return has
-///    ended. After [`handle_backend_ended`], until the [`phase`](Producer::phase) is [`Phase::Ended`].
+/// 1. [`poll_purged`], [`poll_expired`] and [`poll_unsent`] until `None`: each record they return has ended.
+///    After [`handle_backend_ended`], until the [`phase`](Producer::phase) is [`Phase::Ended`].
 /// 2. [`poll_flushed`] and [`poll_action`] until `None`: wake flushes, call the backend.
 /// 3. For each free executor, [`poll_batch`]: hand the records to the backend. `None` sends the executor to sleep
 ///    until [`has_batch`] says true again.
@@ -72,11 +71,12 @@ pub use deadline::{Timeout, TimeoutReason};
 ///
 /// All memory is the [`Storage`]'s. Each call does a constant amount of work, apart from these:
 ///
-/// - what moves a lane's deadline, or ends or begins a record with a timeout of its own, adds a heap operation, logarithmic
-///   in the lanes that hold records and in the records with such timeouts;
+/// - what moves the end of a lane's linger, or ends or begins a record with a timeout of its own, adds a heap operation,
+///   logarithmic in the lanes that hold records and in the records with such timeouts;
 /// - the end of a record, while there are flushes, a search that is logarithmic in the flushes of its groups;
 /// - [`poll_batch`] is linear in the batch's records;
-/// - [`admit`] evicts at most 64 records, and [`poll_overdue`] and [`poll_unsent`] look at no more than 64;
+/// - [`admit`] evicts at most 64 records, [`poll_expired`] finds at most 64 reports overdue, and [`poll_unsent`] looks at no
+///   more than 64 late records;
 /// - [`flush`] and [`purge`], and [`handle_backend_ended`], are linear in the lanes.
 ///
 /// None of them allocates, and none panics.
@@ -91,10 +91,10 @@ pub use deadline::{Timeout, TimeoutReason};
 /// [`handle_refused`]: Producer::handle_refused
 /// [`handle_settled`]: Producer::handle_settled
 /// [`handle_report`]: Producer::handle_report
+/// [`handle_connected`]: Producer::handle_connected
 /// [`handle_backend_ended`]: Producer::handle_backend_ended
 /// [`poll_purged`]: Producer::poll_purged
 /// [`poll_expired`]: Producer::poll_expired
-/// [`poll_overdue`]: Producer::poll_overdue
 /// [`poll_unsent`]: Producer::poll_unsent
 /// [`poll_flushed`]: Producer::poll_flushed
 /// [`poll_action`]: Producer::poll_action
@@ -125,9 +125,9 @@ pub use deadline::{Timeout, TimeoutReason};
 ///
 /// let mut handed_off = None;
 /// let batch = machine
-///     .poll_batch(now, |slot, record| {
+///     .poll_batch(now, |slot, record, _wants_copy| {
 ///         handed_off = Some((slot, record.0));
-///         None // a copy, for records with a timeout of their own
+///         None // a copy, if one is wanted
 ///     })
 ///     .unwrap();
 /// assert_eq!(handed_off, Some((slot, 7)));
@@ -139,16 +139,22 @@ pub use deadline::{Timeout, TimeoutReason};
 /// ```
 pub struct Producer<R, T, S: Storage> {
     limits: Limits,
-    /// The shortest time from produce to a deadline that all records have.
-    min_deadline: Option<Duration>,
     pool: Pool<R, T, S::Slots<Slot<R, T>>>,
     lanes: Lanes<S::Lanes<LaneRow>>,
     timers: Timers<S::Slots<Timer>>,
     flushes: Flushes<S::Slots<Point>, S::Lanes<TopicPoints>>,
-    /// Own timeouts, flush points, late records, a full queue of the backend, a purge and a close together: mostly there is
-    /// none of that, and then none of it is looked at.
+    /// Own timeouts, copies, flush points, late records, a full queue of the backend, a purge and a close together: mostly there
+    /// is none of that, and then none of it is looked at.
     watched: u32,
+    /// Slots with a copy of the record that the backend has.
+    copies: u32,
     now: Instant,
+    /// When the youngest record was produced.
+    youngest: Instant,
+    /// A lane that may not have more got more, so until then each record is looked at before it is accepted.
+    guarded_until: Instant,
+    /// When the last report came of any lane.
+    reported_at: Instant,
     next_sequence: u64,
     /// Records below this sequence do not linger.
     flush_below: u64,
@@ -156,12 +162,16 @@ pub struct Producer<R, T, S: Storage> {
     backend_gone: bool,
     /// The backend's queue is full; the next report clears it.
     blocked: bool,
-    /// Nothing is handed off: the backend's queue is full, records are being purged, or the producer ends.
+    /// The backend could send what it gets.
+    connected: bool,
+    /// Nothing is handed off: the backend's queue is full, it has no connection, records are being purged, or the producer ends.
     halted: bool,
     buffered: usize,
-    /// Slots of records that ended by their own timeout while the backend has them,
+    /// What may hold back lanes of its topic: buffered records of lanes for unplaced ones, and batches of them that are out.
+    unplaced: usize,
+    /// Slots of records whose time passed while the backend has them,
     late: usize,
-    /// and of those that ended since no report came.
+    /// and of those whose report is overdue.
     overdue: usize,
     purge: Purge,
     actions: Actions,
@@ -185,9 +195,10 @@ pub struct Stats {
     pub buffered: usize,
     /// Records handed off and not yet reported, but for overdue ones.
     pub handed_off: usize,
-    /// Of those, the ones that have ended, by their own timeout.
+    /// Of those, the ones that have ended, as their time has passed.
     pub late: usize,
-    /// Slots of records that ended because their report was overdue, and that the backend has not let go of.
+    /// Slots of records that have ended and whose report is overdue: the backend has not let go of them. They are not used again
+    /// before the report arrives, since the backend may use what it was given until then.
     pub overdue: usize,
     /// Records accepted.
     pub acquired: u64,
@@ -216,20 +227,25 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
         Ok(Self {
             limits,
-            min_deadline: limits.min_deadline(),
             pool: Pool::new(slots),
             lanes: Lanes::new(lanes),
             timers: Timers::new(timers),
             flushes,
             watched: 0,
+            copies: 0,
             now: Instant::ZERO,
+            youngest: Instant::ZERO,
+            guarded_until: Instant::ZERO,
+            reported_at: Instant::ZERO,
             next_sequence: 0,
             flush_below: 0,
             phase: Phase::Open,
             backend_gone: false,
             blocked: false,
+            connected: true,
             halted: false,
             buffered: 0,
+            unplaced: 0,
             late: 0,
             overdue: 0,
             purge: Purge::NONE,
@@ -246,8 +262,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.held() - self.late
     }
 
-    /// The same, and those that ended by their own timeout and whose report has yet to arrive: the backend may still send
-    /// them. A transaction must not end before.
+    /// The same, and those whose time passed and whose report has yet to arrive: the backend may still send them. A transaction
+    /// must not end before.
     #[must_use]
     pub const fn held(&self) -> usize {
         self.pool.in_use - self.overdue
@@ -320,11 +336,18 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             Place::Vacant | Place::Out => return,
             _ if row.buffered == 0 && row.handed_off == 0 => Place::Idle,
             _ if row.buffered == 0 => Place::Quiet,
-            _ if self.due(row).is_some() => Place::Ready,
-            _ => Place::Lingering,
+            _ if self.due(row).is_none() => Place::Lingering,
+            _ if self.unplaced > 0 && self.is_behind(row) => Place::Held,
+            _ if self.has_credit(row) => Place::Ready,
+            _ => Place::Held,
         };
         self.lanes.move_to(lane, place);
-        if place == Place::Lingering {
+        if place == Place::Held
+            && let Some(row) = self.lanes.get_mut(lane)
+        {
+            row.is_limited = true;
+        }
+        if matches!(place, Place::Lingering | Place::Held) {
             self.note_deadline(lane);
         }
     }
@@ -343,10 +366,17 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.buffered -= 1;
         row.buffered_bytes -= size;
         self.buffered -= 1;
+        self.unplaced -= usize::from(at.is_unplaced());
         if row.buffered == 0 {
             self.lanes.forget(lane);
+            if at.is_unplaced() {
+                self.let_go_on(lane);
+            }
         }
         let released = self.pool.release(index, |_| true)?;
+        if let Some(row) = self.lanes.get_mut(lane) {
+            row.bytes -= released.cost;
+        }
         self.note_end(index, lane, released.sequence);
         Some((record, released.completed(at)))
     }
@@ -355,24 +385,31 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     fn complete(&mut self, index: u32, expected: impl Fn(&Slot<R, T>) -> bool) -> Option<Completed<T>> {
         let released = self.pool.release(index, |slot| slot.is_handed_off() && expected(slot))?;
         self.note_end(index, released.lane, released.sequence);
-        let lane = self.let_go(released.lane)?;
+        let lane = self.let_go(released.lane, released.cost)?;
         Some(released.completed(lane))
     }
 
     /// The backend has let go of a record of the lane at `at`, so its queue has room; returns the lane.
-    fn let_go(&mut self, at: u32) -> Option<Lane> {
+    fn let_go(&mut self, at: u32, cost: usize) -> Option<Lane> {
         self.set_blocked(false);
-        self.let_go_of_one(at)
+        self.let_go_of_one(at, cost)
     }
 
     /// The same if its queue was not full.
     #[inline(always)]
-    fn let_go_of_one(&mut self, at: u32) -> Option<Lane> {
+    fn let_go_of_one(&mut self, at: u32, cost: usize) -> Option<Lane> {
+        let now = self.now;
         let row = self.lanes.get_mut(at)?;
         let lane = row.lane;
         row.handed_off -= 1;
-        if row.handed_off == 0 && row.place == Place::Quiet {
-            self.lanes.move_to(at, Place::Idle);
+        row.bytes -= cost;
+        if row.is_limited {
+            self.give_credit(at);
+        } else {
+            row.reported_at = now;
+            if row.handed_off == 0 && row.place == Place::Quiet {
+                self.lanes.move_to(at, Place::Idle);
+            }
         }
         Some(lane)
     }

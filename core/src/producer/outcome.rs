@@ -3,7 +3,7 @@
 use super::Producer;
 use crate::slot::State;
 use crate::storage::Storage;
-use crate::{Completed, Instant, Record, SlotId, Unreported};
+use crate::{Completed, Instant, Record, SlotId};
 
 /// Late records that one call counts as overdue at most.
 const GIVEN_UP: usize = 64;
@@ -12,8 +12,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// The outcome of a handed-off record is known: its slot returns to the pool.
     ///
     /// `None` for a report that is stale: of a record that has ended, was never handed off, or never was. It is
-    /// counted, and changes nothing. And `None` for a record that ended before its report, because its own timeout had
-    /// [passed](Producer::poll_expired) or the report was [overdue](Producer::poll_overdue): the slot returns.
+    /// counted, and changes nothing. And `None` for a record that ended before its report, because its time had
+    /// [passed](Producer::poll_expired): the slot returns.
     ///
     /// A copy of the record, if [`Producer::poll_batch`] was given one, is dropped, unless it was
     /// [taken](Producer::take_copy) before.
@@ -27,7 +27,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             self.report_again(id);
             return None;
         };
-        let lane = self.let_go_of_one(released.lane)?;
+        self.reported_at = self.now;
+        let lane = self.let_go_of_one(released.lane, released.cost)?;
         Some(released.completed(lane))
     }
 
@@ -35,7 +36,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     #[cold]
     fn report_watched(&mut self, id: SlotId) -> Option<Completed<T>> {
         let completed = self.complete(id.to_index(), |slot| slot.generation == id.generation());
-        if completed.is_none() {
+        if completed.is_some() {
+            self.reported_at = self.now;
+        } else {
             self.report_again(id);
         }
         completed
@@ -45,19 +48,22 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     #[cold]
     fn report_again(&mut self, id: SlotId) {
         match self.release_ended(id) {
-            Some(lane) => drop(self.let_go(lane)),
+            Some((lane, cost)) => {
+                self.reported_at = self.now;
+                self.let_go(lane, cost);
+            }
             None => self.stale += 1,
         }
     }
 
-    /// Whether any record has a timeout of its own that has not passed.
+    /// Whether the machine has a copy of any record that the backend has.
     #[inline]
     #[must_use]
-    pub const fn has_own_timeouts(&self) -> bool {
-        self.timers.len() > 0
+    pub const fn has_copies(&self) -> bool {
+        self.copies > 0
     }
 
-    /// When the first of the records' own timeouts passes, if any record has one.
+    /// When the first of the records' own timeouts passes, if any record has one. A record that has waited for room has one.
     #[inline]
     #[must_use]
     pub fn first_own_timeout(&self) -> Option<Instant> {
@@ -68,38 +74,22 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// rather not have it dropped by [`Producer::handle_report`] or [`Producer::handle_refused`].
     #[inline]
     pub fn take_copy(&mut self, id: SlotId) -> Option<R> {
-        if !self.has_own_timeouts() {
+        if !self.has_copies() {
             return None;
         }
         let (index, slot) = self.pool.named(id)?;
         if !slot.is_handed_off() {
             return None;
         }
-        self.pool.get_mut(index)?.record.take()
+        self.drop_copy(index)
     }
 
-    /// Moves time on: ends the oldest record, if it was handed off and its report is overdue. Its slot stays in use until
-    /// the report arrives after all, since the backend may use what it was given until then; [`Producer::len`] and flushes
-    /// do not count it any more. Whether the record is in the log is not known.
-    ///
-    /// Records that ended by their own timeout count as overdue, too, when their reports have not arrived after as long
-    /// again. They are not returned. A call counts at most 64 of them.
-    pub fn poll_overdue(&mut self, now: Instant) -> Option<Unreported<R, T>> {
-        self.advance(now);
-        self.give_up_late();
-        let (slot, at) = self.report_due()?;
-        if at > self.now {
-            return None;
-        }
-        let index = u32::try_from(slot.index()).ok()?;
-        let record = self.pool.get_mut(index)?.record.take();
-        let given_up = self.pool.end_overdue(index)?;
-        self.note_end(index, given_up.lane, given_up.sequence);
-        self.count_overdue();
-        let row = self.lanes.get_mut(given_up.lane)?;
-        row.ended += 1;
-        let lane = row.lane;
-        Some(Unreported { record, ended: given_up.completed(lane), handed_off: true })
+    /// The copy of a record that the backend has, which the slot has no more.
+    pub(super) fn drop_copy(&mut self, index: u32) -> Option<R> {
+        let copy = self.pool.get_mut(index)?.record.take()?;
+        self.copies -= 1;
+        self.watch();
+        Some(copy)
     }
 
     fn count_overdue(&mut self) {
@@ -108,35 +98,34 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.set_blocked(self.blocked && self.handed_off() > 0);
     }
 
-    fn give_up_late(&mut self) {
+    /// Counts late records as overdue whose reports have not arrived: those of a lane that are overdue use none of its credit.
+    #[cold]
+    pub(super) fn give_up_late(&mut self) {
         for _ in 0..GIVEN_UP {
-            if self.late_due().is_none_or(|at| at > self.now) || self.pool.give_up_late().is_none() {
+            if self.late_due().is_none_or(|at| at > self.now) {
                 return;
             }
+            let Some(lane) = self.pool.give_up_late() else { return };
             self.late -= 1;
             self.count_overdue();
             self.watch();
+            if let Some(row) = self.lanes.get_mut(lane) {
+                row.lost += 1;
+                self.place(lane);
+            }
         }
     }
 
-    /// The oldest record, if it is handed off, and when its report is overdue. A batch that is out is not waited for yet.
-    pub(super) fn report_due(&self) -> Option<(SlotId, Instant)> {
-        let timeout = self.limits.report_timeout?;
-        let index = self.pool.eldest();
-        let oldest = self.pool.get(index).filter(|slot| slot.is_handed_off() && !self.is_out(slot))?;
-        Some((SlotId::new(index, oldest.generation), oldest.accepted_at + timeout))
-    }
-
-    /// When the report of a record is overdue that ended by its own timeout.
+    /// When the report of the record that is late for longest is overdue. A batch that is out is not waited for yet.
     pub(super) fn late_due(&self) -> Option<Instant> {
         let timeout = self.limits.report_timeout?;
         let first = self.pool.first_late().filter(|slot| !self.is_out(slot))?;
         Some(first.accepted_at + timeout)
     }
 
-    /// The backend has let go of a record that has ended before; returns its lane.
-    pub(super) fn release_ended(&mut self, id: SlotId) -> Option<u32> {
-        let (lane, was_late) = self.pool.release_ended(id)?;
+    /// The backend has let go of a record that has ended before; returns its lane and its cost.
+    pub(super) fn release_ended(&mut self, id: SlotId) -> Option<(u32, usize)> {
+        let (lane, cost, was_late) = self.pool.release_ended(id)?;
         if was_late {
             self.late -= 1;
             self.watch();
@@ -145,8 +134,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
         if let Some(row) = self.lanes.get_mut(lane) {
             row.ended -= 1;
+            row.lost -= u32::from(!was_late);
         }
-        Some(lane)
+        Some((lane, cost))
     }
 
     /// Whether a record is in a batch that is not settled.

@@ -84,7 +84,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
 
     pub(super) fn set_halted(&mut self) {
         let ends = matches!(self.phase, Phase::Ending | Phase::Ended);
-        self.halted = self.blocked || self.purge.has_buffered() || ends;
+        self.halted = self.blocked || !self.connected || self.purge.has_buffered() || ends;
     }
 
     /// The next buffered record that a purge gives back, each lane's in order. The calls of one purge together are linear

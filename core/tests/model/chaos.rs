@@ -26,7 +26,6 @@ enum Move {
     },
     PollBatch(u64),
     PollExpired(u64),
-    PollOverdue(u64),
     PollTimeout,
     /// Any record at all, in any order, whether its batch is out or not.
     Refuse(usize),
@@ -66,7 +65,6 @@ fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(lane, size, first, enters)| Move::Admit { lane, size, first, enters }),
         12 => at().prop_map(Move::PollBatch),
         6 => at().prop_map(Move::PollExpired),
-        4 => at().prop_map(Move::PollOverdue),
         4 => Just(Move::PollTimeout),
         12 => any::<usize>().prop_map(Move::Refuse),
         10 => any::<usize>().prop_map(Move::Settle),
@@ -126,11 +124,6 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                     self.end(ended.ticket);
                 }
             }
-            Move::PollOverdue(at) => {
-                if let Some((ended, ..)) = self.twin.poll_overdue(Instant::from_nanos(at)) {
-                    self.end(ended.ticket);
-                }
-            }
             Move::PollTimeout => drop(self.twin.poll_timeout()),
             Move::Refuse(which) if !self.lent.is_empty() => {
                 let (id, item) = self.lent.swap_remove(which % self.lent.len());
@@ -181,7 +174,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     }
 
     fn take(&mut self, now: Instant) {
-        if let Some((batch, records)) = self.twin.poll_batch(now) {
+        if let Some((batch, records, _)) = self.twin.poll_batch(now) {
             self.lent.extend(records);
             self.batches.push(batch);
         }

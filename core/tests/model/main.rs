@@ -4,10 +4,11 @@
 
 mod chaos;
 mod contract;
+mod lanes;
 mod reference;
 mod twin;
 
-use aioproducer_core::{FlushGroup, FlushScope, Lane, Limits, Overflow, PurgeScope, Record, TopicId};
+use aioproducer_core::{FlushGroup, FlushScope, Isolation, Lane, Limits, Overflow, PurgeScope, Record, TopicId};
 use core::time::Duration;
 use proptest::prelude::*;
 
@@ -22,9 +23,9 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Whether the machine gets a copy when it is handed off.
+    /// Whether the machine gets a copy when it is handed off, if it wants one.
     pub(crate) fn has_copy(&self) -> bool {
-        self.own.is_some() && self.number.is_multiple_of(2)
+        self.number.is_multiple_of(2)
     }
 }
 
@@ -40,12 +41,27 @@ impl Record for Item {
     fn timeout(&self) -> Option<Duration> {
         self.own
     }
+
+    /// Each second one with a key, whose partition is known to its caller.
+    fn is_placed(&self) -> bool {
+        self.lane.partition().is_some() && self.number % 4 < 2
+    }
+}
+
+impl Item {
+    /// Whether it follows those whose partition is not known.
+    pub(crate) fn may_follow(&self) -> bool {
+        self.lane.partition().is_none() || self.is_placed()
+    }
 }
 
 /// More lanes than any storage under test has rows, so rows change hands.
 pub(crate) const LANES: usize = 7;
 
 pub(crate) fn lane(index: usize) -> Lane {
+    if index % LANES == 1 {
+        return Lane::unplaced(TopicId(0));
+    }
     let partition = (index % LANES) as i32 - 1;
     Lane::new(TopicId(index as u32 % 2), (partition >= 0).then_some(partition))
 }
@@ -112,6 +128,7 @@ pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let linger = prop_oneof![1 => Just(0_u64), 2 => 1_u64..60];
     let timeout = prop_oneof![1 => Just(None), 2 => (0_u64..120).prop_map(Some)];
     let grace = prop_oneof![1 => Just(None), 1 => (0_u64..60).prop_map(Some)];
+    let isolation = prop_oneof![1 => Just(None), 2 => (1_u64..60, 0_u32..6).prop_map(Some)];
     let overflow = prop_oneof![
         1 => Just(Overflow::Wait),
         1 => Just(Overflow::WaitFor(Duration::from_nanos(9))),
@@ -119,16 +136,20 @@ pub(crate) fn limits() -> impl Strategy<Value = Limits> {
         1 => Just(Overflow::DropNewest),
         3 => Just(Overflow::DropOldest),
     ];
-    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, (timeout, grace), overflow).prop_map(
-        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, (timeout, grace), overflow)| Limits {
-            pool_bytes,
-            record_bytes: record_bytes.min(pool_bytes),
-            batch_records,
-            batch_bytes: batch_bytes.min(pool_bytes),
-            linger: Duration::from_nanos(linger),
-            delivery_timeout: timeout.map(Duration::from_nanos),
-            report_timeout: timeout.zip(grace).map(|(timeout, grace)| Duration::from_nanos(timeout + grace)),
-            overflow,
+    (20_usize..300, 1_usize..200, 1_u32..8, 1_usize..100, linger, (timeout, grace, isolation), overflow).prop_map(
+        |(pool_bytes, record_bytes, batch_records, batch_bytes, linger, (timeout, grace, isolation), overflow)| {
+            Limits {
+                pool_bytes,
+                record_bytes: record_bytes.min(pool_bytes),
+                batch_records,
+                batch_bytes: batch_bytes.min(pool_bytes),
+                linger: Duration::from_nanos(linger),
+                delivery_timeout: timeout.map(Duration::from_nanos),
+                report_timeout: grace.map(Duration::from_nanos),
+                isolation: isolation
+                    .map(|(timeout, window)| Isolation { availability_timeout: Duration::from_nanos(timeout), window }),
+                overflow,
+            }
         },
     )
 }

@@ -7,14 +7,18 @@ use aioproducer_core::{
     PurgeScope, Refusal, SlotId, Stats, TimeoutReason,
 };
 
+use crate::lanes::Windows;
 use crate::{Item, is_in};
 
 pub(crate) struct Accepted {
     pub(crate) item: Item,
     pub(crate) id: SlotId,
+    /// Where it is: with the unplaced ones of its topic, or in its own lane.
+    pub(crate) lane: Lane,
+    /// When it was produced.
     pub(crate) accepted_at: Instant,
-    /// When its own timeout passes.
-    pub(crate) own_at: Option<Instant>,
+    /// It does not end in the order of acceptance.
+    pub(crate) timed: bool,
     /// Handed off, and with which batch.
     pub(crate) batch: Option<u64>,
     /// The machine has a copy of it.
@@ -24,7 +28,7 @@ pub(crate) struct Accepted {
 /// A record that ended while the backend has it.
 pub(crate) struct Kept {
     pub(crate) entry: Accepted,
-    /// Since when, if by its own timeout, and not yet for too long.
+    /// Since when, if not yet for too long.
     pub(crate) late: Option<Instant>,
 }
 
@@ -44,10 +48,18 @@ pub(crate) struct Flush {
     pub(crate) waits: Vec<FlushGroup>,
 }
 
-/// Since which step a lane is where it is, ready or lingering.
+/// Where a lane with records is whose batch is not out, in the order in which records make way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    Held,
+    Ready,
+    Lingering,
+}
+
+/// Since which step a lane is where it is.
 struct Placed {
     lane: Lane,
-    ready: bool,
+    at: At,
     since: usize,
 }
 
@@ -56,16 +68,19 @@ pub(crate) struct Model {
     slots: usize,
     rows: usize,
     pub(crate) now: Instant,
+    youngest: Instant,
     pub(crate) live: Vec<Accepted>,
     /// Late ones in the order of their ends.
     pub(crate) kept: Vec<Kept>,
     pub(crate) out: Vec<Out>,
     placed: Vec<Placed>,
+    pub(crate) windows: Windows,
     flush_below: Vec<(FlushGroup, u64)>,
     pub(crate) flushes: Vec<Flush>,
     pub(crate) phase: Phase,
     pub(crate) backend_gone: bool,
     pub(crate) blocked: bool,
+    pub(crate) connected: bool,
     /// What is given up by purges whose buffered records have not all come back.
     asked: Option<PurgeScope>,
     /// What the backend is to purge, and after which batches; and up to which record.
@@ -92,15 +107,18 @@ impl Model {
             slots,
             rows,
             now: Instant::ZERO,
+            youngest: Instant::ZERO,
             live: Vec::new(),
             kept: Vec::new(),
             out: Vec::new(),
             placed: Vec::new(),
+            windows: Windows::new(limits.isolation, slots),
             flush_below: Vec::new(),
             flushes: Vec::new(),
             phase: Phase::Open,
             backend_gone: false,
             blocked: false,
+            connected: true,
             asked: None,
             waiting: None,
             purge_after: Vec::new(),
@@ -142,16 +160,21 @@ impl Model {
     }
 
     pub(crate) fn buffered(&self, lane: Lane) -> Vec<&Accepted> {
-        self.live.iter().filter(|entry| entry.item.lane == lane && entry.batch.is_none()).collect()
+        self.live.iter().filter(|entry| entry.lane == lane && entry.batch.is_none()).collect()
     }
 
     pub(crate) fn is_out(&self, lane: Lane) -> bool {
         self.out.iter().any(|out| out.batch.lane() == lane)
     }
 
+    /// The lane that a record is in.
+    pub(crate) fn lane(&self, number: u64) -> Lane {
+        self.live.iter().find(|entry| entry.item.number == number).expect("it lives").lane
+    }
+
     /// Lanes that hold a slot or whose batch is out.
     pub(crate) fn lanes(&self) -> Vec<Lane> {
-        let mut lanes: Vec<Lane> = self.held().map(|entry| entry.item.lane).collect();
+        let mut lanes: Vec<Lane> = self.held().map(|entry| entry.lane).collect();
         lanes.extend(self.out.iter().map(|out| out.batch.lane()));
         lanes.sort();
         lanes.dedup();
@@ -163,8 +186,50 @@ impl Model {
     }
 
     pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
+        self.has_pool_room(size) && self.has_row(lane) && self.has_share(lane, size)
+    }
+
+    fn has_row(&self, lane: Lane) -> bool {
         let lanes = self.lanes();
-        self.has_pool_room(size) && (lanes.contains(&lane) || lanes.len() < self.rows)
+        lanes.contains(&lane) || lanes.len() < self.rows
+    }
+
+    /// Records of a lane that hold a slot, and their bytes.
+    fn held_by(&self, lane: Lane) -> (usize, usize) {
+        let of_lane = self.held().filter(|entry| entry.lane == lane);
+        of_lane.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.item.size))
+    }
+
+    /// Records of a lane at the backend whose report is expected.
+    fn in_flight(&self, lane: Lane) -> usize {
+        let live = self.live.iter().filter(|entry| entry.lane == lane && entry.batch.is_some()).count();
+        live + self.kept.iter().filter(|kept| kept.entry.lane == lane && kept.late.is_some()).count()
+    }
+
+    pub(crate) fn is_unavailable(&self, lane: Lane) -> bool {
+        self.in_flight(lane) > 0 && self.windows.is_silent(lane, self.now)
+    }
+
+    pub(crate) fn shares_due(&self) -> Option<Instant> {
+        self.windows.shares_due(self.now)
+    }
+
+    fn has_share(&self, lane: Lane, size: usize) -> bool {
+        if self.limits.isolation.is_none() || self.windows.known(self.rows) < 2 {
+            return true;
+        }
+        let (count, bytes) = self.held_by(lane);
+        let free = (self.slots - self.held().count(), self.limits.pool_bytes - self.bytes());
+        let is_less = self.is_unavailable(lane) && self.shares_due().is_some();
+        let share = if is_less { (free.0 / 4, free.1 / 4) } else { (8 * free.0, 8 * free.1) };
+        count == 0 || count < share.0 && bytes + size <= share.1
+    }
+
+    /// How many more records the backend may have of a lane.
+    fn credit(&self, lane: Lane) -> usize {
+        let flying = self.in_flight(lane);
+        let (count, bytes) = self.held_by(lane);
+        self.windows.credit(lane, flying, bytes / count.max(1) * flying)
     }
 
     pub(crate) fn refusal(&self, item: &Item) -> Option<Refusal> {
@@ -174,15 +239,28 @@ impl Model {
         } else if item.size > limit {
             Some(Refusal::TooLarge { size: item.size, limit })
         } else {
-            (!self.has_room(item.lane, item.size)).then_some(Refusal::Full)
+            (!(self.has_pool_room(item.size) && self.has_row(item.lane))).then_some(Refusal::Full)
         }
+    }
+
+    fn waits(&self, lane: Lane) -> bool {
+        self.is_out(lane) || !self.buffered(lane).is_empty()
+    }
+
+    /// Whether the lane stays behind records that were produced before the number of partitions was known.
+    fn is_behind(&self, lane: Lane) -> bool {
+        self.waits(Lane::unplaced(lane.topic())) && self.windows.is_behind(lane)
     }
 
     pub(crate) fn accept(&mut self, id: SlotId, item: Item, since: Instant) {
         assert!(id.index() < self.slots);
         assert!(self.held().all(|entry| entry.id.index() != id.index()), "a slot given twice");
-        let own_at = item.own.map(|own| since + own);
-        self.live.push(Accepted { item, id, accepted_at: self.now, own_at, batch: None, copied: false });
+        let timed = item.own.is_some() || since < self.youngest;
+        self.youngest = self.youngest.max(since);
+        let lane = item.lane;
+        let waits = self.waits(Lane::unplaced(lane.topic()));
+        self.windows.add(&item, waits);
+        self.live.push(Accepted { item, id, lane, accepted_at: since, timed, batch: None, copied: false });
         self.acquired += 1;
         self.high_water = self.high_water.max(self.held().count());
     }
@@ -208,18 +286,27 @@ impl Model {
         } else if let Overflow::Wait | Overflow::WaitFor(_) = policy {
             AdmitDecision::Wait
         } else if policy == Overflow::Fail {
-            AdmitDecision::Refuse(Refusal::Full)
+            AdmitDecision::Refuse(if self.has_share(lane, size) { Refusal::Full } else { Refusal::LaneFull })
         } else {
-            let evicts = policy == Overflow::DropOldest && !self.has_pool_room(size);
+            let lacks_row = self.has_pool_room(size) && !self.has_row(lane);
+            let evicts = policy == Overflow::DropOldest && !lacks_row;
             for old in &evicted {
                 assert!(evicts && !self.has_room(lane, size), "evicted without need");
-                self.check_is_next(old, "evicted");
+                if self.has_share(lane, size) {
+                    self.check_is_next(old, "evicted");
+                } else {
+                    assert!(!self.is_out(lane), "its batch is out");
+                    let first = self.buffered(lane).first().map(|entry| entry.item.number);
+                    assert_eq!(first, Some(old.number), "a lane that has its share makes room for itself");
+                }
                 self.end(old.number);
                 self.dropped += 1;
                 self.note_places(step);
             }
-            let enters = policy == Overflow::DropOldest && self.has_room(lane, size);
-            assert!(enters || !evicts || self.placed.is_empty(), "it stopped too early");
+            let enters = policy == Overflow::DropOldest && !lacks_row && self.has_room(lane, size);
+            let has_own = !self.is_out(lane) && !self.buffered(lane).is_empty();
+            let could = if self.has_share(lane, size) { !self.placed.is_empty() } else { has_own };
+            assert!(enters || !evicts || !could, "it stopped too early");
             self.dropped += u64::from(!enters);
             assert_eq!(admission, if enters { AdmitDecision::Enter } else { AdmitDecision::Drop });
             return;
@@ -230,13 +317,14 @@ impl Model {
     /// Checks that a record is the oldest of the lane that has waited longest, among those whose batch is not out. A lane
     /// that lingers may have been ready for a moment within a step, so how long it lingers is not known here.
     pub(crate) fn check_is_next(&self, item: &Item, why: &str) {
-        let oldest = self.buffered(item.lane).first().map(|entry| entry.item.number);
+        let lane = self.lane(item.number);
+        let oldest = self.buffered(lane).first().map(|entry| entry.item.number);
         assert_eq!(oldest, Some(item.number), "{why}: not the oldest of its lane");
-        let place = self.placed.iter().find(|placed| placed.lane == item.lane).expect("its batch is out");
+        let place = self.placed.iter().find(|placed| placed.lane == lane).expect("its batch is out");
         for other in &self.placed {
-            let before = (other.ready, !other.ready) > (place.ready, !place.ready);
-            assert!(!before, "{why}: another lane is ready");
-            assert!(!(other.ready && place.ready) || place.since <= other.since, "{why}: another lane waited longer");
+            assert!(other.at >= place.at, "{why}: another lane comes first");
+            let same = other.at == place.at && place.at != At::Lingering;
+            assert!(!same || place.since <= other.since, "{why}: another lane waited longer");
         }
     }
 
@@ -252,11 +340,11 @@ impl Model {
     }
 
     pub(crate) fn left_in(&self, group: FlushGroup, below: u64) -> usize {
-        self.live.iter().filter(|entry| entry.item.number < below && is_in(group, entry.item.lane)).count()
+        self.live.iter().filter(|entry| entry.item.number < below && is_in(group, entry.lane)).count()
     }
 
     pub(crate) fn len_in(&self, is_meant: impl Fn(Lane) -> bool) -> usize {
-        self.live.iter().filter(|entry| is_meant(entry.item.lane)).count()
+        self.live.iter().filter(|entry| is_meant(entry.lane)).count()
     }
 
     fn ask(&mut self, action: Action) {
@@ -373,7 +461,12 @@ impl Model {
         entry
     }
 
-    /// Ends a record that the backend has, by its own timeout.
+    /// The backend has let go of a record.
+    pub(crate) fn reported(&mut self, lane: Lane) {
+        self.windows.reported(lane, self.now);
+    }
+
+    /// Ends a record that the backend has, as its time has passed.
     pub(crate) fn end_late(&mut self, number: u64) -> &Accepted {
         let at = self.live.iter().position(|entry| entry.item.number == number).expect("an outcome for no record");
         let entry = self.live.remove(at);
@@ -383,13 +476,6 @@ impl Model {
 
     fn is_settled(&self, number: u64) -> bool {
         self.out.iter().all(|out| out.number != number)
-    }
-
-    /// When the oldest record's report is overdue, if it is with the backend.
-    pub(crate) fn report_due(&self) -> Option<Instant> {
-        let after = self.limits.report_timeout?;
-        let oldest = self.live.first()?;
-        self.is_settled(oldest.batch?).then(|| oldest.accepted_at + after)
     }
 
     /// When the report of the record that is late for longest is overdue.
@@ -406,14 +492,6 @@ impl Model {
             first.late = None;
             self.blocked &= self.handed_off() > 0;
         }
-    }
-
-    /// Gives up the oldest record.
-    pub(crate) fn give_up(&mut self) -> &Accepted {
-        let entry = self.live.remove(0);
-        self.kept.push(Kept { entry, late: None });
-        self.blocked &= self.handed_off() > 0;
-        &self.kept[self.kept.len() - 1].entry
     }
 
     fn due(&self, lane: Lane) -> Option<CutReason> {
@@ -436,38 +514,74 @@ impl Model {
         }
     }
 
-    /// Notes which lanes are ready and which linger after this step.
+    fn place(&self, lane: Lane) -> At {
+        match self.due(lane) {
+            None => At::Lingering,
+            Some(_) if self.is_behind(lane) => At::Held,
+            Some(_) if self.credit(lane) == 0 => At::Held,
+            Some(_) => At::Ready,
+        }
+    }
+
+    /// Notes where lanes are after this step.
     pub(crate) fn note_places(&mut self, step: usize) {
         let waiting = |lane: &Lane| !self.is_out(*lane) && !self.buffered(*lane).is_empty();
-        let lanes = self.lanes().into_iter().filter(waiting);
-        let places: Vec<(Lane, bool)> = lanes.map(|lane| (lane, self.due(lane).is_some())).collect();
-        self.placed.retain(|placed| places.contains(&(placed.lane, placed.ready)));
-        for (lane, ready) in places {
+        let all = self.lanes();
+        let places: Vec<(Lane, At)> =
+            all.iter().copied().filter(waiting).map(|lane| (lane, self.place(lane))).collect();
+        self.windows.retain(&all);
+        self.placed.retain(|placed| places.contains(&(placed.lane, placed.at)));
+        for (lane, at) in places {
+            if at == At::Held {
+                self.windows.limit(lane);
+            }
             if !self.placed.iter().any(|placed| placed.lane == lane) {
-                self.placed.push(Placed { lane, ready, since: step });
+                self.placed.push(Placed { lane, at, since: step });
             }
         }
     }
 
+    /// A lane without a partition is held back for so long that the backend may send its records elsewhere.
+    pub(crate) fn relieve(&mut self, step: usize) {
+        self.note_places(step);
+        while let Some(lane) = self.placed.iter().map(|placed| placed.lane).find(|lane| self.is_relieved(*lane)) {
+            self.windows.relieve(lane, self.in_flight(lane), self.now);
+            self.note_places(step);
+        }
+    }
+
+    fn is_relieved(&self, lane: Lane) -> bool {
+        self.relief_due(lane).is_some_and(|at| at <= self.now)
+    }
+
+    fn relief_due(&self, lane: Lane) -> Option<Instant> {
+        let is_held = self.placed.iter().any(|placed| placed.lane == lane && placed.at == At::Held);
+        let flies = is_held && lane == Lane::new(lane.topic(), None) && self.in_flight(lane) > 0;
+        flies.then(|| self.windows.silent_at(lane)).flatten()
+    }
+
     pub(crate) fn has_batch(&self) -> bool {
         let open = matches!(self.phase, Phase::Open | Phase::Closing(_));
-        open && !self.blocked && self.placed.iter().any(|placed| placed.ready)
+        open && self.connected && !self.blocked && self.placed.iter().any(|placed| placed.at == At::Ready)
     }
 
     /// Checks a cut batch against what should have been cut, and hands it off.
-    pub(crate) fn cut(&mut self, batch: MessageBatch, records: Vec<(SlotId, Item)>) {
+    pub(crate) fn cut(&mut self, batch: MessageBatch, records: Vec<(SlotId, Item)>, wanted: &[bool]) {
         assert!(!self.blocked, "a batch while the backend's queue is full");
+        assert!(self.connected, "a batch without a connection");
         let lane = batch.lane();
-        let place = self.placed.iter().find(|placed| placed.lane == lane && placed.ready);
+        let place = self.placed.iter().find(|placed| placed.lane == lane && placed.at == At::Ready);
         let mine = place.expect("a batch of a lane that is not due").since;
-        let earlier = |other: &Placed| other.ready && other.since < mine;
+        let earlier = |other: &Placed| other.at == At::Ready && other.since < mine;
         assert!(!self.placed.iter().any(earlier), "another lane was ready before");
         assert_eq!(Some(batch.reason()), self.due(lane));
 
         let (mut expected, mut bytes) = (Vec::new(), 0);
+        let is_unnamed = self.limits.isolation.is_some() && lane.partition().is_none();
+        let most = if is_unnamed { (self.slots / 16).max(1) } else { usize::MAX };
         for entry in self.buffered(lane) {
             let fits = expected.is_empty() || bytes + entry.item.size <= self.limits.batch_bytes;
-            if !fits || expected.len() == self.limits.batch_records as usize {
+            if !fits || expected.len() == self.credit(lane).min(self.limits.batch_records as usize).min(most) {
                 break;
             }
             bytes += entry.item.size;
@@ -480,12 +594,25 @@ impl Model {
         self.out.iter_mut().for_each(|out| out.alone = false);
         self.batches += 1;
         let number = self.batches;
+        let has_slots = self.held().any(|entry| entry.lane == lane && entry.batch.is_some());
+        let delivery_timeout = self.limits.delivery_timeout;
+        let all_wanted = wanted.iter().all(|wanted| *wanted);
         for entry in &mut self.live {
-            if records.iter().any(|(id, _)| *id == entry.id) {
+            if let Some(at) = records.iter().position(|(id, _)| *id == entry.id) {
+                let timed = entry.timed && (entry.item.own.is_some() || delivery_timeout.is_some());
+                assert!(wanted[at] || !timed, "no copy is wanted of a record with a timeout of its own");
+                assert!(timed || !wanted[at] || all_wanted && delivery_timeout.is_some(), "a copy without need");
                 entry.batch = Some(number);
-                entry.copied = entry.item.has_copy();
+                entry.copied = entry.item.has_copy() && wanted[at];
             }
         }
+        let flying = self.in_flight(lane);
+        if !self.buffered(lane).is_empty() && self.credit(lane) == 0 {
+            self.windows.limit(lane);
+        } else {
+            self.windows.unlimit(lane);
+        }
+        self.windows.handed_off(lane, !has_slots, flying, self.now);
         self.out.push(Out { number, batch, members: records, refused: None, alone });
         self.placed.retain(|placed| placed.lane != lane);
     }
@@ -508,11 +635,15 @@ impl Model {
             let oldest = self.buffered(lane).first()?.accepted_at;
             let lingers = !self.is_out(lane) && self.due(lane).is_none();
             let linger = lingers.then(|| (oldest + self.limits.linger, TimeoutReason::Linger));
-            let expiry = self.limits.delivery_timeout.map(|after| (oldest + after, TimeoutReason::Delivery));
-            linger.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
+            linger.or_else(|| self.relief_due(lane).map(|at| (at, TimeoutReason::Credit)))
         };
-        let reports = self.report_due().into_iter().chain(self.late_due()).map(|at| (at, TimeoutReason::Report));
-        let own = self.live.iter().filter_map(|entry| entry.own_at).map(|at| (at, TimeoutReason::Record));
+        let reports = self.late_due().into_iter().map(|at| (at, TimeoutReason::Report));
+        let own = self.live.iter().filter_map(|entry| {
+            let reason = if entry.timed { TimeoutReason::Record } else { TimeoutReason::Delivery };
+            self.deadline(entry).map(|at| (at, reason))
+        });
+        let oldest = self.live.first().and_then(|entry| Some(entry.accepted_at + self.limits.delivery_timeout?));
+        let own = own.chain(oldest.map(|at| (at, TimeoutReason::Delivery)));
         let close = if let Phase::Closing(at) = self.phase { Some((at, TimeoutReason::Close)) } else { None };
         let lanes = self.lanes().into_iter().filter_map(of_lane);
         let timeouts: Vec<_> = lanes.chain(reports).chain(own).chain(close).collect();
@@ -522,8 +653,8 @@ impl Model {
 
     /// When a record's time is over, wherever it is.
     pub(crate) fn deadline(&self, entry: &Accepted) -> Option<Instant> {
-        let after = self.limits.delivery_timeout.filter(|_| entry.batch.is_none());
-        after.map(|after| entry.accepted_at + after).into_iter().chain(entry.own_at).min()
+        let after = self.limits.delivery_timeout.into_iter().chain(entry.item.own).min();
+        after.map(|after| entry.accepted_at + after)
     }
 
     /// Numbers of the records whose time is over.

@@ -11,8 +11,8 @@ use aioproducer_core::{
 
 use crate::Item;
 
-/// A batch and its records.
-pub(crate) type HandOff = (MessageBatch, Vec<(SlotId, Item)>);
+/// A batch and its records, and of which of them a copy was wanted.
+pub(crate) type HandOff = (MessageBatch, Vec<(SlotId, Item)>, Vec<bool>);
 
 /// What ended without a report: its account, whether it was handed off, and whether the record came with it.
 pub(crate) type Ended = (Completed<u64>, bool, Option<Item>);
@@ -29,7 +29,8 @@ fn same<A: PartialEq + Debug>(inline: A, heap: A) -> A {
 
 /// Record and account belong together.
 fn pair((item, ended): (Item, Completed<u64>)) -> Item {
-    assert_eq!((item.number, item.number, item.lane), (ended.ticket, ended.sequence, ended.lane));
+    assert_eq!((item.number, item.number), (ended.ticket, ended.sequence));
+    assert_eq!(item.lane, ended.lane);
     item
 }
 
@@ -65,16 +66,17 @@ fn admit<S: Storage>(
     (admission, evicted)
 }
 
-/// Of records with an even number the machine gets a copy.
+/// Of records with an even number the machine gets a copy, if it wants one.
 fn poll_batch<S: Storage>(machine: &mut Producer<Item, u64, S>, now: Instant) -> Option<HandOff> {
-    let mut records = Vec::new();
-    let batch = machine.poll_batch(now, |id, item| {
+    let (mut records, mut wanted) = (Vec::new(), Vec::new());
+    let batch = machine.poll_batch(now, |id, item, wants_copy| {
         let copy = item.has_copy().then(|| item.clone());
         records.push((id, item));
+        wanted.push(wants_copy);
         copy
     });
     assert!(batch.is_some() || records.is_empty(), "records without a batch");
-    batch.map(|batch| (batch, records))
+    batch.map(|batch| (batch, records, wanted))
 }
 
 impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
@@ -95,6 +97,14 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
 
     pub(crate) fn has_room(&self, lane: Lane, size: usize) -> bool {
         same(self.inline.has_room(lane, size), self.heap.has_room(lane, size))
+    }
+
+    pub(crate) fn shares_due(&self) -> Option<Instant> {
+        same(self.inline.shares_due(), self.heap.shares_due())
+    }
+
+    pub(crate) fn is_unavailable(&self, lane: Lane) -> bool {
+        same(self.inline.is_unavailable(lane), self.heap.is_unavailable(lane))
     }
 
     pub(crate) fn retract(&mut self, id: SlotId) -> Result<Item, RetractError> {
@@ -182,6 +192,11 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
         same(self.inline.has_batch(), self.heap.has_batch())
     }
 
+    pub(crate) fn handle_connected(&mut self, connected: bool) {
+        self.inline.handle_connected(connected);
+        self.heap.handle_connected(connected);
+    }
+
     pub(crate) fn poll_batch(&mut self, now: Instant) -> Option<HandOff> {
         same(poll_batch(&mut self.inline, now), poll_batch(&mut self.heap, now))
     }
@@ -205,10 +220,6 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
 
     pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<Ended> {
         same(self.inline.poll_expired(now).map(unreported), self.heap.poll_expired(now).map(unreported))
-    }
-
-    pub(crate) fn poll_overdue(&mut self, now: Instant) -> Option<Ended> {
-        same(self.inline.poll_overdue(now).map(unreported), self.heap.poll_overdue(now).map(unreported))
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Timeout> {

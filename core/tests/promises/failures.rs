@@ -1,6 +1,6 @@
 //! Records that fail, and the others that must not notice.
 
-use aioproducer_core::{Limits, LimitsError, RetractError, Timeout, TimeoutReason};
+use aioproducer_core::{Limits, RetractError, Timeout, TimeoutReason};
 
 use super::*;
 
@@ -56,11 +56,10 @@ fn s17_the_time_of_produce_counts_also_after_a_refusal() {
     let first = give(&mut machine, at(0), A, 0);
     give(&mut machine, at(5), A, 1);
     let off = take(&mut machine, at(30)).expect("ready");
-    assert_eq!(machine.poll_timeout(), None, "all is in the backend's hands");
     settle(&mut machine, &off, 1);
+    assert_eq!(report(&mut machine, first), Some(0));
     assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(55), reason: TimeoutReason::Delivery }));
     assert_eq!(expire(&mut machine, at(55)), [1]);
-    assert_eq!(report(&mut machine, first), Some(0), "a record in the backend does not expire here");
 }
 
 #[test]
@@ -69,10 +68,10 @@ fn s17_behind_a_batch_that_is_out() {
     give(&mut machine, at(0), A, 0);
     let off = take(&mut machine, at(0)).expect("ready");
     give(&mut machine, at(7), A, 1);
-    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(57)));
-    assert_eq!(expire(&mut machine, at(57)), [1]);
+    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(50)), "the one that is out");
+    assert_eq!(expire(&mut machine, at(57)), [0, 1]);
     settle(&mut machine, &off, usize::MAX);
-    assert_eq!((machine.len(), machine.has_batch()), (1, false));
+    assert_eq!((machine.len(), machine.held(), machine.has_batch()), (0, 1, false));
 }
 
 #[test]
@@ -80,7 +79,6 @@ fn s17_refused_and_not_yet_settled() {
     let mut machine = machine(EXPIRY);
     give(&mut machine, at(0), A, 0);
     let off = take(&mut machine, at(0)).expect("ready");
-    assert_eq!(machine.poll_timeout(), None);
     assert!(machine.handle_refused(off.records[0].0, off.records[0].1.clone()).is_ok());
     assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(50)));
     assert_eq!(expire(&mut machine, at(50)), [0]);
@@ -111,31 +109,30 @@ fn s17_expiry_leaves_the_rest_of_a_full_lane_to_wait() {
     assert_eq!(take(&mut machine, at(70)).expect("linger is over").names(), [1]);
 }
 
-const REPORTS: Limits = Limits { report_timeout: Some(Duration::from_millis(80)), ..EXPIRY };
-
-fn overdue(machine: &mut Machine, now: Instant) -> Option<(SlotId, u64)> {
-    machine.poll_overdue(now).map(|overdue| (overdue.ended.slot, overdue.ended.ticket))
-}
+const REPORTS: Limits = Limits { report_timeout: Some(Duration::from_millis(30)), ..EXPIRY };
 
 #[test]
-fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
+fn s17_a_record_that_the_backend_has_ends_in_time_and_its_slot_follows() {
     let mut machine = machine(REPORTS);
     let lost = give(&mut machine, at(0), A, 0);
     let off = take(&mut machine, at(0)).expect("ready");
-    assert_eq!(machine.poll_timeout(), None, "the batch is out");
     settle(&mut machine, &off, usize::MAX);
     give(&mut machine, at(10), A, 1);
     let point = machine.flush(FlushScope::All);
     let off = take(&mut machine, at(10)).expect("ready");
     settle(&mut machine, &off, usize::MAX);
-    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(80), reason: TimeoutReason::Report }));
-    assert_eq!(overdue(&mut machine, at(79)), None);
-    assert_eq!(overdue(&mut machine, at(80)), Some((lost, 0)));
-    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(90), reason: TimeoutReason::Report }));
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(50), reason: TimeoutReason::Delivery }));
+    assert_eq!(expire(&mut machine, at(49)), []);
+    let ended = machine.poll_expired(at(50)).expect("its time is over");
+    assert_eq!((ended.ended.slot, ended.ended.ticket, ended.handed_off), (lost, 0, true));
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(60), reason: TimeoutReason::Delivery }));
     assert_eq!(report(&mut machine, off.records[0].0), Some(1));
     assert!(machine.is_flushed(point) && machine.is_empty() && machine.len_of(A) == 0);
-    assert_eq!((machine.retract(lost).err(), machine.poll_timeout()), (Some(RetractError::Ended), None));
+    assert_eq!(machine.retract(lost).err(), Some(RetractError::Ended));
 
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(80), reason: TimeoutReason::Report }));
+    assert_eq!((expire(&mut machine, at(79)), machine.held()), (vec![], 1));
+    assert_eq!((expire(&mut machine, at(80)), machine.held(), machine.poll_timeout()), (vec![], 0, None));
     let stats = machine.stats();
     assert_eq!((stats.in_use, stats.overdue, stats.bytes, stats.handed_off), (1, 1, 10, 0), "the backend has it");
     assert_eq!(report(&mut machine, lost), None);
@@ -146,13 +143,36 @@ fn s17_a_record_of_which_the_backend_says_nothing_ends_without_its_slot() {
 }
 
 #[test]
+fn s17_a_batch_that_is_out_is_not_overdue() {
+    let mut machine = machine(REPORTS);
+    give(&mut machine, at(0), A, 0);
+    let off = take(&mut machine, at(0)).expect("ready");
+    assert_eq!((expire(&mut machine, at(50)), machine.poll_timeout()), (vec![0], None));
+    settle(&mut machine, &off, usize::MAX);
+    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(80), reason: TimeoutReason::Report }));
+}
+
+#[test]
+fn s17_the_wait_for_room_is_part_of_the_time() {
+    let mut machine = machine(EXPIRY);
+    give(&mut machine, at(30), A, 0);
+    let item = Item { name: 1, lane: B, size: 10, own: None };
+    assert!(machine.produce_since(at(40), at(20), item, 1).is_ok());
+    assert_eq!(machine.poll_timeout().map(|timeout| timeout.at), Some(at(70)));
+    let off = take(&mut machine, at(40)).expect("ready");
+    settle(&mut machine, &off, usize::MAX);
+    assert_eq!(expire(&mut machine, at(70)), [1], "accepted later, and produced before");
+    assert_eq!(expire(&mut machine, at(80)), [0]);
+}
+
+#[test]
 fn s17_slots_of_overdue_records_are_not_used_again() {
     let mut machine = Producer::new(REPORTS, Heap { slots: 8, lanes: 2 }).expect("limits");
     let lost = give_all(&mut machine, A, 0..8);
     let off = take(&mut machine, at(0)).expect("ready");
     settle(&mut machine, &off, usize::MAX);
-    let ended: Vec<_> = core::iter::from_fn(|| overdue(&mut machine, at(80))).collect();
-    assert_eq!(ended, lost.iter().copied().zip(0..8).collect::<Vec<_>>(), "the oldest first");
+    assert_eq!(expire(&mut machine, at(50)), (0..8).collect::<Vec<_>>(), "the oldest first");
+    assert_eq!((expire(&mut machine, at(80)), machine.stats().overdue), (vec![], 8));
     assert_eq!(offer(&mut machine, at(80), B, 10, 8), Err(Refusal::Full));
     assert_eq!(report(&mut machine, lost[3]), None);
     assert_eq!(give(&mut machine, at(80), B, 8).index(), lost[3].index());
@@ -166,14 +186,32 @@ fn s17_a_full_queue_is_tried_again_when_nothing_will_be_reported() {
     let off = take(&mut machine, at(40)).expect("ready");
     settle(&mut machine, &off, 1);
     assert!(!machine.has_batch(), "the queue is full until a report");
-    assert_eq!(overdue(&mut machine, at(80)).map(|(_, name)| name), Some(0));
+    assert_eq!((expire(&mut machine, at(50)), machine.has_batch()), (vec![0], false));
+    assert_eq!((expire(&mut machine, at(80)), machine.stats().overdue), (vec![], 1));
     assert_eq!(take(&mut machine, at(80)).expect("worth a try").names(), [1]);
 }
 
 #[test]
-fn reports_may_not_be_overdue_before_deliveries_expire() {
-    for delivery_timeout in [None, Some(Duration::from_millis(81))] {
-        let made = Machine::new(Limits { delivery_timeout, ..REPORTS }, Heap { slots: 16, lanes: 4 });
-        assert_eq!(made.err(), Some(LimitsError::ReportBeforeDelivery));
-    }
+fn s17_a_copy_is_wanted_of_a_lane_that_was_not_heard_of_lately() {
+    let mut machine = machine(Limits { delivery_timeout: Some(Duration::from_secs(9)), ..PLAIN });
+    let wants = |machine: &mut Machine, now: Instant, name: u64| {
+        let slot = give(machine, now, A, name);
+        let mut wanted = None;
+        let batch = machine.poll_batch(now, |_, item, wants| {
+            wanted = Some(wants);
+            Some(item)
+        });
+        machine.handle_settled(&batch.expect("ready"));
+        (slot, wanted.expect("a record"))
+    };
+    let (first, wanted) = wants(&mut machine, at(1), 0);
+    assert!(wanted && machine.has_copies(), "nothing is known of the lane");
+    assert_eq!(report(&mut machine, first), Some(0));
+    let (second, wanted) = wants(&mut machine, at(200), 1);
+    assert!(!wanted && !machine.has_copies(), "it answers");
+    assert_eq!(report(&mut machine, second), Some(1));
+    let (third, wanted) = wants(&mut machine, at(450), 2);
+    assert!(wanted, "it is silent");
+    let ended = machine.poll_expired(at(9_450)).expect("its time is over");
+    assert_eq!((ended.ended.slot, ended.record.map(|item| item.name)), (third, Some(2)));
 }

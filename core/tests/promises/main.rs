@@ -4,6 +4,7 @@ mod batching;
 mod close;
 mod failures;
 mod flush;
+mod isolation;
 mod overflow;
 mod own_timeouts;
 mod pool;
@@ -38,7 +39,11 @@ impl Record for Item {
     }
 
     fn is_urgent(&self) -> bool {
-        self.name >= URGENT
+        self.name & URGENT != 0
+    }
+
+    fn is_placed(&self) -> bool {
+        self.name & PLACED != 0
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -46,8 +51,11 @@ impl Record for Item {
     }
 }
 
-/// Names from here on are those of urgent records.
+/// Marks the names of urgent records,
 pub(crate) const URGENT: u64 = 1 << 32;
+
+/// and of those whose partition was chosen by their key.
+pub(crate) const PLACED: u64 = 1 << 33;
 
 pub(crate) type Machine = Producer<Item, u64, Heap>;
 
@@ -68,6 +76,7 @@ pub(crate) const PLAIN: Limits = Limits {
     linger: Duration::ZERO,
     delivery_timeout: None,
     report_timeout: None,
+    isolation: None,
     overflow: Overflow::Wait,
 };
 
@@ -117,7 +126,7 @@ impl HandOff {
 pub(crate) fn take(machine: &mut Machine, now: Instant) -> Option<HandOff> {
     assert_eq!(expire(machine, now), []);
     let mut records = Vec::new();
-    let batch = machine.poll_batch(now, |id, item| {
+    let batch = machine.poll_batch(now, |id, item, _| {
         let copy = item.own.is_some().then(|| item.clone());
         records.push((id, item));
         copy

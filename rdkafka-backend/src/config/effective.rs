@@ -10,7 +10,7 @@ use crate::config::idempotence::IdempotenceOff;
 use crate::config::native::native;
 use crate::config::read::{invalid, is_true, linger, number, value};
 use crate::config::secrets::Secrets;
-use crate::config::{features, files, idempotence, names, servers, values};
+use crate::config::{features, files, idempotence, names, own, servers, values};
 use crate::partition::choice::Partitioning;
 use crate::partition::partitioner::Partitioner;
 
@@ -23,6 +23,7 @@ const MAX_RECONNECT_MS: u64 = 1_000;
 /// Our default of `reconnect.backoff.ms`; librdkafka's is 100.
 const RECONNECT_MS: u64 = 20;
 
+const PROPAGATION: &str = "topic.metadata.propagation.max.ms";
 const DELIVERY_TIMEOUT: &str = "message.timeout.ms";
 const RECORD_BYTES: &str = "message.max.bytes";
 const TRANSACTIONAL_ID: &str = "transactional.id";
@@ -64,6 +65,8 @@ fn build(
     delivery_timeout: Option<Duration>,
     has_provider: bool,
 ) -> Result<Effective, ConfigError> {
+    let (user, own) = own::take(user)?;
+    let user = &user;
     let read = checked(user)?;
     let partitioner = partitioner.map_or_else(|| configured_partitioner(user, &read), Ok)?;
     let mut config = user.clone();
@@ -85,19 +88,32 @@ fn build(
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds)),
     };
+    if !transactional {
+        never_time_out(&mut config);
+        if let Some(timeout) = delivery_timeout.filter(|_| is_unset(user, PROPAGATION)) {
+            config.set(PROPAGATION, propagation(timeout).as_millis().to_string());
+        }
+    }
+    let linger = linger(&native);
+    // No answer is due while librdkafka lingers.
+    let availability_timeout = own.availability_timeout.map(|timeout| timeout + linger);
     let record_bytes = number(&native, RECORD_BYTES);
     let limits = BackendLimits {
         delivery_timeout,
-        linger: linger(&native),
+        linger,
         record_bytes: record_bytes as usize,
         record_overhead: OVERHEAD,
         record_setting: Some(RECORD_BYTES),
+        availability_timeout,
         transactional,
     };
     let partitioning = Partitioning {
         partitioner,
         sticky_time: Duration::from_millis(number(&read, "sticky.partitioning.linger.ms")),
         sticky_bytes: number(&native, "batch.size") as usize,
+        adaptive: own.adaptive,
+        crowd: u32::MAX,
+        availability_timeout,
     };
     // 0 messages means no limit.
     let messages = number(&native, "queue.buffering.max.messages");
@@ -158,7 +174,7 @@ fn set_defaults(config: &mut ClientConfig, user: &ClientConfig, read: &NativeCli
         };
         config.set("reconnect.backoff.ms", RECONNECT_MS.min(longest).to_string());
     }
-    // librdkafka's thread of a broker does not notice timeouts while it waits to reconnect.
+    // A broker that is back is used soon. And librdkafka's thread of a broker does not notice its timeouts while it waits.
     if is_unset(user, "reconnect.backoff.max.ms") {
         let shortest = number(read, "reconnect.backoff.ms");
         config.set("reconnect.backoff.max.ms", MAX_RECONNECT_MS.max(shortest).to_string());
@@ -184,6 +200,22 @@ fn set_delivery_timeout(
         let limit = if transactional { number(read, "transaction.timeout.ms") } else { u64::MAX };
         config.set(DELIVERY_TIMEOUT, DELIVERY_TIMEOUT_MS.min(limit).to_string());
     }
+}
+
+/// librdkafka's own timeout does not fire. It would give the producer a new epoch, under which librdkafka sends what is in flight again,
+/// and records would be in the log twice (librdkafka's issue 4953). 0, for no limit, would spoil its statistics.
+fn never_time_out(config: &mut ClientConfig) {
+    for name in names::all(DELIVERY_TIMEOUT) {
+        config.remove(name);
+    }
+    config.set(DELIVERY_TIMEOUT, i32::MAX.to_string());
+}
+
+/// How long records wait for a topic that does not exist: as long as librdkafka has them wait, or until shortly before their delivery
+/// timeout. librdkafka says then that they are not in the log, which the producer's own timeout cannot know.
+fn propagation(delivery_timeout: Duration) -> Duration {
+    let shortly_before = delivery_timeout.saturating_sub(Duration::from_secs(2)).max(delivery_timeout / 2);
+    shortly_before.min(Duration::from_secs(30))
 }
 
 /// Checks that tokens come from exactly one source, if tokens are needed.
@@ -234,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn s17_records_of_a_topic_that_does_not_exist_end_before_their_timeout() {
+        let found = |pairs: &[(&str, &str)]| result(pairs, None).config.get(PROPAGATION).map(str::to_owned);
+        for (timeout, longest) in [("120000", "30000"), ("20000", "18000"), ("3000", "1500"), ("1", "0")] {
+            assert_eq!(found(&[("message.timeout.ms", timeout)]).as_deref(), Some(longest), "{timeout}");
+        }
+        assert_eq!(found(&[("message.timeout.ms", "0")]), None, "there is no timeout");
+        assert_eq!(found(&[("message.timeout.ms", "3000"), (PROPAGATION, "7")]).as_deref(), Some("7"));
+    }
+
+    #[test]
     fn defaults_are_set_for_keys_that_the_user_leaves_out() {
         let plain = result(&[], None);
         assert_eq!(plain.config.get("linger.ms"), Some("0"));
@@ -276,6 +318,40 @@ mod tests {
             assert_eq!((plain.limits.delivery_timeout, plain.limits.transactional), (ms(120_000), false));
             assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
         }
+    }
+
+    #[test]
+    fn no_answer_is_due_while_librdkafka_lingers() {
+        let timeout = |pairs: &[_]| {
+            let Effective { config, partitioning, limits, .. } = result(pairs, None);
+            assert_eq!(partitioning.availability_timeout, limits.availability_timeout);
+            assert!(config.config_map().into_keys().all(|key| !key.starts_with("partitioner.")));
+            limits.availability_timeout.map(|timeout| timeout.as_millis())
+        };
+        const KEY: &str = "partitioner.availability.timeout.ms";
+        assert_eq!(timeout(&[]), Some(1000));
+        assert_eq!(timeout(&[("linger.ms", "50")]), Some(1050));
+        assert_eq!([timeout(&[(KEY, "0"), ("linger.ms", "50")]), timeout(&[(KEY, "7")])], [None, Some(7)]);
+        let other = result(&[("partitioner.adaptive.partitioning.enable", "false")], None);
+        assert!(!other.partitioning.adaptive && result(&[], None).partitioning.adaptive);
+    }
+
+    #[test]
+    fn s17_librdkafkas_own_timeout_does_not_fire() {
+        let native_timeout = |pairs: &[_], own| {
+            let native = native(&result(pairs, own).config).unwrap();
+            number(&native, DELIVERY_TIMEOUT)
+        };
+        const NEVER: u64 = i32::MAX as u64;
+        assert_eq!([native_timeout(&[], None), native_timeout(&[], Some(700))], [NEVER; 2]);
+        for key in names::all(DELIVERY_TIMEOUT) {
+            assert_eq!([native_timeout(&[(key, "0")], None), native_timeout(&[(key, "5000")], Some(700))], [NEVER; 2]);
+        }
+        // librdkafka refuses more than `transaction.timeout.ms`. A transaction with a failed record is aborted in any case.
+        let transactional = ("transactional.id", "t");
+        assert_eq!(native_timeout(&[transactional], None), 60_000);
+        assert_eq!(native_timeout(&[transactional, ("transaction.timeout.ms", "9000")], None), 9000);
+        assert_eq!(native_timeout(&[transactional, ("message.timeout.ms", "5000")], Some(700)), 700);
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
             ("lingre.ms", "`linger.ms`"),
             ("ack", "`acks`"),
             ("sasl.pasword", "`sasl.password`"),
+            ("partitioner.availabilty.timeout.ms", "`partitioner.availability.timeout.ms`"),
         ] {
             assert_eq!(hint(key), format!("did you mean {meant}?"), "{key}");
         }

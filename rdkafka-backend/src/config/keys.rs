@@ -1,5 +1,5 @@
-//! librdkafka's keys: which ones are consumer settings, and what kind of value each takes. Only hints and messages use them;
-//! librdkafka decides which keys and values are valid.
+//! The keys: which ones are consumer settings, and what kind of value each takes. Only hints and messages use them; librdkafka
+//! decides which of its keys and values are valid.
 
 /// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub(super) fn is_consumer_key(key: &str) -> bool {
 /// The kind of the value of `key`; `None` for a key that is not listed here.
 pub(super) fn kind(key: &str) -> Option<Kind> {
     let key = without_prefix(key);
-    KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
+    KEYS.iter().chain(&OWN).find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
 /// All keys that a producer uses.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|(name, _)| *name)
+    KEYS.iter().chain(&OWN).map(|(name, _)| *name)
 }
 
 /// `key` without the prefix `topic.`, which topic settings may have.
@@ -72,6 +72,10 @@ const CONSUMERS: [&str; 31] = [
     "queued.min.messages",
     "session.timeout.ms",
 ];
+
+/// The keys that librdkafka has not.
+const OWN: [(&str, Kind); 2] =
+    [("partitioner.adaptive.partitioning.enable", Flag), ("partitioner.availability.timeout.ms", Number)];
 
 const KEYS: [(&str, Kind); 133] = [
     ("acks", Number),

@@ -11,6 +11,7 @@ mod idempotence;
 mod keys;
 mod names;
 mod native;
+mod own;
 mod read;
 mod refusal;
 pub(crate) mod secrets;

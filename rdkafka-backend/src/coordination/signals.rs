@@ -19,6 +19,8 @@ pub(crate) struct Requests {
     pub(crate) call: bool,
     /// A topic is used for the first time.
     pub(crate) topic: bool,
+    /// The first connection is up, or the last one is down.
+    pub(crate) connection: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -175,6 +177,11 @@ impl Signals {
     /// The application has answered a token request.
     pub(crate) fn token(&self) {
         self.request(|requests| requests.token = true);
+    }
+
+    /// The first connection is up, or the last one is down.
+    pub(crate) fn connection(&self) {
+        self.request(|requests| requests.connection = true);
     }
 
     pub(crate) fn shut_down(&self) {

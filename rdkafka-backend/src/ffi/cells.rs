@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::Message;
 
-use super::raw_report::URGENT;
+use super::raw_report::PLACED;
 use crate::catch_panic::catch_panic;
 
 /// Cells are allocated in chunks, when a slot of the chunk is used for the first time: a large pool costs nothing up front.
@@ -40,7 +40,7 @@ unsafe impl<R: Send> Sync for Cells<R> {}
 
 impl<R> Cells<R> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let capacity = capacity.min(URGENT as usize);
+        let capacity = capacity.min(PLACED as usize);
         let chunks = (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
         Self { chunks, capacity }
     }

@@ -1,7 +1,6 @@
 //! The native client, and everything that must live exactly as long as it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -14,13 +13,16 @@ use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::cells::{Cells, Lent};
+use super::connections::ConnectionCounts;
 use super::context::{CallbackContext, on_event, on_throttle};
+use super::ended::Ended;
 use super::interceptor::{AtOnce, Reports};
 use super::raw_report::RawReport;
 use super::topic::Topic;
 use crate::config;
 use crate::failure;
-use crate::partition::choice::{Partitioning, TopicState};
+use crate::partition::choice::Partitioning;
+use crate::partition::states::TopicStates;
 
 /// A producer client with the records that it borrows.
 pub(crate) struct Client<R> {
@@ -29,6 +31,7 @@ pub(crate) struct Client<R> {
     /// librdkafka has a pointer to it.
     reports: Arc<Reports>,
     topics: Mutex<Topics>,
+    states: Arc<TopicStates>,
     pub(super) cells: ManuallyDrop<Arc<Cells<R>>>,
 }
 
@@ -67,6 +70,7 @@ impl<R> Client<R> {
         let reports = Arc::new(Reports::new(at_once));
         // SAFETY: the configuration is valid; the reports are dropped after the native client's end.
         unsafe { reports.subscribe(native.ptr()) };
+        reports.connections().tell(&context.signals);
         // Some reasons of failed connections are only in lines of this level.
         let mut log_level = config::INFO;
         if !context.sinks.is_empty() {
@@ -102,6 +106,7 @@ impl<R> Client<R> {
             queue: Queue(queue),
             reports,
             topics: Mutex::default(),
+            states: Arc::new(TopicStates::new()),
             cells: ManuallyDrop::new(Arc::new(Cells::new(capacity))),
         })
     }
@@ -119,9 +124,12 @@ impl<R> Client<R> {
         let mut is_new = false;
         let topic = place.get_or_init(|| {
             is_new = true;
-            let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
-            let state = TopicState::new(name, partitioning.clone(), seed);
-            Topic::new(self.ptr(), id, name, state, lent).map(Arc::new)
+            let state = self.states.create(id, name, partitioning);
+            let topic = Topic::new(self.ptr(), id, name, Arc::clone(&state), lent).map(Arc::new);
+            if topic.is_some() {
+                self.states.set(id, state);
+            }
+            topic
         });
         if is_new {
             self.context().signals.topic();
@@ -182,14 +190,25 @@ impl<R> Client<R> {
     }
 
     /// Moves the unread delivery reports to the end of `into`. Reports of one partition are in order. Each message that
-    /// `Polled::Freed` has counted is among the reports read so far, or was reported at once.
-    pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>) {
-        self.reports.read(into);
+    /// `Polled::Freed` has counted is among the reports read so far, or was reported at once. The counts of all messages that
+    /// have ended are moved to the end of `ended`.
+    pub(crate) fn read_reports(&self, into: &mut Vec<RawReport>, ended: &mut Vec<Ended>) {
+        self.reports.read(into, ended);
+    }
+
+    /// The topics that have a handle.
+    pub(crate) fn topic_states(&self) -> &Arc<TopicStates> {
+        &self.states
     }
 
     /// The number of `freed` messages that were reported at once, so they are not among the reports read.
     pub(crate) fn take_reported(&self, freed: usize) -> usize {
         self.reports.take_reported(freed)
+    }
+
+    /// The client's connections; they may be read after its end.
+    pub(crate) fn connections(&self) -> Arc<ConnectionCounts> {
+        Arc::clone(self.reports.connections())
     }
 
     /// The record of a message that has ended; `None` if the report is stale.
@@ -217,13 +236,15 @@ impl<R> Client<R> {
         let mut client = ManuallyDrop::new(self);
         client.destroy();
         let mut last = Vec::new();
-        client.read_reports(&mut last);
+        client.read_reports(&mut last, &mut Vec::new());
         let lent = |report: &RawReport| if report.copied { None } else { client.reclaim(report) };
         let last =
             last.into_iter().map(|report| (lent(&report), report)).map(|(record, report)| (report, record)).collect();
         // SAFETY: the wrapper prevents a second drop, and is not used any more.
         let topics = unsafe { ptr::read(&client.topics) };
         drop(topics);
+        // SAFETY: as above.
+        drop(unsafe { ptr::read(&client.states) });
         // SAFETY: as above; the native client, which has a pointer to it, has ended.
         drop(unsafe { ptr::read(&client.reports) });
         // SAFETY: as above; librdkafka does not borrow from the cells, since the native client has ended.

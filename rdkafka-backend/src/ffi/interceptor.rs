@@ -13,8 +13,11 @@ use aioproducer_core::SlotId;
 use aioproducer_core::backend::Delivered;
 use rdkafka_sys as sys;
 
+use super::connections::ConnectionCounts;
+use super::ended::{Ended, EndedMessages};
 use super::native_message::NativeMessage;
 use super::raw_report::{ALONE, RawReport};
+use super::topic;
 use crate::catch_panic::catch_panic;
 
 /// The most messages that are reported at once and not freed yet.
@@ -25,15 +28,23 @@ pub(crate) type AtOnce = Box<dyn Fn(SlotId, Delivered) -> bool + Send + Sync>;
 
 /// Reports that no thread has read yet: at most one for each record in flight.
 pub(crate) struct Reports {
-    unread: Mutex<Vec<RawReport>>,
+    unread: Mutex<Unread>,
     at_once: Option<AtOnce>,
     /// Messages that were reported at once and are not freed yet.
     not_freed: AtomicUsize,
+    connections: Arc<ConnectionCounts>,
+}
+
+#[derive(Default)]
+struct Unread {
+    reports: Vec<RawReport>,
+    /// The messages of these reports, and of those that were reported at once.
+    ended: EndedMessages,
 }
 
 impl Reports {
     pub(super) fn new(at_once: Option<AtOnce>) -> Self {
-        Self { unread: Mutex::default(), at_once, not_freed: AtomicUsize::new(0) }
+        Self { unread: Mutex::default(), at_once, not_freed: AtomicUsize::new(0), connections: Arc::default() }
     }
 
     /// The number of `freed` messages that were reported at once. One thread calls this at a time; others only add.
@@ -61,16 +72,23 @@ impl Reports {
         reported
     }
 
-    /// Moves all unread reports to the end of `into`.
-    pub(super) fn read(&self, into: &mut Vec<RawReport>) {
+    /// The connections of the client that reports here.
+    pub(super) fn connections(&self) -> &Arc<ConnectionCounts> {
+        &self.connections
+    }
+
+    /// Moves all unread reports to the end of `into`, and the counts of messages that have ended to the end of `ended`.
+    pub(super) fn read(&self, into: &mut Vec<RawReport>, ended: &mut Vec<Ended>) {
+        let mut unread = self.lock();
+        unread.ended.take(ended);
         if into.is_empty() {
-            std::mem::swap(into, &mut self.lock());
+            std::mem::swap(into, &mut unread.reports);
         } else {
-            into.append(&mut self.lock());
+            into.append(&mut unread.reports);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<RawReport>> {
+    fn lock(&self) -> MutexGuard<'_, Unread> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,7 +151,15 @@ unsafe extern "C" fn on_new(
     _error_size: usize,
 ) -> sys::rd_kafka_resp_err_t {
     // SAFETY: the function may be called from `on_new` only, which this is; the name is a C string and copied.
-    unsafe { sys::rd_kafka_interceptor_add_on_acknowledgement(client, NAME, Some(on_acknowledgement), reports) }
+    let error =
+        unsafe { sys::rd_kafka_interceptor_add_on_acknowledgement(client, NAME, Some(on_acknowledgement), reports) };
+    if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return error;
+    }
+    // SAFETY: `Reports::subscribe` set the pointer, and by its contract it is valid.
+    let reports = unsafe { &*reports.cast_const().cast::<Reports>() };
+    // SAFETY: this is `on_new`; the reports own the counts, and live until the client's end.
+    unsafe { reports.connections.subscribe(client, NAME) }
 }
 
 unsafe extern "C" fn on_acknowledgement(
@@ -148,8 +174,17 @@ unsafe extern "C" fn on_acknowledgement(
     if entry.err == 0 || !PRODUCING.get() {
         // SAFETY: the message is not one that a call refuses, so it is a whole message.
         let report = unsafe { RawReport::read(message, entry) };
-        if !reports.report_at_once(entry, &report) {
-            reports.lock().push(report);
+        let reported = reports.report_at_once(entry, &report);
+        let mut unread = reports.lock();
+        unread.ended.count(entry, || {
+            // SAFETY: the message keeps its topic alive.
+            let topic = unsafe { topic::id(entry.rkt) };
+            // SAFETY: as above, the message is whole.
+            let broker = unsafe { sys::rd_kafka_message_broker_id(message) };
+            topic.map(|topic| (topic, (broker >= 0).then_some(broker)))
+        });
+        if !reported {
+            unread.reports.push(report);
         }
     }
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR

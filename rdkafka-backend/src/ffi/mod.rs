@@ -20,7 +20,9 @@ mod cells;
 mod client;
 #[cfg(test)]
 mod codes;
+mod connections;
 mod context;
+mod ended;
 mod group;
 mod interceptor;
 mod metadata;
@@ -37,7 +39,9 @@ mod topic;
 
 pub(crate) use cells::Cells;
 pub(crate) use client::{Client, LastReports};
+pub(crate) use connections::ConnectionCounts;
 pub(crate) use context::CallbackContext;
+pub(crate) use ended::Ended;
 pub use group::consumer_group;
 pub(crate) use interceptor::{AtOnce, is_in_interceptor};
 pub(crate) use poll::Polled;
@@ -45,7 +49,7 @@ pub(crate) use produce::{Outgoing, UNASSIGNED};
 #[cfg(test)]
 pub(crate) use raw_report::FailureDetails;
 pub(crate) use raw_report::RawReport;
-pub(crate) use topic::Topic;
+pub(crate) use topic::{Topic, answering};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the bits of a slot are passed in librdkafka's opaque pointers, which requires 64-bit pointers");

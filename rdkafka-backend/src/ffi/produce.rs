@@ -16,7 +16,7 @@ use super::client::Client;
 use super::interceptor::producing;
 use super::native_message::NativeMessage;
 
-use super::raw_report::{ALONE, COPIED, URGENT};
+use super::raw_report::{ALONE, COPIED, PLACED, URGENT};
 use super::topic::Topic;
 use crate::failure::{QUEUE_FULL, UNKNOWN_PARTITION};
 
@@ -83,7 +83,7 @@ impl<R: Message> Outgoing<R> {
 
     /// Whether the record of `slot` can be held. The marks in a report need the upper bits of such slots.
     pub(crate) fn can_hold(slot: SlotId) -> bool {
-        slot.index() < URGENT as usize
+        slot.index() < PLACED as usize
     }
 
     /// Holds the records of a batch for librdkafka to copy. They have neither headers nor a timestamp. With `alone` their success
@@ -103,7 +103,8 @@ impl<R: Message> Outgoing<R> {
         let marks = if alone { COPIED | ALONE } else { COPIED };
         self.entries.extend(held.map(|(slot, record)| {
             let urgent = if record.is_urgent() { URGENT } else { 0 };
-            entry(slot.to_bits() | marks | urgent, record)
+            let placed = if record.is_placed() { PLACED } else { 0 };
+            entry(slot.to_bits() | marks | urgent | placed, record)
         }));
         self.states.resize(self.slots.len(), State::Waiting);
     }
@@ -121,6 +122,11 @@ impl<R: Message> Outgoing<R> {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The number of records that librdkafka has accepted.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
     }
 
     pub(crate) fn all_sent(&self) -> bool {
@@ -184,7 +190,24 @@ impl<R: Message> Outgoing<R> {
 
     /// Allows one more attempt for a record whose partition was unknown. Returns whether it was.
     pub(crate) fn reopen(&mut self, position: usize) -> bool {
-        let reopened = self.states[position] == State::Failed(UNKNOWN_PARTITION);
+        self.reopen_if(position, |_| true)
+    }
+
+    /// As [`reopen`](Self::reopen), if the record's partition was chosen by the backend and not by the application.
+    pub(crate) fn reopen_placed(&mut self, position: usize) -> bool {
+        self.reopen_if(position, R::is_placed)
+    }
+
+    fn reopen_if(&mut self, position: usize, condition: impl FnOnce(&R) -> bool) -> bool {
+        if self.states[position] != State::Failed(UNKNOWN_PARTITION) {
+            return false;
+        }
+        let record = match self.held.get(position) {
+            Some(held) => held.as_ref(),
+            // SAFETY: librdkafka refused the record, so it is where we put it.
+            None => unsafe { self.client.cells.get(self.slots[position]) },
+        };
+        let reopened = record.is_some_and(condition);
         if reopened {
             self.states[position] = State::Waiting;
         }

@@ -57,7 +57,7 @@ impl RawReport {
             }
         };
         let opaque = entry.opaque.addr() as u64;
-        let (slot, copied) = (SlotId::from_bits(opaque & !(COPIED | ALONE | URGENT)), opaque & COPIED != 0);
+        let (slot, copied) = (SlotId::from_bits(opaque & !MARKS), opaque & COPIED != 0);
         let offset = if code == 0 { broker_offset(entry) } else { -1 };
         let details = (code != 0).then(|| {
             // SAFETY: by this function's contract.
@@ -81,12 +81,18 @@ pub(super) const COPIED: u64 = 1 << 31;
 /// Marks the slot of a copied record that was handed off alone: its success is reported at once.
 pub(super) const ALONE: u64 = 1 << 30;
 
-/// Marks the slot of a copied record that is urgent. Slots from this number on are not copied.
+/// Marks the slot of a copied record that is urgent.
 pub(super) const URGENT: u64 = 1 << 29;
+
+/// Marks the slot of a copied record whose partition was chosen by its key. Slots from this number on are not copied.
+pub(super) const PLACED: u64 = 1 << 28;
+
+/// All marks.
+const MARKS: u64 = COPIED | ALONE | URGENT | PLACED;
 
 /// The slot of the record that a message with this opaque value borrows; `None` if it has a copy.
 pub(super) fn lent_slot(opaque: u64) -> Option<SlotId> {
-    (opaque & COPIED == 0).then(|| SlotId::from_bits(opaque & !(ALONE | URGENT)))
+    (opaque & COPIED == 0).then(|| SlotId::from_bits(opaque & !MARKS))
 }
 
 /// The beginning of librdkafka's text for a record that failed because of another one in its batch.
@@ -113,6 +119,7 @@ unsafe fn copy(entry: &NativeMessage) -> Copied {
         // SAFETY: key and payload are valid for their lengths as long as the message is.
         (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec())
     };
-    let urgent = entry.opaque.addr() as u64 & URGENT != 0;
-    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len), urgent }
+    let is_marked = |mark| entry.opaque.addr() as u64 & mark != 0;
+    let (urgent, placed) = (is_marked(URGENT), is_marked(PLACED));
+    Copied { key: bytes(entry.key, entry.key_len), payload: bytes(entry.payload, entry.len), urgent, placed }
 }

@@ -1,9 +1,11 @@
 //! Topic handles, and the partitioner that librdkafka calls for unassigned records.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use aioproducer_core::TopicId;
 use rdkafka_sys as sys;
@@ -18,15 +20,15 @@ const NO_PARTITION: i32 = i32::MAX;
 
 /// A topic of one client. The client destroys the handle; the state is reference-counted.
 pub(crate) struct Topic {
-    id: TopicId,
     handle: NonNull<sys::rd_kafka_topic_t>,
     owner: *mut sys::rd_kafka_t,
     callback: Arc<CallbackState>,
 }
 
-/// What the partitioner callback uses.
+/// What the callbacks use.
 struct CallbackState {
-    state: TopicState,
+    id: TopicId,
+    state: Arc<TopicState>,
     /// The records that librdkafka borrows. They belong to the client; this reference does not keep them alive.
     lent: Option<Weak<dyn Lent>>,
 }
@@ -41,11 +43,11 @@ impl Topic {
         owner: *mut sys::rd_kafka_t,
         id: TopicId,
         name: &str,
-        state: TopicState,
+        state: Arc<TopicState>,
         lent: Option<Weak<dyn Lent>>,
     ) -> Option<Self> {
         let c_name = CString::new(name).ok()?;
-        let callback = Arc::new(CallbackState { state, lent });
+        let callback = Arc::new(CallbackState { id, state, lent });
         // SAFETY: the client is alive.
         let conf = unsafe { sys::rd_kafka_default_topic_conf_dup(owner) };
         // SAFETY: the configuration belongs to us; the callback has the expected signature and never unwinds.
@@ -55,12 +57,12 @@ impl Topic {
         unsafe { sys::rd_kafka_topic_conf_set_opaque(conf, opaque) };
         // SAFETY: all three are valid; the configuration belongs to the callee from here on, even if it fails.
         let handle = unsafe { sys::rd_kafka_topic_new(owner, c_name.as_ptr(), conf) };
-        Some(Self { id, handle: NonNull::new(handle)?, owner, callback })
+        Some(Self { handle: NonNull::new(handle)?, owner, callback })
     }
 
     /// The driver's id of the topic.
     pub(crate) fn id(&self) -> TopicId {
-        self.id
+        self.callback.id
     }
 
     pub(crate) fn state(&self) -> &TopicState {
@@ -81,6 +83,34 @@ impl Topic {
     }
 }
 
+thread_local! {
+    /// The partition of the unassigned records that this thread hands off, if it is known.
+    static KNOWN: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Hands off unassigned records with `call`, and answers with `partition` when librdkafka asks for theirs, if that partition exists.
+/// So librdkafka says how many partitions there are, and the records go where they would have gone.
+pub(crate) fn answering<T>(partition: i32, call: impl FnOnce() -> T) -> T {
+    KNOWN.set(Some(partition));
+    let result = call();
+    KNOWN.set(None);
+    result
+}
+
+/// The driver's id of a topic.
+///
+/// # Safety
+/// `handle` is a topic that [`Topic::new`] has created, or null, and alive.
+pub(super) unsafe fn id(handle: *mut c_void) -> Option<TopicId> {
+    if handle.is_null() {
+        return None;
+    }
+    // SAFETY: by this function's contract.
+    let opaque = unsafe { sys::rd_kafka_topic_opaque(handle.cast_const().cast()) };
+    // SAFETY: the opaque pointer is what `Topic::new` set, and the client keeps it until its end.
+    unsafe { opaque.cast_const().cast::<CallbackState>().as_ref() }.map(|callback| callback.id)
+}
+
 /// Runs under librdkafka's lock of the topic: on a worker if librdkafka knows the partitions, else on librdkafka's main thread as
 /// soon as it does.
 unsafe extern "C" fn partitioner(
@@ -92,12 +122,12 @@ unsafe extern "C" fn partitioner(
     message: *mut c_void,
 ) -> i32 {
     // SAFETY: the opaque pointer is what `Topic::new` set, and the client keeps it until its end.
-    let CallbackState { state, lent } = unsafe { &*callback.cast_const().cast::<CallbackState>() };
+    let CallbackState { state, lent, .. } = unsafe { &*callback.cast_const().cast::<CallbackState>() };
     let key = (!key.is_null()).then(|| {
         // SAFETY: librdkafka passes its copy of the key, which lives during the call.
         unsafe { slice::from_raw_parts(key.cast::<u8>(), key_len) }
     });
-    let available = |partition| {
+    let has_leader = |partition| {
         // SAFETY: this is a partitioner, and the topic is its own, as the function requires.
         let answer = unsafe { sys::rd_kafka_topic_partition_available(topic, partition) };
         answer != 0
@@ -109,7 +139,19 @@ unsafe extern "C" fn partitioner(
         // message before this function returns, and the value is not used after that.
         unsafe { lent.payload(slot) }
     });
-    catch_panic(|| state.assign(key, value, count, available)).flatten().unwrap_or(NO_PARTITION)
+    let known = KNOWN.get().filter(|known| (0..count).contains(known));
+    let assigned = catch_panic(|| {
+        state.observe(count, has_leader);
+        known.or_else(|| state.assign(key, value, count))
+    });
+    match assigned.flatten() {
+        Some(partition) => {
+            // librdkafka has looked at everything else, so it accepts the record.
+            state.sent(partition, 1, Instant::now);
+            partition
+        }
+        None => NO_PARTITION,
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +165,7 @@ mod tests {
     use super::*;
     use crate::partition::choice::Partitioning;
     use crate::partition::partitioner::{Choice, Partitioner};
+    use crate::partition::states::TopicStates;
 
     type Native =
         unsafe extern "C" fn(*const sys::rd_kafka_topic_t, *const c_void, usize, i32, *mut c_void, *mut c_void) -> i32;
@@ -200,12 +243,19 @@ mod tests {
 
     /// The callback's answer for a message with this opaque value and the key "k". It looks at no partition of the topic.
     fn answer(rule: Partitioner, opaque: u64) -> i32 {
-        let partitioning = Partitioning { partitioner: rule, sticky_time: Duration::ZERO, sticky_bytes: 0 };
+        let partitioning = Partitioning {
+            crowd: 100,
+            partitioner: rule,
+            sticky_time: Duration::ZERO,
+            sticky_bytes: 0,
+            adaptive: true,
+            availability_timeout: None,
+        };
         let lent: Arc<dyn Lent> = Arc::new(One(SlotId::new(5, 3)));
-        let callback =
-            CallbackState { state: TopicState::new("t", partitioning, 1), lent: Some(Arc::downgrade(&lent)) };
-        callback.state.assign(None, None, COUNT, |_| true);
-        // The next call looks at no partition, because the available ones are known.
+        let state = TopicStates::new().create(TopicId(0), "t", &partitioning);
+        let callback = CallbackState { id: TopicId(0), state, lent: Some(Arc::downgrade(&lent)) };
+        callback.state.observe(COUNT, |_| true);
+        // The next call looks at no partition, because those with a leader are known.
         let callback = ptr::from_ref(&callback).cast_mut().cast();
         let message = ptr::without_provenance_mut(opaque as usize);
         // SAFETY: the topic is not used, see above; everything else is valid.
@@ -217,6 +267,15 @@ mod tests {
     #[test]
     fn a_panicking_partitioner_does_not_unwind_into_c() {
         assert_eq!(answer(Partitioner::custom(|_| panic!("on purpose")), SlotId::new(5, 3).to_bits()), NO_PARTITION);
+    }
+
+    #[test]
+    fn a_record_whose_partition_is_known_goes_there_if_it_exists() {
+        let rule = || Partitioner::custom(|_| 2);
+        let slot = SlotId::new(5, 3).to_bits();
+        let answers = [0, COUNT - 1, COUNT, -1].map(|known| answering(known, || answer(rule(), slot)));
+        assert_eq!(answers, [0, COUNT - 1, 2, 2]);
+        assert_eq!(answer(rule(), slot), 2, "the call is over");
     }
 
     #[test]

@@ -2,13 +2,21 @@
 //!
 //! No metadata is requested for this. While a topic's partitions are unknown, its records go to librdkafka unassigned. When
 //! metadata has arrived, librdkafka calls our partitioner for each of them, and this call carries the number of partitions.
-//! From then on workers choose partitions themselves, which allows librdkafka's cheapest path. About once a second one batch
-//! goes unassigned again, so a change in the number of partitions is noticed.
+//! From then on partitions are chosen here: for records with a key on the thread that produces them, for others at the hand-off.
+//! That allows librdkafka's cheapest path. About once a second one batch goes unassigned again, so a change in the number of
+//! partitions is noticed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aioproducer_core::backend::Placement;
+
 use crate::catch_panic::catch_panic;
+use crate::partition::candidates::View;
+use crate::partition::chooser::Chooser;
+use crate::partition::leaders::Leaders;
+use crate::partition::load::{Answer, Loads};
 use crate::partition::partitioner::{Choice, Partitioner};
 use crate::partition::rule::{Partition, ToPartition};
 
@@ -23,6 +31,12 @@ pub(crate) struct Partitioning {
     pub(crate) sticky_time: Duration,
     /// or when the partition has received this many bytes, a full batch (librdkafka's `batch.size`; as in KIP-794).
     pub(crate) sticky_bytes: usize,
+    /// Sticky records prefer partitions with few records at librdkafka, and leave those that do not answer (KIP-794).
+    pub(crate) adaptive: bool,
+    /// So many records of a partition without an answer are many: it gets no more sticky ones while another has less than half of that.
+    pub(crate) crowd: u32,
+    /// How long a partition may leave records without an answer; `None` for any time.
+    pub(crate) availability_timeout: Option<Duration>,
 }
 
 /// The assumed size of a record without a key when librdkafka asks for its partition, as librdkafka does not pass the size.
@@ -42,56 +56,83 @@ pub(crate) struct TopicState {
     partitioning: Partitioning,
     /// The rule is the application's and reads the records' values.
     reads_value: bool,
-    chooser: Mutex<Chooser>,
+    /// The number of partitions by which records are placed; 0 until it is known for the first time. It stays when the number is
+    /// forgotten: most records keep their partition until the next one is known.
+    placed_by: AtomicI32,
+    /// When the number of partitions is not trusted any more, in nanoseconds from `start`.
+    trusted_until: AtomicU64,
+    start: Instant,
+    /// Records at librdkafka, if the choice depends on them.
+    loads: Option<Loads>,
+    chooser: Apart<Mutex<Chooser>>,
 }
 
-struct Chooser {
-    /// 0 while it is unknown.
-    count: i32,
-    /// Partitions that have a leader.
-    available: Vec<i32>,
-    /// The next call of `assign` refreshes `available`.
-    stale: bool,
-    trusted_until: Option<Instant>,
-    sticky: Option<i32>,
-    /// Bytes sent to `sticky`, and since when.
-    sent: usize,
-    since: Option<Instant>,
-    random: u64,
-}
+/// Other threads read what is beside the chooser while one changes it.
+#[repr(align(64))]
+struct Apart<T>(T);
 
 impl TopicState {
-    pub(crate) fn new(name: &str, partitioning: Partitioning, seed: u64) -> Self {
-        let chooser = Chooser {
-            count: 0,
-            available: Vec::new(),
-            stale: true,
-            trusted_until: None,
-            sticky: None,
-            sent: 0,
-            since: None,
-            random: seed | 1,
-        };
+    pub(super) fn new(name: &str, partitioning: Partitioning, seed: u64, leaders: &Arc<Leaders>) -> Self {
         let reads_value = match &partitioning.partitioner {
             Partitioner::Custom(rule) => catch_panic(|| rule.reads_value()).unwrap_or(true),
             _ => false,
         };
-        Self { name: name.into(), partitioning, reads_value, chooser: Mutex::new(chooser) }
+        Self {
+            name: name.into(),
+            reads_value,
+            placed_by: AtomicI32::new(0),
+            trusted_until: AtomicU64::new(0),
+            start: leaders.start(),
+            loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
+            chooser: Apart(Mutex::new(Chooser::new(seed, partitioning.sticky_time, partitioning.sticky_bytes))),
+            partitioning,
+        }
+    }
+
+    /// Decides where a record goes, before it is accepted.
+    pub(crate) fn place(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
+        match self.placed_by.load(Ordering::Relaxed) {
+            0 => Placement::Unknown,
+            // So all records of the topic are in the order of the calls.
+            1 if key.is_none() => Placement::Partition(0),
+            count => match self.choose(key, Some(value), count) {
+                Choice::Partition(partition) => Placement::Partition(partition),
+                Choice::Sticky | Choice::Random => Placement::Any,
+                // The hand-off rejects it.
+                Choice::Invalid => Placement::Unknown,
+            },
+        }
     }
 
     /// Decides how a batch of `bytes` gets its partitions. One batch per second asks librdkafka.
     pub(crate) fn plan(&self, now: Instant, bytes: usize) -> Plan {
         let mut chooser = self.lock();
-        if chooser.count == 0 || chooser.trusted_until.is_none_or(|until| now >= until) {
-            chooser.trusted_until = (chooser.count != 0).then(|| now + REFRESH);
-            chooser.stale = true;
+        if chooser.count() == 0 || self.is_due(now, || true) {
+            chooser.observe_again();
             return Plan::Ask;
         }
-        if chooser.since.is_none_or(|since| now.saturating_duration_since(since) >= self.partitioning.sticky_time) {
-            chooser.since = Some(now);
-            chooser.sent = usize::MAX;
+        let random = matches!(self.partitioning.partitioner, Partitioner::Random);
+        Plan::Choose { count: chooser.count(), sticky: chooser.plan(bytes, random, self.view(now)) }
+    }
+
+    /// Whether a batch whose partition is known asks librdkafka for the number of partitions, as one per second does, if it may.
+    pub(crate) fn asks(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
+        let asks = self.is_due(now, may);
+        if asks {
+            self.lock().observe_again();
         }
-        Plan::Choose { count: chooser.count, sticky: chooser.sticky(bytes, self.partitioning.sticky_bytes) }
+        asks
+    }
+
+    /// Whether the number of partitions is not trusted any more. One caller that may ask gets this answer, and it is trusted again.
+    fn is_due(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
+        let now = now.saturating_duration_since(self.start);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.trusted_until.load(Ordering::Relaxed);
+        nanoseconds(now) >= until && may() && {
+            let next = nanoseconds(now + REFRESH);
+            self.trusted_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        }
     }
 
     /// Whether the partitioner needs the record's value.
@@ -124,91 +165,67 @@ impl TopicState {
 
     /// Whether the number of partitions is known.
     pub(crate) fn has_partitions(&self) -> bool {
-        self.lock().count > 0
+        self.lock().count() > 0
     }
 
     /// Forgets the number of partitions, because a chosen partition does not exist (any more).
     pub(crate) fn forget(&self) {
-        self.lock().count = 0;
+        self.lock().forget();
+        self.ask_soon();
     }
 
-    /// Answers librdkafka's partitioner callback, which runs under librdkafka's lock of the topic. `value` is as for
-    /// [`TopicState::choose`].
-    pub(crate) fn assign(
-        &self,
-        key: Option<&[u8]>,
-        value: Option<Option<&[u8]>>,
-        count: i32,
-        available: impl Fn(i32) -> bool,
-    ) -> Option<i32> {
-        let mut chooser = self.lock();
-        if chooser.stale || chooser.count != count {
-            chooser.observe(count, available);
+    /// The next batch asks librdkafka.
+    fn ask_soon(&self) {
+        self.trusted_until.store(0, Ordering::Relaxed);
+    }
+
+    /// librdkafka knows the number of partitions, and which of them have a leader.
+    pub(crate) fn observe(&self, count: i32, has_leader: impl Fn(i32) -> bool) {
+        if self.lock().observe(count, has_leader) {
+            self.placed_by.store(count, Ordering::Relaxed);
         }
+    }
+
+    /// Answers librdkafka's partitioner callback after [`TopicState::observe`]. It runs under librdkafka's lock of the topic.
+    /// `value` is as for [`TopicState::choose`].
+    pub(crate) fn assign(&self, key: Option<&[u8]>, value: Option<Option<&[u8]>>, count: i32) -> Option<i32> {
         // The application's rule runs without our lock.
-        drop(chooser);
         match self.choose(key, value, count) {
             Choice::Partition(partition) => Some(partition),
-            Choice::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.partitioning.sticky_bytes)),
-            Choice::Random => Some(self.lock().any()),
+            Choice::Sticky => Some(self.lock().sticky(ASSUMED_BYTES, self.view(Instant::now()))),
+            Choice::Random => {
+                let mut chooser = self.lock();
+                chooser.update(self.view(Instant::now()));
+                Some(chooser.any())
+            }
             Choice::Invalid => None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Chooser> {
-        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Chooser {
-    fn observe(&mut self, count: i32, available: impl Fn(i32) -> bool) {
-        self.count = count;
-        self.stale = false;
-        self.available.clear();
-        self.available.extend((0..count).filter(|partition| available(*partition)));
-        self.sticky = self.sticky.filter(|sticky| self.available.contains(sticky));
-    }
-
-    /// The partition for `bytes` of sticky records.
-    fn sticky(&mut self, bytes: usize, limit: usize) -> i32 {
-        let sticky = match self.sticky {
-            Some(sticky) if self.sent < limit => sticky,
-            _ => {
-                self.sent = 0;
-                self.next()
-            }
-        };
-        self.sticky = Some(sticky);
-        self.sent = self.sent.saturating_add(bytes);
-        sticky
-    }
-
-    /// A random available partition other than the sticky one; any partition if none has a leader.
-    fn next(&mut self) -> i32 {
-        let Some(last) = self.available.len().checked_sub(1) else { return self.any() };
-        // The last partition is left out of the draw and replaces the sticky one if that is drawn.
-        let drawn = self.draw(last.max(1));
-        let chosen = self.available[drawn];
-        if Some(chosen) == self.sticky { self.available[last] } else { chosen }
-    }
-
-    /// A random available partition; any partition if none has a leader.
-    fn any(&mut self) -> i32 {
-        match self.available.len() {
-            0 => self.draw(self.count.max(1) as usize) as i32,
-            available => {
-                let drawn = self.draw(available);
-                self.available[drawn]
-            }
+    /// librdkafka has accepted `count` records for a partition. `now` may be called.
+    pub(crate) fn sent(&self, partition: i32, count: usize, now: impl FnOnce() -> Instant) {
+        if let Some(loads) = &self.loads
+            && count > 0
+        {
+            loads.sent(partition, count, now);
         }
     }
 
-    /// A random number below `choices`.
-    fn draw(&mut self, choices: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        ((self.random >> 32) as usize).checked_rem(choices).unwrap_or(0)
+    /// librdkafka has reported `count` records of a partition, whose outcome a broker has decided if there is an `answer`.
+    pub(crate) fn ended(&self, partition: i32, count: u32, answer: Option<Answer>, now: Instant) {
+        let answers_again = self.loads.as_ref().is_some_and(|loads| loads.ended(partition, count, answer, now));
+        if answers_again {
+            // It may have been without a leader.
+            self.ask_soon();
+        }
+    }
+
+    fn view(&self, now: Instant) -> View<'_> {
+        View { loads: self.loads.as_ref(), crowd: self.partitioning.crowd, now }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chooser> {
+        self.chooser.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -216,64 +233,60 @@ impl Chooser {
 mod tests {
     use super::*;
 
-    const STICKY_BYTES: usize = 16 * 1024;
-    const STICKY_TIME: Duration = Duration::from_millis(10);
+    const AVAILABILITY: Duration = Duration::from_secs(5);
+    const ANSWER: Option<Answer> = Some(Answer { broker: None });
+
+    impl TopicState {
+        /// What the partitioner callback does.
+        fn called(
+            &self,
+            key: Option<&[u8]>,
+            value: Option<Option<&[u8]>>,
+            count: i32,
+            has_leader: impl Fn(i32) -> bool,
+        ) -> Option<i32> {
+            self.observe(count, has_leader);
+            self.assign(key, value, count)
+        }
+    }
 
     fn state() -> TopicState {
         state_with(Partitioner::Murmur2Random)
     }
 
     fn state_with(partitioner: Partitioner) -> TopicState {
-        TopicState::new("t", Partitioning { partitioner, sticky_time: STICKY_TIME, sticky_bytes: STICKY_BYTES }, 42)
+        let partitioning = Partitioning {
+            partitioner,
+            sticky_time: Duration::from_millis(10),
+            sticky_bytes: 16 * 1024,
+            adaptive: true,
+            crowd: 100,
+            availability_timeout: Some(AVAILABILITY),
+        };
+        let leaders = Leaders::new(partitioning.availability_timeout, Instant::now());
+        TopicState::new("t", partitioning, 42, &Arc::new(leaders))
     }
 
     #[test]
     fn a_change_in_the_number_of_partitions_is_noticed_within_the_refresh_interval() {
         let (state, start) = (state(), Instant::now());
         assert_eq!(state.plan(start, 1), Plan::Ask, "the count is unknown");
-        assert!(state.assign(Some(b"k"), None, 3, |_| true).is_some());
+        assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
         assert_eq!(state.plan(start, 1), Plan::Ask, "the count is not trusted yet");
         assert!(matches!(state.plan(start, 1), Plan::Choose { count: 3, .. }));
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
-        assert!(state.assign(None, None, 5, |_| true).is_some());
+        assert!(state.called(None, None, 5, |_| true).is_some());
         assert!(matches!(state.plan(start + REFRESH, 1), Plan::Choose { count: 5, .. }));
         state.forget();
         assert_eq!(state.plan(start + REFRESH, 1), Plan::Ask);
     }
 
     #[test]
-    fn sticky_records_move_to_an_available_partition_after_some_time_or_bytes() {
-        let (state, start) = (state(), Instant::now());
-        assert!(state.assign(Some(b"k"), None, 4, |partition| partition != 2).is_some());
-        assert_eq!(state.plan(start, 0), Plan::Ask);
-        assert!(state.assign(Some(b"k"), None, 4, |partition| partition != 2).is_some());
-        let sticky_at = |now, bytes| match state.plan(now, bytes) {
-            Plan::Choose { sticky, .. } => sticky,
-            Plan::Ask => panic!("the count is known"),
-        };
-        let sticky = || sticky_at(start, STICKY_BYTES / 2);
-        let mut seen = [0; 4];
-        let mut last = None;
-        for _ in 0..300 {
-            let first = sticky();
-            assert_eq!(sticky(), first, "half of the bytes are sent");
-            assert_ne!(Some(first), last, "all bytes are sent");
-            last = Some(first);
-            seen[first as usize] += 1;
-        }
-        assert_eq!(seen[2], 0, "it has no leader");
-        let first = sticky_at(start + STICKY_TIME, 1);
-        assert_eq!(sticky_at(start + STICKY_TIME * 2 - Duration::from_nanos(1), 1), first);
-        assert_ne!(sticky_at(start + STICKY_TIME * 2, 1), first, "the time is over");
-        assert!(seen.iter().enumerate().all(|(partition, count)| partition == 2 || *count > 60), "{seen:?}");
-    }
-
-    #[test]
     fn a_sticky_partition_without_a_leader_is_replaced() {
         let (state, start) = (state(), Instant::now());
-        let first = state.assign(None, None, 3, |_| true);
+        let first = state.called(None, None, 3, |_| true);
         assert_eq!(state.plan(start, 1), Plan::Ask);
-        assert_ne!(state.assign(None, None, 3, |partition| Some(partition) != first), first);
+        assert_ne!(state.called(None, None, 3, |partition| Some(partition) != first), first);
     }
 
     #[test]
@@ -281,7 +294,7 @@ mod tests {
         let state = state_with(Partitioner::Random);
         let mut seen = [[0; 4]; 2];
         for _ in 0..300 {
-            let asked = state.assign(Some(b"k"), None, 4, |partition| partition != 2).expect("a partition");
+            let asked = state.called(Some(b"k"), None, 4, |partition| partition != 2).expect("a partition");
             let chosen = state.route(Some(b""), None, 4, 3).expect("a partition");
             seen[0][asked as usize] += 1;
             seen[1][chosen as usize] += 1;
@@ -296,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_chosen_even_if_none_has_a_leader() {
-        let answer = state().assign(None, None, 3, |_| false);
+        let answer = state().called(None, None, 3, |_| false);
         assert!(answer.is_some_and(|partition| (0..3).contains(&partition)));
     }
 
@@ -308,7 +321,7 @@ mod tests {
         };
         let state = state_with(Partitioner::custom(rule));
         assert!(state.reads_value());
-        let asked = |value| state.assign(Some(b"k"), value, 3, |_| true);
+        let asked = |value| state.called(Some(b"k"), value, 3, |_| true);
         assert_eq!([asked(Some(Some(b"x"))), asked(Some(None)), asked(None)], [Some(1), Some(2), None]);
         let chosen = |value| state.route(Some(b"k"), value, 3, 0);
         assert_eq!([chosen(Some(b"x")), chosen(None), chosen(Some(b"out of range"))], [Some(1), Some(2), None]);
@@ -324,10 +337,101 @@ mod tests {
                 false
             }
         }
-        let state = state_with(Partitioner::Custom(std::sync::Arc::new(ByKey)));
+        let state = state_with(Partitioner::Custom(Arc::new(ByKey)));
         assert_eq!(
-            [state.assign(Some(b"k"), None, 3, |_| true), state.route(Some(b"k"), Some(b"x"), 3, 0)],
+            [state.called(Some(b"k"), None, 3, |_| true), state.route(Some(b"k"), Some(b"x"), 3, 0)],
             [Some(2); 2]
         );
+    }
+
+    #[test]
+    fn s09_a_record_is_placed_by_its_key_as_soon_as_the_count_is_known() {
+        let state = state();
+        assert_eq!(state.place(Some(b"k"), None), Placement::Unknown);
+        assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
+        for key in [&b"k"[..], b"", b"another key"] {
+            let assigned = state.called(Some(key), None, 3, |_| true).expect("a partition");
+            assert_eq!(state.place(Some(key), Some(b"v")), Placement::Partition(assigned));
+            assert_eq!(state.route(Some(key), Some(b"v"), 3, 7), Some(assigned));
+        }
+        // Most records keep their partition until the next number is known.
+        let before = state.place(Some(b"k"), None);
+        state.forget();
+        assert_eq!(state.place(Some(b"k"), None), before);
+        state.observe(1, |_| true);
+        assert_eq!(state.place(Some(b"k"), None), Placement::Partition(0));
+    }
+
+    #[test]
+    fn s09_a_record_that_may_go_anywhere_and_an_invalid_choice_are_not_placed() {
+        let placed = |partitioner, key: &[u8]| {
+            let state = state_with(partitioner);
+            state.observe(3, |_| true);
+            state.place(Some(key), Some(b"value"))
+        };
+        assert_eq!(placed(Partitioner::Random, b"k"), Placement::Any);
+        assert_eq!(placed(Partitioner::ConsistentRandom, b""), Placement::Any);
+        assert!(matches!(placed(Partitioner::ConsistentRandom, b"k"), Placement::Partition(0..3)));
+        assert_eq!(placed(Partitioner::custom(|record| record.value.map_or(0, |_| 2)), b"k"), Placement::Partition(2));
+        assert_eq!(placed(Partitioner::custom(|record| record.partitions), b"k"), Placement::Unknown);
+        assert_eq!(placed(Partitioner::custom(|_| panic!("on purpose")), b"k"), Placement::Unknown);
+    }
+
+    #[test]
+    fn s18_records_without_a_key_are_placed_if_there_is_a_single_partition() {
+        for partitioner in [Partitioner::Murmur2Random, Partitioner::Random, Partitioner::ConsistentRandom] {
+            let state = state_with(partitioner);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Unknown);
+            state.observe(1, |_| true);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Partition(0));
+            state.observe(2, |_| true);
+            assert_eq!(state.place(None, Some(b"v")), Placement::Any);
+        }
+    }
+
+    #[test]
+    fn one_batch_per_second_asks_whether_its_partition_is_known_or_not() {
+        let state = state();
+        let start = state.start;
+        state.observe(3, |_| true);
+        let first = start + REFRESH;
+        assert!(!state.asks(first, || false) && state.asks(first, || true));
+        assert!(!state.asks(first, || panic!("it is not due")));
+        assert!(matches!(state.plan(first + REFRESH - Duration::from_nanos(1), 1), Plan::Choose { .. }));
+        assert_eq!(state.plan(first + REFRESH, 1), Plan::Ask);
+        assert!(!state.asks(first + REFRESH, || true));
+        state.forget();
+        assert!(state.asks(first + REFRESH, || true), "a partition does not exist");
+        assert_eq!(state.plan(first + REFRESH, 1), Plan::Ask, "the count is unknown");
+    }
+
+    /// Plans until librdkafka need not be asked.
+    fn plan(state: &TopicState, now: Instant) {
+        while state.plan(now, 1) == Plan::Ask {
+            state.observe(3, |_| true);
+        }
+    }
+
+    #[test]
+    fn a_partition_that_answers_again_is_looked_at_by_the_next_batch() {
+        let state = state();
+        let start = state.start;
+        plan(&state, start);
+        state.sent(1, 2, || start);
+        state.ended(1, 1, ANSWER, start);
+        assert!(matches!(state.plan(start, 1), Plan::Choose { .. }), "it was never silent");
+        state.ended(1, 1, ANSWER, start + AVAILABILITY);
+        assert_eq!(state.plan(start, 1), Plan::Ask);
+    }
+
+    #[test]
+    fn random_records_leave_a_partition_that_does_not_answer() {
+        let state = state_with(Partitioner::Random);
+        let start = state.start;
+        plan(&state, start);
+        state.sent(2, 1, || start);
+        let late = start + AVAILABILITY;
+        plan(&state, late);
+        assert!((0..100).all(|_| state.route(Some(b"k"), None, 3, 0) != Some(2)));
     }
 }

@@ -68,9 +68,10 @@ impl fmt::Debug for ToPartition<'_> {
 pub trait Partition: Send + Sync {
     /// The partition of `record`: from 0 to `record.partitions - 1`.
     ///
-    /// It is called once per record: on a worker thread, on the thread that produces if the record is alone, or on a thread
-    /// of librdkafka that holds the topic's lock. It must be quick and must not block. If it panics or returns a number out of
-    /// range, the record fails with [`UnknownPartition`](aioproducer_core::backend::FailureKind::UnknownPartition).
+    /// It is called on the thread that produces, before the record is accepted. While the number of partitions is unknown, it is
+    /// called later: on a worker thread, or on a thread of librdkafka that holds the topic's lock. It may be called again for
+    /// the same record. It must be quick and must not block. If it panics or returns a number out of range, the record fails
+    /// with [`UnknownPartition`](aioproducer_core::backend::FailureKind::UnknownPartition).
     fn partition(&self, record: ToPartition<'_>) -> i32;
 
     /// Whether the rule reads [`ToPartition::value`]. It is asked once per topic. Return false if it does not: short records

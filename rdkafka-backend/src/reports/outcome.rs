@@ -79,7 +79,7 @@ mod tests {
             status: if code == 0 { Status::Persisted } else { Status::NotPersisted },
             copied,
             details: (copied && code != 0).then(|| {
-                let copy = Some(Copied { key: None, payload: None, urgent: false });
+                let copy = Some(Copied { key: None, payload: None, urgent: false, placed: false });
                 Box::new(FailureDetails { copy, broker_message: None })
             }),
         };
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(reported(report(0, true), None), Some((Outcome::Delivered(at), None)));
         let failed = failure::of(-192, Status::NotPersisted);
         assert_eq!(reported(report(-192, false), Some(8)), Some((Outcome::Failed(failed, 8), None)));
-        let copy = Copied { key: None, payload: None, urgent: false };
+        let copy = Copied { key: None, payload: None, urgent: false, placed: false };
         assert_eq!(reported(report(-192, true), None), Some((Outcome::FailedCopy(failed, copy), None)));
         assert_eq!(reported(report(0, false), None), None, "the record is gone: its outcome is known");
     }

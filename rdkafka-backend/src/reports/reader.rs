@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use aioproducer_core::backend::{Driver, Message};
 
 use crate::coordination::Signals;
-use crate::ffi::{Client, Polled, RawReport};
+use crate::ffi::{Client, Ended, Polled, RawReport};
 use crate::reports::outcome::report;
 
 /// Reports that the driver gets in one call. Tasks are woken when the driver has all reports of a call. Few reports should be
@@ -28,6 +29,8 @@ pub(crate) struct Reader<R> {
 struct State<R> {
     /// Not yet passed on.
     reports: Vec<RawReport>,
+    /// Empty; reused from time to time.
+    ended: Vec<Ended>,
     /// Delivered records to release; reused from time to time.
     delivered: Vec<R>,
     /// Messages that were freed and whose reports were not passed on.
@@ -44,7 +47,7 @@ impl<R> Default for Reader<R> {
 
 impl<R> Default for State<R> {
     fn default() -> Self {
-        Self { reports: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }
+        Self { reports: Vec::new(), ended: Vec::new(), delivered: Vec::new(), freed: 0, fatal: false }
     }
 }
 
@@ -95,7 +98,8 @@ impl<R: Message> State<R> {
             // The driver has deferred work that must not run on librdkafka's threads.
             driver.report(std::iter::empty());
         }
-        client.read_reports(&mut self.reports);
+        client.read_reports(&mut self.reports, &mut self.ended);
+        self.count_ended(client);
         let router = &client.context().router;
         if router.has_trouble() && self.reports.iter().any(|report| report.code == 0) {
             router.delivered(driver);
@@ -112,6 +116,22 @@ impl<R: Message> State<R> {
             self.reports.shrink_to(KEPT);
         }
         drained
+    }
+
+    /// Notes for each topic which of its partitions answer.
+    fn count_ended(&mut self, client: &Client<R>) {
+        if self.ended.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for Ended { topic, partition, count, answer } in self.ended.drain(..) {
+            if let Some(state) = client.topic_states().get(topic) {
+                state.ended(partition, count, answer, now);
+            }
+        }
+        if self.ended.capacity() > KEPT {
+            self.ended.shrink_to(KEPT);
+        }
     }
 
     /// Reads up to [`EVENTS`] events. Returns whether the queue is empty, and whether messages were freed that were reported at

@@ -7,7 +7,7 @@ use aioproducer_core::backend::{Driver, Failure, Message, Status, Unsent};
 use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
 use crate::failure;
-use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED};
+use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED, answering};
 use crate::partition::choice::{Partitioning, Plan, TopicState};
 use crate::partition::groups::PartitionGroups;
 
@@ -31,6 +31,8 @@ pub(super) struct BatchSender<R> {
     copied: Vec<R>,
     /// A task waits for one record: its success is reported at once.
     single_record: bool,
+    /// The begin of the current hand-off.
+    now: Instant,
 }
 
 impl<R: Message> BatchSender<R> {
@@ -46,6 +48,7 @@ impl<R: Message> BatchSender<R> {
             rejected: Vec::new(),
             copied: Vec::new(),
             single_record: false,
+            now: Instant::now(),
         }
     }
 
@@ -63,13 +66,8 @@ impl<R: Message> BatchSender<R> {
         self.outgoing.clear();
         match self.topic(driver, batch.lane().topic()) {
             Some(topic) => {
-                let route = match batch.lane().partition() {
-                    Some(partition) => Route::All(partition),
-                    None => match topic.state().plan(Instant::now(), batch.bytes()) {
-                        Plan::Ask => Route::All(UNASSIGNED),
-                        Plan::Choose { count, sticky } => Route::Each { count, sticky },
-                    },
-                };
+                self.now = Instant::now();
+                let route = self.route(topic.state(), &batch, records);
                 self.stage(topic.state(), batch.lane(), route, records);
                 self.send(&topic, route);
             }
@@ -116,6 +114,23 @@ impl<R: Message> BatchSender<R> {
         let (client, partitioning) = (&self.client, &self.partitioning);
         let create = || client.topic(id, driver.topic_name(id)?, client.lent(), partitioning);
         self.topics[index].get_or_insert_with(create).clone()
+    }
+
+    fn route(&self, state: &TopicState, batch: &MessageBatch, records: &[(SlotId, R)]) -> Route {
+        match batch.lane().partition() {
+            Some(partition) => {
+                let first_is_placed = records.first().is_some_and(|(_, record)| record.is_placed());
+                let all_are = || records.iter().all(|(_, record)| record.is_placed());
+                match first_is_placed && state.asks(self.now, all_are) {
+                    true => Route::Asking(partition),
+                    false => Route::All(partition),
+                }
+            }
+            None => match state.plan(self.now, batch.bytes()) {
+                Plan::Ask => Route::All(UNASSIGNED),
+                Plan::Choose { count, sticky } => Route::Each { count, sticky },
+            },
+        }
     }
 
     /// Moves the records to where they stay, and chooses their partitions.
@@ -167,16 +182,17 @@ impl<R: Message> BatchSender<R> {
 
     /// Sends a record with headers or a timestamp.
     fn send_one(&mut self, topic: &Topic, route: Route, position: usize) {
-        match route {
-            Route::All(partition) => self.outgoing.send_one(topic, partition, position),
-            Route::Each { .. } if self.partitions[position] == INVALID => self.outgoing.reject(position),
-            Route::Each { .. } => {
-                self.outgoing.send_one(topic, self.partitions[position], position);
-                if self.outgoing.reopen(position) {
-                    topic.state().forget();
-                    self.outgoing.send_one(topic, UNASSIGNED, position);
-                }
-            }
+        let partition = match route {
+            Route::All(partition) | Route::Asking(partition) => partition,
+            Route::Each { .. } => self.partitions[position],
+        };
+        if partition == INVALID {
+            return self.outgoing.reject(position);
+        }
+        self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_one(topic, to, position));
+        if self.reopen(route, position) {
+            topic.state().forget();
+            self.outgoing.send_one(topic, UNASSIGNED, position);
         }
     }
 
@@ -185,37 +201,67 @@ impl<R: Message> BatchSender<R> {
         if start == end {
             return;
         }
-        let partitions = match route {
-            Route::All(partition) => return self.outgoing.send_range(topic, partition, start..end),
-            Route::Each { .. } => &self.partitions[start..end],
+        let only = match route {
+            Route::All(partition) | Route::Asking(partition) => Some(partition),
+            Route::Each { .. } => {
+                let first = self.partitions[start];
+                let is_only = self.partitions[start..end].iter().all(|partition| *partition == first);
+                (is_only && first != INVALID).then_some(first)
+            }
         };
-        let first = partitions[0];
-        if first != INVALID && partitions.iter().all(|partition| *partition == first) {
-            self.outgoing.send_range(topic, first, start..end);
+        let before = self.outgoing.sent();
+        if let Some(partition) = only {
+            self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_range(topic, to, start..end));
         } else {
-            self.groups.group(start, partitions);
-            for (partition, positions) in self.groups.iter() {
-                if partition == INVALID {
-                    positions.iter().for_each(|position| self.outgoing.reject(*position as usize));
-                } else {
-                    self.outgoing.send_positions(topic, partition, positions);
-                }
+            self.send_groups(topic, route, start, end);
+        }
+        if self.outgoing.sent() - before < end - start {
+            self.send_again(topic, route, start, end);
+        }
+    }
+
+    /// Sends adjacent records partition by partition.
+    fn send_groups(&mut self, topic: &Topic, route: Route, start: usize, end: usize) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.group(start, &self.partitions[start..end]);
+        for (partition, positions) in groups.iter() {
+            if partition == INVALID {
+                positions.iter().for_each(|position| self.outgoing.reject(*position as usize));
+            } else {
+                self.hand_over(topic, partition, route, |outgoing, to| outgoing.send_positions(topic, to, positions));
             }
         }
-        self.send_again(topic, start, end);
+        self.groups = groups;
+    }
+
+    /// Hands records over to librdkafka with `send`, and counts those that it accepts for a partition. It counts unassigned ones when
+    /// it assigns them.
+    fn hand_over(&mut self, topic: &Topic, partition: i32, route: Route, send: impl FnOnce(&mut Outgoing<R>, i32)) {
+        if let Route::Asking(_) = route {
+            return answering(partition, || send(&mut self.outgoing, UNASSIGNED));
+        }
+        let before = self.outgoing.sent();
+        send(&mut self.outgoing, partition);
+        topic.state().sent(partition, self.outgoing.sent() - before, || self.now);
     }
 
     /// Sends the records again, unassigned, whose chosen partition does not exist (any more): librdkafka has newer metadata.
     /// These are all records of such a partition, so records of one key keep their order.
-    fn send_again(&mut self, topic: &Topic, start: usize, end: usize) {
-        if self.outgoing.all_sent() {
-            return;
-        }
-        let (partitions, outgoing) = (&self.partitions, &mut self.outgoing);
-        self.groups.collect((start..end).filter(|at| partitions[*at] != INVALID && outgoing.reopen(*at)));
-        if !self.groups.collected().is_empty() {
+    fn send_again(&mut self, topic: &Topic, route: Route, start: usize, end: usize) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.collect((start..end).filter(|at| self.reopen(route, *at)));
+        if !groups.collected().is_empty() {
             topic.state().forget();
-            self.outgoing.send_positions(topic, UNASSIGNED, self.groups.collected());
+            self.outgoing.send_positions(topic, UNASSIGNED, groups.collected());
+        }
+        self.groups = groups;
+    }
+
+    /// Allows one more attempt for a record whose partition does not exist and was not named by the application.
+    fn reopen(&mut self, route: Route, position: usize) -> bool {
+        match route {
+            Route::All(_) | Route::Asking(_) => self.outgoing.reopen_placed(position),
+            Route::Each { .. } => self.partitions[position] != INVALID && self.outgoing.reopen(position),
         }
     }
 }
@@ -232,6 +278,8 @@ fn spreads<R: Message>(lane: Lane, records: &[(SlotId, R)]) -> bool {
 enum Route {
     /// All to one partition, or unassigned.
     All(i32),
+    /// All to one partition, and librdkafka says how many there are.
+    Asking(i32),
     /// Each to the choice of the partitioner among `count` partitions; sticky records to `sticky`.
     Each { count: i32, sticky: i32 },
 }

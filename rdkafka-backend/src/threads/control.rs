@@ -126,6 +126,11 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
             if requests.shut_down {
                 return callers.into_iter().flatten().chain(probe).collect();
             }
+            if requests.connection
+                && let Some(driver) = self.link.driver()
+            {
+                driver.connections_changed();
+            }
             if requests.topic && self.signals.needs_probe() {
                 // The last one has ended, or is about to.
                 probe.take().into_iter().for_each(join);

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
-use aioproducer_core::backend::{Backend, Driver, Message, Request};
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::{Backend, Connections, Driver, Message, Placement, Request};
 
 use crate::coordination::Signals;
 use crate::events::EventSinks;
-use crate::ffi::is_in_interceptor;
+use crate::ffi::{ConnectionCounts, is_in_interceptor};
+use crate::partition::states::TopicStates;
 use crate::threads::control::Started;
 use crate::threads::inline_worker::InlineWorker;
 use crate::threads::shutdown::Shutdown;
@@ -18,6 +20,8 @@ pub(crate) struct Handle<R: Message, E: Driver<R>> {
     shutdown: Arc<Shutdown<R, E>>,
     driver: Weak<E>,
     sinks: Arc<EventSinks>,
+    topics: Arc<TopicStates>,
+    connections: Arc<ConnectionCounts>,
 }
 
 impl<R: Message, E: Driver<R>> Handle<R, E> {
@@ -26,8 +30,10 @@ impl<R: Message, E: Driver<R>> Handle<R, E> {
         signals: Arc<Signals>,
         driver: Weak<E>,
         sinks: Arc<EventSinks>,
+        topics: Arc<TopicStates>,
+        connections: Arc<ConnectionCounts>,
     ) -> Self {
-        Self { signals, inline_worker, shutdown, driver, sinks }
+        Self { signals, inline_worker, shutdown, driver, sinks, topics, connections }
     }
 }
 
@@ -43,6 +49,14 @@ impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
         if !handed_off {
             self.signals.wake();
         }
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        self.connections.get()
+    }
+
+    fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
+        self.topics.place(topic, key, value)
     }
 
     fn flush(&self) {

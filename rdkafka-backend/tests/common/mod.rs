@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aioproducer_core::backend::{
     Answer, Backend, Call, CallError, CallId, Connect, Copied, Delivered, Driver, Failure, Message, Outcome, Report,
-    Request, Status, Unsent,
+    Request, Status, Trouble, Unsent,
 };
 use aioproducer_core::{BatchLimits, CutReason, Lane, MessageBatch, Record, SlotId, TopicId};
 use aioproducer_rdkafka::{ClientConfig, ConfigError, EmbeddedBroker, Librdkafka};
@@ -39,6 +39,7 @@ pub(crate) struct Rec {
     pub(crate) id: u64,
     pub(crate) topic: u32,
     pub(crate) partition: Option<i32>,
+    pub(crate) placed: bool,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Option<Payload>,
     pub(crate) timestamp: Option<i64>,
@@ -65,6 +66,12 @@ impl Rec {
         self
     }
 
+    /// As if the backend had placed it there.
+    pub(crate) fn placed(mut self, partition: i32) -> Self {
+        self.placed = true;
+        self.to(partition)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
         self.headers.push((name.into(), value.map(<[u8]>::to_vec)));
         self
@@ -72,6 +79,10 @@ impl Rec {
 }
 
 impl Record for Rec {
+    fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     fn lane(&self) -> Lane {
         Lane::new(TopicId(self.topic), self.partition)
     }
@@ -130,6 +141,8 @@ struct State {
     waiting_for_reports: bool,
     flushing: bool,
     fatal: Option<Failure>,
+    /// The backend has said why it delivers nothing.
+    is_troubled: bool,
     answers: Vec<(CallId, Result<Answer, CallError>)>,
     ended: bool,
     /// The threads that have handed off batches.
@@ -270,6 +283,11 @@ impl Driver<Rec> for MockDriver {
         self.changed.notify_all();
     }
 
+    fn set_trouble(&self, _topic: Option<TopicId>, trouble: Option<Trouble>) {
+        self.lock().is_troubled = trouble.is_some();
+        self.changed.notify_all();
+    }
+
     fn ended(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
@@ -356,6 +374,20 @@ impl Rig {
         drop(self.driver.wait("a hand-off", |state| {
             state.out.len() >= count && state.lanes.iter().all(|(_, queue, busy)| queue.is_empty() && !busy)
         }));
+    }
+
+    pub(crate) fn wait_for_trouble(&self) {
+        drop(self.driver.wait("trouble", |state| state.is_troubled));
+    }
+
+    /// Waits for the outcome of a record.
+    pub(crate) fn wait_for(&self, id: u64) {
+        drop(self.driver.wait("an outcome", |state| state.results.contains_key(&id)));
+    }
+
+    /// The outcome of a record, as far as it is known.
+    pub(crate) fn result(&self, id: u64) -> Option<RecordResult> {
+        self.driver.lock().results.get(&id).cloned()
     }
 
     pub(crate) fn refusals(&self) -> usize {
@@ -479,6 +511,14 @@ pub(crate) fn failure(results: &HashMap<u64, RecordResult>, id: u64) -> Failure 
 }
 
 pub(crate) const NOT_PERSISTED: Status = Status::NotPersisted;
+
+/// Waits until a time has passed that librdkafka or the backend looks at.
+pub(crate) fn pass(time: Duration) {
+    let start = Instant::now();
+    while let Some(left) = time.checked_sub(start.elapsed()) {
+        thread::park_timeout(left + Duration::from_millis(1));
+    }
+}
 
 /// Waits for a condition without a signal.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {

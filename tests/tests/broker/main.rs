@@ -1,5 +1,6 @@
 //! Promises that involve librdkafka, shown on its mock cluster.
 
+mod availability;
 mod diagnostics;
 mod events;
 mod inline_completion;

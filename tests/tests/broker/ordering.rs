@@ -91,7 +91,7 @@ async fn order_holds(host: Host, workers: usize, broken: bool) {
         }
         let delivery = match producer.try_produce(record(n)) {
             Ok(delivery) => delivery,
-            Err(ProduceError::Full(record)) => {
+            Err(ProduceError::Full(record) | ProduceError::PartitionFull { record, .. }) => {
                 // The pool filled up while the brokers were down.
                 if std::mem::take(&mut down) {
                     broker.broker_up(-1).expect("brokers come back");

@@ -116,8 +116,8 @@ async fn s09_a_closure_as_partitioner_sees_topic_key_and_value_on_every_thread(h
         assert_eq!(nowhere.kind(), Some(FailureKind::UnknownPartition));
     }
     let asked = asked.lock().expect("counts").clone();
-    // Called by librdkafka until it knows the topics, then by a worker or the producing thread.
-    assert!(asked.len() > 2 && asked.contains_key("unnamed"), "{asked:?}");
+    // Called by librdkafka until it knows the topics, then by the producing thread.
+    assert!(asked.len() >= 2 && asked.contains_key("unnamed"), "{asked:?}");
 }
 
 /// `(murmur2(key) & 0x7fffffff) % 7`, from Kafka's `Utils.murmur2`: 0x106e08d9 for an empty key.

@@ -85,8 +85,8 @@ async fn s44_a_record_that_was_not_accepted_says_what_to_do(host: Host) {
 async fn s44_what_is_to_be_sent_again_is_in_the_log_once(host: Host) {
     let broker = broker::start_with_topic("again", 1);
     let builder = || AioProducer::builder(Librdkafka::new(broker::config(&broker)));
-    let hasty = host.start(builder().delivery_timeout(Duration::from_millis(500)));
     broker.broker_down(-1).expect("down");
+    let hasty = host.start(builder().delivery_timeout(Duration::from_millis(500)));
     let error = hasty.send(Record::to("again").payload("x")).await.expect_err("no broker is there");
     assert_eq!((error.advice(), error.status()), (Advice::Resend, Status::NotPersisted), "{error}");
     broker.broker_up(-1).expect("up");

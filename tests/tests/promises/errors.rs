@@ -101,7 +101,7 @@ fn errors_of_values_are_said_once() {
     alone([TopicError::Reserved, TopicError::TooMany { limit: 3 }]);
     alone([RecordError::NegativePartition { partition: -3 }, RecordError::NegativeTimestamp { millis: -3 }]);
     alone([RecordError::NulInHeaderName { index: 1, name: "a\0".into(), at: 1 }]);
-    alone([LimitsError::NoSlots, LimitsError::NoMemory { slots: 1, lanes: 2 }, LimitsError::ReportBeforeDelivery]);
+    alone([LimitsError::NoSlots, LimitsError::NoMemory { slots: 1, lanes: 2 }, LimitsError::NoPoolBytes]);
     alone([RuntimeError::new("no timers")]);
     alone([TraceContext::new(0, 1, 0).unwrap_err(), TraceContext::new(1, 0, 0).unwrap_err()]);
     alone([TraceContextError::Parent, TraceContextError::State { index: 1 }, TraceContextError::TooManyMembers]);
@@ -117,6 +117,8 @@ fn errors_of_values_are_said_once() {
 fn errors_of_produce_are_said_once() {
     alone([
         ProduceError::Full(record()),
+        ProduceError::PartitionFull { record: record(), partition: Some(3) },
+        ProduceError::PartitionFull { record: record(), partition: None },
         ProduceError::TimedOut(record()),
         ProduceError::Closed(record()),
         ProduceError::RuntimeEnded(record()),

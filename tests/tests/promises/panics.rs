@@ -70,7 +70,10 @@ async fn s03_an_owner_that_panics_when_it_is_dropped_costs_no_record_its_outcome
             panics.push((code, total));
         }
     }
-    assert_eq!(panics, (1..=10).map(|total| ("a payload's owner", total)).collect::<Vec<_>>());
+    // While the broker was silent for a moment, as before the first answer, a copy of the record is kept, which is dropped last.
+    let codes = ["a payload's owner", "what a record, an error or a waker holds"];
+    assert!(panics.iter().all(|(code, _)| codes.contains(code)), "{panics:?}");
+    assert!(panics.iter().map(|(_, total)| *total).eq(1..=10), "{panics:?}");
 }
 
 /// Counts the events about panics.

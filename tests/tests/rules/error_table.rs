@@ -50,6 +50,7 @@ fn every_refusal() -> Vec<ProduceError<'static>> {
     let record = || Record::to("t");
     vec![
         ProduceError::Full(record()),
+        ProduceError::PartitionFull { record: record(), partition: Some(3) },
         ProduceError::TimedOut(record()),
         ProduceError::Closed(record()),
         ProduceError::RuntimeEnded(record()),

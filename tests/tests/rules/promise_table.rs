@@ -20,7 +20,7 @@ const WITHOUT_RUNTIME: [u32; 2] = [9, 14];
 /// All promises, in a few words each.
 const PROMISES: [&str; 40] = [
     "`produce` resolves to a `Delivery` once the record owns a slot; it waits only while the pool is full, in turn",
-    "`try_produce` never waits; `Full` hands the record back",
+    "`try_produce` never waits; `Full` or `PartitionFull` hands the record back",
     "a delivery tells where the record is, or hands it back and says whether it is in the log",
     "a delivery stays pending until its own report",
     "a dropped delivery cancels nothing; a dropped `produce` was never sent",

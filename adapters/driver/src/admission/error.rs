@@ -31,7 +31,15 @@ use crate::record::{Record, RecordError};
 pub enum ProduceError<'a> {
     /// The pool is full, or others wait for room in it.
     Full(Record<'a>),
-    /// The record's own [timeout](Record::timeout) passed while it waited for room. It was not sent.
+    /// The records of one partition have their share of the pool, as it does not answer or is slow. Records for other partitions may
+    /// find room.
+    PartitionFull {
+        /// The record.
+        record: Record<'a>,
+        /// The partition, `None` if it is not chosen yet.
+        partition: Option<i32>,
+    },
+    /// The delivery timeout, or the record's own [timeout](Record::timeout), passed while it waited for room. It was not sent.
     TimedOut(Record<'a>),
     /// The producer is closed.
     Closed(Record<'a>),
@@ -111,6 +119,7 @@ impl<'a> ProduceError<'a> {
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::ReportsDropped(record)
+            | Self::PartitionFull { record, .. }
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
@@ -143,7 +152,9 @@ impl<'a> ProduceError<'a> {
     /// The failure of an accepted record that says the same.
     fn failure(&self) -> Failure {
         let (kind, code) = match self {
-            Self::Full(_) | Self::TimedOut(_) => (FailureKind::Broker, Some(ErrorCode::LocalQueueFull)),
+            Self::Full(_) | Self::PartitionFull { .. } | Self::TimedOut(_) => {
+                (FailureKind::Broker, Some(ErrorCode::LocalQueueFull))
+            }
             Self::Closed(_) | Self::RuntimeEnded(_) => (FailureKind::Closed, None),
             Self::Fatal { .. } => (FailureKind::Fatal, None),
             Self::OutsideTransaction(_) | Self::TransactionOver(_) | Self::ReportsDropped(_) => {
@@ -167,6 +178,7 @@ impl<'a> ProduceError<'a> {
             | Self::OutsideTransaction(record)
             | Self::TransactionOver(record)
             | Self::ReportsDropped(record)
+            | Self::PartitionFull { record, .. }
             | Self::Fatal { record, .. }
             | Self::TooLarge { record, .. }
             | Self::AbovePool { record, .. }
@@ -185,6 +197,9 @@ impl<'a> ProduceError<'a> {
     pub(crate) fn map<'b>(self, change: impl FnOnce(Record<'a>) -> Record<'b>) -> ProduceError<'b> {
         match self {
             Self::Full(record) => ProduceError::Full(change(record)),
+            Self::PartitionFull { record, partition } => {
+                ProduceError::PartitionFull { record: change(record), partition }
+            }
             Self::TimedOut(record) => ProduceError::TimedOut(change(record)),
             Self::Closed(record) => ProduceError::Closed(change(record)),
             Self::RuntimeEnded(record) => ProduceError::RuntimeEnded(change(record)),
@@ -211,11 +226,21 @@ impl fmt::Display for ProduceError<'_> {
                 "the Reports of this Reporter were dropped, so the outcome would be lost: keep them for as long as it produces",
             ),
             Self::Full(_) => f.write_str("the producer's pool is full"),
-            Self::TimedOut(record) => write!(
-                f,
-                "the record waited for room in the producer's pool for {:?}, its own timeout; it was not sent",
-                record.get_timeout().unwrap_or_default()
-            ),
+            Self::PartitionFull { partition: Some(partition), .. } => {
+                write!(f, "the records of partition {partition} have their share of the pool: it does not answer, or is slow")
+            }
+            Self::PartitionFull { partition: None, .. } => {
+                f.write_str("the records of the topic have their share of the pool: its partitions do not answer, or are slow")
+            }
+            Self::TimedOut(record) => match record.get_timeout() {
+                Some(own) => write!(
+                    f,
+                    "the record waited for room in the producer's pool for {own:?}, its own timeout; it was not sent"
+                ),
+                None => f.write_str(
+                    "the record waited for room in the producer's pool until its delivery timeout passed; it was not sent",
+                ),
+            },
             Self::Closed(_) => f.write_str("the producer is closed"),
             Self::RuntimeEnded(_) => f.write_str(
                 "the runtime that the producer was started on has ended: start a producer on each runtime that produces",
@@ -329,7 +354,7 @@ impl SendError {
         }
     }
 
-    /// The record. `None` only from a backend that ended without giving it back.
+    /// The record. `None` only from a backend that did not give it back, see [`DeliveryError::record`].
     #[must_use]
     pub fn into_record(self) -> Option<Record<'static>> {
         match self {

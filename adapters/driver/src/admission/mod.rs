@@ -5,6 +5,7 @@
 
 pub(crate) mod error;
 pub(crate) mod inbox;
+pub(crate) mod lane_waiters;
 pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod wait_limit;

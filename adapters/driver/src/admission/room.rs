@@ -50,6 +50,12 @@ pub(crate) trait Vacancy {
     fn needs_lane(&self, lane: Lane) -> bool;
 }
 
+/// Room in the pool, and the shares of lanes.
+pub(crate) trait Shares: Vacancy {
+    /// Whether a lane may have another record of so many bytes, as far as the others are concerned.
+    fn has_share(&self, lane: Lane, bytes: usize) -> bool;
+}
+
 /// A number of places without bytes or lanes.
 pub(crate) struct Places(pub(crate) usize);
 
@@ -70,5 +76,11 @@ impl Vacancy for Producer<OwnedRecord, Ticket, Heap> {
 
     fn needs_lane(&self, lane: Lane) -> bool {
         Self::needs_lane(self, lane)
+    }
+}
+
+impl Shares for Producer<OwnedRecord, Ticket, Heap> {
+    fn has_share(&self, lane: Lane, bytes: usize) -> bool {
+        Self::has_share(self, lane, bytes)
     }
 }

@@ -80,6 +80,7 @@ impl ProduceError<'_> {
             Self::Fatal { .. } => "fatal",
             Self::OutsideTransaction(_) | Self::TransactionOver(_) | Self::ReportsDropped(_) => "state",
             Self::Full(_) => "pool_full",
+            Self::PartitionFull { .. } => "partition_full",
             Self::Topic { .. } | Self::Invalid { .. } => "invalid",
         }
     }

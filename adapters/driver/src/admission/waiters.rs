@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use aioproducer_core::Instant;
+
 use super::room::{Ask, Need, Vacancy};
 
 /// No place: the end of a list.
@@ -22,6 +24,8 @@ struct Waiter {
     waker: Option<Waker>,
     /// The number of its arrival.
     arrival: u64,
+    /// Since when it has waited, here or before.
+    since: Instant,
     previous: u32,
     /// The waiter behind, or, in a vacant place, the next vacant one.
     next: u32,
@@ -50,6 +54,12 @@ pub(crate) struct Waiters {
     arrivals: u64,
 }
 
+impl Default for Waiters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Waiters {
     pub(crate) fn new() -> Self {
         Self {
@@ -75,7 +85,7 @@ impl Waiters {
     }
 
     /// Takes the last place.
-    pub(crate) fn join(&mut self, ask: Ask, waker: Waker) -> WaiterId {
+    pub(crate) fn join(&mut self, ask: Ask, since: Instant, waker: Waker) -> WaiterId {
         let (waker, takes_lane) = (Some(waker), false);
         let (arrival, previous, next) = (self.arrivals, self.tail, NIL);
         let index = self.vacant;
@@ -83,11 +93,11 @@ impl Waiters {
             Some(place) => {
                 self.vacant = place.next;
                 let generation = place.generation;
-                *place = Waiter { ask, takes_lane, waker, arrival, previous, next, generation };
+                *place = Waiter { ask, takes_lane, waker, arrival, since, previous, next, generation };
                 (index, place.generation)
             }
             None => {
-                self.places.push(Waiter { ask, takes_lane, waker, arrival, previous, next, generation: 0 });
+                self.places.push(Waiter { ask, takes_lane, waker, arrival, since, previous, next, generation: 0 });
                 (self.places.len() as u32 - 1, 0)
             }
         };
@@ -183,6 +193,24 @@ impl Waiters {
         }
     }
 
+    /// Wakes those at the front that wait since `before` or longer.
+    pub(crate) fn wake_old(&mut self, before: Instant, wakers: &mut Vec<Waker>) {
+        let mut at = self.head;
+        while let Some(waiter) = self.places.get_mut(at as usize)
+            && waiter.since <= before
+        {
+            let waker = waiter.waker.take();
+            at = waiter.next;
+            self.asleep -= usize::from(waker.is_some());
+            wakers.extend(waker);
+        }
+    }
+
+    /// Since when the first one has waited, if it sleeps.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.places.get(self.head as usize).filter(|waiter| waiter.waker.is_some()).map(|waiter| waiter.since)
+    }
+
     /// Makes `next` the one behind `previous`, or the head.
     fn link(&mut self, previous: u32, next: u32) {
         match self.places.get_mut(previous as usize) {
@@ -266,7 +294,7 @@ mod tests {
         let woken = |tasks: &[(Arc<Count>, Waker)]| tasks.iter().map(|(count, _)| count.get()).collect::<Vec<_>>();
         let mut ids = Vec::new();
         for ((_, waker), partition) in tasks.iter().zip([0, 1, 0]) {
-            ids.push(waiters.join(Ask { bytes: 1, lane: Some(lane(partition)) }, waker.clone()));
+            ids.push(waiters.join(Ask { bytes: 1, lane: Some(lane(partition)) }, Instant::ZERO, waker.clone()));
         }
         grant_in(&mut waiters, &Pool(3, 100, 0, &[lane(0)]));
         assert_eq!(woken(&tasks), [1, 0, 0], "the second needs a lane, the third is behind it");
@@ -275,7 +303,7 @@ mod tests {
         // The lanes were promised together; who leaves gives its lane back.
         waiters.leave(ids[1]);
         let (count, waker) = task();
-        waiters.join(Ask { bytes: 1, lane: Some(lane(2)) }, waker);
+        waiters.join(Ask { bytes: 1, lane: Some(lane(2)) }, Instant::ZERO, waker);
         grant_in(&mut waiters, &Pool(3, 100, 1, &[lane(0)]));
         assert_eq!(count.get(), 1);
     }
@@ -285,7 +313,7 @@ mod tests {
         let mut waiters = Waiters::new();
         let tasks: Vec<_> = (0..4).map(|_| task()).collect();
         for (_, waker) in &tasks {
-            waiters.join(ask(10), waker.clone());
+            waiters.join(ask(10), Instant::ZERO, waker.clone());
         }
         grant(&mut waiters, 2, 100);
         grant(&mut waiters, 2, 100);
@@ -297,8 +325,8 @@ mod tests {
     fn s01_a_large_record_is_not_overtaken() {
         let mut waiters = Waiters::new();
         let ((large, large_waker), (small, small_waker)) = (task(), task());
-        waiters.join(ask(50), large_waker.clone());
-        waiters.join(ask(1), small_waker.clone());
+        waiters.join(ask(50), Instant::ZERO, large_waker.clone());
+        waiters.join(ask(1), Instant::ZERO, small_waker.clone());
         grant(&mut waiters, 10, 49);
         assert_eq!((large.get(), small.get()), (0, 0));
         grant(&mut waiters, 10, 51);
@@ -309,8 +337,8 @@ mod tests {
     fn s05_who_leaves_after_being_woken_passes_the_room_on() {
         let mut waiters = Waiters::new();
         let ((_, first_waker), (second, second_waker)) = (task(), task());
-        let first = waiters.join(ask(1), first_waker.clone());
-        let place = waiters.join(ask(1), second_waker.clone());
+        let first = waiters.join(ask(1), Instant::ZERO, first_waker.clone());
+        let place = waiters.join(ask(1), Instant::ZERO, second_waker.clone());
         grant(&mut waiters, 1, 1);
         assert_eq!(second.get(), 0);
         waiters.leave(first);
@@ -326,8 +354,8 @@ mod tests {
     fn who_asks_before_it_is_the_head_is_woken_again() {
         let mut waiters = Waiters::new();
         let ((_, first_waker), (second, second_waker)) = (task(), task());
-        let first = waiters.join(ask(1), first_waker.clone());
-        let place = waiters.join(ask(1), second_waker.clone());
+        let first = waiters.join(ask(1), Instant::ZERO, first_waker.clone());
+        let place = waiters.join(ask(1), Instant::ZERO, second_waker.clone());
         grant(&mut waiters, 2, 2);
         waiters.update(place, second_waker.clone());
         grant(&mut waiters, 2, 2);
@@ -341,9 +369,9 @@ mod tests {
     fn those_who_come_and_go_behind_a_waiting_head_take_no_memory() {
         let mut waiters = Waiters::new();
         let (_, waker) = task();
-        let head = waiters.join(ask(100), waker.clone());
+        let head = waiters.join(ask(100), Instant::ZERO, waker.clone());
         for _ in 0..10_000 {
-            let ids = [1, 2, 3].map(|bytes| waiters.join(ask(bytes), waker.clone()));
+            let ids = [1, 2, 3].map(|bytes| waiters.join(ask(bytes), Instant::ZERO, waker.clone()));
             [1, 0, 2].into_iter().for_each(|at| drop(waiters.leave(ids[at])));
         }
         assert!(waiters.is_head(head));
@@ -354,7 +382,7 @@ mod tests {
     fn s10_everybody_is_woken_once() {
         let mut waiters = Waiters::new();
         let tasks: Vec<_> = (0..3).map(|_| task()).collect();
-        let ids: Vec<_> = tasks.iter().map(|(_, waker)| waiters.join(ask(1), waker.clone())).collect();
+        let ids: Vec<_> = tasks.iter().map(|(_, waker)| waiters.join(ask(1), Instant::ZERO, waker.clone())).collect();
         waiters.leave(ids[1]);
         let mut wakers = Vec::new();
         waiters.wake_all(&mut wakers);
@@ -392,7 +420,7 @@ mod tests {
                 self.pool.push(bytes);
             } else {
                 let (count, waker) = task();
-                let id = self.waiters.join(ask(bytes), waker.clone());
+                let id = self.waiters.join(ask(bytes), Instant::ZERO, waker.clone());
                 self.waiting.push_back(Task { id, bytes, count, seen: 0 });
                 self.most = self.most.max(self.waiting.len());
             }

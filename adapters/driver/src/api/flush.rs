@@ -14,7 +14,7 @@ use crate::outcome::ended_by::EndedBy;
 use crate::record::topics::{NO_PARTITION, TopicPartition, TopicRef};
 use crate::runtime::{Task, poll_turn};
 use crate::state::effects::{Discard, Effects};
-use crate::state::flushes::Pending;
+use crate::state::flushes::{GROUPS, Pending};
 use crate::state::shared::{Shared, State};
 
 /// The future of [`AioProducer::flush`](crate::AioProducer::flush), and what it waits for.
@@ -58,7 +58,8 @@ impl<'a> Flush<'a> {
         self
     }
 
-    /// Only records that name this partition of the topic, and those of the topic that name none, since they may go there.
+    /// Only records that are for this partition of the topic, by its number or by their key, and those whose partition is not chosen
+    /// yet, since they may go there.
     pub fn partition(mut self, topic: impl Into<TopicRef<'a>>, partition: i32) -> Self {
         self.of = Some((topic.into(), Some(partition)));
         self
@@ -116,7 +117,7 @@ impl Future for Flush<'_> {
                     (None, _) => return Poll::Ready(Ok(())),
                 },
             };
-            let wakers = two(cx.waker());
+            let wakers = wakers(cx.waker());
             match this.shared.with(|state, effects| state.begin_flush(scope, wakers, effects)) {
                 Some(flush) => this.step = Step::Records(flush),
                 None => this.wait_for_callbacks(scope, cx),
@@ -126,7 +127,7 @@ impl Future for Flush<'_> {
             match &mut this.step {
                 Step::Nothing => return Poll::Ready(Ok(())),
                 Step::Records(flush) => {
-                    let (flush, wakers) = (*flush, two(cx.waker()));
+                    let (flush, wakers) = (*flush, wakers(cx.waker()));
                     let (flushed, timed) = this.shared.with(|state, effects| {
                         let (flushed, unused) = state.flushes.poll(flush, wakers);
                         effects.discard.extend(unused.into_iter().flatten().map(Discard::Waker));
@@ -198,9 +199,9 @@ fn poll_deadline(
     timer.as_mut().poll(cx)
 }
 
-/// A flush may wait in two places. Cloning a waker may run foreign code, so it is done before a lock is taken.
-fn two(waker: &Waker) -> [Waker; 2] {
-    [waker.clone(), waker.clone()]
+/// A flush may wait in several places. Cloning a waker may run foreign code, so it is done before a lock is taken.
+fn wakers(waker: &Waker) -> [Waker; GROUPS] {
+    std::array::from_fn(|_| waker.clone())
 }
 
 impl Drop for Flush<'_> {
@@ -211,14 +212,14 @@ impl Drop for Flush<'_> {
 
 impl State {
     /// Begins a flush, unless there is nothing to wait for.
-    fn begin_flush(&mut self, scope: FlushScope, wakers: [Waker; 2], effects: &mut Effects) -> Option<Pending> {
+    fn begin_flush(&mut self, scope: FlushScope, wakers: [Waker; GROUPS], effects: &mut Effects) -> Option<Pending> {
         let point = self.machine.flush(scope);
         let (flush, unused) = if !self.machine.is_flushed(point) {
             let (flush, unused) = self.flushes.begin(point, wakers);
             (Some(flush), unused)
         } else if self.completing > 0 {
-            let [waker, spare] = wakers;
-            (Some(self.flushes.begin_completing(point, waker)), [None, Some(spare)])
+            let [waker, first, second] = wakers;
+            (Some(self.flushes.begin_completing(point, waker)), [None, Some(first), Some(second)])
         } else {
             (None, wakers.map(Some))
         };

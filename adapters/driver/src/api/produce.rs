@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::admission::error::{ProduceError, SendError};
 use crate::admission::inbox::Inbox;
+use crate::admission::lane_waiters::WaitingPlace;
 use crate::admission::wait_limit::{WaitLimit, wait_error};
-use crate::admission::waiters::WaiterId;
 use crate::api::delivery::Delivery;
 use crate::outcome::report::DeliveryReport;
 use crate::outcome::ticket::Ticket;
@@ -52,7 +52,7 @@ pub struct Produce<'p, 'r> {
     shared: &'p Shared,
     /// Empty when the future has resolved.
     record: Record<'r>,
-    place: Option<WaiterId>,
+    place: Option<WaitingPlace>,
     wait_limit: WaitLimit,
     /// It comes through a transaction.
     transaction: bool,
@@ -85,14 +85,20 @@ impl Future for Produce<'_, '_> {
             ready!(poll_turn(&*this.shared.runtime, cx));
         }
         let entered = match Admission::check_in(this.shared, &mut this.record, this.transaction) {
-            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &this.wait_limit, cx.waker()),
+            Ok(entry) => entry.enter(this.shared, to_delivery, &this.place, &mut this.wait_limit, cx.waker()),
             Err(error) => Entered::Failed(error),
         };
         let outcome = match entered {
             Entered::Waiting(place) => {
                 this.place = Some(place);
                 let (policy, own) = (this.shared.overflow, this.record.get_timeout());
-                let Some(over) = this.wait_limit.is_over(&*this.shared.runtime, policy, own, cx) else {
+                let Some(over) = this.wait_limit.is_over(
+                    &*this.shared.runtime,
+                    policy,
+                    own,
+                    this.shared.context.delivery_timeout,
+                    cx,
+                ) else {
                     return Poll::Pending;
                 };
                 this.shared.with(|state, effects| state.leave(Some(place), effects));

@@ -6,12 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use aioproducer_core::TopicId;
+use aioproducer_core::Lane;
 
 use crate::admission::error::SendError;
 use crate::admission::inbox::Inbox;
+use crate::admission::lane_waiters::WaitingPlace;
 use crate::admission::wait_limit::{WaitLimit, wait_error};
-use crate::admission::waiters::WaiterId;
 use crate::observe::BulkSpan;
 use crate::outcome::bulk::{Member, Members, PIECE};
 use crate::outcome::report::DeliveryReport;
@@ -63,9 +63,9 @@ pub struct ProduceAll<'a, 'r, I> {
     /// The first of `chunk` that was not yet tried.
     next: usize,
     /// What is known of some of those from `next` on.
-    checked: Vec<(TopicId, usize)>,
+    checked: Vec<(Lane, usize)>,
     /// Where the one at `next` waits.
-    place: Option<WaiterId>,
+    place: Option<WaitingPlace>,
     /// How long it may still wait.
     wait_limit: WaitLimit,
     /// Where the outcomes gather, once a record was tried.
@@ -172,7 +172,7 @@ where
             self.trace.member(&shared.observer.spans, record);
             let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_bulk(bulk, index), ());
             let entered = match Admission::check_in(shared, record, self.transaction) {
-                Ok(entry) => entry.enter(shared, sink, &self.place.take(), &self.wait_limit, cx.waker()),
+                Ok(entry) => entry.enter(shared, sink, &self.place.take(), &mut self.wait_limit, cx.waker()),
                 Err(error) => Entered::Failed(error),
             };
             match entered {
@@ -183,7 +183,9 @@ where
                 }
                 Entered::Waiting(place) => {
                     let (policy, own) = (shared.overflow, record.get_timeout());
-                    let Some(over) = self.wait_limit.is_over(&*shared.runtime, policy, own, cx) else {
+                    let Some(over) =
+                        self.wait_limit.is_over(&*shared.runtime, policy, own, shared.context.delivery_timeout, cx)
+                    else {
                         self.place = Some(place);
                         return Poll::Pending;
                     };
@@ -211,7 +213,7 @@ where
                 break;
             }
             self.trace.member(&shared.observer.spans, record);
-            let Some(checked) = shared.rules.check(&shared.topics, &shared.observer, record, self.transaction) else {
+            let Some(checked) = shared.check(record, self.transaction) else {
                 break;
             };
             self.checked.push(checked);

@@ -8,6 +8,7 @@ use aioproducer_core::Overflow;
 
 use crate::admission::error::ProduceError;
 use crate::admission::inbox::Inbox;
+use crate::admission::lane_waiters::WaitingPlace;
 use crate::admission::wait_limit::{WaitLimit, wait_error};
 use crate::admission::waiters::WaiterId;
 use crate::callbacks::{Acquired, Callback};
@@ -32,7 +33,7 @@ enum Step<C> {
     /// The callback has no place in the pool yet.
     Callback(C, Option<WaiterId>),
     /// The record has no slot yet.
-    Record(CallbackRef, Option<WaiterId>),
+    Record(CallbackRef, Option<WaitingPlace>),
     Resolved,
 }
 
@@ -59,7 +60,7 @@ impl<'p, 'r, C> ProduceWith<'p, 'r, C> {
 
 impl<C: Callback> Step<C> {
     /// Gives the callback a place, if it has none; `None` while it waits for one. Else it says where the record waits.
-    fn place(&mut self, shared: &Shared, cx: &Context<'_>) -> Option<(CallbackRef, Option<WaiterId>)> {
+    fn place(&mut self, shared: &Shared, cx: &Context<'_>) -> Option<(CallbackRef, Option<WaitingPlace>)> {
         match std::mem::replace(self, Self::Resolved) {
             Self::Callback(callback, waiting) => {
                 let mut callback = Some(callback);
@@ -101,7 +102,7 @@ impl<C: Callback> Future for ProduceWith<'_, '_, C> {
         };
         let Some((callback, waiting)) = this.step.place(shared, cx) else { return this.wait_for_place(cx) };
         let sink = |_: &Shared, _: &mut Inbox| (Ticket::to_callback(callback), ());
-        match entry.enter(shared, sink, &waiting, &this.wait_limit, cx.waker()) {
+        match entry.enter(shared, sink, &waiting, &mut this.wait_limit, cx.waker()) {
             Entered::Accepted(()) => {
                 this.step = Step::Resolved;
                 Poll::Ready(Ok(()))
@@ -139,7 +140,11 @@ impl<C> ProduceWith<'_, '_, C> {
     /// Waits on, unless it was long enough.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProduceError<'static>>> {
         let (policy, own) = (self.shared.overflow, self.record.get_timeout());
-        let Some(over) = self.wait_limit.is_over(&*self.shared.runtime, policy, own, cx) else { return Poll::Pending };
+        let Some(over) =
+            self.wait_limit.is_over(&*self.shared.runtime, policy, own, self.shared.context.delivery_timeout, cx)
+        else {
+            return Poll::Pending;
+        };
         self.give_up();
         Poll::Ready(Err(wait_error(over, self.record.take()).into_owned()))
     }

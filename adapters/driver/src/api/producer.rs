@@ -94,8 +94,9 @@ impl AioProducer {
         Builder::new(backend)
     }
 
-    /// Gets a record accepted. The future resolves to the record's [`Delivery`]; it waits only while the pool is full,
-    /// first come, first served. If it is dropped before it resolves, the record is not accepted.
+    /// Gets a record accepted. The future resolves to the record's [`Delivery`]. It waits only while the pool is full, or its
+    /// partition has its share of it, until the delivery timeout. Those that wait for the pool, and those that wait for the same
+    /// partition, are served in the order in which they came. If the future is dropped before it resolves, the record is not accepted.
     ///
     /// In a loop it lets other tasks have their turn now and then, as all futures of a producer do: it is pending at its first
     /// poll then, and wakes its task. [`try_produce`](Self::try_produce) never does.
@@ -127,7 +128,8 @@ impl AioProducer {
     /// copied; [`try_produce_borrowed`](Self::try_produce_borrowed) avoids the copy.
     ///
     /// # Errors
-    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or other records wait for room.
+    /// [`ProduceError`] hands the record back: [`ProduceError::Full`] when the pool is full or other records wait for room,
+    /// [`ProduceError::PartitionFull`] when the records of its partition have their share of the pool.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, Record};
@@ -154,7 +156,7 @@ impl AioProducer {
     /// fn offer(producer: &AioProducer, frame: &[u8]) -> Result<bool, ProduceError<'static>> {
     ///     match producer.try_produce_borrowed(Record::to("frames").payload(frame)) {
     ///         Ok(_forgotten) => Ok(true),
-    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => Ok(false),
     ///         Err(error) => Err(error.into_owned()),
     ///     }
     /// }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use aioproducer_core::{Overflow, WaitEnd};
+use aioproducer_core::{Instant, Overflow, WaitEnd};
 use futures_core::Stream;
 
 use crate::admission::error::ProduceError;
@@ -105,7 +105,7 @@ impl<T: Send + 'static> Reporter<T> {
     }
 
     /// Gets a record accepted. Waits while the pool is full, and while as many outcomes as the stream has room for are
-    /// under way or unread. A record's own timeout covers both.
+    /// under way or unread. A record's own timeout covers both, and so does the delivery timeout.
     ///
     /// # Errors
     /// [`ProduceError`] hands the record back; nothing goes to the stream then, and `tag` is dropped.
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Reporter<T> {
     /// fn offer(reporter: &Reporter<u64>, row: u64) -> Result<bool, ProduceError<'static>> {
     ///     match reporter.try_produce(Record::to("rows").payload(row.to_string()), row) {
     ///         Ok(()) => Ok(true),
-    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => Ok(false),
     ///         Err(error) => Err(error),
     ///     }
     /// }
@@ -324,7 +324,7 @@ impl<T> Future for Acquire<'_, T> {
                 let waker = kept.take()?;
                 Some(match waiting {
                     Some(waiting) => (Some(Err(waiting)), state.waiters.update(waiting, waker)),
-                    None => (Some(Err(state.waiters.join(Ask::default(), waker))), None),
+                    None => (Some(Err(state.waiters.join(Ask::default(), Instant::ZERO, waker))), None),
                 })
             });
             match asked {
@@ -344,7 +344,8 @@ impl<T> Future for Acquire<'_, T> {
             return Poll::Ready(Ok((place, std::mem::take(&mut self.wait_limit))));
         }
         let this = &mut *self;
-        match this.wait_limit.is_over(&*this.shared.runtime, Overflow::Wait, this.own, cx) {
+        let timeout = this.own.into_iter().chain(this.shared.context.delivery_timeout).min();
+        match this.wait_limit.is_over(&*this.shared.runtime, Overflow::Wait, timeout, None, cx) {
             Some(over) => Poll::Ready(Err(NoPlace::Over(over))),
             None => Poll::Pending,
         }

@@ -15,7 +15,7 @@
 pub struct Statistics {
     /// Slots of the pool.
     pub capacity: usize,
-    /// Slots in use: records without an outcome, and overdue ones.
+    /// Slots in use: records without an outcome, and those that timed out and that the backend has not let go of.
     pub in_use: usize,
     /// The most slots that were in use at once.
     pub high_water: usize,
@@ -25,8 +25,8 @@ pub struct Statistics {
     pub buffered: usize,
     /// Records handed to the backend and not yet reported.
     pub handed_off: usize,
-    /// Records that failed because the backend did not report them in time, and that it has not let go of. It should be
-    /// none; each keeps its slot.
+    /// Records that timed out when the backend had them, and that it has not let go of for half the delivery timeout since, at
+    /// least 5 seconds and at most a minute. It should be none; each keeps its slot.
     pub overdue: usize,
     /// Records accepted since the start.
     pub acquired: u64,

@@ -10,6 +10,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 
+use aioproducer_core::Instant;
+
 use super::free_blocks::FreeBlocks;
 use super::inside::is_inside_callback;
 use crate::admission::room::{Ask, Places};
@@ -156,7 +158,7 @@ impl Pool {
             if let Some(waker) = kept.take() {
                 break match waiting {
                     Some(waiting) => (Err(waiting), list.waiters.update(waiting, waker)),
-                    None => (Err(list.waiters.join(Ask::default(), waker)), None),
+                    None => (Err(list.waiters.join(Ask::default(), Instant::ZERO, waker)), None),
                 };
             }
             // A waker is cloned without the lock, since that may run the application's code. Then the pool is asked again.

@@ -167,8 +167,8 @@ impl DeliveryError {
         &self.inner().failure
     }
 
-    /// The record as it was accepted. `None` only from a backend that did not give it back: it ended, or did not report the
-    /// record in time.
+    /// The record as it was accepted. `None` only from a backend that did not give it back: it ended, or had the record when its
+    /// time passed, a moment after it answered for another one.
     #[must_use]
     pub fn record(&self) -> Option<&Record<'static>> {
         self.inner().record.as_ref()

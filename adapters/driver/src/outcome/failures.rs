@@ -12,18 +12,11 @@ pub(crate) const TIMED_OUT: Failure = failure(
     "the delivery timeout passed before the record was handed off",
 );
 
-/// The record's own timeout passed while the backend had it.
+/// The time passed while the backend had the record.
 pub(crate) const TIMED_OUT_IN_FLIGHT: Failure = failure(
     FailureKind::TimedOut,
     Status::PossiblyPersisted,
-    "the record's own timeout passed while the backend was about to deliver it",
-);
-
-/// The backend reported nothing in time.
-pub(crate) const OVERDUE: Failure = failure(
-    FailureKind::TimedOut,
-    Status::PossiblyPersisted,
-    "the delivery timeout passed, and the backend has not reported the record",
+    "the delivery timeout passed while the record was on its way, so it may be in the log, now or later",
 );
 
 pub(crate) const QUEUE_FULL: Failure =

@@ -40,15 +40,17 @@ impl Troubles {
         }
     }
 
-    /// The failure with its cause, if it is a timeout.
+    /// The failure with its cause, if it is a timeout, or the topic does not exist.
     pub(crate) fn explain(&self, topic: Option<TopicId>, failure: Failure) -> (Failure, Explained) {
         let timed_out = failure.kind == FailureKind::TimedOut;
-        if !timed_out && failure.kind != FailureKind::Closed {
+        let is_unknown = failure.kind == FailureKind::UnknownTopic;
+        if !timed_out && !is_unknown && failure.kind != FailureKind::Closed {
             return (failure, Explained::default());
         }
         let known = lock(&self.0);
         let of_topic = known.topics.iter().find(|(known, _)| Some(*known) == topic);
-        let trouble = of_topic.map(|(_, trouble)| trouble).or(known.general.as_ref());
+        let general = known.general.as_ref().filter(|_| !is_unknown);
+        let trouble = of_topic.map(|(_, trouble)| trouble).or(general);
         let kind = trouble.filter(|_| timed_out).map_or(failure.kind, |trouble| trouble.kind);
         let cause = trouble.map(|trouble| Arc::clone(&trouble.reason));
         (failure.with_kind(kind), Explained { cause, timed_out })

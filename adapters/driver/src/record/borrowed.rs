@@ -154,11 +154,10 @@ impl<'a> Record<'a> {
     /// [`ProduceError::TimedOut`](crate::ProduceError::TimedOut). In `produce_all` it begins when it is the record's turn.
     ///
     /// # The status of a record that timed out
-    /// A record that is still in the producer's own buffer is `NotPersisted`. A record that was handed to the backend is
-    /// `PossiblyPersisted`: it fails at its timeout, and its slot stays taken until the backend lets go of it. That holds even when
-    /// all brokers are down. librdkafka has one timeout for all records of a topic, and only its delivery report says whether it
-    /// sent a record. If you need the exact status, use the producer's timeout
-    /// ([`delivery_timeout`](crate::Builder::delivery_timeout)) instead.
+    /// As with the producer's timeout ([`delivery_timeout`](crate::Builder::delivery_timeout)): a record that is still in the
+    /// producer's own buffer is `NotPersisted`. That is where it stays without a connection, and behind what its partition has in
+    /// flight. A record that was handed to the backend is `PossiblyPersisted`, and its slot stays taken until the backend lets go of
+    /// it.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let millis = timeout.as_nanos().div_ceil(1_000_000);

@@ -11,14 +11,15 @@ use super::{Data, Header, Record};
 pub(super) const SHORT: usize = 512;
 
 /// What stands in front of the payload: headers, if they are packed, and the key's bytes, if they are not apart. And
-/// whether the record is urgent.
+/// whether the record is urgent, and whether its partition was chosen by its key.
 #[derive(Clone, Copy)]
 pub(super) struct Front(pub(super) u32);
 
 impl Front {
     const PACKED: u32 = 1 << 31;
     pub(super) const URGENT: u32 = 1 << 30;
-    pub(super) const NO_KEY: u32 = Self::URGENT - 1;
+    pub(super) const PLACED: u32 = 1 << 29;
+    pub(super) const NO_KEY: u32 = Self::PLACED - 1;
     pub(super) const NONE: Self = Self(Self::NO_KEY);
 
     pub(super) fn new(packed: bool, key: Option<&[u8]>) -> Self {
@@ -37,6 +38,10 @@ impl Front {
 
     pub(super) fn is_urgent(self) -> bool {
         self.0 & Self::URGENT != 0
+    }
+
+    pub(super) fn is_placed(self) -> bool {
+        self.0 & Self::PLACED != 0
     }
 
     /// Whether there is no headers and no key in front.

@@ -17,9 +17,6 @@ use super::{Data, Header, Memory, Record, cost};
 /// No timestamp: a record's own is never negative.
 const UNSTAMPED: i64 = -1;
 
-/// No partition: a record's own is never negative.
-const UNASSIGNED: i32 = -1;
-
 /// A record that the producer owns, as backends see it: they read it by [`Message`].
 ///
 /// It is written once, where it stays until its end, and fills one cache line of the threads that it passes through;
@@ -43,8 +40,7 @@ struct Body {
     data: Option<Bytes>,
     rare: Option<Box<Rare>>,
     timestamp: i64,
-    topic: TopicId,
-    partition: i32,
+    lane: Lane,
     front: Front,
     /// What it counts for in the pool, in bytes.
     cost: u32,
@@ -69,7 +65,7 @@ impl OwnedRecord {
     /// Takes over what `record` owns or shares and copies what it borrows, or copies all. `cost` is
     /// the record's, at most [`OwnedRecord::LIMIT`], and the record passed [`Record::check`].
     #[inline]
-    pub(crate) fn from_record(record: &mut Record<'_>, topic: TopicId, cost: usize, memory: &mut Memory) -> Self {
+    pub(crate) fn from_record(record: &mut Record<'_>, lane: Lane, cost: usize, memory: &mut Memory) -> Self {
         let mut place = memory.place().unwrap_or_else(Self::vacant);
         let body = &mut *place.0;
         let mut front = match (&record.key, &record.payload) {
@@ -82,9 +78,11 @@ impl OwnedRecord {
         if record.urgent {
             front.0 |= Front::URGENT;
         }
+        if !record.has_partition && lane.partition().is_some() {
+            front.0 |= Front::PLACED;
+        }
         body.timestamp = record.get_timestamp_millis().unwrap_or(UNSTAMPED);
-        body.partition = record.get_partition().unwrap_or(UNASSIGNED);
-        (body.topic, body.front, body.cost) = (topic, front, cost as u32);
+        (body.lane, body.front, body.cost) = (lane, front, cost as u32);
         place
     }
 
@@ -92,9 +90,10 @@ impl OwnedRecord {
     pub(crate) fn from_copy(lane: Lane, copied: Copied, memory: &mut Memory) -> Self {
         let mut record = memory.place().unwrap_or_else(Self::vacant);
         let body = &mut *record.0;
-        (body.topic, body.partition) = (lane.topic(), lane.partition().unwrap_or(UNASSIGNED));
+        body.lane = lane;
         let urgent = if copied.urgent { Front::URGENT } else { 0 };
-        (body.timestamp, body.front) = (UNSTAMPED, Front(Front::NONE.0 | urgent));
+        let placed = if copied.placed { Front::PLACED } else { 0 };
+        (body.timestamp, body.front) = (UNSTAMPED, Front(Front::NONE.0 | urgent | placed));
         let [key, payload] = [&copied.key, &copied.payload].map(|part| part.as_ref().map_or(0, Vec::len));
         body.cost = (2 * key + payload) as u32;
         body.data = copied.payload.map(Bytes::from);
@@ -104,9 +103,8 @@ impl OwnedRecord {
 
     #[cold]
     fn vacant() -> Self {
-        let (data, rare, topic, front) = (None, None, TopicId(0), Front::NONE);
-        let (timestamp, partition) = (UNSTAMPED, UNASSIGNED);
-        Self(Box::new(Body { data, rare, timestamp, topic, partition, front, cost: 0 }))
+        let (data, rare, lane, front) = (None, None, Lane::new(TopicId(0), None), Front::NONE);
+        Self(Box::new(Body { data, rare, timestamp: UNSTAMPED, lane, front, cost: 0 }))
     }
 
     /// Drops what the record holds; its place remains.
@@ -120,14 +118,14 @@ impl OwnedRecord {
 
     /// The record's topic.
     pub(crate) fn topic(&self) -> TopicId {
-        self.0.topic
+        self.0.lane.topic()
     }
 
     /// The record again, for handing back; `topic` names its topic. Nothing is copied, and the place remains.
     pub(crate) fn take_record(&mut self, topic: impl Into<TopicRef<'static>>) -> Record<'static> {
         let mut record = Record::to(topic);
-        let Body { data, rare, timestamp, partition, front, .. } = &mut *self.0;
-        let (mut data, timestamp, partition, front) = (data.take(), *timestamp, *partition, *front);
+        let Body { data, rare, timestamp, lane, front, .. } = &mut *self.0;
+        let (mut data, timestamp, lane, front) = (data.take(), *timestamp, *lane, *front);
         let Rare { timeout, mut key, mut headers, .. } = rare.take().map_or_else(Rare::default, |rare| *rare);
         if let Some(data) = data.as_mut() {
             if front.has_headers() {
@@ -142,7 +140,7 @@ impl OwnedRecord {
         if let Some(payload) = data {
             record = record.payload(payload);
         }
-        if partition != UNASSIGNED {
+        if let Some(partition) = lane.partition().filter(|_| !front.is_placed()) {
             record = record.partition(partition);
         }
         if timestamp != UNSTAMPED {
@@ -156,7 +154,11 @@ impl OwnedRecord {
 
 impl core::Record for OwnedRecord {
     fn lane(&self) -> Lane {
-        Lane::new(self.0.topic, (self.0.partition != UNASSIGNED).then_some(self.0.partition))
+        self.0.lane
+    }
+
+    fn is_placed(&self) -> bool {
+        self.0.front.is_placed()
     }
 
     #[inline]
@@ -292,8 +294,8 @@ mod tests {
     use super::*;
 
     fn store(mut record: Record<'_>) -> OwnedRecord {
-        let cost = record.cost();
-        OwnedRecord::from_record(&mut record, TopicId(7), cost, &mut Memory::new(Arena::new(16 << 20), 1))
+        let (cost, lane) = (record.cost(), Lane::new(TopicId(7), record.get_partition()));
+        OwnedRecord::from_record(&mut record, lane, cost, &mut Memory::new(Arena::new(16 << 20), 1))
     }
 
     #[test]
@@ -416,7 +418,7 @@ mod tests {
                 prop_assert_eq!(stored.header(index), Some((name.as_str(), value.bytes.as_deref())));
             }
             if stored.is_short() {
-                let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone(), urgent };
+                let copied = Copied { key: key.bytes.clone(), payload: payload.bytes.clone(), urgent, placed: false };
                 let mut again = OwnedRecord::from_copy(stored.lane(), copied, &mut Memory::new(Arena::new(0), 1));
                 let mut timeless = record.clone();
                 timeless.timeout = None;

@@ -2,15 +2,14 @@
 
 use std::task::Waker;
 
-use aioproducer_core::{AdmitDecision, Instant, Lane, Overflow, TopicId};
+use aioproducer_core::{AdmitDecision, Instant, Lane, Overflow};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, State};
 use crate::admission::error::ProduceError;
 use crate::admission::inbox::{Arrival, Inbox};
-use crate::admission::room::Ask;
+use crate::admission::lane_waiters::WaitingPlace;
 use crate::admission::wait_limit::WaitLimit;
-use crate::admission::waiters::WaiterId;
 use crate::outcome::failures::DROPPED;
 use crate::outcome::ticket::Ticket;
 use crate::record::{OwnedRecord, Record};
@@ -22,7 +21,7 @@ const LONG: usize = 64 << 10;
 /// A record that may be accepted. It is large to move, so it stays where it is until then.
 pub(crate) struct Admission<'r, 'a> {
     record: &'r mut Record<'a>,
-    topic: TopicId,
+    lane: Lane,
     /// What it counts for in the pool, in bytes.
     size: usize,
 }
@@ -30,7 +29,7 @@ pub(crate) struct Admission<'r, 'a> {
 /// The result of an attempt to enter; `T` is what the caller keeps of an accepted record.
 pub(crate) enum Entered<'a, T> {
     Accepted(T),
-    Waiting(WaiterId),
+    Waiting(WaitingPlace),
     Failed(Box<ProduceError<'a>>),
 }
 
@@ -48,14 +47,10 @@ impl<'r, 'a> Admission<'r, 'a> {
         record: &'r mut Record<'a>,
         transaction: bool,
     ) -> Result<Self, Box<ProduceError<'a>>> {
-        match shared.rules.check(&shared.topics, &shared.observer, record, transaction) {
-            Some((topic, size)) => Ok(Self { record, topic, size }),
+        match shared.check(record, transaction) {
+            Some((lane, size)) => Ok(Self { record, lane, size }),
             None => Err(shared.rules.refusal(&shared.topics, record, transaction)),
         }
-    }
-
-    fn lane(&self) -> Lane {
-        Lane::new(self.topic, self.record.get_partition())
     }
 
     /// Enters if no task waits and there is room, or as the overflow policy says.
@@ -77,11 +72,11 @@ impl<'r, 'a> Admission<'r, 'a> {
             if !state.admits() {
                 return Err(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
-            let first = state.waiters.is_empty();
-            match state.decide(shared, self.lane(), self.size, first, effects) {
+            let first = state.is_first(None, self.lane);
+            match state.decide(shared, self.lane, self.size, first, effects) {
                 AdmitDecision::Enter => Ok(self.accept(shared, state, sink, now, None, effects)),
                 AdmitDecision::Drop => Ok(self.drop_newest(shared, state, sink, effects)),
-                _ => Err(Box::new(ProduceError::Full(self.record.take()))),
+                _ => Err(self.full(state)),
             }
         })
     }
@@ -92,8 +87,8 @@ impl<'r, 'a> Admission<'r, 'a> {
         mut self,
         shared: &Shared,
         sink: impl FnOnce(&Shared, &mut Inbox) -> (Ticket, T) + Copy,
-        place: &Option<WaiterId>,
-        wait_limit: &WaitLimit,
+        place: &Option<WaitingPlace>,
+        wait_limit: &mut WaitLimit,
         waker: &Waker,
     ) -> Entered<'a, T> {
         if place.is_none()
@@ -117,34 +112,46 @@ impl<'r, 'a> Admission<'r, 'a> {
                 state.leave(place, effects);
                 return Entered::Failed(Box::new(ProduceError::TransactionOver(self.record.take())));
             }
-            match state.decide(shared, self.lane(), self.size, state.is_first(place), effects) {
+            match state.decide(shared, self.lane, self.size, state.is_first(place, self.lane), effects) {
                 AdmitDecision::Enter => {
                     state.leave(place, effects);
                     return Entered::Accepted(self.accept(shared, state, sink, now, wait_limit.since(), effects));
                 }
                 AdmitDecision::Drop => return Entered::Accepted(self.drop_newest(shared, state, sink, effects)),
                 AdmitDecision::Wait => {}
-                _ => return Entered::Failed(Box::new(ProduceError::Full(self.record.take()))),
+                _ => return Entered::Failed(self.full(state)),
             }
             let waker = waker.take().unwrap_or_else(|| Waker::noop().clone());
-            Entered::Waiting(match place {
-                Some(place) => {
-                    let unused = state.waiters.update(place, waker);
-                    effects.discard.extend(unused.map(Discard::Waker));
-                    place
-                }
-                None => state.waiters.join(Ask { bytes: self.size, lane: Some(self.lane()) }, waker),
-            })
+            let since = wait_limit.begin(now);
+            let ask = (self.lane, self.size);
+            let (place, unused) = state.waiters.wait(place, ask, since, &state.machine, waker);
+            effects.discard.extend(unused.map(Discard::Waker));
+            let ends = shared.context.delivery_timeout.map(|timeout| since + timeout);
+            if ends.into_iter().chain(state.machine.shares_due()).any(|at| at < state.armed) {
+                effects.wakers.extend(state.driver.take());
+            }
+            Entered::Waiting(place)
+        })
+    }
+
+    /// The error of a record that finds no room, or whose lane has its share.
+    fn full(&mut self, state: &State) -> Box<ProduceError<'a>> {
+        let record = self.record.take();
+        Box::new(if state.machine.has_share(self.lane, self.size) {
+            ProduceError::Full(record)
+        } else {
+            ProduceError::PartitionFull { record, partition: self.lane.partition() }
         })
     }
 
     /// Copies what is long while nothing is locked, if the record is likely to be accepted: what waits for room keeps no
     /// memory.
-    fn copy_ahead(&mut self, shared: &Shared, place: Option<WaiterId>) {
+    fn copy_ahead(&mut self, shared: &Shared, place: Option<WaitingPlace>) {
         if self.size <= LONG || !self.record.lends_more_than(LONG) {
             return;
         }
-        let room = shared.with(|state, _| state.is_first(place) && state.machine.has_room(self.lane(), self.size));
+        let lane = self.lane;
+        let room = shared.with(|state, _| state.is_first(place, lane) && state.machine.has_room(lane, self.size));
         if room || matches!(shared.overflow, Overflow::DropOldest | Overflow::DropNewest) {
             self.record.own_more_than(LONG);
         }
@@ -160,7 +167,7 @@ impl<'r, 'a> Admission<'r, 'a> {
         let (mut inbox, at) = admitted(shared, shared.inbox(), self.record, self.size)?;
         let (ticket, kept) = sink(shared, &mut inbox);
         let ticket = ticket.marked(shared.observer.mark(self.record));
-        let record = OwnedRecord::from_record(self.record, self.topic, self.size, &mut inbox.memory);
+        let record = OwnedRecord::from_record(self.record, self.lane, self.size, &mut inbox.memory);
         inbox.leave(self.size, Arrival { record, ticket, at });
         Some(kept)
     }
@@ -177,7 +184,7 @@ impl<'r, 'a> Admission<'r, 'a> {
     ) -> T {
         let (record, ticket, kept) = self.store(shared, sink);
         state.admit(shared, Arrival { record, ticket, at }, since, effects);
-        state.arm(at, effects);
+        state.arm(effects);
         kept
     }
 
@@ -202,24 +209,24 @@ impl<'r, 'a> Admission<'r, 'a> {
         let mut inbox = shared.inbox();
         let (ticket, kept) = sink(shared, &mut inbox);
         let ticket = ticket.marked(shared.observer.mark(self.record));
-        (OwnedRecord::from_record(self.record, self.topic, self.size, &mut inbox.memory), ticket, kept)
+        (OwnedRecord::from_record(self.record, self.lane, self.size, &mut inbox.memory), ticket, kept)
     }
 }
 
 /// Leaves records in the inbox under one lock, from the first on and as long as it admits them; how many. `checked` has what
-/// [`fit`] says of each, `ticket` makes each one's ticket.
+/// [`Shared::check`] says of each, `ticket` makes each one's ticket.
 pub(crate) fn leave_run(
     shared: &Shared,
     records: &mut [Record<'_>],
-    checked: &[(TopicId, usize)],
+    checked: &[(Lane, usize)],
     ticket: impl Fn(u32) -> Ticket,
 ) -> usize {
     let mut inbox = shared.inbox();
-    for (index, (record, &(topic, size))) in records.iter_mut().zip(checked).enumerate() {
+    for (index, (record, &(lane, size))) in records.iter_mut().zip(checked).enumerate() {
         let Some((admitting, at)) = admitted(shared, inbox, record, size) else { return index };
         inbox = admitting;
         let ticket = ticket(index as u32).marked(shared.observer.mark(record));
-        let record = OwnedRecord::from_record(record, topic, size, &mut inbox.memory);
+        let record = OwnedRecord::from_record(record, lane, size, &mut inbox.memory);
         inbox.leave(size, Arrival { record, ticket, at });
     }
     checked.len()
@@ -273,13 +280,13 @@ impl State {
         decision
     }
 
-    /// Whether no task waits before the one at `place`, or before a new one.
-    fn is_first(&self, place: Option<WaiterId>) -> bool {
-        place.map_or(self.waiters.is_empty(), |place| self.waiters.is_head(place))
+    /// Whether no task waits before the one at `place`, or before a new one, for `lane`.
+    fn is_first(&self, place: Option<WaitingPlace>, lane: Lane) -> bool {
+        self.waiters.is_first(place, lane)
     }
 
     /// Gives up a place in the queue of waiters.
-    pub(crate) fn leave(&mut self, place: Option<WaiterId>, effects: &mut Effects) {
+    pub(crate) fn leave(&mut self, place: Option<WaitingPlace>, effects: &mut Effects) {
         if let Some(place) = place {
             effects.discard.extend(self.waiters.leave(place).map(Discard::Waker));
         }

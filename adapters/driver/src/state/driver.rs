@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use aioproducer_core::backend::{
     Answer, CallError, CallId, Copied, Delivered, Driver, Failure, Outcome, Report, Severity, Trouble, Unsent,
 };
-use aioproducer_core::{Instant, MessageBatch, Phase, Record as _, SlotId, TopicId};
+use aioproducer_core::{MessageBatch, Phase, SlotId, TopicId};
 
 use super::effects::{Discard, Effects};
 use super::shared::{Shared, Spare, State};
@@ -31,12 +31,11 @@ impl Driver<OwnedRecord> for Shared {
                 state.expire(self, now, effects);
                 let batch = if state.is_aborting() {
                     None
-                } else if state.machine.first_own_timeout().is_some() {
-                    state.take_with_copies(now, records)
                 } else {
-                    state.machine.poll_batch(now, |slot, record| {
+                    state.machine.poll_batch(now, |slot, record, wants_copy| {
+                        let copy = if wants_copy { copy_of(&record) } else { None };
                         records.push((slot, record));
-                        None
+                        copy
                     })
                 };
                 if let Some(batch) = &batch {
@@ -74,10 +73,8 @@ impl Driver<OwnedRecord> for Shared {
                 state.fail(self, ended, QUEUE_FULL, Some(record), effects);
             }
             state.purge_some(batch.len(), self, effects);
-            // Refused records have a deadline again.
-            if state.machine.poll_timeout().is_some_and(|timeout| timeout.at < state.armed) {
-                effects.wakers.extend(state.driver.take());
-            }
+            // A lane may wait for credit.
+            state.arm(effects);
             state.machine.phase() == Phase::Ending
         });
         if ending {
@@ -143,6 +140,10 @@ impl Driver<OwnedRecord> for Shared {
         self.context.troubles.set(topic, trouble);
     }
 
+    fn connections_changed(&self) {
+        self.look_at_connections();
+    }
+
     fn broker_message(&self, slot: SlotId, message: &str) {
         self.lock().said.push_back((slot, message.into()));
     }
@@ -183,9 +184,9 @@ impl Shared {
         while reports.peek().is_some() {
             let state = &mut *self.lock();
             state.collect_arrivals(self, &mut effects);
-            let has_own_timeouts = state.machine.has_own_timeouts();
+            let has_copies = state.machine.has_copies();
             for Report { slot, outcome } in reports.by_ref().take(chunk) {
-                if has_own_timeouts && !matches!(outcome, Outcome::FailedCopy(..)) {
+                if has_copies && !matches!(outcome, Outcome::FailedCopy(..)) {
                     state.discard_copy(slot, &mut effects);
                 }
                 self.pass_report(state, slot, outcome, now, &mut delivered, &mut effects);
@@ -265,18 +266,15 @@ impl Shared {
     }
 }
 
-impl State {
-    /// A batch in which records may have timeouts of their own: of those, a copy stays.
-    #[cold]
-    fn take_with_copies(&mut self, now: Instant, records: &mut Vec<(SlotId, OwnedRecord)>) -> Option<MessageBatch> {
-        self.machine.poll_batch(now, |slot, record| {
-            let copy = record.timeout().is_some().then(|| record.clone());
-            records.push((slot, record));
-            copy
-        })
-    }
+/// What comes back to the application if the record's time passes while the backend has it. It shares the record's bytes.
+#[cold]
+#[inline(never)]
+fn copy_of(record: &OwnedRecord) -> Option<OwnedRecord> {
+    Some(record.clone())
+}
 
-    /// Drops the copy of a record with a timeout of its own: its report has arrived, and the record with it.
+impl State {
+    /// Drops the copy of a record: its report has arrived, and the record with it.
     #[cold]
     fn discard_copy(&mut self, slot: SlotId, effects: &mut Effects) {
         effects.discard.extend(self.machine.take_copy(slot).map(Discard::Record));

@@ -6,7 +6,7 @@ use aioproducer_core::{Completed, Instant, Phase};
 
 use super::effects::Effects;
 use super::shared::{Shared, State};
-use crate::outcome::failures::{ABORTED, CLOSED, OVERDUE, PURGED, TIMED_OUT, TIMED_OUT_IN_FLIGHT};
+use crate::outcome::failures::{ABORTED, CLOSED, PURGED, TIMED_OUT, TIMED_OUT_IN_FLIGHT};
 use crate::outcome::ticket::Ticket;
 use crate::record::OwnedRecord;
 
@@ -36,22 +36,13 @@ impl State {
         false
     }
 
-    /// Fails the records whose time is over: the delivery timeout of those that were not handed off, or a record's own timeout,
-    /// wherever it is. False if there may be more of them.
+    /// Fails the records whose delivery timeout or own timeout is over, wherever they are. False if there may be more of them.
     #[inline]
     pub(crate) fn expire(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
         self.fail_at_most(FAILED_PER_LOCK, shared, effects, |state| {
             let expired = state.machine.poll_expired(now)?;
             let failure = if expired.handed_off { TIMED_OUT_IN_FLIGHT } else { TIMED_OUT };
             Some((expired.ended, failure, expired.record))
-        })
-    }
-
-    /// Fails the records that the backend has not reported in time; false if there may be more of them.
-    pub(crate) fn give_up_overdue(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> bool {
-        self.fail_at_most(FAILED_PER_LOCK, shared, effects, |state| {
-            let overdue = state.machine.poll_overdue(now)?;
-            Some((overdue.ended, OVERDUE, overdue.record))
         })
     }
 

@@ -22,11 +22,14 @@ impl Pending {
 /// By group and position, since the machine says up to which position a group is flushed.
 type Key = (FlushGroup, u64, u64);
 
+/// Groups that a flush waits in, at most.
+pub(crate) const GROUPS: usize = 3;
+
 #[derive(Default)]
 pub(crate) struct Flushes {
-    /// One that waits in two groups is here twice.
+    /// One that waits in several groups is here for each.
     waiting: BTreeMap<Key, (Pending, Waker)>,
-    /// Flushes whose records have ended, though their deliveries do not show it yet: one or two wakers for each.
+    /// Flushes whose records have ended, though their deliveries do not show it yet: some wakers for each.
     completing: BTreeMap<(u64, usize), Waker>,
     next: u64,
 }
@@ -38,7 +41,7 @@ impl Flushes {
     }
 
     /// A flush that waits for records, with a waker for each of its groups. Those that are not needed come back.
-    pub(crate) fn begin(&mut self, point: FlushPoint, wakers: [Waker; 2]) -> (Pending, [Option<Waker>; 2]) {
+    pub(crate) fn begin(&mut self, point: FlushPoint, wakers: [Waker; GROUPS]) -> (Pending, [Option<Waker>; GROUPS]) {
         let flush = self.new_flush(point);
         let mut wakers = wakers.map(Some);
         for (key, waker) in flush.keys().zip(&mut wakers) {
@@ -61,7 +64,7 @@ impl Flushes {
     }
 
     /// Whether the flush is over. If not, it waits with these wakers from now on. Those that are not needed come back.
-    pub(crate) fn poll(&mut self, flush: Pending, wakers: [Waker; 2]) -> (bool, [Option<Waker>; 2]) {
+    pub(crate) fn poll(&mut self, flush: Pending, wakers: [Waker; GROUPS]) -> (bool, [Option<Waker>; GROUPS]) {
         let mut over = true;
         let mut wakers = wakers.map(Some);
         for (key, waker) in flush.keys().zip(&mut wakers) {
@@ -83,10 +86,10 @@ impl Flushes {
     pub(crate) fn leave(&mut self, flush: Pending) -> impl Iterator<Item = Waker> {
         let Self { waiting, completing, .. } = self;
         let left = flush.keys().filter_map(|key| waiting.remove(&key)).map(|(_, waker)| waker);
-        left.chain([0, 1].into_iter().filter_map(move |part| completing.remove(&(flush.id, part))))
+        left.chain((0..GROUPS).filter_map(move |part| completing.remove(&(flush.id, part))))
     }
 
-    /// A group is flushed up to a position; `is_over` says of a flush whether its other group is as well. The wakers of flushes
+    /// A group is flushed up to a position; `is_over` says of a flush whether its other groups are as well. The wakers of flushes
     /// that wait for that one are passed on, the others' when [all deliveries](Self::wake_completing) show it.
     pub(crate) fn reach(&mut self, flushed: Flushed, is_over: impl Fn(FlushPoint) -> bool, wakers: &mut Vec<Waker>) {
         let (first, end) = ((flushed.group, 0, 0), (flushed.group, flushed.below, 0));
@@ -94,9 +97,9 @@ impl Flushes {
             let Some((flush, waker)) = self.waiting.remove(&key) else { return };
             if is_over(flush.point) {
                 let Self { waiting, completing, .. } = self;
-                let other = flush.keys().find_map(|key| waiting.remove(&key)).map(|(_, waker)| waker);
-                completing.insert((flush.id, 0), waker);
-                completing.extend(other.map(|other| ((flush.id, 1), other)));
+                let others = flush.keys().filter_map(|key| waiting.remove(&key)).map(|(_, waker)| waker);
+                let wakers = [waker].into_iter().chain(others).enumerate();
+                completing.extend(wakers.map(|(part, waker)| ((flush.id, part), waker)));
             } else {
                 wakers.push(waker);
             }
@@ -184,8 +187,8 @@ mod tests {
         woken: bool,
     }
 
-    fn wakers() -> [Waker; 2] {
-        [Waker::noop().clone(), Waker::noop().clone()]
+    fn wakers() -> [Waker; GROUPS] {
+        std::array::from_fn(|_| Waker::noop().clone())
     }
 
     proptest! {
@@ -242,7 +245,7 @@ mod tests {
                     prop_assert!(over || !one.woken, "it was over before");
                     one.woken |= over;
                 }
-                prop_assert!(flushes.waiting.len() + flushes.completing.len() <= 2 * waiting.len(), "left behind");
+                prop_assert!(flushes.waiting.len() + flushes.completing.len() <= GROUPS * waiting.len(), "left behind");
             }
         }
     }

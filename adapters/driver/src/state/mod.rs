@@ -44,6 +44,7 @@
 //! that the backend owns already. They must not block, call the driver, or drop a record.
 
 pub(crate) mod admit;
+mod anywhere;
 mod apply;
 mod broker_calls;
 pub(crate) mod calls;
@@ -59,6 +60,7 @@ mod loom_tests;
 #[cfg(all(test, not(interleave)))]
 mod memory_tests;
 mod outcomes;
+mod placing;
 mod retract;
 pub(crate) mod shared;
 mod start;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use aioproducer_core::backend::{Backend, Delivered, Failure, FailureKind};
 use aioproducer_core::{Heap, Instant, Limits, LimitsError, Overflow, Producer, SlotId, TopicId};
 
+use super::anywhere::Anywhere;
 use super::calls::Calls;
 use super::flushes::Flushes;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
+use crate::admission::lane_waiters::LaneWaiters;
 use crate::admission::rules::Rules;
-use crate::admission::waiters::Waiters;
 use crate::callbacks::{Callbacks, Ended};
 use crate::observe::{Observer, Options, panic_caught};
 use crate::outcome::bulk::BulkOutcomes;
@@ -35,7 +36,7 @@ use crate::runtime::sync::Mutex;
 pub(crate) struct State {
     pub(crate) machine: Producer<OwnedRecord, Ticket, Heap>,
     pub(crate) bulk: BulkOutcomes,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: LaneWaiters,
     pub(crate) flushes: Flushes,
     /// Purges whose futures have begun and are not over.
     pub(crate) purges: usize,
@@ -69,6 +70,15 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
+    /// The backend has no connection, and none has failed.
+    pub(crate) unused: Option<Unused>,
+}
+
+/// The last connection was closed while nothing was on its way, and no attempt to connect has failed since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unused {
+    Now,
+    Since(Instant),
 }
 
 /// Everything that belongs to one producer. Backends know it as their [`Driver`](aioproducer_core::backend::Driver).
@@ -79,6 +89,7 @@ pub(crate) struct Shared {
     /// The same, if its clock can be paused and the backend's cannot.
     pub(crate) pace: Option<Arc<Paced>>,
     pub(crate) topics: Arc<Topics>,
+    pub(super) anywhere: Anywhere,
     pub(crate) completions: Completions<DeliveryError, Context>,
     pub(crate) callbacks: Callbacks,
     pub(crate) rules: Rules,
@@ -150,6 +161,7 @@ impl Shared {
         let Settings { record_overhead, record_setting, transactional, call_limit, hurries_sends, .. } = settings;
         // It refuses more slots than there can be.
         let machine = Producer::new(limits, Heap { slots, lanes })?;
+        let anywhere = Anywhere::new(topics);
         let topics = Arc::new(Topics::new(topics));
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
         let context = Arc::new(Context {
@@ -164,7 +176,7 @@ impl Shared {
         let state = State {
             machine,
             bulk: BulkOutcomes::default(),
-            waiters: Waiters::new(),
+            waiters: LaneWaiters::default(),
             flushes: Flushes::default(),
             purges: 0,
             said: VecDeque::new(),
@@ -184,6 +196,7 @@ impl Shared {
             close_by: Instant::ZERO,
             driver: None,
             armed: Instant::MAX,
+            unused: None,
         };
         Ok(Self {
             state: Mutex::new(state),
@@ -191,6 +204,7 @@ impl Shared {
             runtime,
             pace: None,
             topics,
+            anywhere,
             completions: Completions::new(Arc::clone(&context)),
             // For the records in the pool, and for as many whose callbacks are behind.
             callbacks: Callbacks::new(slots.saturating_mul(2), callback_tasks, callback_stall, Arc::clone(&panics)),

@@ -68,10 +68,9 @@ impl DriverTask {
             if !state.expire(shared, now, effects) {
                 return Next::Again;
             }
-            if !state.give_up_overdue(shared, now, effects) {
-                return Next::Again;
-            }
             let at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
+            let at = at.min(state.wake_old_waiters(shared, now, effects));
+            let at = at.min(state.look_at_unused(now));
             let at = at.min(shared.callbacks.watch(now));
             state.armed = at;
             let before = std::mem::replace(&mut state.driver, waker.take());

@@ -15,12 +15,12 @@ impl State {
     pub(crate) fn collect_arrivals(&mut self, shared: &Shared, effects: &mut Effects) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         shared.inbox().collect(&mut arrivals);
-        let first = arrivals.first().map(|arrival| arrival.at);
+        let has_arrivals = !arrivals.is_empty();
         for arrival in arrivals.drain(..) {
             self.admit(shared, arrival, None, effects);
         }
-        if let Some(first) = first {
-            self.arm(first, effects);
+        if has_arrivals {
+            self.arm(effects);
         }
         self.arrivals = arrivals;
     }
@@ -88,17 +88,22 @@ impl State {
         }
     }
 
-    /// Wakes the driver to arm its timer for records accepted from `now` on, if that goes off later than one of them may need.
-    pub(crate) fn arm(&mut self, now: Instant, effects: &mut Effects) {
-        let limits = self.machine.limits();
-        let earliest = match limits.delivery_timeout {
-            _ if !limits.linger.is_zero() => now + limits.linger,
-            Some(timeout) => now + timeout,
-            None => return,
-        };
-        if self.armed > earliest.min(limits.delivery_timeout.map_or(Instant::MAX, |timeout| now + timeout)) {
+    /// Wakes the driver to arm its timer, if that goes off later than the machine needs.
+    pub(crate) fn arm(&mut self, effects: &mut Effects) {
+        if self.machine.poll_timeout().is_some_and(|timeout| timeout.at < self.armed) {
             effects.wakers.extend(self.driver.take());
         }
+    }
+
+    /// Wakes the tasks that have waited for room for the delivery timeout; returns when to look at those that wait again.
+    pub(crate) fn wake_old_waiters(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> Instant {
+        if self.waiters.is_empty() {
+            return Instant::MAX;
+        }
+        let shares = self.machine.shares_due().unwrap_or(Instant::MAX);
+        let Some(timeout) = shared.context.delivery_timeout else { return shares };
+        self.waiters.wake_old(now - timeout, &mut effects.wakers);
+        self.waiters.oldest().map_or(shares, |since| shares.min(since + timeout))
     }
 
     /// Passes a record to the machine, which has room for it. `since` is when the record began to wait, if it did. The caller
@@ -107,11 +112,7 @@ impl State {
     pub(crate) fn admit(&mut self, shared: &Shared, arrival: Arrival, since: Option<Instant>, effects: &mut Effects) {
         let Arrival { record, ticket, at } = arrival;
         match self.machine.produce_since(at, since.unwrap_or(at), record, ticket) {
-            Ok(_) => {
-                if self.machine.first_own_timeout().is_some_and(|first| first < self.armed) {
-                    effects.wakers.extend(self.driver.take());
-                }
-            }
+            Ok(_) => {}
             Err(refused) => self.complete_failed(shared, refused.ticket, CLOSED, None, Some(refused.record), effects),
         }
     }
@@ -120,6 +121,7 @@ impl State {
     /// after which [`Shared::begin_work`] is to be called without a lock.
     fn note_work(&mut self, pace: &Paced) -> bool {
         let working = self.has_batch()
+            || !self.machine.is_connected() && !self.machine.is_empty()
             || self.awake_workers > 0
             || self.completing > 0
             || self.machine.stats().handed_off > 0

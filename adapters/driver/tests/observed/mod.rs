@@ -73,6 +73,7 @@ impl Connect<OwnedRecord> for ByHand {
             record_bytes: 1000,
             record_overhead: 0,
             record_setting: None,
+            availability_timeout: None,
             transactional: false,
         })
     }

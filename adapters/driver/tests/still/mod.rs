@@ -1,6 +1,7 @@
 //! A runtime whose time stands still and a backend that ignores all calls: for tests that work by hand, on one thread.
 
-use aioproducer_core::backend::Backend;
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::{Backend, Placement};
 use aioproducer_driver::Runtime;
 use aioproducer_driver::runtime::{Instant, Task};
 
@@ -22,6 +23,10 @@ impl Runtime for Still {
 }
 
 impl Backend for Still {
+    fn place(&self, _topic: TopicId, _key: Option<&[u8]>, _value: Option<&[u8]>) -> Placement {
+        Placement::Any
+    }
+
     fn wake(&self) {}
     fn flush(&self) {}
     fn purge(&self, _queued: bool, _in_flight: bool) {}

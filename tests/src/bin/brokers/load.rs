@@ -150,6 +150,7 @@ async fn outcome(delivery: Delivery, note: Note, recorder: Arc<Recorder>) {
 fn name(error: &ProduceError<'_>) -> &'static str {
     match error {
         ProduceError::Full(_) => "Full",
+        ProduceError::PartitionFull { .. } => "PartitionFull",
         ProduceError::TimedOut(_) => "TimedOut",
         ProduceError::Closed(_) => "Closed",
         ProduceError::Fatal { .. } => "Fatal",

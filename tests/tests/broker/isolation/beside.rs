@@ -9,7 +9,14 @@ use super::{Fault, HEALTHY_PARTITIONS, HURT, HURT_PARTITIONS, POOL, Stream, Stre
 
 promises! {
     isolation_all_partitions_are_served_while_all_leaders_answer,
+    isolation_healthy_partitions_go_on_beside_a_silent_leader,
+    isolation_healthy_partitions_go_on_beside_a_leader_that_is_down,
+    isolation_healthy_keys_go_on_beside_a_silent_leader,
+    isolation_healthy_keys_go_on_when_a_leader_falls_silent_under_load,
+    isolation_a_healthy_record_has_room_while_callers_of_a_silent_leader_wait,
     isolation_keyless_records_use_all_leaders_that_answer,
+    isolation_keyless_records_leave_a_silent_leader_and_return,
+    isolation_keyless_records_leave_a_leader_that_is_down_and_return,
 }
 
 /// Records to each healthy partition.
@@ -21,6 +28,18 @@ const HEALTHY_NUMBERS: u64 = 1_000_000;
 /// The scenario without a fault: the tests with one differ only in that.
 async fn isolation_all_partitions_are_served_while_all_leaders_answer(host: Host) {
     beside(host, Fault::None, false).await;
+}
+
+async fn isolation_healthy_partitions_go_on_beside_a_silent_leader(host: Host) {
+    beside(host, Fault::Silent, false).await;
+}
+
+async fn isolation_healthy_partitions_go_on_beside_a_leader_that_is_down(host: Host) {
+    beside(host, Fault::Down, false).await;
+}
+
+async fn isolation_healthy_keys_go_on_beside_a_silent_leader(host: Host) {
+    beside(host, Fault::Silent, true).await;
 }
 
 /// The hurt leader's callers wait before the others begin.
@@ -41,9 +60,53 @@ async fn beside(host: Host, fault: Fault, keyed: bool) {
     assert_right(&trio, streams);
 }
 
+/// All produce at the time of the fault.
+async fn isolation_healthy_keys_go_on_when_a_leader_falls_silent_under_load(host: Host) {
+    let trio = Trio::start();
+    let producer = trio.producer(&host, trio.builder(2)).await;
+    let [hurt, healthy] = ways(&producer, true).await;
+    let hurt = Streams::start(&host, &producer, hurt, 0);
+    let before = Streams::start(&host, &producer, healthy.clone(), HEALTHY_NUMBERS);
+    before.accept(&host, POOL).await;
+    trio.hurt(HURT, Fault::Silent);
+    before.accept(&host, EACH).await;
+    let mut streams = before.stop().await;
+    // Callers that wait for the silent leader wait, and no other.
+    host.until(|| producer.statistics().waiters == HURT_PARTITIONS.len()).await;
+    streams.extend(deliver(&host, &producer, healthy).await);
+    is_stalled(&producer, Fault::Silent);
+    trio.heal(HURT, Fault::Silent);
+    hurt.accept(&host, POOL / 2).await;
+    streams.extend(hurt.stop().await);
+    assert_right(&trio, streams);
+}
+
+async fn isolation_a_healthy_record_has_room_while_callers_of_a_silent_leader_wait(host: Host) {
+    let trio = Trio::start();
+    let producer = trio.producer(&host, trio.builder(1)).await;
+    let [hurt, healthy] = ways(&producer, false).await;
+    trio.hurt(HURT, Fault::Silent);
+    let hurt = Streams::start(&host, &producer, hurt, 0);
+    host.until(|| producer.statistics().waiters == HURT_PARTITIONS.len()).await;
+    for way in healthy {
+        producer.try_produce(way.record()).expect("there is room").await.expect("delivered");
+    }
+    is_stalled(&producer, Fault::Silent);
+    trio.heal(HURT, Fault::Silent);
+    assert_right(&trio, hurt.stop().await);
+}
+
 /// The scenario without a fault: the tests with one differ only in that.
 async fn isolation_keyless_records_use_all_leaders_that_answer(host: Host) {
     keyless_records_leave(host, Fault::None).await;
+}
+
+async fn isolation_keyless_records_leave_a_silent_leader_and_return(host: Host) {
+    keyless_records_leave(host, Fault::Silent).await;
+}
+
+async fn isolation_keyless_records_leave_a_leader_that_is_down_and_return(host: Host) {
+    keyless_records_leave(host, Fault::Down).await;
 }
 
 /// Ten pools of them are accepted, so at most one pool of them is not delivered.

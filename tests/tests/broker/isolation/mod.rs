@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Builder, Delivery, Record};
+use aioproducer_driver::{AioProducer, Builder, Delivery, ProduceError, Record};
 use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
 use aioproducer_tests::broker;
 use aioproducer_tests::cluster::BROKERS;
@@ -169,7 +169,7 @@ impl Way {
 struct Streams {
     stop: Arc<AtomicBool>,
     tasks: Vec<Joined<Vec<(u64, Delivery)>>>,
-    /// How many records of each stream were accepted.
+    /// How many records of each stream were accepted, or ended while they waited for room.
     accepted: Vec<Arc<AtomicUsize>>,
 }
 
@@ -192,9 +192,13 @@ impl Streams {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let delivery = producer.produce(way.record().payload(number.to_string())).await.expect("accepted");
+                    match producer.produce(way.record().payload(number.to_string())).await {
+                        Ok(delivery) => deliveries.push((number, delivery)),
+                        // It has waited for room until its end.
+                        Err(ProduceError::TimedOut(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
                     count.fetch_add(1, Ordering::SeqCst);
-                    deliveries.push((number, delivery));
                 }
                 deliveries
             }));

@@ -12,13 +12,13 @@ promises! {
     isolation_callers_of_a_leader_wait_in_turn,
 }
 
-/// There is no other leader to keep room for.
+/// Its two partitions leave each other, and those of other leaders, a share of the pool.
 async fn isolation_a_leader_that_is_alone_and_answers_uses_the_whole_pool(host: Host) {
     let trio = Trio::start();
     let producer = trio.producer(&host, trio.builder(1)).await;
     trio.brokers.round_trip_time(HURT, Duration::from_millis(50)).expect("slow");
     let streams = Streams::start(&host, &producer, HURT_PARTITIONS.map(Way::Place).into(), 0);
-    host.until(|| producer.statistics().high_water == POOL).await;
+    host.until(|| producer.statistics().high_water >= POOL - POOL / 16).await;
     assert_right(&trio, streams.stop().await);
 }
 

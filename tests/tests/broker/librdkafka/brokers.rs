@@ -124,12 +124,14 @@ async fn s17_an_answer_after_the_timeout_changes_nothing(host: Host) {
     let late = first + 1;
     let error = producer.send(numbered("slow", late)).await.expect_err("too late");
     assert_eq!(error.kind(), Some(FailureKind::TimedOut), "{error}");
-    assert_eq!(error.into_record(), Some(numbered("slow", late).into_owned()));
-    assert!(producer.is_empty(), "its slot is back");
+    assert_eq!(error.status(), Status::PossiblyPersisted);
+    // A copy was kept if nothing was heard of the broker for a while.
+    let back = error.into_record();
+    assert!(back.is_none_or(|back| back == numbered("slow", late).into_owned()));
     broker.round_trip_time(-1, Duration::ZERO).expect("no delay");
     // The answer to the late one comes before the answer to a record after it, on the same connection, or never.
     let (last, _) = sent_in_time(&producer, "slow", late + 1).await;
-    assert_eq!((producer.len(), producer.statistics().in_use), (0, 0));
+    host.until(|| (producer.len(), producer.statistics().in_use) == (0, 0)).await;
     let found = written(&broker, "slow");
     assert_eq!(found.iter().find(|number| !unsure.contains(number)), Some(&first), "{found:?}");
     assert_eq!(found.last(), Some(&last));

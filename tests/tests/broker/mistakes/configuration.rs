@@ -86,6 +86,13 @@ pub(crate) fn chapter() -> Chapter {
                 names ["`partitioner`", "nearest"],
                 tells ["murmur2_random"],
             ),
+            mistake!(
+                "A unit after Java's time for partitions",
+                Start,
+                Configure(an_availability_timeout),
+                names ["`partitioner.availability.timeout.ms`", "`1s`"],
+                tells ["write milliseconds: `1000`"],
+            ),
             mistake!("A key of a consumer", Start, Configure(a_group), names["`group.id`"], tells["leave it out"],),
             mistake!(
                 "Another key of a consumer",
@@ -273,6 +280,10 @@ fn another_codec(config: &mut ClientConfig) {
 
 fn another_partitioner(config: &mut ClientConfig) {
     config.set("partitioner", "nearest");
+}
+
+fn an_availability_timeout(config: &mut ClientConfig) {
+    config.set("partitioner.availability.timeout.ms", "1s");
 }
 
 fn a_group(config: &mut ClientConfig) {

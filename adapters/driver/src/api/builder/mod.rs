@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aioproducer_core::backend::{BackendLimits, Connect};
-use aioproducer_core::{Limits, LimitsError, Overflow};
+use aioproducer_core::{Isolation, Limits, LimitsError, Overflow};
 
 use super::producer::AioProducer;
 use crate::observe::Options;
@@ -221,12 +221,11 @@ impl<B> Builder<B> {
         self
     }
 
-    /// How long after `produce` a record that was not delivered fails, with `FailureKind::TimedOut`. Zero, in which nothing can be
-    /// delivered, is refused when the producer starts.
-    ///
-    /// If the backend has it and says nothing for half as long again, at least 5 seconds and at most a minute, it fails
-    /// without the backend's word: it may be in the log, and does not come back. Its slot stays taken until the backend lets
-    /// go of it, see [`Statistics::overdue`](crate::Statistics::overdue).
+    /// How long after `produce` a record fails that has no outcome, with `FailureKind::TimedOut`, wherever it is: while it waits for
+    /// room in the pool, in the pool, and when the backend has it. In the pool, where most records of a broker that does not answer
+    /// are, it is not in the log ([`Status::NotPersisted`](crate::error::Status)). If the backend has it, it may be in the log, now
+    /// or later, and its slot stays taken until the backend lets go of it. Zero, in which nothing can be delivered, is refused when
+    /// the producer starts.
     ///
     /// ```
     /// # use aioproducer_driver::Builder;
@@ -241,7 +240,7 @@ impl<B> Builder<B> {
         self
     }
 
-    /// What becomes of a record that finds the pool full.
+    /// What becomes of a record that finds no room: the pool is full, or its partition has its share.
     ///
     /// ```
     /// # use aioproducer_driver::Builder;
@@ -334,7 +333,10 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
             batch_bytes: self.batch_bytes.unwrap_or((1 << 20).min(pool_bytes)),
             linger: self.linger,
             delivery_timeout: found.delivery_timeout,
-            report_timeout: found.delivery_timeout.map(|timeout| timeout.saturating_add(grace(timeout))),
+            report_timeout: found.delivery_timeout.map(grace),
+            isolation: found
+                .availability_timeout
+                .map(|availability_timeout| Isolation { availability_timeout, ..Isolation::default() }),
             overflow: self.overflow,
         };
         let lanes = self.lanes.unwrap_or(self.slots.min(16_384));
@@ -379,7 +381,7 @@ fn check_linger<E>(linger: Duration, found: &BackendLimits) -> Result<(), StartE
     }
 }
 
-/// How much later than the delivery timeout a backend may report a record's end.
+/// How much later than a record has ended the backend may report it.
 fn grace(delivery_timeout: Duration) -> Duration {
     (delivery_timeout / 2).clamp(Duration::from_secs(5), Duration::from_secs(60))
 }

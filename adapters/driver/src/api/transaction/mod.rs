@@ -261,7 +261,7 @@ impl Transaction {
     /// fn offer(transaction: &Transaction, entry: &[u8]) -> Result<bool, ProduceError<'static>> {
     ///     match transaction.try_produce_borrowed(Record::to("ledger").payload(entry)) {
     ///         Ok(_waited_for_by_the_commit) => Ok(true),
-    ///         Err(ProduceError::Full(_)) => Ok(false),
+    ///         Err(ProduceError::Full(_) | ProduceError::PartitionFull { .. }) => Ok(false),
     ///         Err(error) => Err(error.into_owned()),
     ///     }
     /// }

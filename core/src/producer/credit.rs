@@ -1,0 +1,167 @@
+//! Isolation of lanes: what each may have of the pool, and what of it the backend may have.
+//!
+//! The share is a dynamic threshold (Choudhury and Hahne, 1998): a lane may have a multiple of what is free. So a lane that stands
+//! still leaves room for the others, however many records it gets, and one lane alone may use the whole pool.
+
+use super::Producer;
+use crate::lanes::{LaneRow, Place};
+use crate::slot::NIL;
+use crate::storage::Storage;
+use crate::{BatchLimits, Instant, Lane, Record};
+
+/// A lane may have so many times as much as is free,
+const SHARE: usize = 8;
+
+/// and an unavailable one as much as this part of what is free.
+const UNAVAILABLE: usize = 4;
+
+/// A batch of a lane without a partition has at most this part of the pool's slots: all of it may go to one partition.
+const UNNAMED: usize = 16;
+
+impl<R: Record, T, S: Storage> Producer<R, T, S> {
+    /// Whether the lane leaves records at the backend without a report, for
+    /// [`Isolation::availability_timeout`](crate::Isolation::availability_timeout) at least.
+    #[must_use]
+    pub fn is_unavailable(&self, lane: Lane) -> bool {
+        let row = self.lanes.find(lane).and_then(|at| self.lanes.get(at));
+        row.is_some_and(|row| self.lacks_answer(row))
+    }
+
+    fn lacks_answer(&self, row: &LaneRow) -> bool {
+        self.limits.isolation.is_some_and(|isolation| row.is_unavailable(isolation.availability_timeout, self.now))
+    }
+
+    /// Whether the lane may have another record that counts for `cost` bytes, as far as the others are concerned. If lanes are
+    /// [isolated](crate::Limits::isolation), and there is more than one, a lane may have
+    ///
+    /// - a quarter of the slots and bytes that are free, if it is [unavailable](Producer::is_unavailable) while another is not:
+    ///   something was reported within the availability timeout,
+    /// - else 8 times as much as is free, and its first record in any case.
+    #[must_use]
+    pub fn has_share(&self, lane: Lane, cost: usize) -> bool {
+        if self.limits.isolation.is_none() || self.lanes.used() < 2 {
+            return true;
+        }
+        self.lanes.find(lane).and_then(|at| self.lanes.get(at)).is_none_or(|row| self.is_within_share(row, cost))
+    }
+
+    fn is_within_share(&self, row: &LaneRow, cost: usize) -> bool {
+        let (slots, bytes) = (self.pool.capacity(), self.limits.pool_bytes);
+        let free = (slots.saturating_sub(self.pool.in_use), bytes.saturating_sub(self.pool.bytes));
+        let has = ((row.buffered + row.handed_off) as usize, row.bytes);
+        if has.0 == 0 {
+            return true;
+        }
+        if self.lacks_answer(row) && self.shares_due().is_some() {
+            return has.0 < free.0 / UNAVAILABLE && has.1.saturating_add(cost) <= free.1 / UNAVAILABLE;
+        }
+        has.0 < free.0.saturating_mul(SHARE) && has.1.saturating_add(cost) <= free.1.saturating_mul(SHARE)
+    }
+
+    /// When unavailable lanes get the [share](Producer::has_share) of the others, if nothing is reported before: as long as no lane
+    /// is answered, there is none to keep room for. `None` if they have it.
+    #[must_use]
+    pub fn shares_due(&self) -> Option<Instant> {
+        let at = self.reported_at + self.limits.isolation?.availability_timeout;
+        (self.now < at).then_some(at)
+    }
+
+    /// How much of `all` is free. The inbox does not look at lanes: what it takes may be beyond the share of one that is answered.
+    pub(super) fn within_shares(&self, all: usize, used: usize) -> usize {
+        all.saturating_sub(used)
+    }
+
+    /// A lane that is held back got a record. While one has more than its share, [`Producer::room`] promises none.
+    #[cold]
+    pub(super) fn guard(&mut self, lane: u32) {
+        if let Some(isolation) = self.limits.isolation
+            && self.lanes.used() > 1
+            && self.lanes.get(lane).is_some_and(|row| self.lacks_answer(row) && !self.is_within_share(row, 0))
+        {
+            self.guarded_until = self.now + isolation.availability_timeout;
+        }
+    }
+
+    /// A record that does not name its partition came to a lane while others of its topic wait that were produced before the number
+    /// of partitions was known. Some of those may have its key, so the lane stays behind them. The number is known by now, so the
+    /// backend gets all of them.
+    #[cold]
+    pub(super) fn stay_behind(&mut self, lane: u32) {
+        let Some(topic) = self.lanes.get(lane).map(|row| row.lane.topic()) else { return };
+        let Some(unplaced) = self.lanes.find(Lane::unplaced(topic)) else { return };
+        let Some(row) = self.lanes.get_mut(unplaced).filter(|row| row.waits() && unplaced != lane) else { return };
+        row.open();
+        self.place(unplaced);
+        if let Some(row) = self.lanes.get_mut(lane) {
+            row.order = self.next_sequence;
+        }
+        self.place(lane);
+    }
+
+    /// Whether the lane stays behind records of its topic that were produced before the number of partitions was known.
+    #[cold]
+    pub(super) fn is_behind(&self, row: &LaneRow) -> bool {
+        let unplaced = self.lanes.find(Lane::unplaced(row.lane.topic())).and_then(|at| self.lanes.get(at));
+        unplaced.is_some_and(|unplaced| unplaced.waits() && unplaced.order < row.order && unplaced.lane != row.lane)
+    }
+
+    /// The lanes that stay behind `unplaced` may go on, if nothing waits in it any more. Linear in the lanes that are held back.
+    #[cold]
+    pub(super) fn let_go_on(&mut self, unplaced: u32) {
+        if self.lanes.get(unplaced).is_some_and(LaneRow::waits) {
+            return;
+        }
+        let mut next = self.lanes.first_held();
+        while let Some(row) = next.and_then(|at| self.lanes.get(at)) {
+            let at = next.unwrap_or(NIL);
+            next = (row.links.next != NIL).then_some(row.links.next);
+            self.place(at);
+        }
+    }
+
+    /// Whether the backend may have more of the lane.
+    pub(super) fn has_credit(&self, row: &LaneRow) -> bool {
+        self.limits.isolation.is_none_or(|isolation| row.credit(isolation.window.max(1)) > 0)
+    }
+
+    /// The largest batch that the lane's credit allows.
+    pub(super) fn batch_limits(&self, row: &LaneRow) -> BatchLimits {
+        let mut limits = self.limits.batch();
+        if let Some(isolation) = self.limits.isolation {
+            limits.records = limits.records.min(row.credit(isolation.window).max(1));
+            if row.lane.partition().is_none() {
+                let part = (self.pool.capacity() / UNNAMED).max(1);
+                limits.records = limits.records.min(u32::try_from(part).unwrap_or(u32::MAX));
+            }
+        }
+        limits
+    }
+
+    /// A report has come of a lane that waits, or has waited since its last batch, for credit.
+    #[cold]
+    pub(super) fn give_credit(&mut self, lane: u32) {
+        let (now, slots) = (self.now, self.pool.capacity() as u32);
+        let Some(row) = self.lanes.get_mut(lane) else { return };
+        if let Some(isolation) = self.limits.isolation {
+            let since = row.reported_at.max(row.waiting_since);
+            row.grow(since + isolation.availability_timeout <= now, isolation.window.max(1), slots);
+        }
+        row.reported_at = now;
+        self.place(lane);
+    }
+
+    /// When a lane that is held back gets more credit by itself: the backend may choose another partition for its records.
+    pub(super) fn relief_due(&self, row: &LaneRow) -> Option<Instant> {
+        let isolation = self.limits.isolation.filter(|_| row.lane == Lane::new(row.lane.topic(), None))?;
+        row.unavailable_at(isolation.availability_timeout)
+    }
+
+    pub(super) fn relieve(&mut self, lane: u32) {
+        let now = self.now;
+        if let Some(isolation) = self.limits.isolation
+            && let Some(row) = self.lanes.get_mut(lane).filter(|row| row.place == Place::Held)
+        {
+            row.relieve(isolation.window.max(1), now);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The model of what lanes may have: windows, and which lanes have had a row.
+
+use std::collections::{HashMap, HashSet};
+
+use aioproducer_core::{Instant, Isolation, Lane, TopicId};
+
+use crate::Item;
+
+pub(crate) struct Windows {
+    isolation: Option<Isolation>,
+    slots: usize,
+    /// Learned windows.
+    windows: HashMap<Lane, usize>,
+    /// The last report, or hand-off to a backend that had nothing.
+    heard: HashMap<Lane, Instant>,
+    ever: HashSet<Lane>,
+    /// Lanes that have waited for credit since their last batch.
+    limited: HashSet<Lane>,
+    /// The first record of a topic without a number of partitions, since there was none.
+    unplaced: HashMap<TopicId, u64>,
+    /// The last record of a lane that stays behind those.
+    behind: HashMap<Lane, u64>,
+    /// The last report of any lane.
+    last: Instant,
+}
+
+impl Windows {
+    pub(crate) fn new(isolation: Option<Isolation>, slots: usize) -> Self {
+        let (windows, heard, ever, limited, unplaced, behind) = Default::default();
+        Self { isolation, slots, windows, heard, ever, limited, unplaced, behind, last: Instant::ZERO }
+    }
+
+    fn least(&self) -> usize {
+        self.isolation.map_or(0, |isolation| isolation.window.max(1) as usize)
+    }
+
+    fn window(&self, lane: Lane) -> usize {
+        self.windows.get(&lane).copied().unwrap_or(0).max(self.least())
+    }
+
+    /// A lane got a record; `waits` says whether unplaced ones of its topic do.
+    pub(crate) fn add(&mut self, item: &Item, waits: bool) {
+        let lane = item.lane;
+        self.ever.insert(lane);
+        if lane.is_unplaced() && !waits {
+            self.unplaced.insert(lane.topic(), item.number);
+        } else if !lane.is_unplaced() && waits && item.may_follow() {
+            self.behind.insert(lane, item.number);
+            self.windows.insert(Lane::unplaced(lane.topic()), u32::MAX as usize);
+        }
+    }
+
+    pub(crate) fn is_behind(&self, lane: Lane) -> bool {
+        !lane.is_unplaced() && self.behind.get(&lane).is_some_and(|last| self.unplaced[&lane.topic()] < *last)
+    }
+
+    /// How many rows there are that have a lane.
+    pub(crate) fn known(&self, rows: usize) -> usize {
+        self.ever.len().min(rows)
+    }
+
+    pub(crate) fn credit(&self, lane: Lane, in_flight: usize, bytes: usize) -> usize {
+        if self.isolation.is_none() {
+            return usize::MAX;
+        }
+        let window = self.window(lane);
+        if in_flight > 0 && bytes >= window * 1024 { 0 } else { window.saturating_sub(in_flight) }
+    }
+
+    pub(crate) fn silent_at(&self, lane: Lane) -> Option<Instant> {
+        Some(self.heard.get(&lane).copied()? + self.isolation?.availability_timeout)
+    }
+
+    pub(crate) fn is_silent(&self, lane: Lane, now: Instant) -> bool {
+        self.silent_at(lane).is_some_and(|at| at <= now)
+    }
+
+    /// Until when lanes that are silent have less than others.
+    pub(crate) fn shares_due(&self, now: Instant) -> Option<Instant> {
+        Some(self.last + self.isolation?.availability_timeout).filter(|at| now < *at)
+    }
+
+    pub(crate) fn limit(&mut self, lane: Lane) {
+        self.limited.insert(lane);
+    }
+
+    pub(crate) fn handed_off(&mut self, lane: Lane, first: bool, in_flight: usize, now: Instant) {
+        if first {
+            let heard = self.heard.entry(lane).or_insert(now);
+            *heard = now.max(*heard);
+        }
+        if let Some(window) = self.windows.get_mut(&lane)
+            && in_flight < *window / 4
+        {
+            *window -= *window / 16;
+        }
+    }
+
+    pub(crate) fn unlimit(&mut self, lane: Lane) {
+        self.limited.remove(&lane);
+    }
+
+    pub(crate) fn reported(&mut self, lane: Lane, now: Instant) {
+        if self.limited.contains(&lane) {
+            let least = self.least();
+            let grown = (self.window(lane) + 1).min(self.slots.max(least));
+            let open = lane.is_unplaced().then_some(u32::MAX as usize);
+            self.windows.insert(lane, open.unwrap_or(if self.is_silent(lane, now) { least } else { grown }));
+        }
+        self.heard.insert(lane, now);
+        self.last = now;
+    }
+
+    pub(crate) fn relieve(&mut self, lane: Lane, in_flight: usize, now: Instant) {
+        self.windows.insert(lane, in_flight + (self.least() / 4).max(1));
+        self.heard.insert(lane, now);
+    }
+
+    /// Of lanes that have nothing, nothing is known.
+    pub(crate) fn retain(&mut self, lanes: &[Lane]) {
+        self.behind.retain(|lane, _| lanes.contains(lane));
+        self.windows.retain(|lane, _| lanes.contains(lane));
+        self.limited.retain(|lane| lanes.contains(lane));
+    }
+}
