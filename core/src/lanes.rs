@@ -251,7 +251,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
         row.lane = lane;
         row.place = Place::Quiet;
         row.next_in_bucket = next_in_bucket;
-        row.reported_at = Instant::ZERO;
+        row.forget_reports();
         Some(at)
     }
 
@@ -316,7 +316,7 @@ impl<L: Table<LaneRow>> Lanes<L> {
         }
         row.place = place;
         if place == Place::Idle {
-            row.forget_window();
+            row.rest();
         }
         self.idle_len += u32::from(place == Place::Idle);
         self.idle_len -= u32::from(from == Place::Idle);

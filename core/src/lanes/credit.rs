@@ -45,34 +45,53 @@ impl LaneRow {
         self.unavailable_at(timeout).is_some_and(|at| at <= now)
     }
 
+    /// Whether nothing was reported for `timeout`, if it was to be.
+    pub(crate) fn was_silent(&self, timeout: Duration, now: Instant) -> bool {
+        self.reported_at.max(self.waiting_since) + timeout <= now
+    }
+
     /// Whether no report of the lane has come of late.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         self.reported_at == Instant::ZERO || self.reported_at + RECENT <= now
     }
 
-    /// A report has come of a lane that is limited; `again` says that there was none for long.
-    pub(crate) fn grow(&mut self, again: bool, least: u32, slots: u32) {
+    /// A report has come of a lane that is limited, of a record that counts for `cost` bytes; `again` says that there was none for
+    /// long. No window needs more than `most`.
+    pub(crate) fn grow(&mut self, again: bool, cost: usize, least: u32, most: u32) {
         self.window = if self.lane.is_unplaced() {
             // The number of partitions is known by now.
             u32::MAX
         } else if again {
-            least
+            self.window / 2
         } else {
-            self.window.max(least).saturating_add(1).min(slots.max(least))
+            let step = u32::try_from(cost / RECORD).unwrap_or(u32::MAX).max(1);
+            self.window.max(least).saturating_add(step).min(most)
         };
     }
 
-    /// A batch is handed off: a window of which little is used becomes smaller.
-    pub(crate) fn shrink(&mut self, least: u32) {
+    /// A batch is handed off: a window of which little is used becomes smaller. `again` says that there was no report for long, as
+    /// there was nothing to report.
+    pub(crate) fn shrink(&mut self, again: bool, least: u32) {
         self.is_limited = self.buffered > 0 && self.credit(least) == 0;
-        if self.in_flight() < self.window / 4 {
-            self.window -= self.window / 16;
+        if again {
+            self.window /= 2;
+        }
+        if self.in_flight() < self.window / 8 {
+            self.window -= self.window / 64;
         }
     }
 
-    /// The lane has nothing, so nothing is known of it any more.
-    pub(crate) fn forget_window(&mut self) {
-        (self.window, self.is_limited, self.order) = (0, false, 0);
+    /// The lane has nothing. What was learned of a partition is good for the records to come.
+    pub(crate) fn rest(&mut self) {
+        if self.lane.is_unplaced() {
+            self.window = 0;
+        }
+        (self.is_limited, self.order) = (false, 0);
+    }
+
+    /// The row is another lane's.
+    pub(crate) fn forget_reports(&mut self) {
+        (self.window, self.reported_at) = (0, Instant::ZERO);
     }
 
     /// The backend may have all of it.

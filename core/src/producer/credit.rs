@@ -137,14 +137,14 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         limits
     }
 
-    /// A report has come of a lane that waits, or has waited since its last batch, for credit.
+    /// A report has come, of a record that counts for `cost` bytes, and its lane waits, or has waited since its last batch, for credit.
     #[cold]
-    pub(super) fn give_credit(&mut self, lane: u32) {
-        let (now, slots) = (self.now, self.pool.capacity() as u32);
+    pub(super) fn give_credit(&mut self, lane: u32, cost: usize) {
+        let (now, most) = (self.now, self.pool.capacity().max(self.limits.pool_bytes >> 10));
         let Some(row) = self.lanes.get_mut(lane) else { return };
         if let Some(isolation) = self.limits.isolation {
-            let since = row.reported_at.max(row.waiting_since);
-            row.grow(since + isolation.availability_timeout <= now, isolation.window.max(1), slots);
+            let (least, most) = (isolation.window.max(1), u32::try_from(most).unwrap_or(u32::MAX));
+            row.grow(row.was_silent(isolation.availability_timeout, now), cost, least, most);
         }
         row.reported_at = now;
         self.place(lane);

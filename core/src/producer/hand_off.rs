@@ -76,7 +76,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
             row.records.tail = NIL;
         }
         row.buffered -= batch.len() as u32;
+        let mut again = false;
         if row.handed_off == 0 {
+            again = self.limits.isolation.is_some_and(|isolation| row.was_silent(isolation.availability_timeout, self.now));
             row.waiting_since = self.now;
         }
         row.handed_off += batch.len() as u32;
@@ -85,7 +87,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.last_refused = NIL;
         row.batch = number;
         if let Some(isolation) = self.limits.isolation {
-            row.shrink(isolation.window.max(1));
+            row.shrink(again, isolation.window.max(1));
         }
         if row.buffered == 0 {
             self.lanes.forget(at);

@@ -404,7 +404,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.handed_off -= 1;
         row.bytes -= cost;
         if row.is_limited {
-            self.give_credit(at);
+            self.give_credit(at, cost);
         } else {
             row.reported_at = now;
             if row.handed_off == 0 && row.place == Place::Quiet {

@@ -156,7 +156,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
                 let kept = self.model.kept.remove(which % self.model.kept.len());
                 assert_eq!(self.twin.handle_report(kept.entry.id), None);
                 self.model.blocked = false;
-                self.model.reported(kept.entry.lane);
+                self.model.reported(&kept.entry);
             }
             Step::ReportStale(which) => {
                 let id = self.other_id(which, |entry| entry.batch.is_some());
@@ -269,7 +269,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
     fn report(&mut self, id: SlotId) {
         let completed = self.twin.handle_report(id).expect("handed off");
         let entry = self.model.end(completed.ticket);
-        self.model.reported(entry.lane);
+        self.model.reported(&entry);
         assert_eq!((entry.id, entry.lane), (id, completed.lane));
         assert_eq!((entry.accepted_at, entry.item.number), (completed.accepted_at, completed.sequence));
     }

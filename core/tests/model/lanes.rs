@@ -2,18 +2,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aioproducer_core::{Instant, Isolation, Lane, TopicId};
+use aioproducer_core::{Instant, Isolation, Lane, Limits, TopicId};
 
 use crate::Item;
 
 pub(crate) struct Windows {
     isolation: Option<Isolation>,
-    slots: usize,
+    /// The largest window.
+    most: usize,
+    /// Rows that there may be.
+    capacity: usize,
     /// Learned windows.
     windows: HashMap<Lane, usize>,
     /// The last report, or hand-off to a backend that had nothing.
     heard: HashMap<Lane, Instant>,
-    ever: HashSet<Lane>,
+    /// Lanes that have a row,
+    rows: Vec<Lane>,
+    /// and those of them that have nothing, the one that is so for longest first.
+    idle: Vec<Lane>,
     /// Lanes that have waited for credit since their last batch.
     limited: HashSet<Lane>,
     /// The first record of a topic without a number of partitions, since there was none.
@@ -25,9 +31,11 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    pub(crate) fn new(isolation: Option<Isolation>, slots: usize) -> Self {
-        let (windows, heard, ever, limited, unplaced, behind) = Default::default();
-        Self { isolation, slots, windows, heard, ever, limited, unplaced, behind, last: Instant::ZERO }
+    pub(crate) fn new(limits: &Limits, slots: usize, capacity: usize) -> Self {
+        let (isolation, most) = (limits.isolation, slots.max(limits.pool_bytes / 1024));
+        let (windows, heard, rows, idle, limited, unplaced, behind) = Default::default();
+        let last = Instant::ZERO;
+        Self { isolation, most, capacity, windows, heard, rows, idle, limited, unplaced, behind, last }
     }
 
     fn least(&self) -> usize {
@@ -41,7 +49,15 @@ impl Windows {
     /// A lane got a record; `waits` says whether unplaced ones of its topic do.
     pub(crate) fn add(&mut self, item: &Item, waits: bool) {
         let lane = item.lane;
-        self.ever.insert(lane);
+        self.idle.retain(|idle| *idle != lane);
+        if !self.rows.contains(&lane) {
+            if self.rows.len() == self.capacity {
+                let evicted = self.idle.remove(0);
+                self.rows.retain(|row| *row != evicted);
+                self.windows.remove(&evicted);
+            }
+            self.rows.push(lane);
+        }
         if lane.is_unplaced() && !waits {
             self.unplaced.insert(lane.topic(), item.number);
         } else if !lane.is_unplaced() && waits && item.may_follow() {
@@ -55,8 +71,8 @@ impl Windows {
     }
 
     /// How many rows there are that have a lane.
-    pub(crate) fn known(&self, rows: usize) -> usize {
-        self.ever.len().min(rows)
+    pub(crate) fn known(&self) -> usize {
+        self.rows.len()
     }
 
     pub(crate) fn credit(&self, lane: Lane, in_flight: usize, bytes: usize) -> usize {
@@ -86,13 +102,15 @@ impl Windows {
 
     pub(crate) fn handed_off(&mut self, lane: Lane, first: bool, in_flight: usize, now: Instant) {
         if first {
-            let heard = self.heard.entry(lane).or_insert(now);
-            *heard = now.max(*heard);
+            if self.is_silent(lane, now) {
+                self.windows.entry(lane).and_modify(|window| *window /= 2);
+            }
+            self.heard.insert(lane, now);
         }
         if let Some(window) = self.windows.get_mut(&lane)
-            && in_flight < *window / 4
+            && in_flight < *window / 8
         {
-            *window -= *window / 16;
+            *window -= *window / 64;
         }
     }
 
@@ -100,12 +118,12 @@ impl Windows {
         self.limited.remove(&lane);
     }
 
-    pub(crate) fn reported(&mut self, lane: Lane, now: Instant) {
+    pub(crate) fn reported(&mut self, lane: Lane, size: usize, now: Instant) {
         if self.limited.contains(&lane) {
-            let least = self.least();
-            let grown = (self.window(lane) + 1).min(self.slots.max(least));
+            let grown = (self.window(lane) + (size / 1024).max(1)).min(self.most);
+            let halved = self.windows.get(&lane).map_or(0, |window| window / 2);
             let open = lane.is_unplaced().then_some(u32::MAX as usize);
-            self.windows.insert(lane, open.unwrap_or(if self.is_silent(lane, now) { least } else { grown }));
+            self.windows.insert(lane, open.unwrap_or(if self.is_silent(lane, now) { halved } else { grown }));
         }
         self.heard.insert(lane, now);
         self.last = now;
@@ -116,10 +134,12 @@ impl Windows {
         self.heard.insert(lane, now);
     }
 
-    /// Of lanes that have nothing, nothing is known.
-    pub(crate) fn retain(&mut self, lanes: &[Lane]) {
+    /// Only `lanes` have something.
+    pub(crate) fn rest(&mut self, lanes: &[Lane]) {
         self.behind.retain(|lane, _| lanes.contains(lane));
-        self.windows.retain(|lane, _| lanes.contains(lane));
+        self.windows.retain(|lane, _| !lane.is_unplaced() || lanes.contains(lane));
         self.limited.retain(|lane| lanes.contains(lane));
+        let rests = self.rows.iter().filter(|lane| !lanes.contains(lane) && !self.idle.contains(lane)).copied();
+        self.idle.extend(rests.collect::<Vec<_>>());
     }
 }

@@ -112,7 +112,7 @@ impl Model {
             kept: Vec::new(),
             out: Vec::new(),
             placed: Vec::new(),
-            windows: Windows::new(limits.isolation, slots),
+            windows: Windows::new(&limits, slots, rows),
             flush_below: Vec::new(),
             flushes: Vec::new(),
             phase: Phase::Open,
@@ -215,7 +215,7 @@ impl Model {
     }
 
     fn has_share(&self, lane: Lane, size: usize) -> bool {
-        if self.limits.isolation.is_none() || self.windows.known(self.rows) < 2 {
+        if self.limits.isolation.is_none() || self.windows.known() < 2 {
             return true;
         }
         let (count, bytes) = self.held_by(lane);
@@ -457,13 +457,20 @@ impl Model {
         let entry = self.live.remove(at);
         if entry.batch.is_some() {
             self.blocked = false;
+        } else {
+            self.rest();
         }
         entry
     }
 
+    fn rest(&mut self) {
+        self.windows.rest(&self.lanes());
+    }
+
     /// The backend has let go of a record.
-    pub(crate) fn reported(&mut self, lane: Lane) {
-        self.windows.reported(lane, self.now);
+    pub(crate) fn reported(&mut self, entry: &Accepted) {
+        self.windows.reported(entry.lane, entry.item.size, self.now);
+        self.rest();
     }
 
     /// Ends a record that the backend has, as its time has passed.
@@ -529,7 +536,7 @@ impl Model {
         let all = self.lanes();
         let places: Vec<(Lane, At)> =
             all.iter().copied().filter(waiting).map(|lane| (lane, self.place(lane))).collect();
-        self.windows.retain(&all);
+        self.windows.rest(&all);
         self.placed.retain(|placed| places.contains(&(placed.lane, placed.at)));
         for (lane, at) in places {
             if at == At::Held {
@@ -620,6 +627,7 @@ impl Model {
     /// The record that is hopeless, if one is.
     pub(crate) fn settle(&mut self, at: usize) -> Option<Item> {
         let out = self.out.remove(at);
+        self.rest();
         let refused = out.refused.unwrap_or(0);
         let first = self.live.iter().find(|entry| entry.id == out.members[0].0);
         let vain = out.alone && self.handed_off() == 0 && refused == out.members.len();
