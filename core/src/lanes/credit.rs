@@ -58,10 +58,7 @@ impl LaneRow {
     /// A report has come of a lane that is limited, of a record that counts for `cost` bytes; `again` says that there was none for
     /// long. No window needs more than `most`.
     pub(crate) fn grow(&mut self, again: bool, cost: usize, least: u32, most: u32) {
-        self.window = if self.lane.is_unplaced() {
-            // The number of partitions is known by now.
-            u32::MAX
-        } else if again {
+        self.window = if again {
             self.window / 2
         } else {
             let step = u32::try_from(cost / RECORD).unwrap_or(u32::MAX).max(1);
@@ -81,11 +78,8 @@ impl LaneRow {
         }
     }
 
-    /// The lane has nothing. What was learned of a partition is good for the records to come.
+    /// The lane has nothing. What was learned of it is good for the records to come.
     pub(crate) fn rest(&mut self) {
-        if self.lane.is_unplaced() {
-            self.window = 0;
-        }
         (self.is_limited, self.order) = (false, 0);
     }
 

@@ -78,7 +78,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.buffered -= batch.len() as u32;
         let mut again = false;
         if row.handed_off == 0 {
-            again = self.limits.isolation.is_some_and(|isolation| row.was_silent(isolation.availability_timeout, self.now));
+            again =
+                self.limits.isolation.is_some_and(|isolation| row.was_silent(isolation.availability_timeout, self.now));
             row.waiting_since = self.now;
         }
         row.handed_off += batch.len() as u32;

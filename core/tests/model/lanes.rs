@@ -122,8 +122,7 @@ impl Windows {
         if self.limited.contains(&lane) {
             let grown = (self.window(lane) + (size / 1024).max(1)).min(self.most);
             let halved = self.windows.get(&lane).map_or(0, |window| window / 2);
-            let open = lane.is_unplaced().then_some(u32::MAX as usize);
-            self.windows.insert(lane, open.unwrap_or(if self.is_silent(lane, now) { halved } else { grown }));
+            self.windows.insert(lane, if self.is_silent(lane, now) { halved } else { grown });
         }
         self.heard.insert(lane, now);
         self.last = now;
@@ -137,7 +136,6 @@ impl Windows {
     /// Only `lanes` have something.
     pub(crate) fn rest(&mut self, lanes: &[Lane]) {
         self.behind.retain(|lane, _| lanes.contains(lane));
-        self.windows.retain(|lane, _| !lane.is_unplaced() || lanes.contains(lane));
         self.limited.retain(|lane| lanes.contains(lane));
         let rests = self.rows.iter().filter(|lane| !lanes.contains(lane) && !self.idle.contains(lane)).copied();
         self.idle.extend(rests.collect::<Vec<_>>());

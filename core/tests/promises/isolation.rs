@@ -184,16 +184,46 @@ fn isolation_placed_records_stay_in_order_when_one_that_is_not_comes_late() {
     assert_eq!(take(&mut machine, at(0)).map(|off| off.names()), Some(vec![PLACED + 1, PLACED + 3]));
 }
 
-/// As soon as one of them is delivered, the number of partitions is known.
+/// A burst need not learn again what the backend has answered before. After a pause it may have half of that.
 #[test]
-fn isolation_unplaced_records_need_no_credit_when_one_of_them_is_delivered() {
-    let mut machine = Producer::new(APART, Heap { slots: 256, lanes: 10 }).expect("limits");
-    let ids = give_all(&mut machine, Lane::unplaced(TopicId(0)), 0..12);
-    let off = take(&mut machine, at(0)).expect("ready");
-    settle(&mut machine, &off, usize::MAX);
-    assert_eq!((off.names().len(), machine.has_batch()), (4, false));
-    assert!(report(&mut machine, ids[0]).is_some());
-    assert_eq!(take(&mut machine, at(0)).expect("ready").names(), (4..12).collect::<Vec<_>>());
+fn isolation_a_lane_keeps_its_window_while_it_has_nothing() {
+    for (pause, window) in [(0, 16), (99, 16), (100, 8)] {
+        let mut machine = Producer::new(APART, Heap { slots: 256, lanes: 10 }).expect("limits");
+        let answer = |machine: &mut Machine, lost: Vec<SlotId>| {
+            lost.iter().for_each(|id| assert!(report(machine, *id).is_some()));
+            lost.len()
+        };
+        give_all(&mut machine, A, 0..16);
+        for handed_off in [4, 8, 4, 0] {
+            let lost = lose(&mut machine, at(0));
+            assert_eq!(answer(&mut machine, lost), handed_off);
+        }
+        give(&mut machine, at(pause), A, 16);
+        let lost = lose(&mut machine, at(pause));
+        assert_eq!(answer(&mut machine, lost), 1);
+        for name in 17..57 {
+            give(&mut machine, at(pause), A, name);
+        }
+        assert_eq!(lose(&mut machine, at(pause)).len(), window, "after {pause} ms");
+    }
+}
+
+/// The window counts bytes, too, so it grows by them: else large records would hold each other up.
+#[test]
+fn isolation_a_report_of_a_large_record_counts_for_its_bytes() {
+    let large = Limits { record_bytes: 4 << 10, pool_bytes: 1 << 20, batch_bytes: 4 << 10, batch_records: 1, ..APART };
+    let mut machine = Producer::new(large, Heap { slots: 256, lanes: 10 }).expect("limits");
+    let mut name = 0;
+    let mut give = |machine: &mut Machine| {
+        offer(machine, at(0), A, 4 << 10, name).expect("room");
+        name += 1;
+    };
+    (0..12).for_each(|_| give(&mut machine));
+    for handed_off in [1, 2, 4, 5] {
+        let lost = lose(&mut machine, at(0));
+        lost.iter().for_each(|id| assert!(report(&mut machine, *id).is_some()));
+        assert_eq!(lost.len(), handed_off);
+    }
 }
 
 /// All of such a batch may go to one partition, of which it is not known yet that it does not answer.

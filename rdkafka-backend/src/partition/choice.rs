@@ -2,11 +2,14 @@
 //!
 //! No metadata is requested for this. While a topic's partitions are unknown, its records go to librdkafka unassigned. When
 //! metadata has arrived, librdkafka calls our partitioner for each of them, and this call carries the number of partitions.
-//! From then on partitions are chosen here: for records with a key on the thread that produces them, for others at the hand-off.
-//! That allows librdkafka's cheapest path. About once a second one batch goes unassigned again, so a change in the number of
-//! partitions is noticed.
+//! From then on partitions are chosen here, which allows librdkafka's cheapest path. About once a second one batch goes unassigned
+//! again, so a change in the number of partitions is noticed.
+//!
+//! They are chosen at the hand-off as long as all partitions answer: records then stay in the order in which they were produced, which
+//! is the fastest. Once a partition of a topic holds others up, the topic is split: its records with a key are placed when they are
+//! produced, so those for that partition wait apart.
 
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +62,8 @@ pub(crate) struct TopicState {
     /// The number of partitions by which records are placed; 0 until it is known for the first time. It stays when the number is
     /// forgotten: most records keep their partition until the next one is known.
     placed_by: AtomicI32,
+    /// Records with a key are placed when they are produced, from now on.
+    is_split: AtomicBool,
     /// When the number of partitions is not trusted any more, in nanoseconds from `start`.
     trusted_until: AtomicU64,
     start: Instant,
@@ -81,6 +86,8 @@ impl TopicState {
             name: name.into(),
             reads_value,
             placed_by: AtomicI32::new(0),
+            // Without loads it is not known which partition holds others up.
+            is_split: AtomicBool::new(!partitioning.adaptive && partitioning.availability_timeout.is_some()),
             trusted_until: AtomicU64::new(0),
             start: leaders.start(),
             loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
@@ -91,8 +98,9 @@ impl TopicState {
 
     /// Decides where a record goes, before it is accepted.
     pub(crate) fn place(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
-        match self.placed_by.load(Ordering::Relaxed) {
+        match self.placed_by.load(Ordering::Acquire) {
             0 => Placement::Unknown,
+            _ if key.is_some() && !self.is_split.load(Ordering::Relaxed) => Placement::Unknown,
             // So all records of the topic are in the order of the calls.
             1 if key.is_none() => Placement::Partition(0),
             count => match self.choose(key, Some(value), count) {
@@ -182,7 +190,11 @@ impl TopicState {
     /// librdkafka knows the number of partitions, and which of them have a leader.
     pub(crate) fn observe(&self, count: i32, has_leader: impl Fn(i32) -> bool) {
         if self.lock().observe(count, has_leader) {
-            self.placed_by.store(count, Ordering::Relaxed);
+            if count == 1 {
+                // Those without a key are placed now, and stay in order with the others.
+                self.is_split.store(true, Ordering::Relaxed);
+            }
+            self.placed_by.store(count, Ordering::Release);
         }
     }
 
@@ -207,7 +219,14 @@ impl TopicState {
         if let Some(loads) = &self.loads
             && count > 0
         {
-            loads.sent(partition, count, now);
+            if self.is_split.load(Ordering::Relaxed) {
+                return loads.sent(partition, count, now);
+            }
+            let now = now();
+            loads.sent(partition, count, || now);
+            if loads.holds_up(partition, self.partitioning.crowd, now) {
+                self.is_split.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -344,9 +363,47 @@ mod tests {
         );
     }
 
+    /// One that is split although nothing holds others up.
+    fn split(partitioner: Partitioner) -> TopicState {
+        let state = state_with(partitioner);
+        state.is_split.store(true, Ordering::Relaxed);
+        state
+    }
+
+    #[test]
+    fn records_with_a_key_are_placed_once_a_partition_holds_others_up() {
+        let placed = |state: &TopicState| state.place(Some(b"k"), None) != Placement::Unknown;
+        let crowded = AVAILABILITY / 10;
+        for (count, after, is_split) in [
+            (2, AVAILABILITY - Duration::from_nanos(1), false),
+            (2, AVAILABILITY, true),
+            (100, crowded, false),
+            (101, crowded - Duration::from_nanos(1), false),
+            (101, crowded, true),
+        ] {
+            let (state, start) = (state(), Instant::now());
+            state.observe(3, |_| true);
+            state.sent(1, count - 1, || start);
+            state.sent(2, 1, || start + after);
+            assert!(!placed(&state), "the other partition is not looked at");
+            state.sent(1, 1, || start + after);
+            assert_eq!(placed(&state), is_split, "{count} records, {after:?}");
+            state.ended(1, count as u32, ANSWER, start + after);
+            assert_eq!(placed(&state), is_split, "it stays so");
+        }
+        let state = state();
+        state.observe(1, |_| true);
+        assert_eq!(state.place(Some(b"k"), None), Placement::Partition(0), "in the order of those without a key");
+        let partitioning = Partitioning { adaptive: false, ..state.partitioning.clone() };
+        let leaders = Arc::new(Leaders::new(partitioning.availability_timeout, Instant::now()));
+        let state = TopicState::new("t", partitioning, 42, &leaders);
+        state.observe(3, |_| true);
+        assert!(placed(&state), "loads are not counted");
+    }
+
     #[test]
     fn s09_a_record_is_placed_by_its_key_as_soon_as_the_count_is_known() {
-        let state = state();
+        let state = split(Partitioner::Murmur2Random);
         assert_eq!(state.place(Some(b"k"), None), Placement::Unknown);
         assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
         for key in [&b"k"[..], b"", b"another key"] {
@@ -365,7 +422,7 @@ mod tests {
     #[test]
     fn s09_a_record_that_may_go_anywhere_and_an_invalid_choice_are_not_placed() {
         let placed = |partitioner, key: &[u8]| {
-            let state = state_with(partitioner);
+            let state = split(partitioner);
             state.observe(3, |_| true);
             state.place(Some(key), Some(b"value"))
         };

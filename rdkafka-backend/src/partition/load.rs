@@ -41,6 +41,9 @@ pub(crate) struct Answer {
 /// The partition was silent, and its records have ended without an answer since.
 const SUSPECT: u64 = 1;
 
+/// A partition with many records may be silent for this part of the timeout.
+const CROWDED: u64 = 10;
+
 impl Loads {
     pub(super) fn new(leaders: Arc<Leaders>) -> Self {
         Self { partitions: Table::new(), leaders }
@@ -80,6 +83,15 @@ impl Loads {
     }
 
     /// The number of records that librdkafka has accepted and not reported.
+    /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or for a part of it
+    /// with more than `crowd` records.
+    pub(super) fn holds_up(&self, partition: i32, crowd: u32, now: Instant) -> bool {
+        let (now, timeout) = (self.leaders.time(now), self.leaders.timeout());
+        self.load(partition).is_some_and(|load| {
+            load.is_silent(now, timeout) || load.outstanding() > crowd && load.is_silent(now, timeout / CROWDED)
+        })
+    }
+
     pub(super) fn outstanding(&self, partition: i32) -> u32 {
         self.load(partition).map_or(0, Load::outstanding)
     }
