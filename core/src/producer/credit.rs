@@ -66,9 +66,13 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         (self.now < at).then_some(at)
     }
 
-    /// How much of `all` is free. The inbox does not look at lanes: what it takes may be beyond the share of one that is answered.
+    /// How much of `all`, of which `used` is in use, any lane that is answered may have and be within its share.
     pub(super) fn within_shares(&self, all: usize, used: usize) -> usize {
-        all.saturating_sub(used)
+        let free = all.saturating_sub(used);
+        if self.limits.isolation.is_none() || self.lanes.used() < 2 {
+            return free;
+        }
+        free.saturating_mul(SHARE).saturating_sub(used) / (SHARE + 1)
     }
 
     /// A lane that is held back got a record. While one has more than its share, [`Producer::room`] promises none.

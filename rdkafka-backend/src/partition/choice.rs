@@ -42,6 +42,16 @@ pub(crate) struct Partitioning {
     pub(crate) availability_timeout: Option<Duration>,
 }
 
+/// A pool with a part this small may be full of one partition's records before the first batch is handed off.
+const SMALL: u32 = 1024;
+
+impl Partitioning {
+    /// Whether it is not found out in time, if at all, that a partition holds others up.
+    fn splits_at_once(&self) -> bool {
+        self.availability_timeout.is_some() && (!self.adaptive || self.crowd < SMALL)
+    }
+}
+
 /// The assumed size of a record without a key when librdkafka asks for its partition, as librdkafka does not pass the size.
 const ASSUMED_BYTES: usize = 256;
 
@@ -86,8 +96,7 @@ impl TopicState {
             name: name.into(),
             reads_value,
             placed_by: AtomicI32::new(0),
-            // Without loads it is not known which partition holds others up.
-            is_split: AtomicBool::new(!partitioning.adaptive && partitioning.availability_timeout.is_some()),
+            is_split: AtomicBool::new(partitioning.splits_at_once()),
             trusted_until: AtomicU64::new(0),
             start: leaders.start(),
             loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
@@ -274,14 +283,19 @@ mod tests {
     }
 
     fn state_with(partitioner: Partitioner) -> TopicState {
-        let partitioning = Partitioning {
-            partitioner,
+        with(|it| it.partitioner = partitioner)
+    }
+
+    fn with(change: impl FnOnce(&mut Partitioning)) -> TopicState {
+        let mut partitioning = Partitioning {
+            partitioner: Partitioner::Murmur2Random,
             sticky_time: Duration::from_millis(10),
             sticky_bytes: 16 * 1024,
             adaptive: true,
             crowd: 100,
             availability_timeout: Some(AVAILABILITY),
         };
+        change(&mut partitioning);
         let leaders = Leaders::new(partitioning.availability_timeout, Instant::now());
         TopicState::new("t", partitioning, 42, &Arc::new(leaders))
     }
@@ -363,47 +377,53 @@ mod tests {
         );
     }
 
-    /// One that is split although nothing holds others up.
-    fn split(partitioner: Partitioner) -> TopicState {
-        let state = state_with(partitioner);
-        state.is_split.store(true, Ordering::Relaxed);
-        state
-    }
-
     #[test]
     fn records_with_a_key_are_placed_once_a_partition_holds_others_up() {
         let placed = |state: &TopicState| state.place(Some(b"k"), None) != Placement::Unknown;
-        let crowded = AVAILABILITY / 10;
-        for (count, after, is_split) in [
-            (2, AVAILABILITY - Duration::from_nanos(1), false),
-            (2, AVAILABILITY, true),
-            (100, crowded, false),
-            (101, crowded - Duration::from_nanos(1), false),
-            (101, crowded, true),
+        let (early, crowded) = (AVAILABILITY / 10 - Duration::from_nanos(1), AVAILABILITY / 10);
+        // Records that it has answered, then leaves without an answer for a time, and whether that is too much.
+        for (answered, left, after, is_split) in [
+            (0, 2, AVAILABILITY - Duration::from_nanos(1), false),
+            (0, 2, AVAILABILITY, true),
+            (0, 5_000, Duration::ZERO, false),
+            (0, 5_001, Duration::ZERO, true),
+            (3_000, 6_000, early, false),
+            (3_000, 6_001, early, true),
+            (3_000, 5_000, crowded, false),
+            (3_000, 5_001, crowded, true),
         ] {
-            let (state, start) = (state(), Instant::now());
+            let (state, start) = (with(|it| it.crowd = 5_000), Instant::now());
             state.observe(3, |_| true);
-            state.sent(1, count - 1, || start);
+            state.sent(1, answered, || start);
+            state.ended(1, answered as u32, ANSWER, start);
+            state.sent(1, left - 1, || start);
+            assert!(!placed(&state) || after.is_zero());
             state.sent(2, 1, || start + after);
-            assert!(!placed(&state), "the other partition is not looked at");
             state.sent(1, 1, || start + after);
-            assert_eq!(placed(&state), is_split, "{count} records, {after:?}");
-            state.ended(1, count as u32, ANSWER, start + after);
+            assert_eq!(placed(&state), is_split, "{answered}, {left} records, {after:?}");
+            state.ended(1, left as u32, ANSWER, start + after);
             assert_eq!(placed(&state), is_split, "it stays so");
         }
-        let state = state();
+    }
+
+    #[test]
+    fn records_with_a_key_are_placed_at_once_where_it_would_be_found_out_too_late() {
+        let placed = |change: fn(&mut Partitioning)| {
+            let state = with(change);
+            state.observe(3, |_| true);
+            state.place(Some(b"k"), None) != Placement::Unknown
+        };
+        assert!(!placed(|it| it.crowd = SMALL) && placed(|it| it.crowd = SMALL - 1), "a small pool");
+        assert!(placed(|it| (it.crowd, it.adaptive) = (SMALL, false)), "nothing is counted");
+        assert!(!placed(|it| (it.crowd, it.availability_timeout) = (1, None)), "lanes leave each other no room");
+        let state = with(|it| it.crowd = SMALL);
         state.observe(1, |_| true);
         assert_eq!(state.place(Some(b"k"), None), Placement::Partition(0), "in the order of those without a key");
-        let partitioning = Partitioning { adaptive: false, ..state.partitioning.clone() };
-        let leaders = Arc::new(Leaders::new(partitioning.availability_timeout, Instant::now()));
-        let state = TopicState::new("t", partitioning, 42, &leaders);
-        state.observe(3, |_| true);
-        assert!(placed(&state), "loads are not counted");
     }
 
     #[test]
     fn s09_a_record_is_placed_by_its_key_as_soon_as_the_count_is_known() {
-        let state = split(Partitioner::Murmur2Random);
+        let state = state();
         assert_eq!(state.place(Some(b"k"), None), Placement::Unknown);
         assert!(state.called(Some(b"k"), None, 3, |_| true).is_some());
         for key in [&b"k"[..], b"", b"another key"] {
@@ -422,7 +442,7 @@ mod tests {
     #[test]
     fn s09_a_record_that_may_go_anywhere_and_an_invalid_choice_are_not_placed() {
         let placed = |partitioner, key: &[u8]| {
-            let state = split(partitioner);
+            let state = state_with(partitioner);
             state.observe(3, |_| true);
             state.place(Some(key), Some(b"value"))
         };

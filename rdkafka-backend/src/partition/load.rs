@@ -29,6 +29,8 @@ struct Load {
     progress: AtomicU64,
     /// The number of the broker that has answered last, plus one; 0 if none has.
     leader: AtomicU32,
+    /// How many records it is known to answer at once.
+    window: AtomicU32,
 }
 
 /// A broker has decided the outcome of records.
@@ -60,6 +62,7 @@ impl Loads {
             }
         }
         load.sent.fetch_add(count as u32, Ordering::Release);
+        load.shrink();
     }
 
     /// librdkafka has reported `count` records, whose outcome a broker has decided if there is an `answer`. Returns whether a silent
@@ -75,6 +78,7 @@ impl Loads {
                 load.leader.store(number as u32 + 1, Ordering::Relaxed);
             }
             load.progress.store(now << 1, Ordering::Relaxed);
+            load.grow(count);
         } else if was_silent {
             load.progress.store(now << 1 | SUSPECT, Ordering::Relaxed);
         }
@@ -83,12 +87,14 @@ impl Loads {
     }
 
     /// The number of records that librdkafka has accepted and not reported.
-    /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or for a part of it
-    /// with more than `crowd` records.
+    /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or has more than
+    /// `crowd` records, and more than it is known to answer or no answer for a part of the timeout.
     pub(super) fn holds_up(&self, partition: i32, crowd: u32, now: Instant) -> bool {
         let (now, timeout) = (self.leaders.time(now), self.leaders.timeout());
         self.load(partition).is_some_and(|load| {
-            load.is_silent(now, timeout) || load.outstanding() > crowd && load.is_silent(now, timeout / CROWDED)
+            let (outstanding, window) = (load.outstanding(), load.window.load(Ordering::Relaxed));
+            let crowded = || outstanding > window || load.is_silent(now, timeout / CROWDED);
+            load.is_silent(now, timeout) || outstanding > crowd && crowded()
         })
     }
 
@@ -128,6 +134,20 @@ impl Loads {
 impl Load {
     fn leader(&self) -> Option<usize> {
         self.leader.load(Ordering::Relaxed).checked_sub(1).map(|number| number as usize)
+    }
+
+    /// Records were answered: their number may double with each round trip. Threads that meet here may lose some of it.
+    fn grow(&self, count: u32) {
+        let window = self.window.load(Ordering::Relaxed);
+        self.window.store(window.saturating_add(count.saturating_mul(2)), Ordering::Relaxed);
+    }
+
+    /// Records were sent: what is not needed any more is forgotten little by little.
+    fn shrink(&self) {
+        let window = self.window.load(Ordering::Relaxed);
+        if self.outstanding() < window / 8 {
+            self.window.store(window - window / 64, Ordering::Relaxed);
+        }
     }
 
     fn outstanding(&self) -> u32 {
