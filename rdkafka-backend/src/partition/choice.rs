@@ -385,10 +385,10 @@ mod tests {
         for (answered, left, after, is_split) in [
             (0, 2, AVAILABILITY - Duration::from_nanos(1), false),
             (0, 2, AVAILABILITY, true),
-            (0, 5_000, Duration::ZERO, false),
-            (0, 5_001, Duration::ZERO, true),
-            (3_000, 6_000, early, false),
-            (3_000, 6_001, early, true),
+            (0, 20_000, Duration::ZERO, false),
+            (0, 20_001, Duration::ZERO, true),
+            (11_000, 22_000, early, false),
+            (11_000, 22_001, early, true),
             (3_000, 5_000, crowded, false),
             (3_000, 5_001, crowded, true),
         ] {

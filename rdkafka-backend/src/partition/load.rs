@@ -43,8 +43,11 @@ pub(crate) struct Answer {
 /// The partition was silent, and its records have ended without an answer since.
 const SUSPECT: u64 = 1;
 
-/// A partition with many records may be silent for this part of the timeout.
+/// A partition with many records may be silent for this part of the timeout,
 const CROWDED: u64 = 10;
+
+/// and one that was not known to answer so many may have this much more.
+const CROWDS: u32 = 4;
 
 impl Loads {
     pub(super) fn new(leaders: Arc<Leaders>) -> Self {
@@ -87,14 +90,15 @@ impl Loads {
     }
 
     /// The number of records that librdkafka has accepted and not reported.
-    /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or has more than
-    /// `crowd` records, and more than it is known to answer or no answer for a part of the timeout.
+    /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or for a part of it
+    /// with more than `crowd` records, or has several times as many and more than it is known to answer.
     pub(super) fn holds_up(&self, partition: i32, crowd: u32, now: Instant) -> bool {
         let (now, timeout) = (self.leaders.time(now), self.leaders.timeout());
         self.load(partition).is_some_and(|load| {
             let (outstanding, window) = (load.outstanding(), load.window.load(Ordering::Relaxed));
-            let crowded = || outstanding > window || load.is_silent(now, timeout / CROWDED);
-            load.is_silent(now, timeout) || outstanding > crowd && crowded()
+            load.is_silent(now, timeout)
+                || outstanding > crowd && load.is_silent(now, timeout / CROWDED)
+                || outstanding > crowd.saturating_mul(CROWDS) && outstanding > window
         })
     }
 

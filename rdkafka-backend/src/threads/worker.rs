@@ -11,6 +11,9 @@ use crate::reports::Reader;
 use crate::threads::batch_sender::BatchSender;
 use crate::threads::inline_worker::InlineWorker;
 
+/// Batches that are handed off before reports are read, if there are so many: what waits here for long leaves the processor's cache.
+const BATCHES: usize = 4;
+
 /// Works until the backend is shut down. A batch that was taken is settled in any case. Panics of the application's code are caught
 /// where it is called, so a panic that arrives here is a bug in this crate and may have lost a batch. It becomes a fatal error,
 /// so no task waits for that batch.
@@ -40,9 +43,12 @@ fn work<R: Message>(
         reader.read(sender.client(), driver, signals);
         if !idle {
             inline_worker.hand_off_deferred(&mut sender, driver);
-            match driver.take(&mut records) {
-                Some(batch) => sender.hand_off(driver, batch, &mut records),
-                None => idle = true,
+            for _ in 0..BATCHES {
+                let Some(batch) = driver.take(&mut records) else {
+                    idle = true;
+                    break;
+                };
+                sender.hand_off(driver, batch, &mut records);
             }
         } else if signals.park() == Wake::Batch {
             idle = false;
