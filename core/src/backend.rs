@@ -290,7 +290,8 @@ pub enum Placement {
     Partition(i32),
     /// To any partition: the backend chooses one at hand-off.
     Any,
-    /// The number of partitions is not known yet. The backend chooses when it is.
+    /// It is not known yet: the backend chooses at hand-off, or when it knows the number of partitions. Records of a topic with this
+    /// answer are handed off in the order in which they were produced, and later ones that are placed stay behind them.
     Unknown,
 }
 

@@ -13,6 +13,7 @@ promises! {
     isolation_healthy_partitions_go_on_beside_a_leader_that_is_down,
     isolation_healthy_keys_go_on_beside_a_silent_leader,
     isolation_healthy_keys_go_on_when_a_leader_falls_silent_under_load,
+    isolation_keys_that_share_a_lane_part_when_a_leader_falls_silent,
     isolation_a_healthy_record_has_room_while_callers_of_a_silent_leader_wait,
     isolation_keyless_records_use_all_leaders_that_answer,
     isolation_keyless_records_leave_a_silent_leader_and_return,
@@ -60,10 +61,19 @@ async fn beside(host: Host, fault: Fault, keyed: bool) {
     assert_right(&trio, streams);
 }
 
-/// All produce at the time of the fault.
 async fn isolation_healthy_keys_go_on_when_a_leader_falls_silent_under_load(host: Host) {
+    under_load(host, POOL).await;
+}
+
+/// In a pool of this size, the records of all keys wait together until a partition holds others up.
+async fn isolation_keys_that_share_a_lane_part_when_a_leader_falls_silent(host: Host) {
+    under_load(host, 16 << 10).await;
+}
+
+/// All produce at the time of the fault.
+async fn under_load(host: Host, slots: usize) {
     let trio = Trio::start();
-    let producer = trio.producer(&host, trio.builder(2)).await;
+    let producer = trio.producer(&host, trio.builder(2).slots(slots)).await;
     let [hurt, healthy] = ways(&producer, true).await;
     let hurt = Streams::start(&host, &producer, hurt, 0);
     let before = Streams::start(&host, &producer, healthy.clone(), HEALTHY_NUMBERS);
