@@ -1,8 +1,8 @@
 //! S17: delivery timeouts while a broker is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aioproducer_driver::error::FailureKind;
+use aioproducer_driver::error::{FailureKind, Status};
 use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::{Event, Librdkafka};
 use aioproducer_tests::executor::Host;
@@ -11,6 +11,7 @@ use aioproducer_tests::{broker, promises};
 promises! {
     s17_timeouts_do_not_wait_for_a_late_reconnect,
     s17_connections_that_are_closed_as_idle_hold_up_no_record,
+    s17_a_record_that_the_queue_of_librdkafka_has_no_room_for_ends_in_time,
 }
 
 /// librdkafka checks the timeouts of a broker's records when it tries to reconnect, so the test has it reconnect often.
@@ -61,4 +62,26 @@ async fn s17_connections_that_are_closed_as_idle_hold_up_no_record(host: Host) {
         }
     }
     producer.send(Record::to("t")).await.expect("delivered");
+}
+
+/// The queue has room for one record. The next one waits in the machine, so its time does not begin again with a hand-off, and it comes
+/// back.
+async fn s17_a_record_that_the_queue_of_librdkafka_has_no_room_for_ends_in_time(host: Host) {
+    const TIMEOUT: Duration = Duration::from_secs(8);
+    let broker = broker::start_with_topic("t", 1);
+    let mut config = broker::config(&broker);
+    config.set("queue.buffering.max.messages", "1");
+    let producer = host.start(AioProducer::builder(Librdkafka::new(config)).delivery_timeout(TIMEOUT));
+    producer.send(Record::to("t")).await.expect("delivered");
+    broker.round_trip_time(1, TIMEOUT * 1000).expect("it falls silent");
+    let first = producer.produce(Record::to("t").payload("first")).await.expect("accepted");
+    host.until(|| producer.statistics().handed_off == 1).await;
+    let start = Instant::now();
+    let second = producer.produce(Record::to("t").payload("second")).await.expect("accepted");
+    let error = second.await.expect_err("nothing is delivered");
+    let after = start.elapsed();
+    assert!(after >= TIMEOUT && after < TIMEOUT * 3 / 2, "{after:?}");
+    assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::NotPersisted));
+    assert_eq!(error.record().and_then(Record::get_payload), Some(&b"second"[..]));
+    assert_eq!(first.await.expect_err("nothing is delivered").status(), Status::PossiblyPersisted);
 }

@@ -145,3 +145,180 @@ impl<S: Shares> Vacancy for OneOf<'_, S> {
         self.shares.needs_lane(lane)
     }
 }
+
+#[cfg(all(test, not(interleave)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use aioproducer_core::TopicId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LANES: usize = 3;
+
+    /// Whether a task was woken since it last asked.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    struct Task {
+        lane: usize,
+        place: Option<WaitingPlace>,
+        woken: Arc<Woken>,
+    }
+
+    /// A pool, what each lane has of it, and what each may have.
+    struct Pool {
+        free: usize,
+        has: [usize; LANES],
+        may: [usize; LANES],
+    }
+
+    impl Vacancy for Pool {
+        fn has(&self, need: Need) -> bool {
+            need.count <= self.free
+        }
+
+        fn needs_lane(&self, _: Lane) -> bool {
+            false
+        }
+    }
+
+    impl Shares for Pool {
+        fn has_share(&self, lane: Lane, _: usize) -> bool {
+            let at = lane.partition().expect("a partition") as usize;
+            self.has[at] < self.may[at]
+        }
+    }
+
+    struct Rig {
+        pool: Pool,
+        waiters: LaneWaiters,
+        /// In the order of their arrival.
+        waiting: Vec<Task>,
+    }
+
+    impl Rig {
+        fn lane(at: usize) -> Lane {
+            Lane::new(TopicId(0), Some(at as i32))
+        }
+
+        /// A task asks; whether it enters.
+        fn ask(&mut self, task: &mut Task) -> bool {
+            let lane = Self::lane(task.lane);
+            let first = self.waiters.is_first(task.place, lane);
+            let enters = first && self.pool.free > 0 && self.pool.has_share(lane, 1);
+            if enters {
+                task.place.and_then(|place| self.waiters.leave(place));
+                self.pool.free -= 1;
+                self.pool.has[task.lane] += 1;
+            } else {
+                task.woken.0.store(false, Ordering::Relaxed);
+                let waker = Waker::from(Arc::clone(&task.woken));
+                let ask = (lane, 1);
+                task.place = Some(self.waiters.wait(task.place, ask, Instant::ZERO, &self.pool, waker).0);
+            }
+            self.grant();
+            enters
+        }
+
+        fn grant(&mut self) {
+            let mut wakers = Vec::new();
+            self.waiters.grant(&self.pool, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+
+        fn arrive(&mut self, lane: usize) {
+            let mut task = Task { lane, place: None, woken: Arc::default() };
+            let waits = self.waiting.iter().any(|other| other.lane == lane);
+            if self.ask(&mut task) {
+                assert!(!waits, "it passes by another of its lane");
+            } else {
+                self.waiting.push(task);
+            }
+        }
+
+        /// Those that were woken ask, from the `from`th on, until none is.
+        fn settle(&mut self, from: usize) {
+            let is_woken = |task: &Task| task.woken.0.load(Ordering::Relaxed);
+            loop {
+                let count = self.waiting.len();
+                let next = (0..count).map(|at| (at + from) % count).find(|at| is_woken(&self.waiting[*at]));
+                let Some(at) = next else { break };
+                let mut task = self.waiting.remove(at);
+                if self.ask(&mut task) {
+                    let earlier = self.waiting[..at].iter().any(|other| other.lane == task.lane);
+                    assert!(!earlier, "it passes by another of its lane");
+                } else {
+                    self.waiting.insert(at, task);
+                }
+            }
+            for task in &self.waiting {
+                let may_enter = self.pool.free > 0 && self.pool.has_share(Self::lane(task.lane), 1);
+                assert!(!may_enter, "it is passed over");
+            }
+            assert_eq!(self.waiters.len(), self.waiting.len());
+            assert_eq!(self.waiters.is_empty(), self.waiting.is_empty());
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arrive(usize),
+        Leave(usize),
+        Free(usize),
+        May(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..LANES).prop_map(Step::Arrive),
+            1 => any::<usize>().prop_map(Step::Leave),
+            3 => (0..LANES).prop_map(Step::Free),
+            1 => (0..LANES, 0..6_usize).prop_map(|(lane, may)| Step::May(lane, may)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn s01_first_come_is_first_served_in_a_lane_and_no_lane_holds_up_another(
+            steps in prop::collection::vec((step(), 0..4_usize, any::<bool>()), 1..80),
+        ) {
+            let pool = Pool { free: 6, has: [0; LANES], may: [3; LANES] };
+            let mut rig = Rig { pool, waiters: LaneWaiters::default(), waiting: Vec::new() };
+            for (step, from, settles) in steps {
+                match step {
+                    Step::Arrive(lane) => rig.arrive(lane),
+                    Step::Leave(which) if !rig.waiting.is_empty() => {
+                        let at = which % rig.waiting.len();
+                        rig.waiting.remove(at).place.and_then(|place| rig.waiters.leave(place));
+                        rig.grant();
+                    }
+                    Step::Free(lane) if rig.pool.has[lane] > 0 => {
+                        rig.pool.has[lane] -= 1;
+                        rig.pool.free += 1;
+                        rig.grant();
+                    }
+                    Step::May(lane, may) => {
+                        rig.pool.may[lane] = may;
+                        rig.grant();
+                    }
+                    Step::Leave(_) | Step::Free(_) => {}
+                }
+                if settles {
+                    rig.settle(from);
+                }
+            }
+            rig.settle(0);
+        }
+    }
+}
