@@ -1,4 +1,4 @@
-//! Records with a key are placed before they are accepted, and go where they are placed.
+//! Records with a key are placed before they are accepted, once that is called for, and go where they are placed.
 
 mod common;
 
@@ -11,6 +11,9 @@ use common::{NOT_PERSISTED, Rec, Rig, Seen, TOPIC, broker, client, consume, fail
 
 const PARTITIONS: i32 = 5;
 
+/// Without counts of what each partition answers, keyed records are placed as soon as the number of partitions is known.
+const AT_ONCE: (&str, &str) = ("partitioner.adaptive.partitioning.enable", "false");
+
 /// Several keys, one of them empty.
 fn keys() -> impl Iterator<Item = String> {
     (0..20).map(|n| "k".repeat(n))
@@ -20,7 +23,7 @@ fn keys() -> impl Iterator<Item = String> {
 fn s09_records_are_placed_where_the_hand_off_would_send_them() {
     let broker = broker(PARTITIONS);
     for name in ["murmur2_random", "murmur2", "consistent_random", "consistent", "fnv1a_random", "fnv1a", "random"] {
-        let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[("partitioner", name)]));
+        let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[("partitioner", name), AT_ONCE]));
         let rig = Rig::with(backend, 100, &[TOPIC, "unused"]);
         let place = |key: &str| rig.backend.place(TopicId(0), Some(key.as_bytes()), None);
         assert_eq!(place("k"), Placement::Unknown, "{name}: there is no handle");
@@ -47,7 +50,7 @@ fn s09_an_invalid_choice_is_left_to_the_hand_off_which_rejects_the_record() {
         Some(b"nowhere") => record.partitions,
         _ => 3,
     });
-    let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[])).partitioner(rule);
+    let backend = Librdkafka::new(client(broker.bootstrap_servers(), &[AT_ONCE])).partitioner(rule);
     let rig = Rig::with(backend, 100, &[TOPIC]);
     rig.send([Rec::new(0).key("k")]);
     rig.wait(1);
@@ -90,7 +93,7 @@ fn s18_a_batch_that_asks_for_the_number_of_partitions_goes_where_it_was_placed()
 #[test]
 fn s18_a_batch_of_placed_records_asks_for_the_number_of_partitions() {
     let broker = broker(PARTITIONS);
-    let rig = Rig::new(&[], &broker, 1, 50);
+    let rig = Rig::new(&[AT_ONCE], &broker, 1, 50);
     let place = || rig.backend.place(TopicId(0), Some(b"k"), None);
     rig.send([Rec::new(0).to(0)]);
     rig.wait(1);
