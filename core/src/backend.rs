@@ -22,6 +22,7 @@ mod advice;
 mod calls;
 mod code;
 mod failure;
+mod load;
 mod metadata;
 mod outcome;
 
@@ -37,6 +38,7 @@ pub use advice::Advice;
 pub use calls::{Answer, Call, CallError, CallId, Credentials, Group, GroupOffset, Request};
 pub use code::ErrorCode;
 pub use failure::{Failure, FailureKind, Severity, Status, Trouble};
+pub use load::PartitionLoad;
 pub use metadata::{Broker, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
 pub use outcome::{Copied, Delivered, Outcome, Report, Unsent};
 
@@ -243,6 +245,11 @@ pub trait Backend: Send + Sync + 'static {
     /// one goes down.
     fn connections(&self) -> Option<Connections> {
         None
+    }
+
+    /// What the backend has of each partition that it has got records for, in no order. It must not block.
+    fn loads(&self) -> Vec<PartitionLoad> {
+        Vec::new()
     }
 
     /// Sends lingering records at once, as long as [`Driver::is_flushing`] returns true.

@@ -72,7 +72,9 @@ pub use ended::{Completed, Unreported};
 pub use flushes::{FlushGroup, FlushPoint, FlushScope, Flushed};
 pub use limits::{Isolation, Limits, LimitsError};
 pub use overflow::{Overflow, WaitEnd};
-pub use producer::{AdmitDecision, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason};
+pub use producer::{
+    AdmitDecision, LaneStats, Producer, Refusal, Refused, RetractError, Room, Stats, Timeout, TimeoutReason,
+};
 pub use record::{Lane, Record, TopicId};
 pub use slot::SlotId;
 #[cfg(feature = "alloc")]

@@ -47,6 +47,7 @@ pub use aioproducer_core::PurgeScope;
 pub use api::builder::Builder;
 pub use api::close::CloseReport;
 pub use api::delivery::Delivery;
+pub use api::health::{Health, LeaderHealth};
 pub use api::producer::AioProducer;
 pub use api::reports::{Reporter, Reports};
 pub use api::statistics::Statistics;

@@ -27,7 +27,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.is_some_and(|row| self.lacks_answer(row))
     }
 
-    fn lacks_answer(&self, row: &LaneRow) -> bool {
+    pub(super) fn lacks_answer(&self, row: &LaneRow) -> bool {
         self.limits.isolation.is_some_and(|isolation| row.is_unavailable(isolation.availability_timeout, self.now))
     }
 

@@ -6,6 +6,7 @@ mod credit;
 mod deadline;
 mod flush;
 mod hand_off;
+mod lane_stats;
 mod outcome;
 mod pending;
 mod purge;
@@ -21,6 +22,7 @@ use crate::{Completed, CutReason, Instant, Lane, Limits, LimitsError, Phase, Rec
 
 pub use admission::{AdmitDecision, Refusal, Refused, RetractError, Room};
 pub use deadline::{Timeout, TimeoutReason};
+pub use lane_stats::LaneStats;
 
 /// The producer as a state machine: it decides what is accepted, batched, handed off, expired and completed, and does
 /// no I/O, reads no clock, starts no thread and draws no randomness.

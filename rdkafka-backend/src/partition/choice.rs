@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aioproducer_core::backend::Placement;
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::{PartitionLoad, Placement};
 
 use crate::catch_panic::catch_panic;
 use crate::partition::candidates::View;
@@ -246,6 +247,11 @@ impl TopicState {
             // It may have been without a leader.
             self.ask_soon();
         }
+    }
+
+    /// What librdkafka has of each partition.
+    pub(super) fn partition_loads(&self, topic: TopicId, now: Instant) -> impl Iterator<Item = PartitionLoad> {
+        self.loads.iter().flat_map(move |loads| loads.all(topic, now))
     }
 
     fn view(&self, now: Instant) -> View<'_> {

@@ -82,6 +82,12 @@ impl Leaders {
         })
     }
 
+    /// The id of a broker, and when it has answered last.
+    pub(super) fn answer(&self, number: usize) -> Option<(i32, u64)> {
+        let leader = self.leaders.get(number)?;
+        Some((leader.id.load(Ordering::Relaxed), leader.answered.load(Ordering::Relaxed)))
+    }
+
     /// A partition of a leader is silent.
     pub(super) fn has_silent_partition(&self, number: usize, now: u64) {
         if let Some(leader) = self.leaders.get(number) {

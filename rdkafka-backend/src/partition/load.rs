@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::PartitionLoad;
 
 use crate::partition::leaders::Leaders;
 use crate::partition::table::Table;
@@ -124,6 +127,23 @@ impl Loads {
         if let Some(number) = self.leader(partition) {
             self.leaders.has_silent_partition(number, self.leaders.time(now));
         }
+    }
+
+    /// The partitions that were used, in the order of their numbers.
+    pub(super) fn all(&self, topic: TopicId, now: Instant) -> impl Iterator<Item = PartitionLoad> {
+        let used = self.partitions.iter().filter(|(_, load)| load.sent.load(Ordering::Relaxed) != 0);
+        used.map(move |(partition, load)| {
+            let (partition, time) = (partition as i32, self.leaders.time(now));
+            let since = |then: u64| Duration::from_nanos(time.saturating_sub(then));
+            let leader = load.leader().and_then(|number| self.leaders.answer(number));
+            let records = load.outstanding() as usize;
+            let unanswered = since(load.progress.load(Ordering::Relaxed) >> 1);
+            PartitionLoad::new(topic, partition)
+                .led_by(leader.map(|(id, _)| id))
+                .with_records(records, (records > 0).then_some(unanswered))
+                .answered(leader.map(|(_, answered)| since(answered)))
+                .passed_over(self.is_silent(partition, now) || self.has_silent_leader(partition, now))
+        })
     }
 
     fn leader(&self, partition: i32) -> Option<usize> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::Placement;
+use aioproducer_core::backend::{PartitionLoad, Placement};
 
 use crate::partition::choice::{Partitioning, TopicState};
 use crate::partition::leaders::Leaders;
@@ -43,6 +43,12 @@ impl TopicStates {
 
     pub(crate) fn get(&self, id: TopicId) -> Option<&TopicState> {
         Some(self.states.get(id.0 as usize)?.get()?)
+    }
+
+    /// What librdkafka has of each partition.
+    pub(crate) fn loads(&self, now: Instant) -> Vec<PartitionLoad> {
+        let topics = self.states.iter().filter_map(|(id, state)| Some((TopicId(id as u32), state.get()?)));
+        topics.flat_map(|(id, state)| state.partition_loads(id, now)).collect()
     }
 
     /// Decides where a record goes, before it is accepted.

@@ -23,6 +23,15 @@ impl<T: Default, const CHUNKS: usize> Table<T, CHUNKS> {
         self.chunks.get(chunk)?.get()?.get(offset)
     }
 
+    /// The entries of the chunks that were used, with their indices.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        let used = self.chunks.iter().enumerate().filter_map(|(chunk, entries)| Some((chunk, entries.get()?)));
+        used.flat_map(|(chunk, entries)| {
+            let first = (FIRST << chunk) - FIRST;
+            entries.iter().enumerate().map(move |(offset, entry)| (first + offset, entry))
+        })
+    }
+
     /// The entry at `index`, which has its default value at first; `None` if the table cannot have it.
     pub(super) fn get_or_default(&self, index: usize) -> Option<&T> {
         let (chunk, offset) = place(index);
@@ -56,6 +65,12 @@ mod tests {
         for index in 0..ENTRIES {
             assert_eq!(table.get(index).expect("an entry").load(Ordering::Relaxed), index + 1);
         }
+        assert!(
+            table
+                .iter()
+                .map(|(index, entry)| (index + 1, entry.load(Ordering::Relaxed)))
+                .eq((1..=ENTRIES).map(|it| (it, it)))
+        );
         assert!(std::ptr::eq(first, table.get(0).expect("an entry")));
         for index in [ENTRIES, usize::MAX] {
             assert!(table.get(index).is_none() && table.get_or_default(index).is_none(), "{index}");

@@ -1,9 +1,10 @@
 //! The driver's handle of the backend.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use aioproducer_core::TopicId;
-use aioproducer_core::backend::{Backend, Connections, Driver, Message, Placement, Request};
+use aioproducer_core::backend::{Backend, Connections, Driver, Message, PartitionLoad, Placement, Request};
 
 use crate::coordination::Signals;
 use crate::events::EventSinks;
@@ -57,6 +58,10 @@ impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
 
     fn place(&self, topic: TopicId, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         self.topics.place(topic, key, value)
+    }
+
+    fn loads(&self) -> Vec<PartitionLoad> {
+        self.topics.loads(Instant::now())
     }
 
     fn flush(&self) {

@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub(crate) mod close;
 pub(crate) mod delivery;
 pub(crate) mod flush;
+pub(crate) mod health;
 pub(crate) mod produce;
 pub(crate) mod produce_all;
 pub(crate) mod produce_with;
