@@ -100,7 +100,7 @@ pub mod record {
 /// What a producer does when it is full, what it counts, and what its close returns.
 pub mod producer {
     #[doc(inline)]
-    pub use aioproducer_driver::{CloseReport, Overflow, PurgeScope, Statistics, Unsent};
+    pub use aioproducer_driver::{CloseReport, Health, LeaderHealth, Overflow, PurgeScope, Statistics, Unsent};
     #[cfg(feature = "rdkafka")]
     #[doc(inline)]
     pub use aioproducer_rdkafka::clients_left_behind;
@@ -144,7 +144,7 @@ pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
         Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
-        Delivered, Driver, Message, Outcome, Placement, Report, Request, Severity, Trouble, Unsent,
+        Delivered, Driver, Message, Outcome, PartitionLoad, Placement, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
     pub use aioproducer_core::{Lane, MessageBatch, Record, SlotId, TopicId};

@@ -15,6 +15,9 @@
 //! | 503 | the pool is full, with `Retry-After`; or the end came before the record was delivered |
 //! | 504 | it was not delivered in time; the body says whether it may be in the log |
 //!
+//! `/readyz` has 200 while records get through, else 503, and which brokers do not answer. `/healthz` has 503 once the producer has ended
+//! by a fatal error.
+//!
 //! Ctrl-c or SIGTERM ends it in order. First HTTP: no new connections, and the requests that are being served get their
 //! answers, for which the producer stays open. Then the producer: what it has is delivered, and what was not is printed. Each
 //! part has its limit. The broker is embedded, unless `AIOPRODUCER_BOOTSTRAP=host:port` names one.

@@ -29,6 +29,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start()?;
     let checks = async {
         answers(&broker).await.context("answers")?;
+        health(&broker).await.context("health")?;
         full_pool(&broker).await.context("full pool")?;
         broker_away(&broker).await.context("broker away")?;
         drained(&broker).await.context("drained")?;
@@ -57,6 +58,28 @@ async fn answers(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     for topic in ["sp%20ace", "%2e%2e", &"long".repeat(100)] {
         service.post(&format!("/records/{topic}"), b"").await?.expect(400)?;
     }
+
+    let report = end.stop().await?;
+    ensure!(report.is_complete(), "{report:?}");
+    Ok(())
+}
+
+/// What a load balancer gets to see while the broker is away, and when it is back.
+async fn health(broker: &EmbeddedBroker) -> anyhow::Result<()> {
+    let (service, end) = Service::start(broker, 100, LIMIT, PATIENT).await?;
+    service.post("/records/orders", b"the connection is warm").await?.expect(201)?;
+    let ready = service.get("/readyz").await?.expect(200)?;
+    ensure!(ready.body["leaders"][0]["answers"] == true && ready.body["oldest"].is_null(), "{ready:?}");
+
+    broker.broker_down(-1)?;
+    while service.get("/readyz").await?.status != 503 {
+        yield_now().await;
+    }
+    broker.broker_up(-1)?;
+    while service.get("/readyz").await?.status != 200 {
+        yield_now().await;
+    }
+    ensure!(service.get("/healthz").await?.status == 200, "the producer goes on");
 
     let report = end.stop().await?;
     ensure!(report.is_complete(), "{report:?}");
@@ -207,24 +230,29 @@ impl Service {
         Ok((Self { address, producer }, End { stop, server: tokio::spawn(server) }))
     }
 
+    async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let stream = self.request("GET", path, 0, "").await?;
+        Upload { stream, path: path.to_owned() }.finish(b"").await
+    }
+
     async fn post(&self, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
-        let stream = self.request(path, body.len(), "").await?;
+        let stream = self.request("POST", path, body.len(), "").await?;
         Upload { stream, path: path.to_owned() }.finish(body).await
     }
 
     /// Begins a request with a body that is yet to come. The service has begun to serve it, as it asked for the body.
     async fn begin(&self, path: &str, length: usize) -> anyhow::Result<Upload> {
-        let mut stream = self.request(path, length, "Expect: 100-continue\r\n").await?;
+        let mut stream = self.request("POST", path, length, "Expect: 100-continue\r\n").await?;
         let mut go_on = [0; 25];
         stream.read_exact(&mut go_on).await?;
         ensure!(&go_on == b"HTTP/1.1 100 Continue\r\n\r\n", "{}", String::from_utf8_lossy(&go_on));
         Ok(Upload { stream, path: path.to_owned() })
     }
 
-    async fn request(&self, path: &str, length: usize, header: &str) -> anyhow::Result<TcpStream> {
+    async fn request(&self, method: &str, path: &str, length: usize, header: &str) -> anyhow::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.address).await?;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n{header}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n{header}\r\n"
         );
         stream.write_all(head.as_bytes()).await?;
         Ok(stream)
@@ -243,7 +271,7 @@ impl Upload {
         let _ = self.stream.write_all(body).await;
         let mut answer = Vec::new();
         let read = self.stream.read_to_end(&mut answer).await;
-        Answer::parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("POST {}: {read:?}", self.path))
+        Answer::parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("{}: {read:?}", self.path))
     }
 }
 
@@ -258,7 +286,8 @@ impl Answer {
     fn parse(answer: &str) -> anyhow::Result<Self> {
         let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no answer: {answer:?}"))?;
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
-        Ok(Self { status, head: format!("{head}\r\n").to_lowercase(), body: serde_json::from_str(body)? })
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body)? };
+        Ok(Self { status, head: format!("{head}\r\n").to_lowercase(), body })
     }
 
     /// This answer if it has the status.
