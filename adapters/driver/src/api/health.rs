@@ -12,6 +12,16 @@ use super::producer::AioProducer;
 const LANES: usize = 256;
 
 /// Whether records are delivered, see [`AioProducer::health`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use aioproducer_driver::Health;
+/// /// Whether requests are to be sent here.
+/// fn is_ready(health: &Health) -> bool {
+///     health.is_connected != Some(false) && health.oldest.is_none_or(|age| age < Duration::from_secs(10))
+/// }
+/// assert!(is_ready(&Health::default()));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -34,6 +44,16 @@ impl Health {
 }
 
 /// Whether a leader answers. Counts are of records.
+///
+/// ```
+/// # use aioproducer_driver::{Health, LeaderHealth};
+/// /// A line for each leader that does not answer.
+/// fn complain(health: &Health) {
+///     for LeaderHealth { broker, waiting, in_flight, unanswered_for, .. } in health.unavailable() {
+///         eprintln!("broker {broker:?}: {waiting} records wait, {in_flight} have had no answer for {unanswered_for:?}");
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderHealth {
