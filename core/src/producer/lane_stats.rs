@@ -46,7 +46,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// assert_eq!((lanes.len(), lanes[0].buffered, lanes[0].bytes), (1, 1, 4));
     /// ```
     pub fn lane_stats(&self, numbers: Range<usize>) -> impl Iterator<Item = LaneStats> {
-        let rows = numbers.filter_map(|number| self.lanes.get(u32::try_from(number).ok()?));
+        let numbers = numbers.start..numbers.end.min(self.known_lanes());
+        let rows = numbers.filter_map(|number| self.lanes.get(number as u32));
         rows.filter(|row| row.buffered + row.handed_off > 0).map(|row| LaneStats {
             lane: row.lane,
             buffered: row.buffered as usize,

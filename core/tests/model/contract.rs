@@ -446,6 +446,7 @@ impl<const SLOTS: usize, const LANES: usize> Run<SLOTS, LANES> {
             assert_eq!(self.twin.is_unavailable(lane), self.model.is_unavailable(lane));
         }
         assert_eq!(self.twin.shares_due(), self.model.shares_due());
+        assert_eq!(self.twin.lane_stats(), self.model.lane_stats());
         for topic in [0, 1].map(TopicId) {
             assert_eq!(self.twin.len_in(topic), self.model.len_in(|lane| lane.topic() == topic));
         }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use aioproducer_core::{
-    Action, AdmitDecision, CutReason, FlushGroup, FlushPoint, Instant, Lane, Limits, MessageBatch, Overflow, Phase,
-    PurgeScope, Refusal, SlotId, Stats, TimeoutReason,
+    Action, AdmitDecision, CutReason, FlushGroup, FlushPoint, Instant, Lane, LaneStats, Limits, MessageBatch, Overflow,
+    Phase, PurgeScope, Refusal, SlotId, Stats, TimeoutReason,
 };
 
 use crate::lanes::Windows;
@@ -669,6 +669,23 @@ impl Model {
     pub(crate) fn expired(&self) -> Vec<u64> {
         let late = |entry: &&Accepted| self.deadline(entry).is_some_and(|at| at <= self.now);
         self.live.iter().filter(late).map(|entry| entry.item.number).collect()
+    }
+
+    /// What the lanes have that hold a slot, by lane; and the oldest record.
+    pub(crate) fn lane_stats(&self) -> (Vec<LaneStats>, Option<Instant>) {
+        let lanes = self.lanes().into_iter().filter(|lane| self.held_by(*lane).0 > 0);
+        let stats = lanes.map(|lane| {
+            let (buffered, (held, bytes)) = (self.buffered(lane), self.held_by(lane));
+            LaneStats {
+                lane,
+                buffered: buffered.len(),
+                oldest: buffered.first().map(|entry| entry.accepted_at),
+                handed_off: held - buffered.len(),
+                bytes,
+                is_unavailable: self.is_unavailable(lane),
+            }
+        });
+        (stats.collect(), self.live.first().map(|entry| entry.accepted_at))
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -4,7 +4,7 @@ use core::fmt::Debug;
 use core::time::Duration;
 
 use aioproducer_core::{
-    Action, AdmitDecision, Completed, FlushPoint, FlushScope, Flushed, Heap, Inline, Instant, Lane, Limits,
+    Action, AdmitDecision, Completed, FlushPoint, FlushScope, Flushed, Heap, Inline, Instant, Lane, LaneStats, Limits,
     MessageBatch, Phase, Producer, PurgeScope, Refusal, RetractError, SlotId, Stats, Storage, Timeout, TopicId,
     Unreported,
 };
@@ -224,6 +224,17 @@ impl<const SLOTS: usize, const LANES: usize> Twin<SLOTS, LANES> {
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Timeout> {
         same(self.inline.poll_timeout(), self.heap.poll_timeout())
+    }
+
+    /// What the lanes have, by lane; and the oldest record.
+    pub(crate) fn lane_stats(&self) -> (Vec<LaneStats>, Option<Instant>) {
+        fn of<S: Storage>(machine: &Producer<Item, u64, S>) -> Vec<LaneStats> {
+            let half = machine.known_lanes() / 2;
+            let mut lanes: Vec<_> = machine.lane_stats(0..half).chain(machine.lane_stats(half..usize::MAX)).collect();
+            lanes.sort_by_key(|stats| stats.lane);
+            lanes
+        }
+        (same(of(&self.inline), of(&self.heap)), same(self.inline.oldest(), self.heap.oldest()))
     }
 
     pub(crate) fn stats(&self) -> Stats {
