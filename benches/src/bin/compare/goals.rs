@@ -31,8 +31,8 @@ const ALLOCATIONS: f64 = 0.01;
 /// Nanoseconds of CPU that `pipelined` may take per record of 100 bytes, beyond those of `raw-copy`.
 const CPU_NS: f64 = 50.0;
 
-/// Its floor: twice the usual value.
-const CPU_NS_FLOOR: f64 = 350.0;
+/// Its floor. The usual value on a machine with 2 cores is from 110 to 340: both rows take some 700, and vary by a fifth.
+const CPU_NS_FLOOR: f64 = 500.0;
 
 /// A value with a limit on one side.
 #[derive(Serialize)]
