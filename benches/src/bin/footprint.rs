@@ -161,7 +161,6 @@ async fn full(case: Case) -> Result<(), Failure> {
     let (mut most, mut bytes, mut slots) = (0.0_f64, 0, 0);
     for _ in 0..ROUNDS {
         while producer.try_produce(record(case)).map(drop).is_ok() {}
-        settle(&producer, |pool| pool.buffered == 0).await?;
         let pool = producer.statistics();
         (bytes, slots) = (pool.bytes.max(bytes), pool.in_use.max(slots));
         most = most.max(rss()? - before);
