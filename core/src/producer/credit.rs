@@ -7,7 +7,7 @@ use super::Producer;
 use crate::lanes::{LaneRow, Place};
 use crate::slot::NIL;
 use crate::storage::Storage;
-use crate::{BatchLimits, Instant, Lane, Record};
+use crate::{BatchLimits, Instant, Isolation, Lane, Record};
 
 /// A lane may have so many times as much as is free,
 const SHARE: usize = 8;
@@ -15,7 +15,8 @@ const SHARE: usize = 8;
 /// and an unavailable one as much as this part of what is free.
 const UNAVAILABLE: usize = 4;
 
-/// A batch of a lane without a partition has at most this part of the pool's slots: all of it may go to one partition.
+/// A batch of a lane without a partition has at most this part of the pool's slots: all of it may go to one partition. So large is its
+/// least window, too: if the window were smaller, one partition that does not answer could have all of it, and the others none.
 const UNNAMED: usize = 16;
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
@@ -125,17 +126,26 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
 
     /// Whether the backend may have more of the lane.
     pub(super) fn has_credit(&self, row: &LaneRow) -> bool {
-        self.limits.isolation.is_none_or(|isolation| row.credit(isolation.window.max(1)) > 0)
+        self.limits.isolation.is_none_or(|isolation| row.credit(self.least_window(row.lane, isolation)) > 0)
+    }
+
+    /// What the backend may have of the lane at least.
+    pub(super) fn least_window(&self, lane: Lane, isolation: Isolation) -> u32 {
+        let least = isolation.window.max(1);
+        if lane == Lane::new(lane.topic(), None) { least.max(self.unnamed()) } else { least }
+    }
+
+    fn unnamed(&self) -> u32 {
+        u32::try_from(self.pool.capacity() / UNNAMED).unwrap_or(u32::MAX)
     }
 
     /// The largest batch that the lane's credit allows.
     pub(super) fn batch_limits(&self, row: &LaneRow) -> BatchLimits {
         let mut limits = self.limits.batch();
         if let Some(isolation) = self.limits.isolation {
-            limits.records = limits.records.min(row.credit(isolation.window).max(1));
+            limits.records = limits.records.min(row.credit(self.least_window(row.lane, isolation)).max(1));
             if row.lane.partition().is_none() {
-                let part = (self.pool.capacity() / UNNAMED).max(1);
-                limits.records = limits.records.min(u32::try_from(part).unwrap_or(u32::MAX));
+                limits.records = limits.records.min(self.unnamed().max(1));
             }
         }
         limits
@@ -145,9 +155,11 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     #[cold]
     pub(super) fn give_credit(&mut self, lane: u32, cost: usize) {
         let (now, most) = (self.now, self.pool.capacity().max(self.limits.pool_bytes >> 10));
+        let Some(row) = self.lanes.get(lane) else { return };
+        let least = self.limits.isolation.map_or(1, |isolation| self.least_window(row.lane, isolation));
         let Some(row) = self.lanes.get_mut(lane) else { return };
         if let Some(isolation) = self.limits.isolation {
-            let (least, most) = (isolation.window.max(1), u32::try_from(most).unwrap_or(u32::MAX));
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
             row.grow(row.was_silent(isolation.availability_timeout, now), cost, least, most);
         }
         row.reported_at = now;

@@ -70,6 +70,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
         self.batches = number;
         self.lanes.hand_off_first();
+        let least = self.limits.isolation.map(|isolation| self.least_window(lane, isolation));
         let row = self.lanes.get_mut(at)?;
         row.records.head = index;
         if index == NIL {
@@ -87,8 +88,8 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         row.refused = 0;
         row.last_refused = NIL;
         row.batch = number;
-        if let Some(isolation) = self.limits.isolation {
-            row.shrink(again, isolation.window.max(1));
+        if let Some(least) = least {
+            row.shrink(again, least);
         }
         if row.buffered == 0 {
             self.lanes.forget(at);

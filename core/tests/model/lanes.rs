@@ -10,6 +10,7 @@ pub(crate) struct Windows {
     isolation: Option<Isolation>,
     /// The largest window.
     most: usize,
+    slots: usize,
     /// Rows that there may be.
     capacity: usize,
     /// Learned windows.
@@ -35,7 +36,7 @@ impl Windows {
         let (isolation, most) = (limits.isolation, slots.max(limits.pool_bytes / 1024));
         let (windows, heard, rows, idle, limited, unplaced, behind) = Default::default();
         let last = Instant::ZERO;
-        Self { isolation, most, capacity, windows, heard, rows, idle, limited, unplaced, behind, last }
+        Self { isolation, most, slots, capacity, windows, heard, rows, idle, limited, unplaced, behind, last }
     }
 
     fn least(&self) -> usize {
@@ -43,7 +44,9 @@ impl Windows {
     }
 
     fn window(&self, lane: Lane) -> usize {
-        self.windows.get(&lane).copied().unwrap_or(0).max(self.least())
+        // All records of a lane without a partition may go to one that does not answer.
+        let part = if lane == Lane::new(lane.topic(), None) { self.slots / 16 } else { 0 };
+        self.windows.get(&lane).copied().unwrap_or(0).max(self.least()).max(part)
     }
 
     /// A lane got a record; `waits` says whether unplaced ones of its topic do.

@@ -118,7 +118,7 @@ macro_rules! with_shape {
             $crate::Shape::One => $run::<1, 1>($($argument),*),
             $crate::Shape::Small => $run::<4, 2>($($argument),*),
             $crate::Shape::Middle => $run::<8, 3>($($argument),*),
-            $crate::Shape::Large => $run::<24, 6>($($argument),*),
+            $crate::Shape::Large => $run::<48, 6>($($argument),*),
         }
     };
 }
