@@ -59,6 +59,8 @@ pub(crate) struct LaneRow {
     pub(crate) lost: u32,
     /// When the backend got a record while it had none of the lane.
     pub(crate) waiting_since: Instant,
+    /// The last report, or such a hand-off, after which a part of the availability timeout has brought relief.
+    relieved: Option<Instant>,
     /// Records of the batch that is out that the backend refused.
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
@@ -95,6 +97,7 @@ impl LaneRow {
         reported_at: Instant::ZERO,
         place: Place::Vacant,
         is_limited: false,
+        relieved: None,
         order: 0,
         window: 0,
         links: Links::NONE,

@@ -16,6 +16,9 @@ const RECORD: usize = 1 << 10;
 /// reported for the availability timeout: the backend may choose another partition now.
 const RELIEF: u32 = 4;
 
+/// It gets the same once after so small a part of that time: the backend prefers partitions that have fewer records.
+const EARLY: u32 = 10;
+
 /// A lane that was answered so recently is expected to answer again.
 const RECENT: Duration = Duration::from_millis(250);
 
@@ -38,7 +41,17 @@ impl LaneRow {
     /// From when on the lane counts as unavailable if no report comes: so long after the last report, or after the hand-off to a
     /// backend that had nothing of the lane.
     pub(crate) fn unavailable_at(&self, timeout: Duration) -> Option<Instant> {
-        (self.in_flight() > 0).then(|| self.reported_at.max(self.waiting_since) + timeout)
+        (self.in_flight() > 0).then(|| self.heard_at() + timeout)
+    }
+
+    /// When the lane gets more if no report comes before, if its records may go elsewhere.
+    pub(crate) fn relief_at(&self, timeout: Duration) -> Option<Instant> {
+        let is_relieved = self.relieved == Some(self.heard_at());
+        self.unavailable_at(if is_relieved { timeout } else { timeout / EARLY })
+    }
+
+    fn heard_at(&self) -> Instant {
+        self.reported_at.max(self.waiting_since)
     }
 
     pub(crate) fn is_unavailable(&self, timeout: Duration, now: Instant) -> bool {
@@ -47,7 +60,7 @@ impl LaneRow {
 
     /// Whether nothing was reported for `timeout`, if it was to be.
     pub(crate) fn was_silent(&self, timeout: Duration, now: Instant) -> bool {
-        self.reported_at.max(self.waiting_since) + timeout <= now
+        self.heard_at() + timeout <= now
     }
 
     /// Whether no report of the lane has come of late.
@@ -85,7 +98,7 @@ impl LaneRow {
 
     /// The row is another lane's.
     pub(crate) fn forget_reports(&mut self) {
-        (self.window, self.reported_at) = (0, Instant::ZERO);
+        (self.window, self.reported_at, self.relieved) = (0, Instant::ZERO, None);
     }
 
     /// The backend may have all of it.
@@ -93,9 +106,12 @@ impl LaneRow {
         self.window = u32::MAX;
     }
 
-    /// The lane is unavailable, and its records may go elsewhere.
-    pub(crate) fn relieve(&mut self, least: u32, now: Instant) {
+    /// The lane gets no reports, and its records may go elsewhere.
+    pub(crate) fn relieve(&mut self, least: u32, timeout: Duration, now: Instant) {
         self.window = self.in_flight().saturating_add((least / RELIEF).max(1));
-        self.waiting_since = now;
+        if self.is_unavailable(timeout, now) {
+            self.waiting_since = now;
+        }
+        self.relieved = Some(self.heard_at());
     }
 }

@@ -169,7 +169,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// When a lane that is held back gets more credit by itself: the backend may choose another partition for its records.
     pub(super) fn relief_due(&self, row: &LaneRow) -> Option<Instant> {
         let isolation = self.limits.isolation.filter(|_| row.lane == Lane::new(row.lane.topic(), None))?;
-        row.unavailable_at(isolation.availability_timeout)
+        row.relief_at(isolation.availability_timeout)
     }
 
     pub(super) fn relieve(&mut self, lane: u32) {
@@ -177,7 +177,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if let Some(isolation) = self.limits.isolation
             && let Some(row) = self.lanes.get_mut(lane).filter(|row| row.place == Place::Held)
         {
-            row.relieve(isolation.window.max(1), now);
+            row.relieve(isolation.window.max(1), isolation.availability_timeout, now);
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Windows {
     windows: HashMap<Lane, usize>,
     /// The last report, or hand-off to a backend that had nothing.
     heard: HashMap<Lane, Instant>,
+    /// The times of those after which there was relief.
+    relieved: HashMap<Lane, Instant>,
     /// Lanes that have a row,
     rows: Vec<Lane>,
     /// and those of them that have nothing, the one that is so for longest first.
@@ -34,9 +36,9 @@ pub(crate) struct Windows {
 impl Windows {
     pub(crate) fn new(limits: &Limits, slots: usize, capacity: usize) -> Self {
         let (isolation, most) = (limits.isolation, slots.max(limits.pool_bytes / 1024));
-        let (windows, heard, rows, idle, limited, unplaced, behind) = Default::default();
+        let (windows, heard, relieved, rows, idle, limited, unplaced, behind) = Default::default();
         let last = Instant::ZERO;
-        Self { isolation, most, slots, capacity, windows, heard, rows, idle, limited, unplaced, behind, last }
+        Self { isolation, most, slots, capacity, windows, heard, relieved, rows, idle, limited, unplaced, behind, last }
     }
 
     fn least(&self) -> usize {
@@ -58,6 +60,7 @@ impl Windows {
                 let evicted = self.idle.remove(0);
                 self.rows.retain(|row| *row != evicted);
                 self.windows.remove(&evicted);
+                self.relieved.remove(&evicted);
             }
             self.rows.push(lane);
         }
@@ -131,9 +134,18 @@ impl Windows {
         self.last = now;
     }
 
+    /// When a lane is relieved: after a tenth of the timeout, and each time that it has passed.
+    pub(crate) fn relief_at(&self, lane: Lane) -> Option<Instant> {
+        let (heard, timeout) = (self.heard.get(&lane).copied()?, self.isolation?.availability_timeout);
+        Some(heard + if self.relieved.get(&lane) == Some(&heard) { timeout } else { timeout / 10 })
+    }
+
     pub(crate) fn relieve(&mut self, lane: Lane, in_flight: usize, now: Instant) {
         self.windows.insert(lane, in_flight + (self.least() / 4).max(1));
-        self.heard.insert(lane, now);
+        if self.is_silent(lane, now) {
+            self.heard.insert(lane, now);
+        }
+        self.relieved.extend(self.heard.get(&lane).map(|heard| (lane, *heard)));
     }
 
     /// Only `lanes` have something.

@@ -126,9 +126,14 @@ fn isolation_a_lane_without_a_partition_gets_more_credit_in_time() {
     let mut machine = machine(APART);
     give_all(&mut machine, C, 0..8);
     lose(&mut machine, at(0));
-    assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(100), reason: TimeoutReason::Credit }));
-    assert_eq!((expire(&mut machine, at(99)), machine.has_batch()), (vec![], false));
-    assert_eq!(take(&mut machine, at(100)).expect("for another partition").names(), [4]);
+    // Once after a tenth of the timeout, and each time that it has passed.
+    for (due, name) in [(10, 4), (100, 5), (200, 6), (300, 7)] {
+        assert_eq!(machine.poll_timeout(), Some(Timeout { at: at(due), reason: TimeoutReason::Credit }));
+        assert_eq!((expire(&mut machine, at(due - 1)), machine.has_batch()), (vec![], false));
+        let batch = take(&mut machine, at(due)).expect("for another partition");
+        assert_eq!(batch.names(), [name]);
+        settle(&mut machine, &batch, usize::MAX);
+    }
 }
 
 #[test]
