@@ -21,6 +21,8 @@ pub(crate) struct Requests {
     pub(crate) topic: bool,
     /// The first connection is up, or the last one is down.
     pub(crate) connection: bool,
+    /// A partition may have become unavailable, or is answered again.
+    pub(crate) watch: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -182,6 +184,11 @@ impl Signals {
     /// The first connection is up, or the last one is down.
     pub(crate) fn connection(&self) {
         self.request(|requests| requests.connection = true);
+    }
+
+    /// A partition has something to answer, or is answered again.
+    pub(crate) fn watch(&self) {
+        self.request(|requests| requests.watch = true);
     }
 
     pub(crate) fn shut_down(&self) {
