@@ -43,6 +43,7 @@ pub(crate) struct Signals {
     worker: Condvar,
     control: Condvar,
     callers: [Condvar; CallKind::ALL.len()],
+    purges: bool,
 }
 
 struct State {
@@ -86,7 +87,12 @@ impl Signals {
             probe: ProbeState::default(),
         };
         let (worker, control, callers) = (Condvar::new(), Condvar::new(), Default::default());
-        Self { state: Mutex::new(state), worker, control, callers }
+        Self { state: Mutex::new(state), worker, control, callers, purges: true }
+    }
+
+    /// Whether records may be purged before the end.
+    pub(crate) fn purging(self, purges: bool) -> Self {
+        Self { purges, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -170,6 +176,9 @@ impl Signals {
     }
 
     pub(crate) fn purge(&self, queued: bool, in_flight: bool) {
+        if !self.purges {
+            return;
+        }
         self.request(|requests| {
             requests.purge_queued |= queued;
             requests.purge_in_flight |= in_flight;
