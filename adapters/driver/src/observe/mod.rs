@@ -1,4 +1,4 @@
-//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), and lines.
+//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), health, and lines.
 //!
 //! Subscribers and recorders are the application's code, so none is called under a lock. Under a lock, what happened is noted
 //! in [`Notes`]; it is emitted when the lock is free. Everything comes here as values: nothing here knows the machine, the
