@@ -164,7 +164,7 @@ pub mod partitioner {
 pub mod event {
     #[doc(inline)]
     pub use aioproducer_rdkafka::{
-        Event, EventHandler, Events, IdempotenceOff, LogLevel, LogLine, Throttle, statistics,
+        Availability, Event, EventHandler, Events, IdempotenceOff, LogLevel, LogLine, Throttle, statistics,
     };
 }
 

@@ -38,15 +38,16 @@ const CROWD: usize = 16;
 /// | `reconnect.backoff.ms` | 20, at most `reconnect.backoff.max.ms` | the first record waits for half of it |
 /// | `reconnect.backoff.max.ms` | 1000, at least `reconnect.backoff.ms` | as in Kafka's Java client; see below |
 ///
-/// These keys are those of Kafka's Java client, and not passed to librdkafka. They are about records without a key, and others that
+/// These keys are not passed to librdkafka. Those of partitions are Kafka's Java client's, about records without a key, and others that
 /// may go to any partition (KIP-794):
 ///
 /// | key | default | meaning |
 /// | --- | --- | --- |
+/// | `enable.strict.idempotence` | false | a record is rather given up than perhaps written twice, see below |
 /// | `partitioner.adaptive.partitioning.enable` | true | partitions for which many records wait are chosen less often |
 /// | `partitioner.availability.timeout.ms` | 1000, plus `linger.ms` | a partition from which no answer has come for this long is not chosen until one comes; 0 for never |
 ///
-/// As to the choice of partitions, the second one needs the first one. It also is the time after which records of a partition that
+/// As to the choice of partitions, the timeout needs the other one. It also is the time after which records of a partition that
 /// does not answer may have less of the pool; with 0, partitions leave each other no room there. In Kafka's Java client its default
 /// is 0. But then records that could go anywhere gather in front of a leader that has stopped, until they fill the pool and no other
 /// record is accepted.
@@ -82,6 +83,12 @@ const CROWD: usize = 16;
 /// reported when the producer starts: as [`Event::IdempotenceOff`], and as a warning to the operator's log. If
 /// `enable.idempotence` is set to true, or `transactional.id` is set, which needs it, a conflicting value is refused instead.
 ///
+/// An idempotent producer may still write a record twice: if an answer is lost, and a broker refuses records of another partition for
+/// good, or fails one of several requests, before the record is sent again. librdkafka then numbers all records anew (its issue 4953).
+/// With `enable.strict.idempotence` there is one request at a time on its way to each broker, a record that is refused for good is a
+/// fatal error for the producer, and a purge leaves what librdkafka has. Values that contradict are refused: those of the table,
+/// `max.in.flight` above 1, `retries` below 2147483647, and `enable.gapless.guarantee=false`.
+///
 /// ```
 /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, Partitioner};
 ///
@@ -93,8 +100,8 @@ const CROWD: usize = 16;
 ///
 /// # The operator's log
 ///
-/// Without a reader of events ([`Librdkafka::events`], [`Librdkafka::on_event`]), librdkafka's errors and warnings are written to
-/// the operator's log: as events of `tracing` with the driver's feature of that name and a subscriber, else through the crate
+/// Without a reader of events ([`Librdkafka::events`], [`Librdkafka::on_event`]), librdkafka's errors and warnings, and which leaders do
+/// not answer, are written to the operator's log: as events of `tracing` with the driver's feature of that name and a subscriber, else through the crate
 /// `log` if it has a logger, else to standard error. A line is repeated after 30 seconds at the earliest, and at most 10 lines
 /// are written in a row. These are written in any case: that idempotence is off, that a topic does not exist or must not be
 /// used, and which records are lost when the last handle is dropped. No line contains the value of a secret key.
@@ -298,7 +305,7 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, .. } =
+        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, strict } =
             self.effective()?;
         // Partitions that do not answer must not get the pool before that is known.
         partitioning.crowd = u32::try_from(capacity / CROWD).unwrap_or(u32::MAX).max(1);
@@ -320,7 +327,7 @@ impl<R: Message> Connect<R> for Librdkafka {
         }
         // A transactional producer gets its producer id with `InitTransactions`.
         let warm_up = config::is_true(&native, "enable.idempotence") && !limits.transactional;
-        let signals = Arc::new(Signals::new(self.workers));
+        let signals = Arc::new(Signals::new(self.workers).purging(!strict));
         let context = CallbackContext {
             sinks: Arc::clone(&sinks),
             tokens: self.mailbox,

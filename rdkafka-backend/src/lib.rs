@@ -12,7 +12,7 @@
 //! | thread | what it does |
 //! | --- | --- |
 //! | `aioproducer-worker-N` | takes batches, chooses partitions, enqueues, settles; reads delivery reports and events |
-//! | `aioproducer-control` | short calls that block: flush, purge, tokens; starts and ends the other threads |
+//! | `aioproducer-control` | short calls that block: flush, purge, tokens; finds out which partitions fall silent; starts and ends the other threads |
 //! | `aioproducer-transactions` | the calls of transactions; starts with the first one |
 //! | `aioproducer-metadata` | the other calls that wait for a broker: metadata, readiness, credentials; starts with the first one |
 //! | `aioproducer-probe` | requests metadata early, so the first record is fast, and finds out why a topic's records wait; ends when all topics are known |
@@ -49,7 +49,7 @@ pub use backend::Librdkafka;
 pub use config::{ConfigError, IdempotenceOff};
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
-pub use events::{ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
+pub use events::{Availability, ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
 pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partition::partitioner::Partitioner;

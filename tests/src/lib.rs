@@ -78,6 +78,7 @@
 //! }
 //! ```
 
+pub mod batches;
 pub mod broker;
 pub mod cluster;
 pub mod executor;

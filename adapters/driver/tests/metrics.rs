@@ -8,9 +8,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
-use aioproducer_driver::{AioProducer, Builder, Overflow, Record};
+use aioproducer_driver::runtime::{Instant, Task};
+use aioproducer_driver::{AioProducer, Builder, Overflow, Record, Runtime};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -195,6 +197,69 @@ fn a_producers_name_is_a_label_and_its_gauges_end_with_it() {
             assert_eq!(recorded.gauge("pool_slots producer=one"), 0.0);
         },
     );
+}
+
+/// A runtime with a clock that the test moves.
+#[derive(Clone, Default)]
+struct Clock {
+    tasks: Tasks,
+    seconds: Arc<AtomicU64>,
+}
+
+impl Clock {
+    /// Moves the time on, and runs the tasks.
+    fn pass(&self, seconds: u64) {
+        self.seconds.fetch_add(seconds, Ordering::SeqCst);
+        self.tasks.run();
+    }
+}
+
+impl Runtime for Clock {
+    fn now(&self) -> Instant {
+        Instant::ZERO + Duration::from_secs(self.seconds.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until(&self, at: Instant) -> Task {
+        let clock = self.clone();
+        Box::pin(std::future::poll_fn(move |_| if clock.now() >= at { Poll::Ready(()) } else { Poll::Pending }))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.tasks.spawn(task);
+    }
+}
+
+#[test]
+fn the_health_of_leaders_is_reported_once_a_second_while_there_are_records() {
+    let recorded = Recorded::default();
+    metrics::with_local_recorder(&recorded, || {
+        let (backend, clock) = (ByHand::default(), Clock::default());
+        let producer = AioProducer::builder(backend.clone()).name("one").start(clock.clone()).unwrap();
+        clock.pass(5);
+        let oldest = || recorded.gauge("oldest_record_seconds producer=one");
+        let of_leader = |what| recorded.gauge(&format!("leader_{what} producer=one leader=unknown"));
+        let names = ["records_waiting", "oldest_waiting_seconds", "bytes", "unavailable"];
+        drop(producer.try_produce(Record::to("t").partition(3).payload("12345")).unwrap());
+        drop(producer.try_produce(Record::to("t").payload("12345")).unwrap());
+        assert_eq!(oldest(), 0.0);
+        clock.pass(0);
+        clock.pass(7);
+        assert_eq!((oldest(), names.map(of_leader)), (7.0, [1.0, 7.0, 5.0, 0.0]));
+        clock.pass(1);
+        assert_eq!((oldest(), names.map(of_leader)), (8.0, [1.0, 8.0, 5.0, 0.0]), "again after a second");
+        backend.hand_off(None);
+        backend.hand_off(None);
+        clock.pass(1);
+        assert_eq!((oldest(), names.map(of_leader)), (0.0, [0.0; 4]), "once more after the last record");
+        drop(producer.try_produce(Record::to("t").partition(3)).unwrap());
+        clock.pass(0);
+        clock.pass(3);
+        assert_eq!((oldest(), of_leader("records_waiting")), (3.0, 1.0), "and from the next one on");
+        drop(producer);
+        backend.forget();
+        clock.pass(1);
+        assert_eq!((oldest(), names.map(of_leader)), (0.0, [0.0; 4]), "a producer takes back what it has reported");
+    });
 }
 
 /// A recorder that panics at every call, once it is switched on.

@@ -41,9 +41,9 @@ pub use aioproducer_driver::{
 pub use aioproducer_rdkafka::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
 #[cfg(feature = "rdkafka")]
 pub use aioproducer_rdkafka::{
-    ClientConfig, ClientError, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka, LogLevel, LogLine,
-    Partition, Partitioner, Throttle, ToPartition, Token, TokenError, TokenFuture, TokenProvider, clients_left_behind,
-    consumer_group, statistics,
+    Availability, ClientConfig, ClientError, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka,
+    LogLevel, LogLine, Partition, Partitioner, Throttle, ToPartition, Token, TokenError, TokenFuture, TokenProvider,
+    clients_left_behind, consumer_group, statistics,
 };
 use tokio::runtime::{Handle, RuntimeFlavor, TryCurrentError};
 use tokio::task::{self, coop};

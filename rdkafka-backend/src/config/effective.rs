@@ -45,6 +45,8 @@ pub(crate) struct Effective {
     pub(crate) limits: BackendLimits,
     /// librdkafka's queue has room although a few messages are freed later than they are reported.
     pub(crate) has_spare_room: bool,
+    /// No record is taken out of librdkafka's queues, as that would leave a gap in the numbers of an idempotent producer.
+    pub(crate) strict: bool,
     /// To be reported to the application.
     pub(crate) idempotence_off: Option<IdempotenceOff>,
 }
@@ -76,8 +78,10 @@ fn build(
         config.remove(TRANSACTIONAL_ID);
     }
     set_defaults(&mut config, user, &read);
-    let idempotence_off = idempotence::decide(user, &read, transactional)?;
-    idempotence::apply(&mut config, idempotence_off.as_ref());
+    // A transaction with such a gap is aborted.
+    let strict = own.strict && !transactional;
+    let idempotence_off = idempotence::decide(user, &read, transactional, strict)?;
+    idempotence::apply(&mut config, idempotence_off.as_ref(), strict);
     // So that librdkafka calls our partitioner for records without a key, too.
     config.set("sticky.partitioning.linger.ms", "0");
     set_delivery_timeout(&mut config, user, &read, delivery_timeout);
@@ -119,7 +123,7 @@ fn build(
     let messages = number(&native, "queue.buffering.max.messages");
     let bytes = number(&native, "queue.buffering.max.kbytes") << 10;
     let has_spare_room = (messages == 0 || messages >= SPARE) && bytes >= SPARE * record_bytes;
-    Ok(Effective { config, partitioning, limits, has_spare_room, idempotence_off })
+    Ok(Effective { config, partitioning, limits, has_spare_room, strict, idempotence_off })
 }
 
 /// Checks what does not depend on our defaults. Returns the values that librdkafka has parsed.
@@ -317,6 +321,23 @@ mod tests {
             let plain = result(&[("transactional.id", blank)], None);
             assert_eq!((plain.limits.delivery_timeout, plain.limits.transactional), (ms(120_000), false));
             assert_eq!(plain.config.get("enable.idempotence"), Some("true"));
+        }
+    }
+
+    #[test]
+    fn s18_strict_idempotence_is_a_matter_of_librdkafkas_settings() {
+        let set = |pairs: &[(&str, &str)]| {
+            let Effective { config, strict, .. } = result(pairs, None);
+            let get = |key| config.get(key).map(str::to_owned);
+            (
+                strict,
+                [get("enable.idempotence"), get("max.in.flight"), get("enable.gapless.guarantee"), get(own::STRICT)],
+            )
+        };
+        let some = |value: &str| Some(value.to_owned());
+        assert_eq!(set(&[(own::STRICT, "true")]), (true, [some("true"), some("1"), some("true"), None]));
+        for pairs in [&[][..], &[(own::STRICT, "false")], &[(own::STRICT, "true"), ("transactional.id", "t")]] {
+            assert_eq!(set(pairs), (false, [some("true"), None, None, None]), "{pairs:?}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Whether the producer is idempotent. It is, unless the application has set a value that excludes it.
+//! Whether the producer is idempotent. It is, unless the application has set a value that excludes it. And what strict idempotence
+//! needs.
 
 use std::fmt;
 
@@ -6,6 +7,7 @@ use rdkafka::config::{ClientConfig, NativeClientConfig};
 
 use crate::config::error::ConfigError;
 use crate::config::names;
+use crate::config::own::STRICT;
 use crate::config::read::{invalid, is_true, value};
 
 /// Why the producer is not idempotent: the application has set a value that librdkafka does not allow with idempotence.
@@ -76,13 +78,24 @@ const CONDITIONS: [Condition; 5] = [
     Condition { key: "queue.buffering.backpressure.threshold", needed: "1", holds: |value| value == "1" },
 ];
 
+/// What strict idempotence needs beside that. With one request in flight, none fails because an earlier one did; and nothing leaves a gap
+/// in the numbers of a partition's records without a fatal error. So librdkafka has no reason to number records anew which may be in the
+/// log already (its issue 4953).
+const STRICT_CONDITIONS: [Condition; 3] = [
+    Condition { key: "max.in.flight", needed: "1", holds: |value| value == "1" },
+    Condition { key: GAPLESS, needed: "true", holds: |value| value == "true" },
+    Condition { key: "retries", needed: "2147483647, the default", holds: |value| value == "2147483647" },
+];
+
 const KEY: &str = "enable.idempotence";
+const GAPLESS: &str = "enable.gapless.guarantee";
 
 /// Why the producer is not idempotent; `None` if it is.
 pub(super) fn decide(
     user: &ClientConfig,
     read: &NativeClientConfig,
     transactional: bool,
+    strict: bool,
 ) -> Result<Option<IdempotenceOff>, ConfigError> {
     let is_set = user.get(KEY).is_some();
     let off = |key: &str, needed| {
@@ -92,10 +105,12 @@ pub(super) fn decide(
     if is_set && !is_true(read, KEY) {
         return match transactional {
             true => Err(invalid(KEY, "`transactional.id` is set, and transactions require true")),
+            false if strict => Err(invalid(KEY, &format!("`{STRICT}` is true, which requires true"))),
             false => off(KEY, "true"),
         };
     }
-    let broken = CONDITIONS.iter().find_map(|condition| {
+    let more = if strict { &STRICT_CONDITIONS[..] } else { &[] };
+    let broken = CONDITIONS.iter().chain(more).find_map(|condition| {
         let name = names::used(user, condition.key)?;
         let holds = value(read, condition.key).is_none_or(|value| (condition.holds)(&value));
         (!holds).then_some((name, condition.needed))
@@ -105,14 +120,18 @@ pub(super) fn decide(
         Some((name, needed)) if transactional => {
             Err(invalid(name, &format!("`transactional.id` is set, and transactions require {needed}")))
         }
+        Some((name, needed)) if strict => Err(invalid(name, &format!("`{STRICT}` is true, which requires {needed}"))),
         Some((name, needed)) if is_set => Err(invalid(name, &format!("`{KEY}` is true, which requires {needed}"))),
         Some((name, needed)) => off(name, needed),
     }
 }
 
 /// Writes the decision into `config`.
-pub(super) fn apply(config: &mut ClientConfig, off: Option<&IdempotenceOff>) {
+pub(super) fn apply(config: &mut ClientConfig, off: Option<&IdempotenceOff>, strict: bool) {
     config.set(KEY, if off.is_none() { "true" } else { "false" });
+    if strict {
+        config.set("max.in.flight", "1").set(GAPLESS, "true");
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +145,9 @@ mod tests {
             config.set(*key, *value);
         }
         let transactional = config.get("transactional.id").is_some();
-        let off = decide(&config, &native(&config)?, transactional)?;
+        let strict = config.get(STRICT).is_some();
+        config.remove(STRICT);
+        let off = decide(&config, &native(&config)?, transactional, strict)?;
         Ok(off.map(|off| off.key))
     }
 
@@ -181,5 +202,28 @@ mod tests {
         }
         let error = decided(&[("enable.idempotence", "f"), ("transactional.id", "t")]).expect_err("refused");
         assert!(matches!(&error, ConfigError::InvalidValue { key, .. } if key == KEY), "{error}");
+    }
+
+    #[test]
+    fn s18_a_conflict_with_strict_idempotence_is_refused() {
+        let strict = (STRICT, "true");
+        for (key, value, needed) in [
+            ("enable.idempotence", "false", "true"),
+            ("request.required.acks", "1", "`all`"),
+            ("max.in.flight", "2", "1"),
+            ("max.in.flight.requests.per.connection", "5", "1"),
+            ("enable.gapless.guarantee", "f", "true"),
+            ("message.send.max.retries", "10", "2147483647"),
+            ("queuing.strategy", "lifo", "`fifo`"),
+        ] {
+            let error = decided(&[strict, (key, value)]).expect_err(key).to_string();
+            let says = format!("`{STRICT}` is true, which requires {needed}");
+            assert!(error.contains(&format!("`{key}`")) && error.contains(&says), "{error}");
+        }
+        let agree =
+            [("max.in.flight", "1"), ("enable.gapless.guarantee", "1"), ("retries", "2147483647"), ("acks", "-1")];
+        for pair in agree {
+            assert_eq!(decided(&[strict, pair]), Ok(None), "{pair:?}");
+        }
     }
 }

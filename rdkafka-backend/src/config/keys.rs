@@ -74,8 +74,11 @@ const CONSUMERS: [&str; 31] = [
 ];
 
 /// The keys that librdkafka has not.
-const OWN: [(&str, Kind); 2] =
-    [("partitioner.adaptive.partitioning.enable", Flag), ("partitioner.availability.timeout.ms", Number)];
+const OWN: [(&str, Kind); 3] = [
+    ("enable.strict.idempotence", Flag),
+    ("partitioner.adaptive.partitioning.enable", Flag),
+    ("partitioner.availability.timeout.ms", Number),
+];
 
 const KEYS: [(&str, Kind); 133] = [
     ("acks", Number),

@@ -21,6 +21,8 @@ pub(crate) struct Requests {
     pub(crate) topic: bool,
     /// The first connection is up, or the last one is down.
     pub(crate) connection: bool,
+    /// A partition may have become unavailable, or is answered again.
+    pub(crate) watch: bool,
     pub(crate) shut_down: bool,
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Signals {
     worker: Condvar,
     control: Condvar,
     callers: [Condvar; CallKind::ALL.len()],
+    purges: bool,
 }
 
 struct State {
@@ -84,7 +87,12 @@ impl Signals {
             probe: ProbeState::default(),
         };
         let (worker, control, callers) = (Condvar::new(), Condvar::new(), Default::default());
-        Self { state: Mutex::new(state), worker, control, callers }
+        Self { state: Mutex::new(state), worker, control, callers, purges: true }
+    }
+
+    /// Whether records may be purged before the end.
+    pub(crate) fn purging(self, purges: bool) -> Self {
+        Self { purges, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -168,6 +176,9 @@ impl Signals {
     }
 
     pub(crate) fn purge(&self, queued: bool, in_flight: bool) {
+        if !self.purges {
+            return;
+        }
         self.request(|requests| {
             requests.purge_queued |= queued;
             requests.purge_in_flight |= in_flight;
@@ -182,6 +193,11 @@ impl Signals {
     /// The first connection is up, or the last one is down.
     pub(crate) fn connection(&self) {
         self.request(|requests| requests.connection = true);
+    }
+
+    /// A partition has something to answer, or is answered again.
+    pub(crate) fn watch(&self) {
+        self.request(|requests| requests.watch = true);
     }
 
     pub(crate) fn shut_down(&self) {

@@ -7,6 +7,7 @@ use aioproducer_core::backend::ErrorCode;
 use rdkafka::statistics::Statistics;
 
 use crate::config::IdempotenceOff;
+use crate::events::availability::Availability;
 
 /// What librdkafka reports besides delivery reports (`rd_kafka_event_t`).
 ///
@@ -31,6 +32,8 @@ pub enum Event {
     Statistics(Box<Statistics>),
     /// A broker throttles the producer, or stops doing so.
     Throttle(Throttle),
+    /// A partition is passed over because its leader does not answer, or is answered again.
+    Availability(Availability),
     /// A line of librdkafka's log.
     Log(LogLine),
     /// Code of the application panicked on a thread of the producer. The panic was caught, and no outcome is lost.

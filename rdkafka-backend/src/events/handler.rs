@@ -8,6 +8,7 @@ use rdkafka::statistics::Statistics;
 
 use crate::catch_panic::catch_panic;
 use crate::config::IdempotenceOff;
+use crate::events::availability::Availability;
 use crate::events::event::{ClientError, Event, LogLine, Throttle};
 use crate::events::stream::Events;
 
@@ -48,6 +49,11 @@ pub trait EventHandler: Send + Sync + 'static {
     /// A broker throttles the producer, or stops doing so.
     fn on_throttle(&self, throttle: &Throttle) {
         let _ = throttle;
+    }
+
+    /// A partition is passed over because its leader does not answer, or is answered again.
+    fn on_availability(&self, availability: &Availability) {
+        let _ = availability;
     }
 
     /// A line of librdkafka's log.
@@ -106,6 +112,7 @@ fn call(handler: &dyn EventHandler, event: &Event) {
         Event::Error(error) => handler.on_error(error),
         Event::Statistics(statistics) => handler.on_statistics(statistics),
         Event::Throttle(throttle) => handler.on_throttle(throttle),
+        Event::Availability(availability) => handler.on_availability(availability),
         Event::Log(line) => handler.on_log(line),
         Event::Panicked { code, total } => handler.on_panicked(code, *total),
         Event::IdempotenceOff(off) => handler.on_idempotence_off(off),

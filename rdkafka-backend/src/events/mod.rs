@@ -2,6 +2,7 @@
 //! operator's log, and the cause of failures that the driver shows. Writers never wait for readers. Nothing here calls
 //! librdkafka.
 
+mod availability;
 mod event;
 mod handler;
 mod operator_log;
@@ -11,6 +12,7 @@ mod sinks;
 mod stream;
 mod troubles;
 
+pub use availability::Availability;
 pub use event::{ClientError, Event, LogLevel, LogLine, Throttle};
 pub use handler::EventHandler;
 pub(crate) use handler::handle;

@@ -21,7 +21,7 @@ pub(crate) enum RawEvent {
     Statistics(String),
 }
 
-/// The ranks of events, the least important first: log lines and statistics; errors, panics and throttling; fatal errors.
+/// The ranks of events, the least important first: log lines and statistics; errors, panics, throttling and availability; fatal errors.
 const RANKS: usize = 3;
 
 impl RawEvent {
@@ -29,7 +29,13 @@ impl RawEvent {
         match self {
             Self::Statistics(_) | Self::Event(Event::Log(_) | Event::Statistics(_) | Event::Lost { .. }) => 0,
             Self::Event(Event::Error(error)) if error.fatal => 2,
-            Self::Event(Event::Error(_) | Event::Throttle(_) | Event::Panicked { .. } | Event::IdempotenceOff(_)) => 1,
+            Self::Event(
+                Event::Error(_)
+                | Event::Throttle(_)
+                | Event::Availability(_)
+                | Event::Panicked { .. }
+                | Event::IdempotenceOff(_),
+            ) => 1,
         }
     }
 
@@ -40,6 +46,7 @@ impl RawEvent {
                 Self::Event(Event::Log(line)) => line.facility.len() + line.message.len(),
                 Self::Event(Event::Error(error)) => error.reason.len(),
                 Self::Event(Event::Throttle(throttle)) => throttle.broker.len(),
+                Self::Event(Event::Availability(availability)) => availability.topic.len(),
                 Self::Event(Event::IdempotenceOff(off)) => off.key.len() + off.value.len(),
                 Self::Event(Event::Statistics(_) | Event::Lost { .. } | Event::Panicked { .. }) => 0,
             }

@@ -6,11 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::{Driver, FailureKind, Severity, Trouble};
 
+use crate::events::availability::{Availability, lines};
 use crate::events::event::{ClientError, Event, LogLevel, LogLine};
 use crate::events::operator_log::OperatorLog;
 use crate::events::ring::RawEvent;
 use crate::events::sinks::EventSinks;
 use crate::events::troubles::{CONNECTION_ENDED, Troubles, without_thread};
+use crate::partition::watch::Change;
 
 /// Routes errors and log lines to the readers of events, to the operator's log if there are no readers, and to the driver,
 /// which shows the current trouble as the cause of failures.
@@ -86,6 +88,20 @@ impl EventRouter {
         }
         let trouble = trouble.map(|(kind, reason)| Trouble { kind, reason: reason.into() });
         driver.set_trouble(Some(topic), trouble);
+    }
+
+    /// Routes that partitions have become unavailable, or are answered again.
+    pub(crate) fn availability<R>(&self, sinks: &EventSinks, driver: &impl Driver<R>, changes: Vec<Change>) {
+        let found: Vec<_> = changes
+            .into_iter()
+            .map(|change| Availability::new(driver.topic_name(change.topic).unwrap_or_default(), &change))
+            .collect();
+        if !sinks.has_reader() {
+            lines(&found).iter().for_each(|line| self.log.write(sinks, driver, Severity::Warning, line));
+        }
+        for availability in found {
+            sinks.write(|| RawEvent::Event(Event::Availability(availability)));
+        }
     }
 
     fn set_trouble<R>(&self, driver: &impl Driver<R>, trouble: Option<Trouble>) {

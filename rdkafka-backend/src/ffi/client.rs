@@ -83,6 +83,7 @@ impl<R> Client<R> {
         unsafe {
             super::resolving::plug_in(native.ptr());
         }
+        let signals = Arc::clone(&context.signals);
         let native = Handle::new(configured, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, context)?;
         // SAFETY: the client is alive.
         unsafe { sys::rd_kafka_set_log_level(native.native_ptr(), log_level) };
@@ -106,7 +107,7 @@ impl<R> Client<R> {
             queue: Queue(queue),
             reports,
             topics: Mutex::default(),
-            states: Arc::new(TopicStates::new()),
+            states: Arc::new(TopicStates::new(signals)),
             cells: ManuallyDrop::new(Arc::new(Cells::new(capacity))),
         })
     }

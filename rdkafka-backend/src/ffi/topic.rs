@@ -163,6 +163,7 @@ mod tests {
 
     use super::super::raw_report::COPIED;
     use super::*;
+    use crate::coordination::Signals;
     use crate::partition::choice::Partitioning;
     use crate::partition::partitioner::{Choice, Partitioner};
     use crate::partition::states::TopicStates;
@@ -252,7 +253,7 @@ mod tests {
             availability_timeout: None,
         };
         let lent: Arc<dyn Lent> = Arc::new(One(SlotId::new(5, 3)));
-        let state = TopicStates::new().create(TopicId(0), "t", &partitioning);
+        let state = TopicStates::new(Arc::new(Signals::new(1))).create(TopicId(0), "t", &partitioning);
         let callback = CallbackState { id: TopicId(0), state, lent: Some(Arc::downgrade(&lent)) };
         callback.state.observe(COUNT, |_| true);
         // The next call looks at no partition, because those with a leader are known.

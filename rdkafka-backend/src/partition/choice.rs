@@ -23,6 +23,7 @@ use crate::partition::leaders::Leaders;
 use crate::partition::load::{Answer, Loads};
 use crate::partition::partitioner::{Choice, Partitioner};
 use crate::partition::rule::{Partition, ToPartition};
+use crate::partition::watch::{Change, Watch};
 
 /// How long a number of partitions is trusted.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -80,6 +81,7 @@ pub(crate) struct TopicState {
     start: Instant,
     /// Records at librdkafka, if the choice depends on them.
     loads: Option<Loads>,
+    watch: Arc<Watch>,
     chooser: Apart<Mutex<Chooser>>,
 }
 
@@ -88,7 +90,13 @@ pub(crate) struct TopicState {
 struct Apart<T>(T);
 
 impl TopicState {
-    pub(super) fn new(name: &str, partitioning: Partitioning, seed: u64, leaders: &Arc<Leaders>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        partitioning: Partitioning,
+        seed: u64,
+        leaders: &Arc<Leaders>,
+        watch: &Arc<Watch>,
+    ) -> Self {
         let reads_value = match &partitioning.partitioner {
             Partitioner::Custom(rule) => catch_panic(|| rule.reads_value()).unwrap_or(true),
             _ => false,
@@ -101,6 +109,7 @@ impl TopicState {
             trusted_until: AtomicU64::new(0),
             start: leaders.start(),
             loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
+            watch: Arc::clone(watch),
             chooser: Apart(Mutex::new(Chooser::new(seed, partitioning.sticky_time, partitioning.sticky_bytes))),
             partitioning,
         }
@@ -229,13 +238,18 @@ impl TopicState {
         if let Some(loads) = &self.loads
             && count > 0
         {
-            if self.is_split.load(Ordering::Relaxed) {
-                return loads.sent(partition, count, now);
-            }
-            let now = now();
-            loads.sent(partition, count, || now);
-            if loads.holds_up(partition, self.partitioning.crowd, now) {
-                self.is_split.store(true, Ordering::Relaxed);
+            let had_none = if self.is_split.load(Ordering::Relaxed) {
+                loads.sent(partition, count, now)
+            } else {
+                let now = now();
+                let had_none = loads.sent(partition, count, || now);
+                if loads.holds_up(partition, self.partitioning.crowd, now) {
+                    self.is_split.store(true, Ordering::Relaxed);
+                }
+                had_none
+            };
+            if had_none && self.partitioning.availability_timeout.is_some() {
+                self.watch.waits();
             }
         }
     }
@@ -246,7 +260,20 @@ impl TopicState {
         if answers_again {
             // It may have been without a leader.
             self.ask_soon();
+            self.watch.answers();
         }
+    }
+
+    /// As [`Loads::note_silent`].
+    pub(super) fn note_silent(&self, now: Instant) {
+        if let Some(loads) = &self.loads {
+            loads.note_silent(now);
+        }
+    }
+
+    /// As [`Loads::look`].
+    pub(super) fn look(&self, topic: TopicId, now: Instant, changes: &mut Vec<Change>) -> Option<Instant> {
+        self.loads.as_ref()?.look(topic, now, changes)
     }
 
     /// What librdkafka has of each partition.
@@ -266,6 +293,7 @@ impl TopicState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordination::Signals;
 
     const AVAILABILITY: Duration = Duration::from_secs(5);
     const ANSWER: Option<Answer> = Some(Answer { broker: None });
@@ -303,7 +331,8 @@ mod tests {
         };
         change(&mut partitioning);
         let leaders = Leaders::new(partitioning.availability_timeout, Instant::now());
-        TopicState::new("t", partitioning, 42, &Arc::new(leaders))
+        let watch = Arc::new(Watch::new(Arc::new(Signals::new(1))));
+        TopicState::new("t", partitioning, 42, &Arc::new(leaders), &watch)
     }
 
     #[test]

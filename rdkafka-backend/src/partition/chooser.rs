@@ -197,7 +197,9 @@ mod tests {
         let loads = Loads::new(Arc::new(Leaders::new(Some(TIMEOUT), start)));
         let mut sticky_at = |now, bytes| chooser.sticky(bytes, View { loads: Some(&loads), crowd: u32::MAX, now });
         let first = sticky_at(start, BYTES);
-        (0..3).for_each(|partition| loads.sent(partition, 1, || start));
+        for partition in 0..3 {
+            loads.sent(partition, 1, || start);
+        }
         let late = start + TIMEOUT;
         let second = sticky_at(late, BYTES - 1);
         assert_ne!(second, first, "it is full");

@@ -12,6 +12,7 @@ use aioproducer_core::backend::PartitionLoad;
 
 use crate::partition::leaders::Leaders;
 use crate::partition::table::Table;
+use crate::partition::watch::Change;
 
 /// Room for 131,064 partitions. Those above it count as empty.
 const CHUNKS: usize = 14;
@@ -34,6 +35,10 @@ struct Load {
     leader: AtomicU32,
     /// How many records it is known to answer at once.
     window: AtomicU32,
+    /// When a broker has answered last.
+    answered: AtomicU64,
+    /// Since when it counts as unavailable for [`Loads::look`]; 0 if it does not.
+    unavailable_since: AtomicU64,
 }
 
 /// A broker has decided the outcome of records.
@@ -57,18 +62,21 @@ impl Loads {
         Self { partitions: Table::new(), leaders }
     }
 
-    /// librdkafka has accepted `count` records. `now` is called if the partition had none.
-    pub(super) fn sent(&self, partition: i32, count: usize, now: impl FnOnce() -> Instant) {
-        let Some(load) = index(partition).and_then(|index| self.partitions.get_or_default(index)) else { return };
+    /// librdkafka has accepted `count` records. `now` is called if the partition had none, which is returned.
+    pub(super) fn sent(&self, partition: i32, count: usize, now: impl FnOnce() -> Instant) -> bool {
+        let Some(load) = index(partition).and_then(|index| self.partitions.get_or_default(index)) else { return false };
+        let had_none = load.outstanding() == 0;
         // The time comes first, so a thread that sees the records sees their time, too.
-        if load.outstanding() == 0 {
+        if had_none {
             let progress = load.progress.load(Ordering::Relaxed);
             if progress & SUSPECT == 0 {
                 load.progress.store(self.leaders.time(now()) << 1, Ordering::Relaxed);
             }
         }
-        load.sent.fetch_add(count as u32, Ordering::Release);
+        // In one order with what the watch reads and writes.
+        load.sent.fetch_add(count as u32, Ordering::SeqCst);
         load.shrink();
+        had_none
     }
 
     /// librdkafka has reported `count` records, whose outcome a broker has decided if there is an `answer`. Returns whether a silent
@@ -84,6 +92,7 @@ impl Loads {
                 load.leader.store(number as u32 + 1, Ordering::Relaxed);
             }
             load.progress.store(now << 1, Ordering::Relaxed);
+            load.answered.store(now, Ordering::Relaxed);
             load.grow(count);
         } else if was_silent {
             load.progress.store(now << 1 | SUSPECT, Ordering::Relaxed);
@@ -92,7 +101,6 @@ impl Loads {
         answer.is_some() && was_silent
     }
 
-    /// The number of records that librdkafka has accepted and not reported.
     /// Whether a partition leaves so much without an answer that others have less room: it does so for the timeout, or for a part of it
     /// with more than `crowd` records, or has several times as many and more than it is known to answer.
     pub(super) fn holds_up(&self, partition: i32, crowd: u32, now: Instant) -> bool {
@@ -105,6 +113,7 @@ impl Loads {
         })
     }
 
+    /// The number of records that librdkafka has accepted and not reported.
     pub(super) fn outstanding(&self, partition: i32) -> u32 {
         self.load(partition).map_or(0, Load::outstanding)
     }
@@ -129,10 +138,58 @@ impl Loads {
         }
     }
 
+    /// Notes the leaders of the partitions that are silent.
+    pub(super) fn note_silent(&self, now: Instant) {
+        for (partition, load) in self.used() {
+            if load.is_without_answer(self.leaders.time(now), self.leaders.timeout()) {
+                self.found_silent(partition as i32, now);
+            }
+        }
+    }
+
+    /// Adds what has changed since the last call: partitions that have become unavailable, or are answered again. Leaders with silent
+    /// partitions were [noted](Self::note_silent). Returns when a partition may become unavailable, if it is not answered before.
+    ///
+    /// One that ended up without records, but not with an answer, stays unavailable here until there is one.
+    pub(super) fn look(&self, topic: TopicId, now: Instant, changes: &mut Vec<Change>) -> Option<Instant> {
+        let (time, timeout) = (self.leaders.time(now), self.leaders.timeout());
+        let mut next = None;
+        for (partition, load) in self.used() {
+            let partition = partition as i32;
+            let (records, progress) = (load.outstanding(), load.progress.load(Ordering::Relaxed) >> 1);
+            let leader = load.leader().and_then(|number| self.leaders.answer(number));
+            let answered = leader.map_or(0, |(_, at)| at).max(load.answered.load(Ordering::Relaxed));
+            let is_silent = load.is_without_answer(time, timeout);
+            let since = load.unavailable_since.load(Ordering::Relaxed);
+            let (is_available, from) = match since {
+                0 => (false, if is_silent { progress } else { answered }),
+                since => (true, since),
+            };
+            let changes_now = match since {
+                0 => is_silent || self.has_silent_leader(partition, now),
+                since => !is_silent && answered > since,
+            };
+            if changes_now {
+                load.unavailable_since.store(if is_available { 0 } else { time.max(1) }, Ordering::Relaxed);
+                let (leader, records) = (leader.map(|(id, _)| id), records as usize);
+                let unanswered = Duration::from_nanos(time.saturating_sub(from));
+                changes.push(Change { topic, partition, leader, is_available, time: unanswered, records });
+            }
+            if records > 0 {
+                let due = if is_silent { time } else { progress }.saturating_add(timeout);
+                next = next.into_iter().chain([due]).min();
+            }
+        }
+        next.map(|due| self.leaders.start() + Duration::from_nanos(due))
+    }
+
+    fn used(&self) -> impl Iterator<Item = (usize, &Load)> {
+        self.partitions.iter().filter(|(_, load)| load.sent.load(Ordering::Relaxed) != 0)
+    }
+
     /// The partitions that were used, in the order of their numbers.
     pub(super) fn all(&self, topic: TopicId, now: Instant) -> impl Iterator<Item = PartitionLoad> {
-        let used = self.partitions.iter().filter(|(_, load)| load.sent.load(Ordering::Relaxed) != 0);
-        used.map(move |(partition, load)| {
+        self.used().map(move |(partition, load)| {
             let (partition, time) = (partition as i32, self.leaders.time(now));
             let since = |then: u64| Duration::from_nanos(time.saturating_sub(then));
             let leader = load.leader().and_then(|number| self.leaders.answer(number));
@@ -178,6 +235,11 @@ impl Load {
         let sent = self.sent.load(Ordering::Acquire);
         let outstanding = sent.wrapping_sub(self.ended.load(Ordering::Acquire));
         u32::try_from(outstanding.cast_signed()).unwrap_or(0)
+    }
+
+    /// Whether it is silent, or may be tried after it was.
+    fn is_without_answer(&self, now: u64, timeout: u64) -> bool {
+        self.progress.load(Ordering::Relaxed) & SUSPECT != 0 || self.is_silent(now, timeout)
     }
 
     fn is_silent(&self, now: u64, timeout: u64) -> bool {
@@ -322,5 +384,50 @@ mod tests {
         assert!(!one.has_silent_leader(1, late), "it has moved");
         other.ended(5, 0, by(1001), late);
         assert!(!other.has_silent_leader(5, late), "the leader answers");
+    }
+
+    /// The partitions that have changed by a look at `now`, and when the next look is due.
+    fn look(loads: &Loads, now: Instant) -> (Vec<(i32, bool)>, Option<Instant>) {
+        let mut changes = Vec::new();
+        loads.note_silent(now);
+        let next = loads.look(TopicId(0), now, &mut changes);
+        (changes.iter().map(|change| (change.partition, change.is_available)).collect(), next)
+    }
+
+    #[test]
+    fn s34_a_look_finds_each_change_once() {
+        let (loads, start) = loads();
+        assert_eq!(look(&loads, start + TIMEOUT), (vec![], None), "there are no records");
+        loads.sent(3, 1, || start);
+        assert_eq!(look(&loads, start + TIMEOUT - MOMENT), (vec![], Some(start + TIMEOUT)), "it is looked at in time");
+        let late = start + TIMEOUT;
+        assert_eq!(look(&loads, late), (vec![(3, false)], Some(late + TIMEOUT)));
+        assert_eq!(look(&loads, late + TIMEOUT).0, [], "it is known");
+        loads.ended(3, 1, None, late + TIMEOUT);
+        assert_eq!(look(&loads, late + TIMEOUT * 5), (vec![], None), "it is tried, and has not answered");
+        loads.sent(3, 1, || late + TIMEOUT * 5);
+        assert_eq!(look(&loads, late + TIMEOUT * 5).0, []);
+        loads.ended(3, 1, ANSWER, late + TIMEOUT * 6);
+        assert_eq!(look(&loads, late + TIMEOUT * 6), (vec![(3, true)], None));
+        assert_eq!(look(&loads, late + TIMEOUT * 9), (vec![], None));
+    }
+
+    #[test]
+    fn s34_the_partitions_of_a_silent_leader_change_with_it() {
+        let (loads, start) = loads();
+        let by = |broker| Some(Answer { broker: Some(broker) });
+        for (partition, broker) in [(0, 7), (1, 7), (2, 8)] {
+            loads.sent(partition, 1, || start);
+            loads.ended(partition, 1, by(broker), start);
+        }
+        loads.sent(0, 1, || start);
+        let late = start + TIMEOUT;
+        assert_eq!(look(&loads, late).0, [(0, false), (1, false)]);
+        loads.sent(1, 1, || late + MOMENT);
+        assert_eq!(look(&loads, late + TIMEOUT * 99).0, [], "its own silence is nothing new");
+        loads.ended(0, 1, by(7), late + TIMEOUT * 99);
+        assert_eq!(look(&loads, late + TIMEOUT * 99).0, [(0, true)], "the other one still waits");
+        loads.ended(1, 1, by(9), late + TIMEOUT * 100);
+        assert_eq!(look(&loads, late + TIMEOUT * 100).0, [(1, true)], "it has moved");
     }
 }

@@ -12,3 +12,4 @@ pub(crate) mod partitioner;
 pub(crate) mod rule;
 pub(crate) mod states;
 mod table;
+pub(crate) mod watch;

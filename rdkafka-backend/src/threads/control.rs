@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aioproducer_core::SlotId;
 use aioproducer_core::backend::{Driver, Message};
@@ -118,11 +118,12 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
     /// Handles requests until the backend is shut down. Returns the other threads that it has started: one for each kind of
     /// broker calls, from the first such call on, and the metadata probe, while it has work.
     fn serve(&self, mut warm_up: bool) -> Vec<JoinHandle<()>> {
-        let mut limit = None;
+        let (mut limit, mut look) = (None, None::<Instant>);
         let mut callers = [None, None];
         let mut probe: Option<JoinHandle<()>> = None;
         loop {
-            let requests = self.signals.requests(limit);
+            let until_look = look.map(|at| at.saturating_duration_since(Instant::now()));
+            let requests = self.signals.requests(limit.into_iter().chain(until_look).min());
             if requests.shut_down {
                 return callers.into_iter().flatten().chain(probe).collect();
             }
@@ -144,6 +145,9 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
                     }
                 }
             }
+            if requests.watch || look.is_some_and(|at| at <= Instant::now()) {
+                look = self.look(requests.watch);
+            }
             broker_calls::answer_overdue(&self.client, &self.link, &self.signals);
             if requests.token {
                 self.client.deliver_token();
@@ -158,6 +162,18 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
                 self.client.flush(FLUSH_MS);
             }
         }
+    }
+
+    /// Reports which partitions have become unavailable or are answered again. Returns when to look again.
+    fn look(&self, was_asked: bool) -> Option<Instant> {
+        let (changes, next) = self.client.topic_states().look(Instant::now(), was_asked);
+        if let Some(driver) = self.link.driver()
+            && !changes.is_empty()
+        {
+            let context = self.client.context();
+            context.router.availability(&context.sinks, &*driver, changes);
+        }
+        next
     }
 
     /// Without its thread, the probe's findings are missing, and records fail later without them.

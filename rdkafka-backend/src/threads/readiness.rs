@@ -17,7 +17,7 @@ use crate::threads::probe::UNKNOWN_TOPIC;
 const NOT_CONNECTED: &str = "no broker has answered in time";
 
 /// Waits until a record of any of `topics` can be delivered at once: a broker has answered, the producer id was requested, each
-/// partition has a leader, and each leader answers. Without topics it waits for the answer of a broker.
+/// partition has a leader, each leader answers, and no partition is passed over. Without topics it waits for the answer of a broker.
 pub(super) fn wait<R: Message, E: Driver<R>>(
     client: &Client<R>,
     link: &DriverLink<E>,
@@ -39,7 +39,7 @@ pub(super) fn wait<R: Message, E: Driver<R>>(
     let mut queries = MetadataQueries::new(client, signals);
     let mut unknown_since = None;
     loop {
-        let missing = match check(&mut queries, &wanted) {
+        let missing = match check(&mut queries, &wanted).and_then(|()| are_answered(client, &wanted)) {
             Ok(()) => return Ok(()),
             Err(Unready::Never(code, reason)) => return Err(failure::call(code, &reason)),
             Err(Unready::Unknown(code, reason)) => {
@@ -101,6 +101,21 @@ fn check<R: Message>(queries: &mut MetadataQueries<'_, R>, topics: &[(String, Ar
     }
     // A broker answers in the order of the requests, and one of those before was for the producer id.
     queries.topic(last).map(drop).ok_or_else(|| Unready::NotYet(NOT_CONNECTED.into()))
+}
+
+/// No partition of these topics has left records without an answer for too long: a leader that answers other requests may write no
+/// records, because a replica is missing, for example.
+fn are_answered<R>(client: &Client<R>, topics: &[(String, Arc<Topic>)]) -> Result<(), Unready> {
+    let loads = client.topic_states().loads(Instant::now());
+    let silent = loads.iter().filter(|load| load.is_passed_over).find_map(|load| {
+        let (name, _) = topics.iter().find(|(_, topic)| topic.id() == load.topic)?;
+        let time = load.unanswered_for.unwrap_or_default();
+        Some(format!(
+            "partition {} of `{name}` is passed over: {} records, no answer for {time:.1?}",
+            load.partition, load.records
+        ))
+    });
+    silent.map_or(Ok(()), |reason| Err(Unready::NotYet(reason)))
 }
 
 /// The partitions of a topic, unless its metadata have an error.

@@ -18,5 +18,6 @@ mod received;
 mod secrets;
 mod settings;
 mod sizes;
+mod strict;
 mod timeouts;
 mod transactions;

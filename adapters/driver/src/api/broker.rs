@@ -101,8 +101,11 @@ impl AioProducer {
     }
 
     /// Waits until a record for any of `topics` can be delivered at once: a broker has answered, the producer id was asked for,
-    /// each of the topics' partitions has a leader, and the leaders answer. For a service that is to be slow before it takes
-    /// its first request and not after.
+    /// each of the topics' partitions has a leader, the leaders answer, and no partition is passed over: each that has records gets
+    /// answers, as [`health`](Self::health) sees it. For a service that is to be slow before it takes its first request and not after.
+    ///
+    /// One leader that does not answer is enough to wait for. When the time is over, the error names it, or says that no broker has
+    /// answered if none does. A service that goes on with some of its partitions looks at [`health`](Self::health) instead.
     ///
     /// Without a topic it waits for a broker only. It takes at most [`Builder::call_timeout`](crate::Builder::call_timeout).
     /// The producer works without it: its first record waits for the same.

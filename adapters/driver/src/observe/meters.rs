@@ -12,12 +12,14 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit};
 
 use super::changes::CallbackChange;
 use super::counts::PoolCounts;
+use super::health::Health;
+use super::leaders::LeaderMeters;
 use super::names::{SUBSCRIBER, kind_name, status_name};
 use crate::runtime::panics::{Panics, discard};
 use crate::runtime::sync::{Mutex, lock};
 
 /// A name, a unit and what it means.
-type Meaning = (&'static str, Unit, &'static str);
+pub(super) type Meaning = (&'static str, Unit, &'static str);
 
 const COUNTERS: [Meaning; 9] = [
     ("aioproducer_records_accepted_total", Unit::Count, "records that got a slot"),
@@ -72,7 +74,7 @@ const QUEUE: usize = 0;
 const DELIVERY: usize = 1;
 const BATCH: usize = 2;
 
-const METADATA: Metadata<'static> = Metadata::new("aioproducer", Level::INFO, Some(module_path!()));
+pub(super) const METADATA: Metadata<'static> = Metadata::new("aioproducer", Level::INFO, Some(module_path!()));
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MeterOptions {
@@ -129,6 +131,7 @@ pub(crate) struct Meters {
     /// Made when needed, by status and kind.
     failed: [OnceLock<Counter>; 3 * KINDS],
     reported: Mutex<ReportedGauges>,
+    leaders: LeaderMeters,
 }
 
 /// Kinds of failures, and one for kinds that a later version adds.
@@ -164,6 +167,7 @@ impl Meters {
                 histograms: HISTOGRAMS.map(|histogram| recorder.register_histogram(&key(histogram), &METADATA)),
                 failed: std::array::from_fn(|_| OnceLock::new()),
                 reported: Mutex::new(ReportedGauges::default()),
+                leaders: LeaderMeters::new(recorder, &labels),
                 labels: labels.clone(),
             };
             let mut gauges = [0; GAUGES.len()];
@@ -195,6 +199,11 @@ impl Meters {
             notes.counters[DELIVERED] += 1;
             notes.delivery.push(seconds);
         }
+    }
+
+    /// Calls recorders.
+    pub(crate) fn health(&self, health: &Health, panics: &Panics) {
+        panics.catch(SUBSCRIBER, || self.leaders.report(health));
     }
 
     pub(crate) fn retracted(&self) {
@@ -250,13 +259,7 @@ impl Meters {
     }
 
     fn change(&self, changes: &[i64; GAUGES.len()]) {
-        for (gauge, change) in self.gauges.iter().zip(changes) {
-            match change {
-                0 => {}
-                1.. => gauge.increment(*change as f64),
-                _ => gauge.decrement(change.unsigned_abs() as f64),
-            }
-        }
+        self.gauges.iter().zip(changes).for_each(|(gauge, change)| change_gauge(gauge, *change));
     }
 
     fn failed(&self, kind: FailureKind, status: Status) -> &Counter {
@@ -271,18 +274,31 @@ impl Meters {
     }
 }
 
+/// What is reported as changes adds up over the producers that share a gauge.
+pub(super) fn change_gauge(gauge: &Gauge, change: i64) {
+    match change {
+        0 => {}
+        1.. => gauge.increment(change as f64),
+        _ => gauge.decrement(change.unsigned_abs() as f64),
+    }
+}
+
 /// A producer that is gone holds nothing: its gauges go back.
 impl Drop for Meters {
     fn drop(&mut self) {
         let held = lock(&self.reported).gauges;
         // The last reference may be dropped on a thread of the backend.
-        let changed = catch_unwind(AssertUnwindSafe(|| self.change(&held.map(|gauge| -gauge))));
+        let changed = catch_unwind(AssertUnwindSafe(|| {
+            self.change(&held.map(|gauge| -gauge));
+            self.leaders.report(&Health::default());
+        }));
         changed.unwrap_or_else(discard);
     }
 }
 
 #[cfg(all(test, not(interleave)))]
 mod tests {
+    use super::super::leaders::LEADER_GAUGES;
     use super::*;
 
     #[test]
@@ -293,7 +309,12 @@ mod tests {
             Unit::Seconds => "seconds",
             _ => "–",
         };
-        let kinds = [("counter", &COUNTERS[..]), ("gauge", &GAUGES[..]), ("histogram", &HISTOGRAMS[..])];
+        let kinds = [
+            ("counter", &COUNTERS[..]),
+            ("gauge", &GAUGES[..]),
+            ("gauge", &LEADER_GAUGES[..]),
+            ("histogram", &HISTOGRAMS[..]),
+        ];
         let mut known = 0;
         for (kind, meanings) in kinds {
             for (name, each, meaning) in meanings {

@@ -1,4 +1,4 @@
-//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), and lines.
+//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), health, and lines.
 //!
 //! Subscribers and recorders are the application's code, so none is called under a lock. Under a lock, what happened is noted
 //! in [`Notes`]; it is emitted when the lock is free. Everything comes here as values: nothing here knows the machine, the
@@ -9,6 +9,9 @@ mod changes;
 pub(crate) mod counts;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod deferred;
+pub(crate) mod health;
+#[cfg(feature = "metrics")]
+mod leaders;
 pub(crate) mod lines;
 #[cfg_attr(not(feature = "metrics"), path = "no_meters.rs")]
 mod meters;
@@ -20,6 +23,7 @@ use aioproducer_core::MessageBatch;
 use aioproducer_core::backend::{Delivered, Failure};
 
 use self::counts::{CallbackCounts, PoolCounts};
+use self::health::Health;
 use self::meters::{MeterNotes, Meters};
 pub(crate) use self::meters::{MeterOptions, Time};
 pub(crate) use self::names::SUBSCRIBER;
@@ -142,6 +146,11 @@ impl Observer {
     pub(crate) fn retracted(&self, mark: Mark) {
         self.span_of(mark).retracted();
         self.meters.retracted();
+    }
+
+    /// Reports the health. One thread at a time calls it, without a lock.
+    pub(crate) fn health(&self, health: &Health, panics: &Panics) {
+        self.meters.health(health, panics);
     }
 
     /// Notes what has changed in the pool and in the callbacks. Called under the state lock.

@@ -4,6 +4,7 @@ use aioproducer_core::MessageBatch;
 use aioproducer_core::backend::Failure;
 
 use super::counts::PoolCounts;
+use super::health::Health;
 use crate::runtime::panics::Panics;
 
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,9 @@ impl Meters {
 
     #[inline]
     pub(crate) fn retracted(&self) {}
+
+    #[inline]
+    pub(crate) fn health(&self, _: &Health, _: &Panics) {}
 
     #[inline]
     pub(crate) fn gather(&self, _: PoolCounts, _: &mut MeterNotes) {}

@@ -53,6 +53,7 @@ mod driver;
 pub(crate) mod effects;
 mod expiry;
 pub(crate) mod flushes;
+pub(crate) mod health;
 mod host;
 mod locks;
 #[cfg(all(test, interleave))]

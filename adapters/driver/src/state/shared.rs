@@ -11,6 +11,7 @@ use aioproducer_core::{Heap, Instant, Limits, LimitsError, Overflow, Producer, S
 use super::anywhere::Anywhere;
 use super::calls::Calls;
 use super::flushes::Flushes;
+use super::health::Sample;
 use super::transactions::Transactions;
 use crate::admission::inbox::{Arrival, Inbox};
 use crate::admission::lane_waiters::LaneWaiters;
@@ -72,6 +73,8 @@ pub(crate) struct State {
     pub(crate) armed: Instant,
     /// The backend has no connection, and none has failed.
     pub(crate) unused: Option<Unused>,
+    /// When metrics get the health.
+    pub(crate) sample: Sample,
 }
 
 /// The last connection was closed while nothing was on its way, and no attempt to connect has failed since.
@@ -197,6 +200,7 @@ impl Shared {
             driver: None,
             armed: Instant::MAX,
             unused: None,
+            sample: Sample::Never,
         };
         Ok(Self {
             state: Mutex::new(state),

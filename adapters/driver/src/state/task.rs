@@ -71,6 +71,7 @@ impl DriverTask {
             let at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
             let at = at.min(state.wake_old_waiters(shared, now, effects));
             let at = at.min(state.look_at_unused(now));
+            let at = at.min(state.sample_due(now));
             let at = at.min(shared.callbacks.watch(now));
             state.armed = at;
             let before = std::mem::replace(&mut state.driver, waker.take());
@@ -85,6 +86,7 @@ impl Future for DriverTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            self.shared.sample_health();
             let next = self.tick(cx);
             match self.paced(next) {
                 Next::Ended => return Poll::Ready(()),

@@ -41,6 +41,7 @@ impl State {
         }
         let pool = || PoolCounts { machine: self.machine.stats(), waiters: self.waiters.len() };
         shared.observer.gather(pool, || shared.callbacks.counts(), &mut effects.notes);
+        self.want_sample(effects);
         if self.transactions.is_some() || !self.calls.is_empty() {
             self.next_calls(shared, effects);
         }

@@ -30,7 +30,9 @@ pub(crate) enum Row {
     FutureTasks,
     /// `AioProducer::produce` of borrowed payloads, the deliveries awaited in order, a window behind.
     Pipelined,
-    /// The same with payloads that are `Bytes`.
+    /// The same, strictly idempotent (`enable.strict.idempotence`).
+    PipelinedStrict,
+    /// The same as `pipelined` with payloads that are `Bytes`.
     PipelinedBytes,
     /// The same as `pipelined`, each record with a key.
     PipelinedKeyed,
@@ -48,6 +50,8 @@ pub(crate) enum Row {
     ProduceAll,
     /// `AioProducer::send` in a thousand tasks, each awaiting its own.
     Tasks,
+    /// The same, strictly idempotent (`enable.strict.idempotence`).
+    TasksStrict,
 }
 
 /// What runs the sender.
@@ -97,7 +101,7 @@ impl Row {
 
     /// Whether it has a goal.
     pub(crate) fn is_gated(self) -> bool {
-        !matches!(self, Self::Base | Self::Threaded | Self::Dropped)
+        !matches!(self, Self::Base | Self::Threaded | Self::Dropped) && !self.is_strict()
     }
 
     /// The `FutureProducer`'s row that does the same as a row of ours.
@@ -105,14 +109,19 @@ impl Row {
         match self {
             Self::PipelinedKeyed | Self::PipelinedKeyedBytes | Self::CallbackKeyed => Self::FutureKeyed,
             Self::PipelinedHeaders => Self::FutureHeaders,
-            Self::Tasks => Self::FutureTasks,
+            Self::Tasks | Self::TasksStrict => Self::FutureTasks,
             _ => Self::Future,
         }
     }
 
     /// Whether a thousand tasks wait for one record each.
     pub(crate) fn is_tasks(self) -> bool {
-        matches!(self, Self::FutureTasks | Self::Tasks)
+        matches!(self, Self::FutureTasks | Self::Tasks | Self::TasksStrict)
+    }
+
+    /// Whether its producer is strictly idempotent.
+    pub(crate) fn is_strict(self) -> bool {
+        matches!(self, Self::PipelinedStrict | Self::TasksStrict)
     }
 
     /// How long librdkafka lingers, in milliseconds: its default, except where records are waited for one by one.
@@ -125,6 +134,7 @@ impl Row {
             Self::RawCopy | Self::RawLimit | Self::Base | Self::Threaded => &[Runtime::None],
             Self::Future | Self::FutureKeyed | Self::FutureHeaders | Self::FutureTasks => &[Runtime::Tokio],
             Self::Pipelined
+            | Self::PipelinedStrict
             | Self::PipelinedBytes
             | Self::PipelinedKeyed
             | Self::PipelinedKeyedBytes
@@ -133,7 +143,8 @@ impl Row {
             | Self::Callback
             | Self::CallbackKeyed
             | Self::ProduceAll
-            | Self::Tasks => &[Runtime::Tokio, Runtime::Smol],
+            | Self::Tasks
+            | Self::TasksStrict => &[Runtime::Tokio, Runtime::Smol],
         }
     }
 }

@@ -21,7 +21,8 @@ const POOL: usize = 160 << 20;
 
 pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
     let Setting { case, servers, mut payloads } = setting;
-    let config = settings::config(servers, case.row.linger_ms());
+    let mut config = settings::config(servers, case.row.linger_ms());
+    config.set("enable.strict.idempotence", case.row.is_strict().to_string());
     let builder = AioProducer::builder(Librdkafka::new(config)).slots(settings::window(case.size)).pool_bytes(POOL);
     let producer = match case.runtime {
         Runtime::Smol => builder.start(Smol::global())?,
@@ -29,7 +30,7 @@ pub(crate) async fn run(setting: Setting<'_>) -> Result<Measured, Failure> {
     };
     let topic = producer.topic(TOPIC)?;
     let measured = twice(case, async |records| match case.row {
-        Row::Tasks => tasks(case, &producer, &topic, payloads, records).await,
+        Row::Tasks | Row::TasksStrict => tasks(case, &producer, &topic, payloads, records).await,
         Row::ProduceAll => produce_all(case, &producer, &topic, &mut payloads, records).await,
         Row::Callback | Row::CallbackKeyed => callback(case, &producer, &topic, &mut payloads, records).await,
         Row::Dropped => dropped(case, &producer, &topic, &mut payloads, records).await,

@@ -3,6 +3,7 @@
 //! `checks/kafka/three.sh` shows the same on a real cluster, with rates and latencies. Nothing here depends on speed.
 
 mod beside;
+mod events;
 mod health;
 mod order;
 mod share;

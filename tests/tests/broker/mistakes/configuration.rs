@@ -214,6 +214,13 @@ pub(crate) fn chapter() -> Chapter {
                 tells ["requires `all`"],
             ),
             mistake!(
+                "Strict idempotence with several requests in flight",
+                Start,
+                Configure(strict),
+                names ["`max.in.flight.requests.per.connection`", "`enable.strict.idempotence`"],
+                tells ["requires 1"],
+            ),
+            mistake!(
                 "Transactions with a value that excludes them",
                 Start,
                 Configure(transactions),
@@ -356,6 +363,10 @@ fn another_mechanism(config: &mut ClientConfig) {
 
 fn idempotence(config: &mut ClientConfig) {
     config.set("enable.idempotence", "true").set("acks", "1");
+}
+
+fn strict(config: &mut ClientConfig) {
+    config.set("enable.strict.idempotence", "true").set("max.in.flight.requests.per.connection", "5");
 }
 
 fn transactions(config: &mut ClientConfig) {
