@@ -164,8 +164,16 @@ pub mod partitioner {
 pub mod event {
     #[doc(inline)]
     pub use aioproducer_rdkafka::{
-        Availability, Event, EventHandler, Events, IdempotenceOff, LogLevel, LogLine, Throttle, statistics,
+        Availability, Event, EventHandler, Events, IdempotenceOff, LogLevel, LogLine, RenewalCause, Renewed, Throttle,
+        statistics,
     };
+}
+
+/// When a client of librdkafka's that cannot go on is replaced by a new one.
+#[cfg(feature = "rdkafka")]
+pub mod renewal {
+    #[doc(inline)]
+    pub use aioproducer_rdkafka::{OnFatal, OnStall};
 }
 
 /// Tokens for SASL/OAUTHBEARER.

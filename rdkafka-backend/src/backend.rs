@@ -1,25 +1,18 @@
-//! `Librdkafka`: the backend's configuration, and its start.
+//! `Librdkafka`: the backend's configuration.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message, Severity};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message};
 use rdkafka::ClientConfig;
 
-use crate::catch_panic::catch_panic;
-use crate::config::secrets::Secrets;
 use crate::config::{self, ConfigError, Effective};
-use crate::coordination::Signals;
-use crate::events::{self, Event, EventHandler, EventRouter, EventSink, EventSinks, Events, RawEvent};
-use crate::ffi::{AtOnce, CallbackContext, Client};
+use crate::events::{self, EventHandler, EventSink, Events};
 use crate::oauth::{self, TokenMailbox, TokenProvider};
+use crate::opening::{self, Settings};
 use crate::partition::partitioner::Partitioner;
-use crate::partition::rule::{Partition, ToPartition};
-use crate::threads::{self, Handle};
-
-/// The part of the pool that is many records for a partition that does not answer.
-const CROWD: usize = 16;
+use crate::renewal::{OnFatal, OnStall, Policy};
 
 /// librdkafka as a backend, not connected yet.
 ///
@@ -123,6 +116,7 @@ pub struct Librdkafka {
     provider: Option<Arc<dyn TokenProvider>>,
     /// Created with the provider's task.
     mailbox: Option<Arc<TokenMailbox>>,
+    policy: Policy,
 }
 
 impl Librdkafka {
@@ -147,6 +141,7 @@ impl Librdkafka {
             handlers: Vec::new(),
             provider: None,
             mailbox: None,
+            policy: Policy::default(),
         }
     }
 
@@ -263,11 +258,70 @@ impl Librdkafka {
         self
     }
 
+    /// Sets what happens after a fatal error. By default the producer rejects records from then on, and each pending one fails.
+    ///
+    /// With [`OnFatal::Renew`] the client is replaced by a new one, with the same configuration:
+    ///
+    /// - It gets no more records, and has 5 seconds to answer for what it has sent, or half a second without an answer.
+    /// - What it has sent without an answer ends as [possibly persisted](aioproducer_core::backend::Status::PossiblyPersisted), so the
+    ///   application gets it before anything later of its partition is sent.
+    /// - What it has not sent goes to the new client, in its order, before anything else. Its deliveries stay open, and their time
+    ///   counts from the first call.
+    /// - [`Event::Renewed`] says what happened, and so does a warning to the operator's log.
+    ///
+    /// Meanwhile the producer accepts records, and its calls wait; one that is under way fails as retriable. After three renewals in a
+    /// row without a delivery, a fatal error ends the producer as it does by default. A new client has another producer id: if a
+    /// record that ended as possibly persisted is sent again by the application, it may be in the log twice.
+    ///
+    /// A transactional producer cannot be renewed: its transaction would be lost. The producer does not start then
+    /// ([`ConfigError::Renewal`]).
+    ///
+    /// ```
+    /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, OnFatal};
+    ///
+    /// let backend = Librdkafka::new(ClientConfig::new()).on_fatal(OnFatal::Renew);
+    /// # let _ = backend;
+    /// ```
+    #[must_use]
+    pub fn on_fatal(mut self, policy: OnFatal) -> Self {
+        self.policy.on_fatal = policy;
+        self
+    }
+
+    /// Sets what happens when a partition makes no progress. By default its records wait.
+    ///
+    /// With [`OnStall::Renew`] the client is replaced as by [`on_fatal`](Self::on_fatal), when a partition has left records without an
+    /// answer for a given time, although its leader is connected or has not answered before. This is for clients that miss that a
+    /// partition has a leader again. A leader that is paused looks the same until `socket.timeout.ms` has passed: so the time should
+    /// be longer than such pauses usually are.
+    ///
+    /// The producer does not start ([`ConfigError::Renewal`]) with a time of zero, with a `transactional.id`, or with
+    /// `partitioner.adaptive.partitioning.enable=false`, without which it is not known which partitions answer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use aioproducer_rdkafka::{ClientConfig, Librdkafka, OnStall};
+    ///
+    /// let backend = Librdkafka::new(ClientConfig::new()).on_stall(OnStall::Renew { after: Duration::from_secs(90) });
+    /// # let _ = backend;
+    /// ```
+    #[must_use]
+    pub fn on_stall(mut self, policy: OnStall) -> Self {
+        self.policy.on_stall = policy;
+        self
+    }
+
     fn effective(&self) -> Result<Effective, ConfigError> {
         if self.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
-        config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout, self.provider.is_some())
+        let effective =
+            config::effective(&self.config, self.partitioner.clone(), self.delivery_timeout, self.provider.is_some())?;
+        match self.policy.refusal(effective.limits.transactional, effective.partitioning.adaptive) {
+            Some(reason) => Err(ConfigError::Renewal { reason }),
+            None => Ok(effective),
+        }
     }
 }
 
@@ -305,114 +359,9 @@ impl<R: Message> Connect<R> for Librdkafka {
     }
 
     fn connect<E: Driver<R>>(self, driver: Arc<E>, capacity: usize) -> Result<Arc<dyn Backend>, ConfigError> {
-        let Effective { mut config, mut partitioning, has_spare_room, idempotence_off, limits, strict } =
-            self.effective()?;
-        // Partitions that do not answer must not get the pool before that is known.
-        partitioning.crowd = u32::try_from(capacity / CROWD).unwrap_or(u32::MAX).max(1);
-        let log_level = config::log_level(&config::native(&config)?);
-        let sinks = Arc::new(EventSinks::new(self.sinks, Secrets::of(&config)).with_log_level(log_level));
-        if let Partitioner::Custom(rule) = partitioning.partitioner {
-            let sinks = Arc::clone(&sinks);
-            partitioning.partitioner = Partitioner::Custom(Arc::new(CatchingRule { rule, sinks }));
-        }
-        if sinks.is_empty() {
-            config.set("statistics.interval.ms", "0");
-        }
-        let native = config::native(&config)?;
-        if let Some(off) = idempotence_off {
-            if !off.is_explicit() {
-                driver.log(Severity::Warning, &off.to_string());
-            }
-            sinks.write(|| RawEvent::Event(Event::IdempotenceOff(off)));
-        }
-        // A transactional producer gets its producer id with `InitTransactions`.
-        let warm_up = config::is_true(&native, "enable.idempotence") && !limits.transactional;
-        let signals = Arc::new(Signals::new(self.workers).purging(!strict));
-        let context = CallbackContext {
-            sinks: Arc::clone(&sinks),
-            tokens: self.mailbox,
-            signals: Arc::clone(&signals),
-            router: EventRouter::new(),
-        };
-        let weak = Arc::downgrade(&driver);
-        let at_once = has_spare_room.then(|| at_once(weak.clone()));
-        let client = Client::new(&config, native, capacity, context, at_once)
-            .map_err(|error| config::client_error(&config, &error))?;
-        let (topics, connections) = (Arc::clone(client.topic_states()), client.connections());
-        let started = threads::start(client, driver, Arc::clone(&signals), self.workers, &partitioning, warm_up)
-            .map_err(|error| ConfigError::Thread { reason: error.to_string() })?;
-        Ok(Arc::new(Handle::new(started, signals, weak, sinks, topics, connections)))
-    }
-}
-
-/// Reports a success to the driver on librdkafka's thread.
-fn at_once<R, E: Driver<R>>(driver: Weak<E>) -> AtOnce {
-    Box::new(move |slot, delivered| driver.upgrade().is_some_and(|driver| driver.report_at_once(slot, delivered)))
-}
-
-/// The application's rule. A panic is caught and reported, and its record gets no partition.
-struct CatchingRule {
-    rule: Arc<dyn Partition>,
-    sinks: Arc<EventSinks>,
-}
-
-impl Partition for CatchingRule {
-    fn partition(&self, record: ToPartition<'_>) -> i32 {
-        catch_panic(|| self.rule.partition(record)).unwrap_or_else(|| {
-            self.sinks.panic_caught("the partitioner");
-            -1
-        })
-    }
-
-    fn reads_value(&self) -> bool {
-        self.rule.reads_value()
-    }
-}
-
-#[cfg(all(test, feature = "embedded-broker"))]
-mod tests {
-    use std::time::Instant;
-
-    use aioproducer_core::backend::Status;
-
-    use super::*;
-    use crate::common::{Rec, Rig, broker, client, eventually};
-    use crate::ffi::resolving;
-    use crate::threads::clients_left_behind;
-
-    /// Large enough to be borrowed.
-    fn large(id: u64) -> Rec {
-        Rec::new(id).payload(vec![id as u8; 100_000]).to(0)
-    }
-
-    #[test]
-    fn s25_the_end_does_not_wait_for_a_host_name_to_be_resolved() {
-        resolving::use_here();
-        let broker = broker(1);
-        let config = client(broker.bootstrap_servers(), &[("broker.address.ttl", "1"), ("reconnect.backoff.ms", "10")]);
-        let rig = Rig::with(Librdkafka::new(config), 100, &["t"]);
-        rig.send([large(0)]);
-        rig.wait(1);
-        // The threads of all brokers lose their connections and resolve the address again.
-        resolving::hang(true);
-        broker.broker_down(-1).unwrap();
-        eventually("a name is being resolved", || resolving::hanging() > 0);
-        rig.send((1..50).map(large));
-        rig.wait_handed_off(49);
-        let before = clients_left_behind();
-        let start = Instant::now();
-        // This checks that each record comes back unchanged.
-        let outcomes = rig.end();
-        // An end that waits would hang, so a busy machine gets plenty of time.
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-        for id in 1..50 {
-            let Err((failure, record)) = &outcomes[&id] else { panic!("{id} was delivered") };
-            assert_ne!(failure.status, Status::Persisted, "{id}");
-            assert_eq!(record, &large(id));
-        }
-        assert!(resolving::hanging() > 0, "it still hangs");
-        assert_eq!(clients_left_behind(), before + 1);
-        resolving::hang(false);
-        eventually("the client ends", || clients_left_behind() == before);
+        let effective = self.effective()?;
+        let settings =
+            Settings { workers: self.workers, sinks: self.sinks, mailbox: self.mailbox, policy: self.policy, capacity };
+        opening::open(effective, settings, driver)
     }
 }

@@ -52,6 +52,17 @@ pub(crate) fn dropped() -> Failure {
     of(PURGED_IN_FLIGHT, Status::PossiblyPersisted)
 }
 
+/// The failure of a record that was purged before it was sent.
+pub(crate) fn purged() -> Failure {
+    of(RD_KAFKA_RESP_ERR__PURGE_QUEUE as i32, Status::NotPersisted)
+}
+
+/// The failure of the producer when a client that has ended cannot be replaced.
+pub(crate) fn not_renewed() -> Failure {
+    let reason = "the client has ended, and no new one could be started; the operator's log says why";
+    Failure::new(FailureKind::Fatal, Status::PossiblyPersisted, None, reason)
+}
+
 /// The failure of the producer after a panic of this crate's own code.
 pub(crate) fn broken() -> Failure {
     let reason = "a worker thread panicked; this is a bug in aioproducer, please report it";

@@ -16,6 +16,7 @@
 //! | `aioproducer-transactions` | the calls of transactions; starts with the first one |
 //! | `aioproducer-metadata` | the other calls that wait for a broker: metadata, readiness, credentials; starts with the first one |
 //! | `aioproducer-probe` | requests metadata early, so the first record is fast, and finds out why a topic's records wait; ends when all topics are known |
+//! | `aioproducer-renewer` | replaces the client by a new one, if the application asks for that, see [`Librdkafka::on_fatal`] |
 //! | `aioproducer-end` | at the end, completes what librdkafka cannot end in time, see [`clients_left_behind`] |
 //!
 //! With the feature `embedded-broker`, `EmbeddedBroker` is librdkafka's mock cluster, in process, for examples and tests.
@@ -39,7 +40,9 @@ mod events;
 mod failure;
 mod ffi;
 mod oauth;
+mod opening;
 mod partition;
+mod renewal;
 mod reports;
 mod threads;
 mod topic_name;
@@ -49,10 +52,13 @@ pub use backend::Librdkafka;
 pub use config::{ConfigError, IdempotenceOff};
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecord};
-pub use events::{Availability, ClientError, Event, EventHandler, Events, LogLevel, LogLine, Throttle};
+pub use events::{
+    Availability, ClientError, Event, EventHandler, Events, LogLevel, LogLine, RenewalCause, Renewed, Throttle,
+};
 pub use ffi::consumer_group;
 pub use oauth::{Token, TokenError, TokenFuture, TokenProvider};
 pub use partition::partitioner::Partitioner;
 pub use partition::rule::{Partition, ToPartition};
 pub use rdkafka::{ClientConfig, statistics};
+pub use renewal::{OnFatal, OnStall};
 pub use threads::clients_left_behind;

@@ -42,8 +42,8 @@ pub use aioproducer_rdkafka::{ApiKey, BrokerError, EmbeddedBroker, ReceivedRecor
 #[cfg(feature = "rdkafka")]
 pub use aioproducer_rdkafka::{
     Availability, ClientConfig, ClientError, ConfigError, Event, EventHandler, Events, IdempotenceOff, Librdkafka,
-    LogLevel, LogLine, Partition, Partitioner, Throttle, ToPartition, Token, TokenError, TokenFuture, TokenProvider,
-    clients_left_behind, consumer_group, statistics,
+    LogLevel, LogLine, OnFatal, OnStall, Partition, Partitioner, RenewalCause, Renewed, Throttle, ToPartition, Token,
+    TokenError, TokenFuture, TokenProvider, clients_left_behind, consumer_group, statistics,
 };
 use tokio::runtime::{Handle, RuntimeFlavor, TryCurrentError};
 use tokio::task::{self, coop};

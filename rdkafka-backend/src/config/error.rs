@@ -64,6 +64,12 @@ pub enum ConfigError {
     NoBootstrapServers,
     /// [`Librdkafka::workers`](crate::Librdkafka::workers) is 0.
     NoWorkers,
+    /// [`Librdkafka::on_fatal`](crate::Librdkafka::on_fatal) or [`Librdkafka::on_stall`](crate::Librdkafka::on_stall) does not go with
+    /// the configuration.
+    Renewal {
+        /// What excludes what.
+        reason: &'static str,
+    },
     /// librdkafka could not create its client (`rd_kafka_new`): values that exclude each other, or files that it cannot use.
     Client {
         /// librdkafka's reason, which names the key.
@@ -107,6 +113,7 @@ impl fmt::Display for ConfigError {
             Self::NoBootstrapServers => {
                 f.write_str("`bootstrap.servers` is not set: set it to `host:port`, or to several separated by commas")
             }
+            Self::Renewal { reason } => f.write_str(reason),
             Self::NoWorkers => f.write_str("`workers` is 0: set at least one worker thread"),
             Self::Client { reason } => write!(f, "librdkafka could not create its client: {reason}"),
             Self::Thread { reason } => write!(f, "could not start a thread: {reason}"),

@@ -8,6 +8,7 @@ use rdkafka::statistics::Statistics;
 
 use crate::config::IdempotenceOff;
 use crate::events::availability::Availability;
+use crate::events::renewed::Renewed;
 
 /// What librdkafka reports besides delivery reports (`rd_kafka_event_t`).
 ///
@@ -46,6 +47,9 @@ pub enum Event {
     /// A setting of the application turns idempotence off, so retries may duplicate and reorder records. It is reported when
     /// the producer starts, and also as a warning to the operator's log.
     IdempotenceOff(IdempotenceOff),
+    /// The client was replaced by a new one, see [`Librdkafka::on_fatal`](crate::Librdkafka::on_fatal). It is also a warning to the
+    /// operator's log.
+    Renewed(Renewed),
     /// The reader was slow, and events before the next one were dropped.
     Lost {
         /// The number of dropped events.

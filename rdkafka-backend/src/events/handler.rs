@@ -10,6 +10,7 @@ use crate::catch_panic::catch_panic;
 use crate::config::IdempotenceOff;
 use crate::events::availability::Availability;
 use crate::events::event::{ClientError, Event, LogLine, Throttle};
+use crate::events::renewed::Renewed;
 use crate::events::stream::Events;
 
 /// Events that a handler gets in a row before its task yields.
@@ -59,6 +60,11 @@ pub trait EventHandler: Send + Sync + 'static {
     /// A line of librdkafka's log.
     fn on_log(&self, line: &LogLine) {
         let _ = line;
+    }
+
+    /// The client was replaced by a new one; see [`Event::Renewed`].
+    fn on_renewed(&self, renewed: &Renewed) {
+        let _ = renewed;
     }
 
     /// Code of the application panicked, and the panic was caught; see [`Event::Panicked`].
@@ -114,6 +120,7 @@ fn call(handler: &dyn EventHandler, event: &Event) {
         Event::Throttle(throttle) => handler.on_throttle(throttle),
         Event::Availability(availability) => handler.on_availability(availability),
         Event::Log(line) => handler.on_log(line),
+        Event::Renewed(renewed) => handler.on_renewed(renewed),
         Event::Panicked { code, total } => handler.on_panicked(code, *total),
         Event::IdempotenceOff(off) => handler.on_idempotence_off(off),
         Event::Lost { count } => handler.on_lost(*count),

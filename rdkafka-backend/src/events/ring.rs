@@ -34,7 +34,8 @@ impl RawEvent {
                 | Event::Throttle(_)
                 | Event::Availability(_)
                 | Event::Panicked { .. }
-                | Event::IdempotenceOff(_),
+                | Event::IdempotenceOff(_)
+                | Event::Renewed(_),
             ) => 1,
         }
     }
@@ -48,7 +49,9 @@ impl RawEvent {
                 Self::Event(Event::Throttle(throttle)) => throttle.broker.len(),
                 Self::Event(Event::Availability(availability)) => availability.topic.len(),
                 Self::Event(Event::IdempotenceOff(off)) => off.key.len() + off.value.len(),
-                Self::Event(Event::Statistics(_) | Event::Lost { .. } | Event::Panicked { .. }) => 0,
+                Self::Event(Event::Statistics(_) | Event::Lost { .. } | Event::Panicked { .. } | Event::Renewed(_)) => {
+                    0
+                }
             }
     }
 }

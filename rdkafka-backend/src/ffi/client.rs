@@ -56,6 +56,7 @@ impl<R> Client<R> {
         capacity: usize,
         context: CallbackContext,
         at_once: Option<AtOnce>,
+        states: TopicStates,
     ) -> Result<Self, KafkaError> {
         let mut events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_LOG;
         // librdkafka answers requests for its own tokens itself, if they are not on the main queue.
@@ -83,7 +84,6 @@ impl<R> Client<R> {
         unsafe {
             super::resolving::plug_in(native.ptr());
         }
-        let signals = Arc::clone(&context.signals);
         let native = Handle::new(configured, native, sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, context)?;
         // SAFETY: the client is alive.
         unsafe { sys::rd_kafka_set_log_level(native.native_ptr(), log_level) };
@@ -107,7 +107,7 @@ impl<R> Client<R> {
             queue: Queue(queue),
             reports,
             topics: Mutex::default(),
-            states: Arc::new(TopicStates::new(signals)),
+            states: Arc::new(states),
             cells: ManuallyDrop::new(Arc::new(Cells::new(capacity))),
         })
     }

@@ -10,9 +10,10 @@
 //! is reported after the socket is closed. A state that is not known here changes nothing, which errs towards "up".
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aioproducer_core::backend::Connections;
 use rdkafka_sys as sys;
@@ -29,6 +30,8 @@ const UP: u64 = (1 << UP_BITS) - 1;
 pub(crate) struct ConnectionCounts {
     /// Those that have come up and, in the low bits, those that are up: one number, so that both are read at the same time.
     counts: AtomicU64,
+    /// The ids of the brokers that they lead to.
+    brokers: Mutex<BTreeSet<i32>>,
     /// An attempt to connect has failed since the last one that did not.
     is_failing: AtomicBool,
     /// librdkafka reports here.
@@ -56,6 +59,15 @@ impl ConnectionCounts {
         let up = counts & UP;
         let is_failing = self.is_failing.load(Ordering::SeqCst);
         Some(Connections { up: up as u32, made: counts >> UP_BITS, is_failing })
+    }
+
+    /// Whether there is a connection to a broker.
+    pub(crate) fn is_up(&self, broker: i32) -> bool {
+        self.brokers().contains(&broker)
+    }
+
+    fn brokers(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the control thread hear of the first and the last connection.
@@ -97,11 +109,13 @@ impl ConnectionCounts {
             // If a thread ever speaks for a second broker, the first counts as up from then on, which is the safe side.
             b"UP" if before != Some(broker) => {
                 COUNTED.set(Some(broker));
+                self.brokers().insert(broker.0);
                 self.is_failing.store(false, Ordering::SeqCst);
                 self.tell_if(self.counts.fetch_add((1 << UP_BITS) + 1, Ordering::SeqCst), 0);
             }
             b"DOWN" if before == Some(broker) => {
                 COUNTED.set(None);
+                self.brokers().remove(&broker.0);
                 self.tell_if(self.counts.fetch_sub(1, Ordering::SeqCst), 1);
             }
             b"DOWN" if before.is_none() && !self.is_failing.swap(true, Ordering::SeqCst) => {
@@ -178,8 +192,10 @@ mod tests {
             assert_eq!(counts.get(), at(0, made - 1), "no record can be sent yet");
             counts.report(broker, &[c"DOWN"]);
             assert_eq!(counts.get(), failing(made - 1), "it was not up");
+            assert!(!counts.is_up(1));
             counts.report(broker, &[c"UP"]);
             assert_eq!(counts.get(), at(1, made));
+            assert!(counts.is_up(1) && !counts.is_up(2));
             // The login is renewed, a newer librdkafka has another state, and another broker is added by this thread.
             counts.report(broker, &[c"REAUTH", c"AUTH_HANDSHAKE", c"AUTH_REQ", c"UP", c"UPDATE"]);
             counts.report((2, 9092), &[c"INIT"]);

@@ -20,13 +20,18 @@ pub(crate) struct CallbackContext {
     pub(crate) tokens: Option<Arc<TokenMailbox>>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) router: EventRouter,
+    /// Another client may follow, which writes to the same streams and asks the same provider.
+    pub(crate) is_renewed: bool,
 }
 
 impl ClientContext for CallbackContext {}
 
 impl CallbackContext {
-    /// Ends the event streams and the provider's task.
+    /// Ends the event streams and the provider's task, unless they outlive the client.
     pub(crate) fn close(&self) {
+        if self.is_renewed {
+            return;
+        }
         self.sinks.close();
         if let Some(tokens) = &self.tokens {
             tokens.close();
@@ -84,7 +89,7 @@ mod tests {
         let (sink, mut events) = Events::new(8);
         let sinks = Arc::new(EventSinks::new(vec![sink], Secrets::default()));
         let signals = Arc::new(Signals::new(1));
-        let context = CallbackContext { sinks, tokens: None, signals, router: EventRouter::new() };
+        let context = CallbackContext { sinks, tokens: None, signals, router: EventRouter::new(), is_renewed: false };
         let opaque = ptr::from_ref(&context).cast_mut().cast();
         for (broker, time_ms) in [(c"localhost:9092".as_ptr(), 250), (c"localhost:9092".as_ptr(), 0), (ptr::null(), -1)]
         {

@@ -126,6 +126,7 @@ mod tests {
     use crate::config::secrets::Secrets;
     use crate::coordination::Signals;
     use crate::events::{EventRouter, EventSink, EventSinks, Events};
+    use crate::partition::states::TopicStates;
 
     /// The number of events that the creation of topics causes when `debug` asks librdkafka to log it.
     fn events_of_a_client(sinks: Vec<EventSink>) -> usize {
@@ -135,8 +136,10 @@ mod tests {
         let native = config::native(&config).unwrap_or_else(|error| panic!("{error}"));
         let sinks = Arc::new(EventSinks::new(sinks, Secrets::default()));
         let signals = Arc::new(Signals::new(1));
-        let context = CallbackContext { sinks, tokens: None, signals, router: EventRouter::new() };
-        let client = Client::<()>::new(&config, native, 1, context, None).unwrap_or_else(|error| panic!("{error}"));
+        let states = TopicStates::new(Arc::clone(&signals));
+        let context = CallbackContext { sinks, tokens: None, signals, router: EventRouter::new(), is_renewed: false };
+        let client =
+            Client::<()>::new(&config, native, 1, context, None, states).unwrap_or_else(|error| panic!("{error}"));
         let events = || std::iter::from_fn(|| (!matches!(client.poll(), Polled::Nothing)).then_some(())).count();
         events();
         for (id, name) in ["a", "b", "c"].into_iter().enumerate() {

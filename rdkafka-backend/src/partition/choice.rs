@@ -115,6 +115,16 @@ impl TopicState {
         }
     }
 
+    /// Places records as `before` does, which is the state of the topic in the client that this one replaces.
+    pub(super) fn inherit(&self, before: &Self) {
+        self.placed_by.store(before.placed_by.load(Ordering::Acquire), Ordering::Release);
+        self.is_split.store(before.is_split.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Decides where a record goes, before it is accepted.
     pub(crate) fn place(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Placement {
         match self.placed_by.load(Ordering::Acquire) {

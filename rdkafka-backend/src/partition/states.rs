@@ -29,12 +29,32 @@ impl TopicStates {
         Self { states: Table::new(), leaders: OnceLock::new(), watch: Arc::new(Watch::new(signals)) }
     }
 
+    /// The states of a client that replaces another one. Records with a key go on having the partitions that they had: those that are
+    /// placed already must not be passed by others of their key.
+    pub(crate) fn after(before: &Self, partitioning: &Partitioning, signals: Arc<Signals>) -> Self {
+        let states = Self::new(signals);
+        for (id, state) in before.states.iter() {
+            if let Some(before) = state.get() {
+                let id = TopicId(id as u32);
+                let state = states.new_state(id, before.name(), partitioning);
+                state.inherit(before);
+                states.set(id, Arc::new(state));
+            }
+        }
+        states
+    }
+
     /// The state of a topic that gets a handle. All topics have the same `partitioning`.
     pub(crate) fn create(&self, id: TopicId, name: &str, partitioning: &Partitioning) -> Arc<TopicState> {
+        let inherited = self.states.get(id.0 as usize).and_then(OnceLock::get);
+        inherited.map_or_else(|| Arc::new(self.new_state(id, name, partitioning)), Arc::clone)
+    }
+
+    fn new_state(&self, id: TopicId, name: &str, partitioning: &Partitioning) -> TopicState {
         let leaders = || Arc::new(Leaders::new(partitioning.availability_timeout, Instant::now()));
         let leaders = self.leaders.get_or_init(leaders);
         let seed = BuildHasher::hash_one(&RandomState::new(), id.0);
-        Arc::new(TopicState::new(name, partitioning.clone(), seed, leaders, &self.watch))
+        TopicState::new(name, partitioning.clone(), seed, leaders, &self.watch)
     }
 
     /// The topic has a handle now.

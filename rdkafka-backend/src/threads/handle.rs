@@ -1,7 +1,7 @@
 //! The driver's handle of the backend.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::{Backend, Connections, Driver, Message, PartitionLoad, Placement, Request};
@@ -10,6 +10,7 @@ use crate::coordination::Signals;
 use crate::events::EventSinks;
 use crate::ffi::{ConnectionCounts, is_in_interceptor};
 use crate::partition::states::TopicStates;
+use crate::renewal::{Client, Stalled};
 use crate::threads::control::Started;
 use crate::threads::inline_worker::InlineWorker;
 use crate::threads::shutdown::Shutdown;
@@ -83,6 +84,28 @@ impl<R: Message, E: Driver<R>> Backend for Handle<R, E> {
 
     fn panic_caught(&self, code: &'static str) {
         self.sinks.panic_caught(code);
+    }
+}
+
+impl<R: Message, E: Driver<R>> Client for Handle<R, E> {
+    fn retire(&self, limit: Duration) {
+        self.shutdown.begin_within(limit);
+        self.signals.shut_down();
+    }
+
+    fn topics(&self) -> &Arc<TopicStates> {
+        &self.topics
+    }
+
+    fn stalled(&self, limit: Duration) -> Option<Stalled> {
+        let is_stalled = |load: &PartitionLoad| {
+            load.unanswered_for.is_some_and(|silent| silent >= limit)
+                && load.leader.is_none_or(|leader| self.connections.is_up(leader))
+        };
+        let load = self.topics.loads(Instant::now()).into_iter().find(is_stalled)?;
+        // A partition whose leader is not known waits for a broker that is connected.
+        self.connections.get()?.up.checked_sub(1)?;
+        Some(Stalled { topic: load.topic, partition: load.partition })
     }
 }
 

@@ -11,9 +11,11 @@ mod inline_worker;
 mod metadata_queries;
 mod probe;
 mod readiness;
+mod renewer;
 mod shutdown;
 mod worker;
 
 pub(crate) use control::start;
 pub(crate) use handle::Handle;
+pub(crate) use renewer::start as start_renewer;
 pub use shutdown::clients_left_behind;

@@ -52,8 +52,11 @@ pub(super) fn dropped<R>((slot, record): (SlotId, R)) -> Report<R> {
     Report { slot, outcome: Outcome::Failed(failure::dropped(), record) }
 }
 
-/// The shutdown of one producer.
-pub(crate) struct Shutdown<R, E>(Mutex<Stage<R, E>>);
+/// The shutdown of one client.
+pub(crate) struct Shutdown<R, E> {
+    stage: Mutex<Stage<R, E>>,
+    link: Arc<DriverLink<E>>,
+}
 
 enum Stage<R, E> {
     NotBegun(Watchdog<R, E>),
@@ -75,15 +78,21 @@ impl<R: Message, E: Driver<R>> Shutdown<R, E> {
         context: Arc<CallbackContext>,
         signals: Arc<Signals>,
     ) -> Self {
-        Self(Mutex::new(Stage::NotBegun(Watchdog { link, cells, context, signals })))
+        let watchdog = Watchdog { link: Arc::clone(&link), cells, context, signals };
+        Self { stage: Mutex::new(Stage::NotBegun(watchdog)), link }
     }
 
-    /// Starts the watchdog. Does not block.
+    /// Starts the watchdog of a producer that ends. Does not block.
     pub(super) fn begin(&self) {
-        let due = Instant::now() + LIMIT;
+        self.begin_within(LIMIT);
+    }
+
+    /// Starts the watchdog, or shortens its time.
+    pub(super) fn begin_within(&self, limit: Duration) {
+        self.link.set_due(Instant::now() + limit);
         let mut stage = self.lock();
         if let Stage::NotBegun(watchdog) = std::mem::replace(&mut *stage, Stage::Begun(None)) {
-            let thread = Builder::new().name("aioproducer-end".into()).spawn(move || watchdog.run(due));
+            let thread = Builder::new().name("aioproducer-end".into()).spawn(move || watchdog.run());
             *stage = Stage::Begun(thread.ok());
         }
     }
@@ -97,13 +106,13 @@ impl<R: Message, E: Driver<R>> Shutdown<R, E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Stage<R, E>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<R: Message, E: Driver<R>> Watchdog<R, E> {
-    fn run(self, due: Instant) {
-        let Some(driver) = self.link.cut_at(due) else { return };
+    fn run(self) {
+        let Some(driver) = self.link.cut_when_due() else { return };
         CLIENTS.fetch_add(1, Ordering::SeqCst);
         self.context.sinks.write(|| {
             let (level, facility) = (LogLevel::Warning, String::from("LEFT"));

@@ -6,6 +6,7 @@ mod beside;
 mod events;
 mod health;
 mod order;
+mod renewal;
 mod share;
 
 use std::sync::Arc;

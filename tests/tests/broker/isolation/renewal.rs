@@ -1,0 +1,314 @@
+//! A client is replaced by a new one: after a fatal error, and when a partition makes no progress.
+
+use std::time::Duration;
+
+use aioproducer_driver::error::{FailureKind, ProduceError, Status};
+use aioproducer_driver::{AioProducer, Record};
+use aioproducer_rdkafka::{
+    ApiKey, ClientConfig, ConfigError, ErrorCode, Event, Events, Librdkafka, OnFatal, OnStall, RenewalCause, Renewed,
+};
+use aioproducer_tests::executor::Host;
+use aioproducer_tests::history::{End, Findings};
+use aioproducer_tests::promises;
+
+use super::{FOR_EVER, Fault, HURT, HURT_PARTITIONS, PARTITIONS, POOL, Streams, TOPIC, Trio, Way, end};
+
+promises! {
+    s45_a_fatal_error_renews_the_client_with_1_worker,
+    s45_a_fatal_error_renews_the_client_with_4_workers,
+    s45_a_fatal_error_renews_the_client_with_linger_and_headers,
+    s45_a_partition_without_a_leader_renews_the_client_with_1_worker,
+    s45_a_partition_without_a_leader_renews_the_client_with_4_workers,
+    s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent,
+    s45_without_the_policy_records_wait_for_a_leader,
+    s45_what_was_sent_without_an_answer_is_handed_back,
+    s45_a_leader_that_is_down_is_no_stall,
+    s45_fatal_errors_in_a_row_end_the_producer,
+    s45_calls_wait_for_the_new_client,
+    s45_a_purge_during_a_renewal_is_exact,
+    s45_a_close_during_a_renewal_hands_everything_back,
+    s45_a_policy_that_cannot_be_kept_is_refused,
+}
+
+/// So long is a stall here.
+const STALL: Duration = Duration::from_secs(1);
+
+/// The next renewal.
+async fn renewed(events: &mut Events) -> Renewed {
+    loop {
+        match events.next().await.expect("the producer has not ended") {
+            Event::Renewed(renewed) => return renewed,
+            _ => {}
+        }
+    }
+}
+
+impl Trio {
+    fn renewing(&self, host: &Host, workers: usize, keys: &[(&str, &str)]) -> (AioProducer, Events) {
+        let mut config = self.config();
+        // It learns soon that a partition has a leader again.
+        config.set("topic.metadata.refresh.interval.ms", "100");
+        for (key, value) in keys {
+            config.set(*key, *value);
+        }
+        let mut backend =
+            Librdkafka::new(config).workers(workers).on_fatal(OnFatal::Renew).on_stall(OnStall::Renew { after: STALL });
+        let events = backend.events_with_capacity(100_000);
+        (host.start(AioProducer::builder(backend).slots(POOL)), events)
+    }
+
+    fn leader(&self, partition: i32, leader: Option<i32>) {
+        self.brokers.partition_leader(TOPIC, partition, leader).expect("a leader");
+    }
+}
+
+/// Keyed streams to all partitions, one to each, and one that may go anywhere.
+async fn streams(host: &Host, producer: &AioProducer) -> Streams {
+    let mut ways = Way::keys(producer, &[0, 1, 2, 3, 4, 5]).await;
+    ways.push(Way::Place(0));
+    Streams::start(host, producer, ways, 0)
+}
+
+async fn s45_a_fatal_error_renews_the_client_with_1_worker(host: Host) {
+    a_fatal_error_renews_the_client(host, 1, &[]).await;
+}
+
+async fn s45_a_fatal_error_renews_the_client_with_4_workers(host: Host) {
+    a_fatal_error_renews_the_client(host, 4, &[]).await;
+}
+
+async fn s45_a_fatal_error_renews_the_client_with_linger_and_headers(host: Host) {
+    a_fatal_error_renews_the_client(host, 1, &[("linger.ms", "5"), ("compression.type", "lz4")]).await;
+}
+
+async fn a_fatal_error_renews_the_client(host: Host, workers: usize, keys: &[(&str, &str)]) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, workers, keys);
+    let streams = streams(&host, &producer).await;
+    let mut handed_back = 0;
+    for _ in 0..3 {
+        streams.accept(&host, 100).await;
+        // A gap in the sequence numbers is fatal for an idempotent producer.
+        trio.brokers.request_errors(ApiKey::Produce, &[ErrorCode::OutOfOrderSequenceNumber]).expect("a fault");
+        let renewed = renewed(&mut events).await;
+        assert!(matches!(renewed.cause, RenewalCause::Fatal(_)), "{renewed}");
+        handed_back += renewed.handed_back;
+        // A renewal after a delivery counts as the first one.
+        producer.send(Record::to(TOPIC).partition(3)).await.expect("the new client delivers");
+    }
+    streams.accept(&host, 100).await;
+    let streams = streams.stop().await;
+    assert_eq!(producer.fatal_error(), None);
+    let found = trio.check(streams);
+    assert!(found.delivered > 700, "{found:?}");
+    // The batch that a broker refuses with this error has failed.
+    assert!(found.failed > 0 && found.failed >= handed_back, "{found:?}, {handed_back} handed back");
+    assert_eq!((found.lost, found.reordered, found.written_all_the_same, found.refused), (0, 0, 0, 0), "{found:?}");
+    assert_eq!(found.doubled, 0, "{found:?}");
+}
+
+async fn s45_a_partition_without_a_leader_renews_the_client_with_1_worker(host: Host) {
+    a_partition_without_a_leader_renews_the_client(host, 1, &[]).await;
+}
+
+async fn s45_a_partition_without_a_leader_renews_the_client_with_4_workers(host: Host) {
+    a_partition_without_a_leader_renews_the_client(host, 4, &[]).await;
+}
+
+async fn s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent(host: Host) {
+    a_partition_without_a_leader_renews_the_client(host, 1, &[("enable.idempotence", "false"), ("acks", "1")]).await;
+}
+
+async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usize, keys: &[(&str, &str)]) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, workers, keys);
+    let streams = streams(&host, &producer).await;
+    streams.accept(&host, 100).await;
+    HURT_PARTITIONS.iter().for_each(|partition| trio.leader(*partition, None));
+    let renewed = renewed(&mut events).await;
+    let RenewalCause::Stall { topic, partition } = &renewed.cause else { panic!("{renewed}") };
+    assert!(topic == TOPIC && HURT_PARTITIONS.contains(partition), "{renewed}");
+    HURT_PARTITIONS.iter().for_each(|partition| trio.leader(*partition, Some(1)));
+    streams.accept(&host, 100).await;
+    let streams = streams.stop().await;
+    assert_eq!(producer.statistics().in_use, 0);
+    let found = trio.check(streams);
+    // What a leader had got when it was taken away was answered, or ends in doubt.
+    assert_eq!(found, Findings { delivered: found.delivered, failed: found.failed, ..Findings::default() });
+    assert!(found.failed <= renewed.handed_back, "{found:?}, {renewed}");
+}
+
+async fn s45_without_the_policy_records_wait_for_a_leader(host: Host) {
+    let trio = Trio::start();
+    let producer = trio.producer(&host, trio.builder(1)).await;
+    HURT_PARTITIONS.iter().for_each(|partition| trio.leader(*partition, None));
+    let waiting =
+        producer.produce(Record::to(TOPIC).partition(HURT_PARTITIONS[0]).payload("0")).await.expect("accepted");
+    host.until(|| producer.statistics().handed_off == 1).await;
+    trio.leader(HURT_PARTITIONS[0], Some(1));
+    waiting.await.expect("delivered");
+}
+
+async fn s45_what_was_sent_without_an_answer_is_handed_back(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    producer.send(Record::to(TOPIC).partition(0)).await.expect("delivered");
+    let sent = || Record::to(TOPIC).partition(HURT_PARTITIONS[0]);
+    producer.send(sent()).await.expect("delivered");
+    // Its answers do not come, but it is connected.
+    trio.hurt(HURT, Fault::Silent);
+    let first = producer.produce(sent().payload("0")).await.expect("accepted");
+    let others = host.spawn({
+        let producer = producer.clone();
+        async move { producer.send(Record::to(TOPIC).partition(2).payload("2")).await }
+    });
+    let renewed = renewed(&mut events).await;
+    let cause = RenewalCause::Stall { topic: TOPIC.into(), partition: HURT_PARTITIONS[0] };
+    assert_eq!((&renewed.cause, renewed.handed_back), (&cause, 1), "{renewed}");
+    let error = first.await.expect_err("there was no answer");
+    assert_eq!(
+        (error.status(), error.record().and_then(|record| record.get_payload())),
+        (Status::PossiblyPersisted, Some(&b"0"[..]))
+    );
+    others.join().await.expect("the other partitions were not disturbed");
+    trio.heal(HURT, Fault::Silent);
+    producer.send(sent().payload("1")).await.expect("delivered by the new client");
+}
+
+async fn s45_a_leader_that_is_down_is_no_stall(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    let record = || Record::to(TOPIC).partition(HURT_PARTITIONS[0]);
+    producer.send(record()).await.expect("delivered");
+    trio.hurt(HURT, Fault::Down);
+    let waiting = producer.produce(record()).await.expect("accepted");
+    let silent = || producer.health().leaders.iter().filter_map(|leader| leader.unanswered_for).max();
+    host.until(|| silent().is_some_and(|silent| silent > 3 * STALL)).await;
+    trio.heal(HURT, Fault::Down);
+    waiting.await.expect("delivered");
+    producer.close(FOR_EVER).await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Renewed(_)), "{event:?}");
+    }
+}
+
+async fn s45_fatal_errors_in_a_row_end_the_producer(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    let wrong_number = [ErrorCode::OutOfOrderSequenceNumber; 100];
+    trio.brokers.request_errors(ApiKey::Produce, &wrong_number).expect("a fault");
+    let streams = (0..).map(|number: u64| producer.produce(Record::to(TOPIC).partition(0).payload(number.to_string())));
+    let mut refused = None;
+    for attempt in streams {
+        match attempt.await {
+            // Each of them meets the error, and the client is renewed before the next one.
+            Ok(delivery) => {
+                let error = delivery.await.expect_err("a fatal error");
+                assert!(matches!(error.kind(), FailureKind::Broker | FailureKind::Fatal), "{error}");
+            }
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    assert!(matches!(refused, Some(ProduceError::Fatal { .. })), "{refused:?}");
+    assert!(producer.fatal_error().is_some());
+    producer.close(FOR_EVER).await;
+    let mut renewals = 0;
+    while let Some(event) = events.next().await {
+        renewals += usize::from(matches!(event, Event::Renewed(_)));
+    }
+    assert_eq!(renewals, 3);
+}
+
+async fn s45_calls_wait_for_the_new_client(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    producer.send(Record::to(TOPIC).partition(0)).await.expect("delivered");
+    trio.brokers.request_errors(ApiKey::Produce, &[ErrorCode::OutOfOrderSequenceNumber]).expect("a fault");
+    let _failed = producer.produce(Record::to(TOPIC).partition(0)).await.expect("accepted").await.expect_err("a fault");
+    // From before the renewal to after it, one call after another.
+    let mut interrupted = 0;
+    for _ in 0..20 {
+        match producer.metadata(Some(TOPIC)).await {
+            Ok(found) => assert!(found.topic(TOPIC).is_some()),
+            Err(error) => {
+                assert!(error.is_retriable(), "{error}");
+                interrupted += 1;
+            }
+        }
+    }
+    assert!(interrupted <= 1, "{interrupted} calls were interrupted");
+    renewed(&mut events).await;
+}
+
+async fn s45_a_purge_during_a_renewal_is_exact(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    producer.send(Record::to(TOPIC).partition(HURT_PARTITIONS[0])).await.expect("delivered");
+    trio.leader(HURT_PARTITIONS[0], None);
+    let record = |number: u32| Record::to(TOPIC).partition(HURT_PARTITIONS[0]).payload(number.to_string());
+    let mut deliveries = Vec::new();
+    for number in 0..500 {
+        deliveries.push(producer.produce(record(number)).await.expect("accepted"));
+    }
+    renewed(&mut events).await;
+    producer.purge(PurgeScope::All).await;
+    trio.leader(HURT_PARTITIONS[0], Some(1));
+    let mut seen = Vec::new();
+    for (number, delivery) in (0..).zip(deliveries) {
+        seen.push((number, end(delivery).await));
+    }
+    let is_purged = |end: &End| matches!(end, End::Failed(FailureKind::Purged, Status::NotPersisted));
+    assert!(seen.iter().all(|(_, end)| is_purged(end)), "{seen:?}");
+    producer.send(record(500)).await.expect("delivered");
+    let found = trio.check(vec![seen]);
+    assert_eq!((found.written_all_the_same, found.not_persisted), (0, 500), "{found:?}");
+}
+
+async fn s45_a_close_during_a_renewal_hands_everything_back(host: Host) {
+    let trio = Trio::start();
+    let (producer, mut events) = trio.renewing(&host, 1, &[]);
+    producer.send(Record::to(TOPIC).partition(HURT_PARTITIONS[0])).await.expect("delivered");
+    trio.leader(HURT_PARTITIONS[0], None);
+    let mut deliveries = Vec::new();
+    for number in 0..100 {
+        let record = Record::to(TOPIC).partition(HURT_PARTITIONS[0]).payload(number.to_string());
+        deliveries.push(producer.produce(record).await.expect("accepted"));
+    }
+    // A second client has them, and the next renewal is not far.
+    renewed(&mut events).await;
+    let closed = producer.close(Duration::from_millis(1)).await;
+    assert_eq!((closed.unsent().len(), closed.unreturned()), (100, 0));
+    for delivery in deliveries {
+        let error = delivery.await.expect_err("it is closed");
+        assert_eq!(error.status(), Status::NotPersisted, "{error}");
+    }
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Renewed(_)), "{event:?}");
+    }
+}
+
+async fn s45_a_policy_that_cannot_be_kept_is_refused(host: Host) {
+    let refused = |backend: Librdkafka| {
+        let error = AioProducer::builder(backend).start(host.runtime()).expect_err("refused");
+        error.to_string()
+    };
+    let config = |keys: &[(&str, &str)]| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        keys.iter().for_each(|(key, value)| drop(config.set(*key, *value)));
+        Librdkafka::new(config)
+    };
+    let transactional = [("transactional.id", "t")];
+    let text = refused(config(&transactional).on_fatal(OnFatal::Renew));
+    assert!(text.contains("`transactional.id`") && text.contains("leave the policy out"), "{text}");
+    let stall = |after| OnStall::Renew { after };
+    let text = refused(config(&[]).on_stall(stall(Duration::ZERO)));
+    assert!(text.contains("a time of zero"), "{text}");
+    let even = [("partitioner.adaptive.partitioning.enable", "false")];
+    let text = refused(config(&even).on_stall(stall(STALL)));
+    assert!(text.contains("`partitioner.adaptive.partitioning.enable=true`"), "{text}");
+    assert_eq!(ConfigError::NoWorkers.to_string(), refused(config(&[]).workers(0).on_fatal(OnFatal::Renew)));
+}
