@@ -101,6 +101,16 @@ fn records_without_an_outcome_have_a_slot_and_others_have_none() {
 }
 
 #[test]
+fn observations_that_are_noted_late_count_at_their_time() {
+    let mut story = Story::default();
+    let record = story.accept(call(1));
+    story.history.failed(record, ms(5), Status::NotPersisted);
+    story.history.slots_in_use(ms(9), 0);
+    story.history.slots_in_use(ms(3), 1);
+    story.is_right();
+}
+
+#[test]
 fn a_slot_may_return_a_tick_after_the_outcome() {
     let mut story = Story { history: History::new().tick(ms(2)), ..Story::default() };
     let record = story.accept(call(1));

@@ -81,8 +81,8 @@ fn a_record_that_was_produced_again_may_be_there_as_often() {
 #[test]
 fn of_two_acknowledged_calls_with_one_id_the_one_without_a_copy_is_lost() {
     let mut story = Story::default();
-    story.deliver(call(1), 0, 5);
     story.deliver(call(1), 0, 0);
+    story.deliver(call(1), 0, 5);
     story.logged(&[1]);
     story.is(Anomaly::LostAck, "LOST ACK orders/0@5 #1");
     story.log.push(TOPIC, 0, 5, LogEntry::record(1));

@@ -114,3 +114,26 @@ fn a_record_that_was_aborted_and_produced_again_is_visible_once() {
     story.log.push(TOPIC, 0, 3, LogEntry::commit(9));
     story.is_right();
 }
+
+#[test]
+fn a_record_that_was_cut_off_is_no_part() {
+    let (mut story, handle) = transaction([true, true]);
+    story.deliver(call(7).transaction(handle), 2, 5);
+    story.history.in_doubt(handle);
+    assert_eq!(story.verdict(Allow::nothing()).count(Anomaly::PartialCommit), 1);
+    story.log.begins(TOPIC, 2, 6);
+    story.is_right();
+}
+
+#[test]
+fn of_two_transactions_with_one_id_it_is_not_known_whose_record_is_there() {
+    let (mut story, first) = transaction([true, true]);
+    story.deliver(call(7).transaction(first), 0, None);
+    story.history.in_doubt(first);
+    assert_eq!(story.verdict(Allow::nothing()).count(Anomaly::PartialCommit), 1);
+    let second = story.history.begin_transaction();
+    story.deliver(call(7).transaction(second), 0, None);
+    story.history.committed(second);
+    story.log.push(TOPIC, 0, 5, LogEntry::record(7).committed(true));
+    story.is_right();
+}
