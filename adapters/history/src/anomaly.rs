@@ -18,9 +18,9 @@ use std::fmt;
 pub enum Anomaly {
     /// A record that was delivered is not in the log.
     ///
-    /// The outcome is `delivered`, the record is part of no transaction or of one that was committed, its place was not cut off
-    /// ([`Log::begins`](crate::Log::begins)), and its partition's topic has fewer copies of its id than calls with that id were delivered or
-    /// persisted.
+    /// The outcome is `delivered`, the record is part of no transaction or of one that was committed, and its place was not cut off
+    /// ([`Log::begins`](crate::Log::begins)). There is no copy at the offset that was named, or an earlier call names it, too; and each copy at
+    /// an offset that no call names is taken by an earlier call.
     ///
     /// From `lost-write` of Jepsen's Kafka workload.
     ///
@@ -116,8 +116,9 @@ pub enum Anomaly {
     PersistedNotInLog,
     /// A record is in the log, and not where the producer says.
     ///
-    /// No call with the id is lost, and the record was delivered at an offset that has no copy of it; or to a partition that has none, if no
-    /// offset was given; or to another partition than it names; or, if its id has one call, a copy is in another partition than it names.
+    /// The record was delivered at an offset that has no copy of it, and there is a copy at one that no call names; or it was delivered, at no
+    /// known offset, to a partition that has no copy, and there are others; or it was delivered to another partition than it names; or it was
+    /// not delivered, no other call has its id, and all copies are in other partitions than it names.
     ///
     /// From `inconsistent-offsets` of Jepsen's Kafka workload: one offset, two values.
     ///

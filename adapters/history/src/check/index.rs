@@ -109,7 +109,8 @@ impl<'a> Index<'a> {
     /// The copy that is where the producer says that the record is.
     pub(super) fn named_copy<'b>(&self, row: &Row, copies: &'b [Logged]) -> Option<&'b Logged> {
         let Some(Outcome::Delivered { partition, offset: Some(offset) }) = row.outcome() else { return None };
-        copies.iter().find(|copy| (copy.partition, copy.offset) == (partition, offset))
+        let found = copies.binary_search_by_key(&(partition, offset), |copy| (copy.partition, copy.offset)).ok()?;
+        Some(&copies[found])
     }
 
     /// Whether the record may have been deleted from the log.

@@ -1,10 +1,11 @@
 //! The checks. Each file has those that look at the same thing; `index` says which calls and which records of the log belong together.
 
+mod claims;
 mod index;
 mod operations;
 mod order;
 mod outcomes;
-mod places;
+mod partitions;
 mod presence;
 mod slots;
 mod transactions;
@@ -39,7 +40,8 @@ pub fn check_with(history: &History, log: &Log, allow: Allow) -> Verdict {
     let mut verdict = Verdict::default();
     outcomes::check(&index, &mut verdict);
     presence::check(&index, allow, &mut verdict);
-    places::check(&index, &mut verdict);
+    claims::check(&index, &mut verdict);
+    partitions::check(&index, &mut verdict);
     order::check(&index, allow, &mut verdict);
     transactions::check(&index, &mut verdict);
     operations::check(&index, &mut verdict);

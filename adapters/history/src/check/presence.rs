@@ -1,4 +1,4 @@
-//! Which records are in the log, how often, and with which bytes.
+//! Which records must not be in the log, or not so often, or not with these bytes.
 
 use aioproducer_core::backend::Status;
 
@@ -21,7 +21,6 @@ pub(super) fn check(index: &Index<'_>, allow: Allow, verdict: &mut Verdict) {
         } else if group.copies.len() > possible {
             twice(index, group, allow, verdict);
         }
-        missing(index, group, verdict);
         aborted(index, group, verdict);
         bytes(index, group, verdict);
         let in_doubt = rows().filter(|row| is_in_doubt(row)).count();
@@ -60,40 +59,6 @@ fn twice(index: &Index<'_>, group: SameId<'_>, allow: Allow, verdict: &mut Verdi
         let call = *written.unwrap_or(&group.calls[0]);
         let detail = if written.is_none() { "it is not known to be in the log" } else { "" };
         verdict.add(Anomaly::Duplicate, || finding(Anomaly::Duplicate, index.at(call, group.copies), detail));
-    }
-}
-
-/// Records that have to be in the log.
-fn missing(index: &Index<'_>, group: SameId<'_>, verdict: &mut Verdict) {
-    let is_required = |call: &&u32| {
-        let row = index.row(**call);
-        is_written(row) && matches!(index.transaction(row), None | Some(TransactionEnd::Committed))
-    };
-    let mut required = group.calls.iter().filter(is_required).count();
-    if required == 0 {
-        return;
-    }
-    // A place that was cut off has no copy; without an offset, a copy may be this record's.
-    let mut unplaced = group.copies.len();
-    for call in group.calls.iter().filter(is_required) {
-        let row = index.row(*call);
-        let is_placed = matches!(row.outcome(), Some(Outcome::Delivered { offset: Some(_), .. }));
-        if index.is_cut_off(row) && (is_placed || unplaced == 0) {
-            verdict.counts.cut_off += 1;
-            required -= 1;
-        } else {
-            unplaced = unplaced.saturating_sub(1);
-        }
-    }
-    let lost = required.saturating_sub(group.copies.len());
-    let is_lost = |call: &&u32| {
-        let row = index.row(**call);
-        is_required(call) && !index.is_cut_off(row) && index.named_copy(row, group.copies).is_none()
-    };
-    for &call in group.calls.iter().filter(is_lost).take(lost) {
-        let is_delivered = matches!(index.row(call).outcome(), Some(Outcome::Delivered { .. }));
-        let anomaly = if is_delivered { Anomaly::LostAck } else { Anomaly::PersistedNotInLog };
-        verdict.add(anomaly, || finding(anomaly, index.said(call), ""));
     }
 }
 

@@ -90,6 +90,30 @@ fn of_two_acknowledged_calls_with_one_id_the_one_without_a_copy_is_lost() {
 }
 
 #[test]
+fn two_calls_with_one_id_have_two_places() {
+    let mut story = Story::default();
+    story.deliver(call(1), 0, 0);
+    story.deliver(call(1), 0, 0);
+    story.logged(&[1]);
+    story.is(Anomaly::LostAck, "LOST ACK orders/0@0 #1");
+}
+
+#[test]
+fn a_copy_of_an_aborted_call_is_not_that_of_a_committed_one() {
+    let mut story = Story::default();
+    let first = story.history.begin_transaction();
+    story.deliver(call(1).transaction(first), 0, 0);
+    story.history.aborted(first);
+    let second = story.history.begin_transaction();
+    story.deliver(call(1).transaction(second), 0, 2);
+    story.history.committed(second);
+    story.log.push(TOPIC, 0, 0, LogEntry::record(1).committed(false));
+    story.is(Anomaly::LostAck, "LOST ACK orders/0@2 #1");
+    story.log.push(TOPIC, 0, 2, LogEntry::record(1));
+    story.is_right();
+}
+
+#[test]
 fn a_record_that_failed_as_not_persisted_and_is_there_is_g1a() {
     let mut story = Story::default();
     story.fail(call(1), Status::NotPersisted);

@@ -1,4 +1,4 @@
-//! Whether records are where the producer says.
+//! Whether records are in the partitions that the calls name, and the producer.
 
 use crate::anomaly::Anomaly;
 use crate::finding::Finding;
@@ -11,7 +11,7 @@ use super::index::{Index, is_absent, is_written};
 pub(super) fn check(index: &Index<'_>, verdict: &mut Verdict) {
     for group in index.groups() {
         let written = group.calls.iter().filter(|call| is_written(index.row(**call))).count();
-        // With fewer copies, some are lost; with none there is no place to compare.
+        // With fewer copies it is not known whose is missing.
         if group.copies.is_empty() || group.copies.len() < written {
             continue;
         }
@@ -20,7 +20,7 @@ pub(super) fn check(index: &Index<'_>, verdict: &mut Verdict) {
             if index.is_cut_off(row) || is_absent(row) {
                 continue;
             }
-            if let Some(detail) = wrong(index, row, group.copies, group.calls.len() == 1) {
+            if let Some(detail) = wrong(row, group.copies, group.calls.len() == 1) {
                 verdict.add(Anomaly::WrongOffset, || {
                     let (said, found) = (index.said(call), index.at(call, group.copies));
                     let detail = format!("{detail}; the log has {found}");
@@ -31,20 +31,18 @@ pub(super) fn check(index: &Index<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// What is wrong with a record's place.
-fn wrong(index: &Index<'_>, row: &Row, copies: &[Logged], is_alone: bool) -> Option<&'static str> {
-    if let Some(Outcome::Delivered { partition, offset }) = row.outcome() {
-        if row.partition.is_some_and(|named| named != partition) {
-            return Some("it was delivered to another partition than it names");
+/// What is wrong with a record's partition.
+fn wrong(row: &Row, copies: &[Logged], is_alone: bool) -> Option<&'static str> {
+    let is_elsewhere = |partition: i32| copies.iter().all(|copy| copy.partition != partition);
+    match (row.outcome(), row.partition) {
+        (Some(Outcome::Delivered { partition, .. }), Some(named)) if partition != named => {
+            Some("it was delivered to another partition than it names")
         }
-        let is_there = match offset {
-            Some(_) => index.named_copy(row, copies).is_some(),
-            None => copies.iter().any(|copy| copy.partition == partition),
-        };
-        if !is_there {
-            return Some("it is not where it was delivered");
+        (Some(Outcome::Delivered { partition, offset: None }), _) if is_elsewhere(partition) => {
+            Some("it is not where it was delivered")
         }
+        (Some(Outcome::Delivered { .. }), _) => None,
+        (_, Some(named)) if is_alone && is_elsewhere(named) => Some("it is in another partition than it names"),
+        _ => None,
     }
-    let elsewhere = |named: i32| is_alone && copies.iter().any(|copy| copy.partition != named);
-    row.partition.is_some_and(elsewhere).then_some("it is in another partition than it names")
 }
