@@ -99,6 +99,34 @@ fn two_calls_with_one_id_have_two_places() {
 }
 
 #[test]
+fn one_copy_is_not_two_records() {
+    let mut story = Story::default();
+    story.deliver(call(1), 0, None);
+    story.deliver(call(1), 0, None);
+    story.logged(&[1]);
+    story.is(Anomaly::LostAck, "LOST ACK orders/0 #1");
+}
+
+#[test]
+fn a_copy_that_may_be_of_another_call_is_no_wrong_place_of_one_that_was_cut_off() {
+    let mut story = Story::default();
+    story.deliver(call(1), 0, 2);
+    story.fail(call(1), Status::PossiblyPersisted);
+    story.log.push(TOPIC, 0, 7, LogEntry::record(1));
+    assert_eq!(story.verdict(Allow::nothing()).count(Anomaly::WrongOffset), 1);
+    story.log.begins(TOPIC, 0, 7);
+    story.is_right();
+}
+
+#[test]
+fn a_record_that_should_not_be_there_is_one_finding() {
+    let mut story = Story::default();
+    story.fail(call(1).partition(1), Status::NotPersisted);
+    story.logged(&[1]);
+    story.is(Anomaly::G1a, "G1a orders/0@0 #1: it failed as not in the log");
+}
+
+#[test]
 fn a_copy_of_an_aborted_call_is_not_that_of_a_committed_one() {
     let mut story = Story::default();
     let first = story.history.begin_transaction();
