@@ -40,6 +40,7 @@
 //! | `smol` | no | `Smol`: smol's global executor, an `async_executor::Executor` of yours, async-std |
 //! | `rdkafka` | yes | `Librdkafka`, the backend; librdkafka is built along |
 //! | `embedded-broker` | no | `EmbeddedBroker`, librdkafka's mock cluster in your process, for first steps and tests |
+//! | `history` | no | a checker for tests: what the producer said of each record, against the log |
 //! | `tracing` | no | a span for each record, and its trace context in the record's headers on request |
 //! | `metrics` | no | counters, gauges and histograms for the `metrics` facade |
 //! | `ssl`, `ssl-vendored` | no | TLS, with the system's OpenSSL or one that is built along |
@@ -181,6 +182,16 @@ pub mod renewal {
 pub mod oauth {
     #[doc(inline)]
     pub use aioproducer_rdkafka::{Token, TokenFuture, TokenProvider};
+}
+
+/// A checker for tests: it compares what the producer said of each record with the log, and names each anomaly.
+#[cfg(feature = "history")]
+pub mod history {
+    #[doc(inline)]
+    pub use aioproducer_history::{
+        Allow, Anomaly, Counts, Finding, FoundRecord, History, Log, LogEntry, Operation, OperationHandle, Payload,
+        Place, ProduceCall, RecordHandle, Status, TransactionHandle, Verdict, check, check_with,
+    };
 }
 
 /// What the embedded broker returns and can be made to do.

@@ -1,6 +1,5 @@
 //! The base of the tests: four executors under one interface, a backend that the test controls, access to a broker's log and
-//! to this process's threads, [`kafka`], a real broker, [`cluster`], three of them, and [`history`], which compares what a producer
-//! said with what is in the log.
+//! to this process's threads, [`kafka`], a real broker, and [`cluster`], three of them.
 //!
 //! Each test binary is a folder in `tests/`, with modules that are named after what they show. A test of a promise is an
 //! `async fn sNN_…(host: Host)`; [`promises!`] runs it on every executor. Tests that count what the whole process has are
@@ -82,7 +81,6 @@ pub mod batches;
 pub mod broker;
 pub mod cluster;
 pub mod executor;
-pub mod history;
 pub mod immediate;
 pub mod kafka;
 pub mod probe;

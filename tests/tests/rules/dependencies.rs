@@ -7,15 +7,23 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// The packages of the workspace, each with the others that it may depend on in any way.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("aioproducer-core", &[]),
     ("aioproducer-driver", &["aioproducer-core"]),
+    ("aioproducer-history", &["aioproducer-core"]),
     ("aioproducer-rdkafka", &["aioproducer-core"]),
     ("aioproducer-tokio", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
     ("aioproducer-smol", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
     (
         "aioproducer",
-        &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka", "aioproducer-tokio", "aioproducer-smol"],
+        &[
+            "aioproducer-core",
+            "aioproducer-driver",
+            "aioproducer-history",
+            "aioproducer-rdkafka",
+            "aioproducer-tokio",
+            "aioproducer-smol",
+        ],
     ),
     ("aioproducer-tests", EVERYTHING),
     ("aioproducer-benches", EVERYTHING),
@@ -25,6 +33,7 @@ const EVERYTHING: &[&str] = &[
     "aioproducer",
     "aioproducer-core",
     "aioproducer-driver",
+    "aioproducer-history",
     "aioproducer-rdkafka",
     "aioproducer-tokio",
     "aioproducer-smol",
@@ -101,6 +110,12 @@ fn the_core_depends_on_heapless_alone() {
     let all = closure(&metadata, core);
     assert!(all.contains("heapless"));
     assert!(!all.iter().any(|name| is_runtime(name) || is_backend(name)), "{all:?}");
+}
+
+#[test]
+fn the_history_checker_depends_on_the_core_alone() {
+    let metadata = metadata();
+    assert_eq!(named(workspace(&metadata)["aioproducer-history"]), BTreeSet::from(["aioproducer-core"]));
 }
 
 #[test]

@@ -29,7 +29,7 @@ enum Form {
 use Form::{Definition, Name, OfPanics, Phrase, Word};
 
 /// What is not written, and what is written instead.
-const WORDS: [(Form, &str, &str); 48] = [
+const WORDS: [(Form, &str, &str); 47] = [
     (Word, "told", "`is notified`, `receives`, `knows`"),
     (Word, "lots", "`chunks`"),
     (Word, "nobody", "`no task`, `none`, `no listener`"),
@@ -68,7 +68,6 @@ const WORDS: [(Form, &str, &str); 48] = [
     (Name, "Exchange", "`Driver`, `WorkerApi`"),
     (Name, "Spent", "`ErrorPool`"),
     (Name, "Stored", "`OwnedRecord`"),
-    (Name, "Verdict", "`CallOutcome`"),
     (Name, "Standing", "`TransactionStatus`"),
     (Definition, "Call", "`RunnerSignal`, `CallSpan`, `CallFuture`"),
     (Definition, "Counter", "`TokenMailbox`"),

@@ -1,7 +1,9 @@
 //! Whether a run is as promised.
 
+use aioproducer_history::Anomaly;
+
 use crate::note::{Micros, SECOND};
-use crate::options::{ClusterKind, Routing, Scenario};
+use crate::options::{Routing, Scenario};
 use crate::run::{Run, SHARE};
 use crate::seconds::{Delivered, Side, ended};
 use crate::timeline::Fault;
@@ -12,6 +14,18 @@ const RETURN: Micros = SECOND;
 /// A partition may be without success for so much longer than the longest fault.
 const RECOVERY: Micros = 3 * SECOND;
 
+/// What is said of a history that is not as promised.
+const ANOMALIES: [(Anomaly, &str); 8] = [
+    (Anomaly::NoOutcome, "records without an outcome"),
+    (Anomaly::LateTimeout, "records ended more than a second after their delivery timeout"),
+    (Anomaly::LostAck, "delivered records are not in the log"),
+    (Anomaly::PersistedNotInLog, "records are not in the log that the producer says are"),
+    (Anomaly::Duplicate, "delivered records are in the log more than once"),
+    (Anomaly::G1a, "records are in the log that the producer says are not"),
+    (Anomaly::Reordered, "delivered records are behind later ones of their lane"),
+    (Anomaly::WrongOffset, "delivered records are not where the producer says"),
+];
+
 /// What is not as promised.
 pub(crate) fn complaints(run: &Run<'_>) -> Vec<String> {
     let mut found = Vec::new();
@@ -20,17 +34,12 @@ pub(crate) fn complaints(run: &Run<'_>) -> Vec<String> {
             found.push(format!("{count} {what}"));
         }
     };
-    none(run.calls as usize - run.notes.len(), "records without an outcome");
-    none(run.late(), "records ended more than a second after their delivery timeout");
-    none(run.findings.lost, "delivered records are not in the log");
-    if run.options.cluster == ClusterKind::Kafka {
-        none(run.findings.doubled, "delivered records are in the log more than once");
+    for (anomaly, what) in ANOMALIES {
+        none(run.verdict.count(anomaly), what);
     }
-    none(run.findings.written_all_the_same, "records are in the log that the producer says are not");
-    none(run.findings.reordered, "delivered records are behind later ones of their lane");
-    none(run.findings.misplaced, "delivered records are not where the producer says");
     if run.options.keys == Routing::Keyless {
-        none(run.findings.failed + run.findings.refused, "keyless records failed");
+        let counts = run.verdict.counts();
+        none(counts.failed() + counts.refused, "keyless records failed");
         none(run.waited(), "calls with a keyless record waited");
     }
     match (run.options.scenario, run.faults.first()) {
@@ -105,14 +114,15 @@ mod tests {
     use std::time::Duration;
 
     use aioproducer_driver::error::{FailureKind, Status};
-    use aioproducer_tests::history::{End, Findings};
+    use aioproducer_history::{Log, LogEntry};
     use clap::Parser;
 
     use super::*;
-    use crate::note::Note;
+    use crate::history::verdict;
+    use crate::note::{End, Note};
     use crate::options::Options;
     use crate::run::{LEAVE, WAITED};
-    use crate::target::{Hurt, PARTITIONS, leader};
+    use crate::target::{Hurt, PARTITIONS, TOPIC, leader};
 
     const RATE: u64 = 100;
 
@@ -153,9 +163,22 @@ mod tests {
         let mut notes = notes();
         notes.iter_mut().for_each(change);
         notes.sort_by_key(|note| note.ended);
-        let (calls, findings) = (notes.len() as u64, Findings::default());
-        let run = Run { options: &options, notes: &notes, faults: &[FAULT], end: END, calls, log: 0, findings };
+        let verdict = verdict(&options, &notes, notes.len() as u64, &log(&notes));
+        let run = Run { options: &options, notes: &notes, faults: &[FAULT], end: END, verdict: &verdict };
         complaints(&run)
+    }
+
+    /// The log that the producer says there is.
+    fn log(notes: &[Note]) -> Log {
+        let mut log = Log::new();
+        for note in notes {
+            if let End::Delivered { partition, offset } = note.end {
+                // Those without an offset are behind the others, in the order of their calls.
+                let offset = offset.unwrap_or(1_000_000 + note.number as i64);
+                log.push(TOPIC, partition, offset, LogEntry::record(note.number));
+            }
+        }
+        log
     }
 
     fn is_healthy(note: &Note) -> bool {
@@ -220,16 +243,35 @@ mod tests {
     #[test]
     fn what_the_history_has_is_said() {
         let options = options(&["calm"]);
-        let findings = Findings {
-            lost: 1,
-            doubled: 2,
-            written_all_the_same: 3,
-            reordered: 4,
-            misplaced: 5,
-            ..Findings::default()
+        let note = |number: u64, end: End| Note {
+            number,
+            lane: Some(0),
+            wanted: None,
+            end,
+            called: 0,
+            accepted: 0,
+            ended: if number == 0 { END * 10 } else { 0 },
         };
-        let run = Run { options: &options, notes: &[], faults: &[], end: END, calls: 6, log: 0, findings };
-        assert_eq!(complaints(&run).len(), 6);
+        let at = |number: u64, offset: i64| note(number, End::Delivered { partition: 0, offset: Some(offset) });
+        let failed = |number: u64, status| note(number, End::Failed(FailureKind::TimedOut, status));
+        let notes = [
+            at(0, 0),
+            at(1, 9),
+            at(2, 2),
+            at(3, 1),
+            failed(4, Status::NotPersisted),
+            failed(5, Status::Persisted),
+            failed(6, Status::PossiblyPersisted),
+            at(7, 8),
+        ];
+        let mut log = Log::new();
+        for (offset, number) in [(0, 0), (1, 3), (2, 2), (3, 3), (4, 4), (5, 6), (6, 6), (7, 7)] {
+            log.push(TOPIC, 0, offset, LogEntry::record(number));
+        }
+        let verdict = verdict(&options, &notes, 9, &log);
+        let run = Run { options: &options, notes: &notes, faults: &[], end: END, verdict: &verdict };
+        let expected: Vec<_> = ANOMALIES.iter().map(|(_, what)| format!("1 {what}")).collect();
+        assert_eq!(complaints(&run), expected);
     }
 
     #[test]

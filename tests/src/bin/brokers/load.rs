@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aioproducer_driver::{AioProducer, Delivery, ProduceError, Record};
-use aioproducer_tests::history::End;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::keys::{Keys, Kind};
-use crate::note::{Micros, Note, Recorder, SECOND};
+use crate::note::{End, Micros, Note, Recorder, SECOND};
 use crate::options::{CallKind, Options};
 use crate::target::TOPIC;
 

@@ -8,6 +8,7 @@
 //! checks/kafka/three.sh --help
 //! ```
 
+mod history;
 mod judge;
 mod keys;
 mod load;
@@ -32,12 +33,12 @@ use std::time::{Duration, Instant};
 
 use aioproducer_driver::{AioProducer, Record};
 use aioproducer_rdkafka::Librdkafka;
-use aioproducer_tests::history::{self, Written};
 use aioproducer_tokio::Tokio;
 use clap::Parser;
 
 use crate::keys::Keys;
 use crate::load::Load;
+use crate::log::Written;
 use crate::note::{Note, Recorder};
 use crate::options::Options;
 use crate::rows::Rows;
@@ -104,13 +105,12 @@ async fn run(options: &Options, target: &Arc<Target>) -> Result<Vec<String>, Fai
         println!("the load did not end by itself: close gave back {unsent} records, and not {unreturned} others");
     }
     let read = Arc::clone(target);
-    let log = tokio::task::spawn_blocking(move || log::read(&read.servers(), TOPIC, PARTITIONS)).await??;
+    let log = tokio::task::spawn_blocking(move || log::read(&read.servers(), PARTITIONS)).await??;
     if let Some(file) = &options.records {
-        write(file, &notes, &log)?;
+        write(file, &notes, &log.records)?;
     }
-    let seen: Vec<_> = notes.iter().map(Note::seen).collect();
-    let findings = history::check(&seen, &log);
-    let run = Run { options, notes: &notes, faults: &faults, end, calls: recorder.calls(), log: log.len(), findings };
+    let verdict = history::verdict(options, &notes, recorder.calls(), &log.into());
+    let run = Run { options, notes: &notes, faults: &faults, end, verdict: &verdict };
     summary::print(&run);
     Ok(judge::complaints(&run))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use aioproducer_tests::history::{End, Seen};
+use aioproducer_driver::error::{FailureKind, Status};
 
 use crate::target::PARTITIONS;
 
@@ -14,10 +14,26 @@ pub(crate) type Micros = u64;
 
 pub(crate) const SECOND: Micros = 1_000_000;
 
+/// What the producer said of a record in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Delivered {
+        partition: i32,
+        /// `None` if the broker did not send it.
+        offset: Option<i64>,
+    },
+    /// It was accepted and has failed.
+    Failed(FailureKind, Status),
+    /// It was not accepted. The text is the error's name.
+    Refused(&'static str),
+}
+
 /// A record, from its call to its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note {
+    /// Unique, and for records of one lane in the order of the calls.
     pub(crate) number: u64,
+    /// Records with the same lane, those of a key for instance, stay in order.
     pub(crate) lane: Option<u32>,
     /// Where it had to go; `None` if anywhere.
     pub(crate) wanted: Option<i32>,
@@ -53,10 +69,6 @@ impl Note {
             End::Failed(kind, status) => Some(format!("{kind:?}/{status:?}")),
             End::Refused(error) => Some(format!("refused/{error}")),
         }
-    }
-
-    pub(crate) fn seen(&self) -> Seen {
-        Seen { number: self.number, lane: self.lane, end: self.end }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is measured of a run.
 
-use aioproducer_tests::history::Findings;
+use aioproducer_history::Verdict;
 
 use crate::note::{Micros, Note, SECOND};
 use crate::options::Options;
@@ -13,9 +13,6 @@ pub(crate) const SHARE: f64 = 0.95;
 
 /// Seconds at the beginning that do not count: connections, and the first batches.
 const WARM_UP: u64 = 3;
-
-/// How much longer than its delivery timeout a record may take to end.
-const LATE: Micros = SECOND;
 
 /// Keyless records may go to a broker that does not answer for so much longer than the availability timeout.
 pub(crate) const LEAVE: Micros = SECOND / 10;
@@ -31,10 +28,8 @@ pub(crate) struct Run<'a> {
     pub(crate) faults: &'a [Fault],
     /// When the load was stopped.
     pub(crate) end: Micros,
-    pub(crate) calls: u64,
-    /// Records in the log.
-    pub(crate) log: usize,
-    pub(crate) findings: Findings,
+    /// What the producer said, against the log.
+    pub(crate) verdict: &'a Verdict,
 }
 
 impl Run<'_> {
@@ -70,12 +65,6 @@ impl Run<'_> {
         let side = Side::Hurt(fault.broker);
         let fresh = self.notes.iter().filter(|note| note.is_delivered() && side.has(note) && note.called >= fault.back);
         fresh.map(|note| note.called - fault.back).min()
-    }
-
-    /// Records that took longer than their delivery timeout.
-    pub(crate) fn late(&self) -> usize {
-        let limit = self.options.delivery_timeout().as_micros() as Micros + LATE;
-        self.notes.iter().filter(|note| note.latency() > limit).count()
     }
 
     /// The longest time from a call to its outcome.

@@ -1,44 +1,53 @@
 //! The numbers of a run.
 
+use aioproducer_history::Anomaly;
+
 use crate::note::{Micros, SECOND, failures};
 use crate::options::{Routing, Scenario};
 use crate::run::{Run, SHARE};
 use crate::seconds::{Delivered, Side, ended};
 use crate::timeline::Fault;
 
+/// Findings that are printed.
+const SHOWN: usize = 20;
+
 pub(crate) fn print(run: &Run<'_>) {
-    let found = &run.findings;
+    let (verdict, counts) = (run.verdict, run.verdict.counts());
     println!(
         "history: {} calls, {} delivered, {} failed, {} refused, {} without an outcome; {} records in the log",
-        run.calls,
-        found.delivered,
-        found.failed,
-        found.refused,
-        run.calls as usize - run.notes.len(),
-        run.log
+        counts.calls,
+        counts.delivered,
+        counts.failed(),
+        counts.refused,
+        verdict.count(Anomaly::NoOutcome),
+        counts.log
     );
+    let doubled = verdict.count(Anomaly::Duplicate) + counts.duplicates;
     println!(
         "history: lost {}, doubled {} ({:.3} % of the delivered), reordered {}, not persisted and in the log {}, misplaced {}, \
          possibly persisted and doubled {}, cut off by the broker {}",
-        found.lost,
-        found.doubled,
-        share(found.doubled, found.delivered),
-        found.reordered,
-        found.written_all_the_same,
-        found.misplaced,
-        found.doubled_in_doubt,
-        found.cut_off
+        verdict.count(Anomaly::LostAck),
+        doubled,
+        share(doubled, counts.delivered),
+        verdict.count(Anomaly::Reordered),
+        verdict.count(Anomaly::G1a),
+        verdict.count(Anomaly::WrongOffset),
+        counts.duplicates_in_doubt,
+        counts.cut_off
     );
+    for finding in verdict.findings().iter().take(SHOWN) {
+        println!("history: {finding}");
+    }
     for (failure, count) in failures(run.notes) {
         println!("failures: {count} {failure}");
     }
-    if found.failed > 0 {
-        println!("failures: {:.1} % of the failed are NotPersisted", share(found.not_persisted, found.failed));
+    if counts.failed() > 0 {
+        println!("failures: {:.1} % of the failed are NotPersisted", share(counts.not_persisted, counts.failed()));
     }
     println!(
         "ends: the longest after {:.3} s; {} later than the delivery timeout of {:.1} s and a second; {} calls waited",
         run.longest() as f64 / 1e6,
-        run.late(),
+        verdict.count(Anomaly::LateTimeout),
         run.options.delivery_timeout().as_secs_f64(),
         run.waited()
     );

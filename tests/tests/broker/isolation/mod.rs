@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aioproducer_driver::error::Status;
 use aioproducer_driver::{AioProducer, Builder, Delivery, ProduceError, Record};
+use aioproducer_history::{Allow, History, Log, LogEntry, ProduceCall, Verdict, check_with};
 use aioproducer_rdkafka::{ClientConfig, EmbeddedBroker, Librdkafka};
 use aioproducer_tests::broker;
 use aioproducer_tests::cluster::BROKERS;
 use aioproducer_tests::executor::{Host, Joined};
-use aioproducer_tests::history::{self, End, Findings, Seen, Written};
 
 const TOPIC: &str = "t";
 
@@ -102,34 +103,44 @@ impl Trio {
 
     /// Compares the ends of streams with the log. The embedded broker does not look at sequence numbers, so that records which are
     /// sent again after a connection broke are doubled: that says nothing.
-    fn check(&self, streams: Vec<Stream>) -> Findings {
-        let streams = (0..).zip(streams);
-        let seen = streams.flat_map(|(lane, stream)| {
-            stream.into_iter().map(move |(number, end)| Seen { number, lane: Some(lane), end })
-        });
-        let seen: Vec<_> = seen.collect();
-        let log = broker::read_back(&self.brokers, TOPIC, PARTITIONS);
-        let numbered = log.iter().filter(|logged| logged.payload.is_some());
-        let log: Vec<_> = numbered
-            .map(|logged| Written {
-                partition: logged.partition,
-                offset: logged.offset,
-                number: logged.text().parse().expect("a number"),
-            })
-            .collect();
-        history::check(&seen, &log)
+    fn check(&self, streams: Vec<Stream>) -> Verdict {
+        let mut history = History::new();
+        for (lane, stream) in (0_u32..).zip(streams) {
+            for (number, end) in stream {
+                // Each stream stays in order, as the records of a key do.
+                let (key, payload) = (lane.to_be_bytes(), number.to_string());
+                let call = ProduceCall::new(number, TOPIC).key(&key).payload(&payload);
+                let record = history.produce(Duration::ZERO, call);
+                history.accepted(record);
+                match end {
+                    Ok(partition) => history.delivered(record, Duration::ZERO, partition, None),
+                    Err(status) => history.failed(record, Duration::ZERO, status),
+                }
+            }
+        }
+        let mut log = Log::new();
+        for logged in broker::read_back(&self.brokers, TOPIC, PARTITIONS) {
+            // Records without a payload are those that looked for a partition.
+            if let Some(payload) = &logged.payload {
+                let number = logged.text().parse().expect("a number");
+                log.push(TOPIC, logged.partition, logged.offset, LogEntry::record(number).payload(payload));
+            }
+        }
+        let verdict = check_with(&history, &log, Allow::nothing().duplicates());
+        assert_eq!(verdict.counts().unknown, 0, "records that no call had accepted: {verdict}");
+        verdict
     }
 }
 
 /// The records of one task, with their numbers: those of a lane, in the order of the calls.
 type Stream = Vec<(u64, End)>;
 
+/// A delivered record's partition, or what is known of a failed one.
+type End = Result<i32, Status>;
+
 /// What became of a record.
 async fn end(delivery: Delivery) -> End {
-    match delivery.await {
-        Ok(report) => End::Delivered { partition: report.partition(), offset: None },
-        Err(error) => End::Failed(error.kind(), error.status()),
-    }
+    delivery.await.map(|report| report.partition()).map_err(|error| error.status())
 }
 
 /// How a stream's records find their partition.
@@ -235,6 +246,8 @@ impl Streams {
 /// All were delivered, are in the log, and are in order.
 fn assert_right(trio: &Trio, streams: Vec<Stream>) {
     let count = streams.iter().map(Vec::len).sum();
-    let found = trio.check(streams);
-    assert_eq!(found, Findings { delivered: count, doubled: found.doubled, ..Findings::default() });
+    let verdict = trio.check(streams);
+    assert!(verdict.is_right(), "{verdict}");
+    let counts = verdict.counts();
+    assert_eq!((counts.delivered, counts.calls), (count, count), "{verdict}");
 }

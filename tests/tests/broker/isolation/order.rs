@@ -5,7 +5,6 @@ use std::time::Duration;
 use aioproducer_driver::Record;
 use aioproducer_driver::error::FailureKind;
 use aioproducer_tests::executor::Host;
-use aioproducer_tests::history::Findings;
 use aioproducer_tests::promises;
 
 use super::{Fault, HURT, HURT_PARTITIONS, PARTITIONS, POOL, Streams, TOPIC, Trio, Way, assert_right};
@@ -80,15 +79,6 @@ async fn isolation_each_delivery_of_timed_out_windows_is_in_the_log(host: Host) 
         trio.heal(broker, fault);
     }
     streams.accept(&host, POOL / 2).await;
-    let found = trio.check(streams.stop().await);
-    assert!(found.delivered > 0, "{found:?}");
-    let expected = Findings {
-        delivered: found.delivered,
-        failed: found.failed,
-        not_persisted: found.not_persisted,
-        doubled: found.doubled,
-        doubled_in_doubt: found.doubled_in_doubt,
-        ..Findings::default()
-    };
-    assert_eq!(found, expected);
+    let verdict = trio.check(streams.stop().await);
+    assert!(verdict.is_right() && verdict.counts().delivered > 0, "{verdict}");
 }
