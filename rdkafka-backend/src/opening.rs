@@ -73,7 +73,7 @@ pub(crate) fn open<R: Message, E: Driver<R>>(
         return Ok(plan.client(driver, None)?);
     }
     let (sinks, mailbox) = (Arc::clone(&plan.sinks), plan.mailbox.clone());
-    let open: renewal::Open<R, E> =
+    let open: renewal::Opener<R, E> =
         Box::new(move |link: Arc<Link<R, E>>, before: Option<&TopicStates>| Ok(plan.client(link, before)?));
     let shared = Shared::start(driver, policy, sinks, mailbox, workers, open)?;
     threads::start_renewer(Arc::clone(&shared)).map_err(|error| ConfigError::Thread { reason: error.to_string() })?;

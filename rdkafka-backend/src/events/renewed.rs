@@ -1,4 +1,4 @@
-//! What the application is told of a client that was replaced.
+//! The event of a client that was replaced.
 
 use std::fmt;
 use std::time::Duration;

@@ -28,5 +28,5 @@ pub(crate) use handle::RenewedHandle;
 pub(crate) use link::Link;
 pub(crate) use policy::Policy;
 pub use policy::{OnFatal, OnStall};
-pub(crate) use shared::{Open, Shared};
+pub(crate) use shared::{Opener, Shared};
 pub(crate) use steps::Tries;

@@ -21,13 +21,13 @@ use crate::oauth::TokenMailbox;
 use crate::partition::states::TopicStates;
 
 /// Starts a client, with what the one before it knew of its topics.
-pub(crate) type Open<R, E> =
+pub(crate) type Opener<R, E> =
     Box<dyn Fn(Arc<Link<R, E>>, Option<&TopicStates>) -> Result<Arc<dyn Client>, ConfigError> + Send + Sync>;
 
 pub(crate) struct Shared<R, E> {
     pub(super) driver: Arc<E>,
     pub(super) policy: Policy,
-    pub(super) open: Open<R, E>,
+    pub(super) open: Opener<R, E>,
     pub(super) sinks: Arc<EventSinks>,
     mailbox: Option<Arc<TokenMailbox>>,
     /// Threads of a client that take batches.
@@ -58,7 +58,7 @@ impl<R: Message, E: Driver<R>> Shared<R, E> {
         sinks: Arc<EventSinks>,
         mailbox: Option<Arc<TokenMailbox>>,
         workers: usize,
-        open: Open<R, E>,
+        open: Opener<R, E>,
     ) -> Result<Arc<Self>, ConfigError> {
         let shared = Arc::new(Self {
             driver,

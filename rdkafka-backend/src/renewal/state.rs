@@ -170,7 +170,7 @@ impl<R: Record> State<R> {
         self.kept.take_all()
     }
 
-    /// What a renewal that is over has done; `None` if that was told.
+    /// What a renewal that is over has done; `None` the second time.
     pub(super) fn renewed(&mut self, now: Instant) -> Option<Renewed> {
         let (cause, since) = self.cause.take()?;
         let (resent, handed_back) = (std::mem::take(&mut self.resent), std::mem::take(&mut self.handed_back));
