@@ -143,7 +143,7 @@ pub mod runtime {
 pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
-        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
+        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Clock, Connect, Connections, Copied, Credentials,
         Delivered, Driver, Message, Outcome, PartitionLoad, Placement, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
