@@ -40,6 +40,7 @@
 //! | `smol` | no | `Smol`: smol's global executor, an `async_executor::Executor` of yours, async-std |
 //! | `rdkafka` | yes | `Librdkafka`, the backend; librdkafka is built along |
 //! | `embedded-broker` | no | `EmbeddedBroker`, librdkafka's mock cluster in your process, for first steps and tests |
+//! | `sim` | no | `sim`: a simulated cluster, with faults by hand, on a virtual clock, for tests |
 //! | `tracing` | no | a span for each record, and its trace context in the record's headers on request |
 //! | `metrics` | no | counters, gauges and histograms for the `metrics` facade |
 //! | `ssl`, `ssl-vendored` | no | TLS, with the system's OpenSSL or one that is built along |
@@ -173,6 +174,16 @@ pub mod event {
 pub mod oauth {
     #[doc(inline)]
     pub use aioproducer_rdkafka::{Token, TokenFuture, TokenProvider};
+}
+
+/// A simulated cluster for tests: no broker, no thread, no real time.
+#[cfg(feature = "sim")]
+pub mod sim {
+    #[doc(inline)]
+    pub use aioproducer_sim::{
+        BrokerControl, Case, Fault, FaultKind, Held, Hold, Joined, LeaderControl, LogRecord, On, Plan, Produce,
+        Requests, Sim, SimBackend, SimCluster, TopicView, Trace, check,
+    };
 }
 
 /// What the embedded broker returns and can be made to do.

@@ -18,7 +18,7 @@ use self::tokens::{Token, behind_group, tokens, without_tests};
 const LARGEST_CIRCLE: usize = 2;
 
 /// The crates, and their rooms from low to high: folders and files beside `lib.rs`, which is above all of them.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     (
         "core/src",
         &[
@@ -61,6 +61,7 @@ const CRATES: [(&str, &[&str]); 5] = [
     ),
     ("adapters/tokio/src", &[]),
     ("adapters/smol/src", &[]),
+    ("adapters/sim/src", &["sync", "rng", "signal", "waiters", "log", "cluster", "client", "api", "executor", "check"]),
 ];
 
 /// Sources by their path below `src`.
