@@ -26,8 +26,8 @@ check() {
         --config "target.$host.rdkafka.rustc-link-lib=['rdkafka']" "$@"
 }
 
-check -p aioproducer-core -p aioproducer-driver -p aioproducer-history -p aioproducer-rdkafka -p aioproducer-smol -p aioproducer-tokio -p aioproducer
-check -p aioproducer --features smol,embedded-broker,history,tracing,metrics
+check -p aioproducer-core -p aioproducer-driver -p aioproducer-history -p aioproducer-rdkafka -p aioproducer-sim -p aioproducer-smol -p aioproducer-tokio -p aioproducer
+check -p aioproducer --features history,sim,smol,embedded-broker,tracing,metrics
 check -p aioproducer --no-default-features
 check -p aioproducer-core --no-default-features
 echo "PASS Rust $version: $(rustup run "$version" rustc --version) compiles every published crate"

@@ -58,7 +58,7 @@ for crate in "$CARGO_TARGET_DIR"/package/*.crate; do
     ! grep -nE '^(repository|homepage|documentation) = ' "$unpacked/Cargo.toml" || fail "$name names an address"
     echo "PASS $name: packaged and built from its sources alone; with licences, readme and metadata"
 done
-for name in aioproducer aioproducer-{core,driver,history,rdkafka,smol,tokio}; do
+for name in aioproducer aioproducer-{core,driver,history,rdkafka,sim,smol,tokio}; do
     [[ " ${names[*]} " == *" $name "* ]] || fail "$name was not packaged"
 done
 

@@ -41,6 +41,7 @@
 //! | `rdkafka` | yes | `Librdkafka`, the backend; librdkafka is built along |
 //! | `embedded-broker` | no | `EmbeddedBroker`, librdkafka's mock cluster in your process, for first steps and tests |
 //! | `history` | no | a checker for tests: what the producer said of each record, against the log |
+//! | `sim` | no | `sim`: a simulated cluster, with faults by hand, on a virtual clock, for tests |
 //! | `tracing` | no | a span for each record, and its trace context in the record's headers on request |
 //! | `metrics` | no | counters, gauges and histograms for the `metrics` facade |
 //! | `ssl`, `ssl-vendored` | no | TLS, with the system's OpenSSL or one that is built along |
@@ -144,7 +145,7 @@ pub mod runtime {
 pub mod backend {
     #[doc(inline)]
     pub use aioproducer_core::backend::{
-        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Connect, Connections, Copied, Credentials,
+        Answer, Backend, BackendLimits, BackgroundTask, Call, CallId, Clock, Connect, Connections, Copied, Credentials,
         Delivered, Driver, Message, Outcome, PartitionLoad, Placement, Report, Request, Severity, Trouble, Unsent,
     };
     #[doc(inline)]
@@ -191,6 +192,16 @@ pub mod history {
     pub use aioproducer_history::{
         Allow, Anomaly, Counts, Finding, FoundRecord, History, Log, LogEntry, Operation, OperationHandle, Payload,
         Place, ProduceCall, RecordHandle, Status, TransactionHandle, Verdict, check, check_with,
+    };
+}
+
+/// A simulated cluster for tests: no broker, no thread, no real time.
+#[cfg(feature = "sim")]
+pub mod sim {
+    #[doc(inline)]
+    pub use aioproducer_sim::{
+        BrokerControl, Case, Fault, FaultKind, Held, Hold, Joined, LeaderControl, LogRecord, On, Plan, Produce,
+        Requests, Sim, SimBackend, SimCluster, TopicView, Trace, check,
     };
 }
 

@@ -20,6 +20,7 @@
 
 mod advice;
 mod calls;
+mod clock;
 mod code;
 mod failure;
 mod load;
@@ -36,6 +37,7 @@ use crate::{MessageBatch, Record, SlotId, TopicId};
 
 pub use advice::Advice;
 pub use calls::{Answer, Call, CallError, CallId, Credentials, Group, GroupOffset, Request};
+pub use clock::Clock;
 pub use code::ErrorCode;
 pub use failure::{Failure, FailureKind, Severity, Status, Trouble};
 pub use load::PartitionLoad;
@@ -428,9 +430,10 @@ pub trait Connect<R: Message> {
         true
     }
 
-    /// The backend's tasks on the application's runtime. They are spawned when the backend is connected, and end after it. It is
-    /// called once, before [`Connect::connect`].
-    fn background(&mut self) -> Vec<BackgroundTask> {
+    /// The backend's tasks on the application's runtime, whose clock is `clock`. They are spawned when the backend is connected, and
+    /// end after it. It is called once, before [`Connect::connect`].
+    fn background(&mut self, clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {
+        let _ = clock;
         Vec::new()
     }
 

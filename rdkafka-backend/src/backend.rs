@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Connect, Driver, Message};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Clock, Connect, Driver, Message};
 use rdkafka::ClientConfig;
 
 use crate::config::{self, ConfigError, Effective};
@@ -345,7 +345,7 @@ impl<R: Message> Connect<R> for Librdkafka {
         self.effective().map(|effective| effective.limits)
     }
 
-    fn background(&mut self) -> Vec<BackgroundTask> {
+    fn background(&mut self, _clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {
         let mut tasks: Vec<BackgroundTask> = Vec::new();
         for handler in std::mem::take(&mut self.handlers) {
             tasks.push(Box::pin(events::handle(self.events(), handler)));

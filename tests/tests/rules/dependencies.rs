@@ -14,6 +14,8 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("aioproducer-rdkafka", &["aioproducer-core"]),
     ("aioproducer-tokio", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
     ("aioproducer-smol", &["aioproducer-core", "aioproducer-driver", "aioproducer-rdkafka"]),
+    // A runtime is for its tests.
+    ("aioproducer-sim", &["aioproducer-core", "aioproducer-driver", "aioproducer-tokio"]),
     (
         "aioproducer",
         &[
@@ -23,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "aioproducer-rdkafka",
             "aioproducer-tokio",
             "aioproducer-smol",
+            "aioproducer-sim",
         ],
     ),
     ("aioproducer-tests", EVERYTHING),
@@ -37,6 +40,7 @@ const EVERYTHING: &[&str] = &[
     "aioproducer-rdkafka",
     "aioproducer-tokio",
     "aioproducer-smol",
+    "aioproducer-sim",
 ];
 
 fn root() -> PathBuf {
@@ -124,6 +128,23 @@ fn the_driver_brings_neither_a_runtime_nor_a_backend() {
     let all = closure(&metadata, workspace(&metadata)["aioproducer-driver"]);
     assert!(all.contains("aioproducer-core"));
     assert!(!all.iter().any(|name| is_runtime(name) || is_backend(name)), "{all:?}");
+}
+
+#[test]
+fn the_simulation_brings_neither_a_runtime_nor_a_backend_and_starts_no_thread() {
+    let metadata = metadata();
+    let all = closure(&metadata, workspace(&metadata)["aioproducer-sim"]);
+    assert!(all.contains("aioproducer-driver"));
+    assert!(!all.iter().any(|name| is_runtime(name) || is_backend(name) || name.starts_with("rand")), "{all:?}");
+    let mut files = Vec::new();
+    sources(&root().join("adapters/sim/src"), &mut files);
+    assert!(files.len() > 10, "the sources were found");
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source");
+        for word in ["thread::spawn", "thread::Builder", "std::net", "collections::Hash", "HashMap::", "RandomState"] {
+            assert!(!text.contains(word), "{} has {word}", file.display());
+        }
+    }
 }
 
 #[test]

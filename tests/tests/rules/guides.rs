@@ -1,5 +1,5 @@
-//! Code in guides is code that runs: `docs/testing.md` shows `checks/service`, and `docs/executors.md` shows a part of an
-//! example.
+//! Code in guides is code that runs: `docs/testing.md` shows `checks/service`, and `docs/executors.md` and `docs/simulation.md` show
+//! parts of an example and of tests.
 
 use std::fs;
 
@@ -12,6 +12,10 @@ const SERVICE: [&str; 2] = ["checks/service/src/lib.rs", "checks/service/tests/s
 const EXECUTORS: &str = "docs/executors.md";
 
 const EXECUTOR: &str = "aioproducer/examples/own_runtime/executor.rs";
+
+const SIMULATION: &str = "docs/simulation.md";
+
+const SIMULATIONS: &str = "adapters/sim/tests/guide.rs";
 
 const RUST: &str = "```rust";
 
@@ -54,6 +58,16 @@ fn the_guide_to_executors_shows_a_part_of_the_example() {
     assert!(!parts.is_empty(), "{EXECUTORS} shows nothing of {EXECUTOR}");
     for part in parts {
         assert!(source.contains(part), "{EXECUTORS} shows what is not in {EXECUTOR}:\n{part}");
+    }
+}
+
+#[test]
+fn the_guide_to_simulation_shows_parts_of_tests() {
+    let (guide, source) = (text(SIMULATION), text(SIMULATIONS));
+    let parts = blocks(&guide, RUST);
+    assert!(parts.len() >= 4, "{SIMULATION} shows too little of {SIMULATIONS}");
+    for part in parts {
+        assert!(source.contains(part), "{SIMULATION} shows what is not in {SIMULATIONS}:\n{part}");
     }
 }
 

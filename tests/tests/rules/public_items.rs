@@ -17,6 +17,7 @@ const CRATES: [&str; 7] = [
     "aioproducer-driver",
     "aioproducer-history",
     "aioproducer-rdkafka",
+    "aioproducer-sim",
     "aioproducer-smol",
     "aioproducer-tokio",
 ];
@@ -27,6 +28,7 @@ const FRONT_DOORS: [&str; 6] = [
     "aioproducer-driver",
     "aioproducer-history",
     "aioproducer-rdkafka",
+    "aioproducer-sim",
     "aioproducer-smol",
     "aioproducer-tokio",
 ];

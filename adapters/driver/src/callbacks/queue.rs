@@ -285,6 +285,9 @@ impl Queue {
         self.waits.end(wakers);
         self.ready.clear();
         self.counts.waiting = 0;
-        std::mem::take(&mut self.lines).into_values().flat_map(|line| line.ended)
+        // Not in the map's order, which differs from run to run: dropping a callback runs the application's code.
+        let mut lines: Vec<_> = std::mem::take(&mut self.lines).into_iter().collect();
+        lines.sort_unstable_by_key(|(key, _)| *key);
+        lines.into_iter().flat_map(|(_, line)| line.ended)
     }
 }

@@ -4,6 +4,7 @@
 //! Inside of the crate it is the lowest room: turns of tasks, a paused clock beside real time, locks and atomics, caught panics,
 //! and a slab. Nothing here knows what a record is, and nothing here takes a producer's lock.
 
+mod clock;
 pub(crate) mod paced;
 pub(crate) mod panics;
 pub(crate) mod slab;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use aioproducer_core::Instant;
 
+pub(crate) use self::clock::clock;
 pub(crate) use self::turns::{counts_as_call, poll_turn, turn};
 
 /// A boxed future that any thread may poll.

@@ -67,6 +67,7 @@ const CRATES: [(&str, &[&str]); 6] = [
     ),
     ("adapters/tokio/src", &[]),
     ("adapters/smol/src", &[]),
+    ("adapters/sim/src", &["sync", "rng", "signal", "waiters", "log", "cluster", "client", "api", "executor", "check"]),
 ];
 
 /// Sources by their path below `src`.

@@ -15,7 +15,7 @@ use super::producer::AioProducer;
 use crate::observe::Options;
 use crate::record::OwnedRecord;
 use crate::runtime::paced::Paced;
-use crate::runtime::{Runtime, RuntimeError, takes_tasks};
+use crate::runtime::{Runtime, RuntimeError, clock, takes_tasks};
 use crate::state::shared::{Settings, Shared};
 
 /// Settings of a producer that is yet to start. [`AioProducer::builder`] makes it, [`start`](Self::start) checks it.
@@ -359,7 +359,7 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
             Shared::new(limits, settings, self.observe, runtime)
         };
         let shared = Arc::new(shared.map_err(StartError::Limits)?);
-        let background = backend.background();
+        let background = backend.background(&clock(&shared.runtime));
         let connected = backend.connect(Arc::clone(&shared), self.slots).map_err(StartError::Backend)?;
         shared.start(connected, background);
         Ok(AioProducer::new(shared))

@@ -1,0 +1,150 @@
+//! Brokers, leaders and topics in a test's hand.
+
+use std::time::Duration;
+
+use super::cluster::SimCluster;
+use crate::cluster::{Shared, What};
+use crate::log::LogRecord;
+use crate::sync::Arc;
+
+/// A broker of a [`SimCluster`]: [`SimCluster::broker`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use aioproducer_sim::SimCluster;
+/// let kafka = SimCluster::new().with_brokers(3).with_topic("orders", 6);
+/// kafka.broker(1).stop();
+/// kafka.broker(2).pause(Duration::from_secs(5));
+/// kafka.broker(3).slow(Duration::from_millis(200));
+/// assert!(!kafka.broker(1).is_up());
+/// assert_ne!(kafka.leader_of("orders", 0).broker(), Some(1), "another one leads");
+/// kafka.heal();
+/// assert!(kafka.broker(1).is_up());
+/// ```
+#[derive(Clone, Debug)]
+pub struct BrokerControl {
+    shared: Shared,
+    id: i32,
+}
+
+impl BrokerControl {
+    pub(super) fn new(shared: Shared, id: i32) -> Self {
+        Self { shared, id }
+    }
+
+    /// Breaks its connections; it takes no new ones. Other replicas lead what it led, if there are any.
+    pub fn stop(&self) {
+        self.shared.change(|state, now| state.topology.stop(now, self.id, None));
+    }
+
+    /// Stops it, and starts it again after this virtual time.
+    pub fn stop_for(&self, duration: Duration) {
+        self.shared.change(|state, now| state.topology.stop(now, self.id, Some(now + duration)));
+    }
+
+    /// Starts it again. It leads what has no leader.
+    pub fn start(&self) {
+        self.shared.change(|state, now| state.topology.start(now, self.id));
+    }
+
+    /// For this virtual time it reads nothing, as a process that is stopped by a signal. What is sent to it meanwhile waits, also
+    /// what its client has given up on and sent again.
+    pub fn pause(&self, duration: Duration) {
+        self.shared.change(|state, now| {
+            if let Some(broker) = state.topology.broker(self.id) {
+                broker.paused_until = Some(now + duration);
+            }
+            state.trace(now, What::Broker { broker: self.id, what: "pauses" });
+        });
+    }
+
+    /// Sets its latency: how long a request or an answer is on its way. It is 1 ms at first.
+    pub fn slow(&self, latency: Duration) {
+        self.shared.change(|state, now| {
+            if let Some(broker) = state.topology.broker(self.id) {
+                broker.latency = latency;
+            }
+            state.trace(now, What::Broker { broker: self.id, what: "has another latency" });
+        });
+    }
+
+    /// Whether it runs; it does while it is paused.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.shared.lock().topology.is_up(self.id)
+    }
+}
+
+/// The leader of a partition of a [`SimCluster`]: [`SimCluster::leader_of`].
+///
+/// ```
+/// # use aioproducer_sim::SimCluster;
+/// let kafka = SimCluster::new().with_brokers(2).with_topic("orders", 1);
+/// let leader = kafka.leader_of("orders", 0);
+/// leader.move_to(2);
+/// assert_eq!(leader.broker(), Some(2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct LeaderControl {
+    cluster: SimCluster,
+    topic: Arc<str>,
+    partition: i32,
+}
+
+impl LeaderControl {
+    pub(super) fn new(cluster: SimCluster, topic: &str, partition: i32) -> Self {
+        Self { cluster, topic: Arc::from(topic), partition }
+    }
+
+    /// Lets another broker lead. The old one answers requests with `NotLeaderForPartition`.
+    ///
+    /// # Panics
+    /// If there is no such broker, or it is stopped.
+    #[track_caller]
+    pub fn move_to(&self, broker: i32) {
+        self.cluster.check_broker(broker);
+        assert!(self.cluster.broker(broker).is_up(), "broker {broker} is stopped and cannot lead: start it first");
+        let shared = self.cluster.shared();
+        shared.change(|state, now| state.topology.lead(now, &self.topic, self.partition, broker));
+    }
+
+    /// The id of the broker that leads; `None` if no replica is up.
+    #[must_use]
+    pub fn broker(&self) -> Option<i32> {
+        self.cluster.shared().lock().topology.partition(&self.topic, self.partition)?.leader
+    }
+}
+
+/// A topic of a [`SimCluster`], as a consumer sees it: [`SimCluster::topic`].
+///
+/// ```
+/// # use aioproducer_sim::SimCluster;
+/// let kafka = SimCluster::new().with_topic("orders", 3);
+/// assert_eq!(kafka.topic("orders").partitions(), 3);
+/// assert!(kafka.topic("orders").records().is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct TopicView {
+    shared: Shared,
+    name: Arc<str>,
+}
+
+impl TopicView {
+    pub(super) fn new(shared: Shared, name: &str) -> Self {
+        Self { shared, name: Arc::from(name) }
+    }
+
+    /// Copies of all its records: those of partition 0 in the order of their offsets, then those of partition 1, and so on.
+    #[must_use]
+    pub fn records(&self) -> Vec<LogRecord> {
+        let state = self.shared.lock();
+        let partitions = state.topology.topics.get(&self.name).map_or(&[][..], |topic| &topic.partitions);
+        partitions.iter().flat_map(|partition| partition.log.records()).cloned().collect()
+    }
+
+    /// The number of its partitions.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.shared.lock().topology.topics.get(&self.name).map_or(0, |topic| topic.partitions.len())
+    }
+}

@@ -1,0 +1,102 @@
+//! The driver's side of a client.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use aioproducer_core::TopicId;
+use aioproducer_core::backend::{
+    Backend, BackendLimits, BackgroundTask, Clock, Connect, Connections, Driver, Message, Placement, Request,
+};
+
+use super::known::Known;
+use super::mailbox::Mailbox;
+use super::settings::SimBackend;
+use super::start::Starting;
+use super::task::ClientTask;
+use crate::cluster::Shared;
+use crate::sync::{Arc, lock};
+
+/// Kafka's default, and librdkafka's.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What librdkafka counts for a record besides key, value and headers.
+const RECORD_OVERHEAD: usize = 36;
+
+struct Running<R, D> {
+    driver: Arc<D>,
+    cluster: Shared,
+    known: Arc<Known>,
+    mailbox: Arc<Mailbox>,
+    record: std::marker::PhantomData<fn(R)>,
+}
+
+impl<R: Message> Connect<R> for SimBackend {
+    type Error = Infallible;
+
+    fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
+        Ok(BackendLimits {
+            delivery_timeout: delivery_timeout.or(Some(DELIVERY_TIMEOUT)),
+            linger: Duration::ZERO,
+            record_bytes: self.settings.record_bytes,
+            record_overhead: RECORD_OVERHEAD,
+            record_setting: Some("SimBackend::record_bytes"),
+            availability_timeout: None,
+            transactional: false,
+        })
+    }
+
+    /// Brokers and the way to them have the clock of the runtime.
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
+    fn background(&mut self, clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {
+        *lock(&self.start.clock) = Some(Arc::clone(clock));
+        vec![Box::pin(Starting { start: Arc::clone(&self.start), task: None })]
+    }
+
+    fn connect<D: Driver<R>>(self, driver: Arc<D>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
+        let Self { cluster, settings, start } = self;
+        let (known, mailbox) = (Arc::default(), Arc::default());
+        let clock = lock(&start.clock).take();
+        // Without a clock no task was asked for, so none would run.
+        if let Some(clock) = clock {
+            let (own, mail) = (Arc::clone(&driver), Arc::clone(&mailbox));
+            let task = ClientTask::new(own, cluster.clone(), settings, &clock, Arc::clone(&known), mail);
+            *lock(&start.task) = Some(Box::pin(task));
+        }
+        Ok(Arc::new(Running { driver, cluster, known, mailbox, record: std::marker::PhantomData }))
+    }
+}
+
+impl<R: Message, D: Driver<R>> Backend for Running<R, D> {
+    fn wake(&self) {
+        self.mailbox.signal.set();
+    }
+
+    fn place(&self, topic: TopicId, key: Option<&[u8]>, _value: Option<&[u8]>) -> Placement {
+        self.known.place(&self.cluster, topic, || self.driver.topic_name(topic), key)
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        Some(self.cluster.lock().connections())
+    }
+
+    /// The client does not linger.
+    fn flush(&self) {}
+
+    fn purge(&self, queued: bool, in_flight: bool) {
+        self.mailbox.post(|mail| {
+            mail.purge.0 |= queued;
+            mail.purge.1 |= in_flight;
+        });
+    }
+
+    fn call(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        self.mailbox.call(request)
+    }
+
+    fn shut_down(&self) {
+        self.mailbox.post(|mail| mail.shut_down = true);
+    }
+}

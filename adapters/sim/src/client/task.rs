@@ -1,0 +1,160 @@
+//! The client's task: one loop of messages, batches, what is due, and reports.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aioproducer_core::Instant;
+use aioproducer_core::backend::{BackgroundTask, Call, Clock, Connections, Driver, Message};
+
+use super::calls;
+use super::known::Known;
+use super::mailbox::{Mail, Mailbox};
+use super::reports::Reports;
+use super::requests::Requests;
+use super::settings::Settings;
+use crate::cluster::{Shared, Timeline, What};
+use crate::sync::Arc;
+
+/// How often the loop goes round before other tasks have their turn.
+const ROUNDS: usize = 64;
+
+/// It owns all that the client has. If it is dropped before the producer's end, its runtime has ended: it ends the client then.
+pub(super) struct ClientTask<R: Message, D: Driver<R>> {
+    driver: Arc<D>,
+    cluster: Shared,
+    producer: u64,
+    timeline: Timeline,
+    mailbox: Arc<Mailbox>,
+    requests: Requests<R>,
+    timer: Option<(Instant, BackgroundTask)>,
+    connections: Connections,
+    has_ended: bool,
+}
+
+impl<R: Message, D: Driver<R>> ClientTask<R, D> {
+    pub(super) fn new(
+        driver: Arc<D>,
+        cluster: Shared,
+        settings: Settings,
+        clock: &Arc<dyn Clock>,
+        known: Arc<Known>,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        let (producer, timeline) = cluster.join(clock, &mailbox.signal);
+        let requests = Requests::new(cluster.clone(), settings, producer, known);
+        let connections = cluster.lock().connections();
+        // Its first poll announces an idle worker.
+        mailbox.signal.set();
+        Self { driver, cluster, producer, timeline, mailbox, requests, timer: None, connections, has_ended: false }
+    }
+
+    fn round(&mut self) -> Poll<()> {
+        let now = self.timeline.now();
+        let (connections, changed) = {
+            let mut state = self.cluster.lock();
+            let changed = state.see(now);
+            (state.connections(), changed)
+        };
+        changed.iter().for_each(|signal| signal.set());
+        if connections != self.connections {
+            self.connections = connections;
+            self.driver.connections_changed();
+        }
+        let mail = self.mailbox.take();
+        if mail.shut_down {
+            self.end();
+            return Poll::Ready(());
+        }
+        let mut reports = Reports::default();
+        self.requests.purge(mail.purge, &mut reports);
+        self.answer_calls(mail);
+        self.requests.take_batches(&*self.driver, now);
+        self.requests.run_due(now, &mut reports);
+        self.requests.send(now, &mut reports);
+        self.pass(reports);
+        Poll::Pending
+    }
+
+    fn answer_calls(&self, mail: Mail) {
+        for request in mail.calls {
+            let topics = if let Call::Ready { topics } = &request.call { &topics[..] } else { &[] };
+            let names: Vec<_> = topics.iter().filter_map(|topic| self.driver.topic_name(*topic)).collect();
+            let result = calls::answer(&self.cluster.lock(), &request.call, &names);
+            self.driver.complete_call(request.id, result);
+        }
+    }
+
+    fn pass(&self, mut reports: Reports<R>) {
+        if let Some(failure) = reports.fatal {
+            self.driver.fatal(failure);
+        }
+        if !reports.released.is_empty() {
+            self.driver.release(&mut reports.released);
+        }
+        if !reports.list.is_empty() {
+            self.driver.report(reports.list.into_iter());
+        }
+    }
+
+    /// Fails what the client has, and ends.
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let mail = self.mailbox.close();
+        self.answer_calls(mail);
+        let mut reports = Reports::default();
+        self.requests.purge((true, true), &mut reports);
+        self.pass(reports);
+        let (now, producer) = (self.timeline.now(), self.producer);
+        self.cluster.lock().trace(now, What::Ended { producer });
+        self.driver.ended();
+    }
+
+    /// When to look again though no message arrives.
+    fn next(&self) -> Option<Instant> {
+        let back = self.cluster.lock().topology.next_change();
+        self.requests.next().into_iter().chain(back).min()
+    }
+
+    /// Whether the time to look again has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.next() else {
+            self.timer = None;
+            return false;
+        };
+        if self.timer.as_ref().is_none_or(|(armed, _)| *armed != at) {
+            self.timer = Some((at, self.timeline.clock().sleep_until(self.timeline.on_clock(at))));
+        }
+        let is_over = self.timer.as_mut().is_some_and(|(_, timer)| timer.as_mut().poll(cx).is_ready());
+        if is_over {
+            self.timer = None;
+        }
+        is_over
+    }
+}
+
+impl<R: Message, D: Driver<R>> Future for ClientTask<R, D> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..ROUNDS {
+            let is_called = this.mailbox.signal.take(cx.waker());
+            if !is_called && !this.poll_timer(cx) {
+                return Poll::Pending;
+            }
+            if this.round().is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Message, D: Driver<R>> Drop for ClientTask<R, D> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

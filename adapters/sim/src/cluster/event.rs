@@ -1,0 +1,145 @@
+//! What happens in a cluster, with its time: the trace of a run.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use aioproducer_core::Instant;
+use aioproducer_core::backend::ErrorCode;
+
+use crate::sync::Arc;
+
+/// A request of a producer, in a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sent {
+    /// The producer's number, from 1 on.
+    pub(crate) producer: u64,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) broker: i32,
+    pub(crate) attempt: u32,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { producer, topic, partition, broker, attempt } = self;
+        write!(f, "producer {producer}, {topic}/{partition}, broker {broker}, attempt {attempt}")
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum What {
+    Started { producer: u64 },
+    Ended { producer: u64 },
+    Request { sent: Sent, records: u64, payload: u64 },
+    Appended { sent: Sent, base: i64, is_duplicate: bool },
+    Answer { sent: Sent, code: Option<ErrorCode> },
+    Broken { sent: Sent },
+    Fault { sent: Sent, what: &'static str },
+    Leader { topic: Arc<str>, partition: i32, broker: Option<i32> },
+    Broker { broker: i32, what: &'static str },
+    Partitions { topic: Arc<str>, count: u64 },
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { producer } => write!(f, "producer {producer} starts"),
+            Self::Ended { producer } => write!(f, "producer {producer} ends"),
+            Self::Request { sent, records, .. } => write!(f, "{sent}: {records} records are sent"),
+            Self::Appended { sent, base, is_duplicate: false } => write!(f, "{sent}: appended at offset {base}"),
+            Self::Appended { sent, base, is_duplicate: true } => write!(f, "{sent}: known, at offset {base}"),
+            Self::Answer { sent, code: None } => write!(f, "{sent}: answered"),
+            Self::Answer { sent, code: Some(code) } => write!(f, "{sent}: answered {code}"),
+            Self::Broken { sent } => write!(f, "{sent}: the connection breaks"),
+            Self::Fault { sent, what } => write!(f, "{sent}: fault: {what}"),
+            Self::Leader { topic, partition, broker: Some(broker) } => {
+                write!(f, "{topic}/{partition}: the leader is broker {broker}")
+            }
+            Self::Leader { topic, partition, broker: None } => write!(f, "{topic}/{partition}: no leader"),
+            Self::Broker { broker, what } => write!(f, "broker {broker} {what}"),
+            Self::Partitions { topic, count } => write!(f, "{topic}: {count} partitions"),
+        }
+    }
+}
+
+/// What happened in a [`SimCluster`](crate::SimCluster), in order and with the virtual time of each event.
+///
+/// Two runs of a deterministic test have equal traces.
+///
+/// ```
+/// # use aioproducer_sim::SimCluster;
+/// let (kafka, again) = (SimCluster::new().with_topic("orders", 3), SimCluster::new().with_topic("orders", 3));
+/// kafka.grow("orders", 6);
+/// assert_ne!(kafka.trace().hash(), again.trace().hash());
+/// assert!(kafka.trace().first_difference(&again.trace()).unwrap().contains("orders: 6 partitions"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    events: Vec<(Instant, What)>,
+}
+
+impl Trace {
+    pub(crate) fn push(&mut self, at: Instant, what: What) {
+        self.events.push((at, what));
+    }
+
+    /// The number of events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether nothing happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// A number that is the same for equal traces, on every machine of 64 bits.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hasher = Fnv::default();
+        self.events.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The first event that is not the same in `other`, in words and with its place; `None` if the traces are equal.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<String> {
+        let at =
+            (0..self.events.len().max(other.events.len())).find(|at| self.events.get(*at) != other.events.get(*at))?;
+        let show = |trace: &Self| trace.events.get(at).map_or_else(|| "the end".to_owned(), line);
+        Some(format!("event {at} is `{}` in the one and `{}` in the other", show(self), show(other)))
+    }
+}
+
+fn line((at, what): &(Instant, What)) -> String {
+    format!("{:?}: {what}", at.since_origin())
+}
+
+/// One line for each event: its time and what happened.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.events.iter().try_for_each(|event| writeln!(f, "{}", line(event)))
+    }
+}
+
+/// FNV-1a, which is the same in each run; the standard library's hasher is free to change.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+}
