@@ -19,10 +19,10 @@ pub enum Anomaly {
     /// A record that was delivered is not in the log.
     ///
     /// The outcome is `delivered`, the record is part of no transaction or of one that was committed, and its place was not cut off
-    /// ([`Log::begins`](crate::Log::begins)). There is no copy at the offset that was named, or an earlier call names it, too; and each copy at
-    /// an offset that no call names is taken by an earlier call.
+    /// ([`Log::begins`](crate::Log::begins)). There is no copy at the offset that was named, or an earlier call names it, too; and
+    /// each copy at an offset that no call names is taken by an earlier call.
     ///
-    /// From `lost-write` of Jepsen's Kafka workload.
+    /// Source: `lost-write` of Jepsen's Kafka workload.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, check};
@@ -36,10 +36,11 @@ pub enum Anomaly {
     LostAck,
     /// A record is in the log more often than it can be.
     ///
-    /// The topic has more copies of an id than there are calls with that id whose record may be in the log: those that were not refused,
-    /// not retracted, and did not fail as not persisted. There is at least one such call. [`Allow`](crate::Allow) can turn it into a count.
+    /// The topic has more copies of an id than there are calls with that id whose record may be in the log: those that were not
+    /// refused, not retracted, and did not fail as not persisted. There is at least one such call. [`Allow`](crate::Allow) can turn
+    /// it into a count.
     ///
-    /// From `duplicate` of Jepsen's Kafka workload.
+    /// Source: `duplicate` of Jepsen's Kafka workload.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -56,12 +57,12 @@ pub enum Anomaly {
     Duplicate,
     /// A record is behind one that was produced later.
     ///
-    /// Two records of a topic name the same partition, or name none and have the same key. Both were delivered or persisted. The one was
-    /// accepted before the other was called for, and in a partition of the log its first copy is behind the other's first copy. Calls that
-    /// overlap have no order, and neither have keyless records that name no partition, or ids with several calls.
+    /// Two records of a topic name the same partition, or name none and have the same key. Both were delivered or persisted. The
+    /// one was accepted before the other was called for, and in a partition of the log its first copy is behind the other's first
+    /// copy. Calls that overlap have no order, and neither have keyless records that name no partition, or ids with several calls.
     /// [`Allow`](crate::Allow) can turn it into a count.
     ///
-    /// From `nonmonotonic-send` and `int-nonmonotonic-send` of Jepsen's Kafka workload.
+    /// Source: `nonmonotonic-send` and `int-nonmonotonic-send` of Jepsen's Kafka workload.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -81,10 +82,10 @@ pub enum Anomaly {
     Reordered,
     /// A record is in the log that the producer says is not.
     ///
-    /// Each call with the id was refused, or failed as not persisted, or was retracted, the first one was not retracted, and the topic has
-    /// a copy of the id.
+    /// Each call with the id was refused, or failed as not persisted, or was retracted, the first one was not retracted, and the
+    /// topic has a copy of the id.
     ///
-    /// From `G1a` of Jepsen's Kafka workload, Adya's phenomenon: a write that failed is seen.
+    /// Source: `G1a` of Jepsen's Kafka workload, Adya's phenomenon: a write that failed is seen.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, Status, check};
@@ -102,7 +103,7 @@ pub enum Anomaly {
     ///
     /// As [`LostAck`](Self::LostAck), of a record whose outcome is a failure with [`Status::Persisted`](crate::Status::Persisted).
     ///
-    /// From none at Jepsen, whose clients have no such status; a lost acknowledgement of another form.
+    /// Source: none at Jepsen, whose clients have no such status; a lost acknowledgement of another form.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, Status, check};
@@ -116,11 +117,12 @@ pub enum Anomaly {
     PersistedNotInLog,
     /// A record is in the log, and not where the producer says.
     ///
-    /// The record was delivered at an offset that has no copy of it, and there is a copy at one that no call names; or it was delivered, at no
-    /// known offset, to a partition that has no copy, and there are others; or it was delivered to another partition than it names; or it was
-    /// not delivered, no other call has its id, and all copies are in other partitions than it names.
+    /// The record was delivered at an offset that has no copy of it, and there is a copy at one that no call names; or it was
+    /// delivered, at no known offset, to a partition that has no copy, and there are others; or it was delivered to another
+    /// partition than it names; or it was not delivered, no other call has its id, and all copies are in other partitions than it
+    /// names.
     ///
-    /// From `inconsistent-offsets` of Jepsen's Kafka workload: one offset, two values.
+    /// Source: `inconsistent-offsets` of Jepsen's Kafka workload: one offset, two values.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -136,10 +138,10 @@ pub enum Anomaly {
     WrongOffset,
     /// A record of a transaction that did not commit is visible.
     ///
-    /// The transaction was aborted or did not end. The record may be in the log, and the topic has more copies of its id that are visible
-    /// to `read_committed` than there are calls with that id, outside of such transactions, whose record may be in the log.
+    /// The transaction was aborted or did not end. The record may be in the log, and the topic has more copies of its id that are
+    /// visible to `read_committed` than there are calls with that id, outside of such transactions, whose record may be in the log.
     ///
-    /// From `G1a` and `precommitted-read` of Jepsen's Kafka workload, of whole transactions.
+    /// Source: `G1a` and `precommitted-read` of Jepsen's Kafka workload, of whole transactions.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -158,11 +160,11 @@ pub enum Anomaly {
     AbortedRead,
     /// A part of a transaction is visible, and a part is not.
     ///
-    /// Of a transaction that was committed: a record is in the log and not visible to `read_committed`, or it was accepted, has failed, and
-    /// is not in the log. Of one in doubt: a record is visible, and one that was delivered or persisted is not. One finding for each
-    /// transaction, with the records that are missing.
+    /// Of a transaction that was committed: a record is in the log and not visible to `read_committed`, or it was accepted, has
+    /// failed, and is not in the log. Of one in doubt: a record is visible, and one that was delivered or persisted is not. One
+    /// finding for each transaction, with the records that are missing.
     ///
-    /// From none at Jepsen for Kafka; the atomicity that Kafka promises for transactions.
+    /// Source: none at Jepsen for Kafka; the atomicity that Kafka promises for transactions.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -184,10 +186,10 @@ pub enum Anomaly {
     PartialCommit,
     /// A record has more than one outcome.
     ///
-    /// Two outcomes of one call were noted, equal or not: delivered, failed, refused, retracted, dropped. The other checks use the first
-    /// one. One finding for each outcome after the first.
+    /// Two outcomes of one call were noted, equal or not: delivered, failed, refused, retracted, dropped. The other checks use the
+    /// first one. One finding for each outcome after the first.
     ///
-    /// From none at Jepsen, where each call ends once; the producer's own promise.
+    /// Source: none at Jepsen, where each call ends once; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, Status, check};
@@ -204,7 +206,7 @@ pub enum Anomaly {
     ///
     /// A call was noted, and until the end of the history no outcome of it. The record may be in the log.
     ///
-    /// From none at Jepsen, where such a call counts as `info`; the producer's own promise.
+    /// Source: none at Jepsen, where such a call counts as `info`; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, check};
@@ -217,10 +219,10 @@ pub enum Anomaly {
     NoOutcome,
     /// A record's bytes are not those that the call gave.
     ///
-    /// The call gave a payload, and the record was handed back with another one; or a copy in the log has another payload than every call
-    /// with its id.
+    /// The call gave a payload, and the record was handed back with another one; or a copy in the log has another payload than
+    /// every call with its id.
     ///
-    /// From none at Jepsen, whose values are their own identity; the producer's own promise.
+    /// Source: none at Jepsen, whose values are their own identity; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, Status, check};
@@ -235,11 +237,11 @@ pub enum Anomaly {
     WrongBytes,
     /// A flush, purge or close returned, and a record had no outcome.
     ///
-    /// The call returned as complete. A record that it is about was accepted before it was called, of a close: before it returned. The
-    /// record's outcome was noted with a time more than a tick after the return, or not at all. Dropped records do not count. One finding for
-    /// each call, with its records.
+    /// The call returned as complete. A record that it is about was accepted before it was called, of a close: before it returned.
+    /// The record's outcome was noted with a time more than a tick after the return, or not at all. Dropped records do not count.
+    /// One finding for each call, with its records.
     ///
-    /// From none at Jepsen; the producer's own promise.
+    /// Source: none at Jepsen; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, Operation, ProduceCall, check};
@@ -257,11 +259,11 @@ pub enum Anomaly {
     ReturnedEarly,
     /// More slots are in use than records can have.
     ///
-    /// When the producer said how many slots are in use, there were fewer records that may have one: called for, and without an outcome that
-    /// had been noted by then and is at least a tick old; and, until a close has returned, those that failed as possibly persisted or as
-    /// persisted, or were dropped, whose slots return later.
+    /// When the producer said how many slots are in use, there were fewer records that may have one: called for, and without an
+    /// outcome that had been noted by then and is at least a tick old; and, until a close has returned, those that failed as
+    /// possibly persisted or as persisted, or were dropped, whose slots return later.
     ///
-    /// From none at Jepsen; the producer's own promise.
+    /// Source: none at Jepsen; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, check};
@@ -276,7 +278,7 @@ pub enum Anomaly {
     ///
     /// As [`G1a`](Self::G1a), where the first call with the id was retracted.
     ///
-    /// From none at Jepsen, where nothing is taken back; `G1a` of another form.
+    /// Source: none at Jepsen, where nothing is taken back; `G1a` of another form.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, LogEntry, ProduceCall, check};
@@ -292,10 +294,10 @@ pub enum Anomaly {
     RetractedButWritten,
     /// An outcome came after the record's time was over.
     ///
-    /// The first outcome, whichever it is, has a time that is more than a tick later than the call's time and the timeout, which is the
-    /// record's own or the history's. Dropped records have no outcome that is late.
+    /// The first outcome, whichever it is, has a time that is more than a tick later than the call's time and the timeout, which is
+    /// the record's own or the history's. Dropped records have no outcome that is late.
     ///
-    /// From none at Jepsen; the producer's own promise.
+    /// Source: none at Jepsen; the producer's own promise.
     ///
     /// ```
     /// use aioproducer_history::{Anomaly, History, Log, ProduceCall, Status, check};

@@ -37,14 +37,11 @@ fn add(history: &mut History, call: ProduceCall<'_>, note: &Note) {
     let call = lane.as_ref().map_or(call, |lane| call.key(lane));
     let record = history.produce(micros(note.called), call);
     let ended = micros(note.ended);
-    if let End::Refused(_) = note.end {
-        return history.refused(record, ended);
-    }
-    history.accepted(record);
+    // Each outcome is noted before the next call, so that all calls have an order.
     match note.end {
         End::Delivered { partition, offset } => history.delivered(record, ended, partition, offset),
         End::Failed(_, status) => history.failed(record, ended, status),
-        End::Refused(_) => {}
+        End::Refused(_) => history.refused(record, ended),
     }
 }
 
