@@ -202,6 +202,23 @@ fn s50_a_broker_that_stops_loses_requests_and_answers_and_idempotence_makes_up_f
 }
 
 #[test]
+fn s50_what_is_under_way_when_a_broker_restarts_is_lost_though_it_is_back_in_time() {
+    // Each way takes 50 ms. At 10 ms the request is under way, at 60 ms the answer. Without idempotence the log shows which was lost.
+    for (stops_after, records) in [(10 * MS, 1), (60 * MS, 2)] {
+        Sim::run(22, |sim| async move {
+            let kafka = SimCluster::new().with_topic("t", 1);
+            kafka.broker(1).slow(50 * MS);
+            let producer = start(&sim, kafka.backend().idempotence(false));
+            let delivery = producer.produce(Record::to("t").payload("1")).await.unwrap();
+            sim.sleep(stops_after).await;
+            kafka.broker(1).stop_for(5 * MS);
+            delivery.await.unwrap();
+            assert_eq!(texts(&kafka, "t").len(), records, "{}", kafka.trace());
+        });
+    }
+}
+
+#[test]
 fn s50_other_brokers_take_over_and_min_in_sync_counts_them() {
     Sim::run(12, |sim| async move {
         let kafka = SimCluster::new().with_brokers(3).with_min_in_sync(2).with_topic("t", 1);

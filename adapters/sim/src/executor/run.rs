@@ -39,15 +39,18 @@ pub(super) fn run<T>(sim: &Sim, wall_limit: Duration, scenario: impl Future<Outp
                 Err(reason) => break Err(reason),
             }
         };
+        let mut result = Poll::Pending;
         if task == SCENARIO {
-            if let Poll::Ready(result) = scenario.as_mut().poll(&mut Context::from_waker(&own)) {
-                break Ok(result);
-            }
+            result = scenario.as_mut().poll(&mut Context::from_waker(&own));
         } else {
             poll(sim, task);
         }
+        // Also of a run that is over: its result may depend on the other thread.
         if ready.is_foreign() {
             break Err(foreign(sim));
+        }
+        if let Poll::Ready(result) = result {
+            break Ok(result);
         }
         polls += 1;
         if polls % POLLS_PER_LOOK == 0 && begin.elapsed() >= wall_limit {
