@@ -138,10 +138,10 @@ impl Loads {
         }
     }
 
-    /// Notes the leaders of the partitions that are silent.
+    /// Notes the leaders of the partitions that are silent; not of those that may be tried, which nobody would try then.
     pub(super) fn note_silent(&self, now: Instant) {
         for (partition, load) in self.used() {
-            if load.is_without_answer(self.leaders.time(now), self.leaders.timeout()) {
+            if load.is_silent(self.leaders.time(now), self.leaders.timeout()) {
                 self.found_silent(partition as i32, now);
             }
         }
