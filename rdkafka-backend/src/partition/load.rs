@@ -138,7 +138,7 @@ impl Loads {
         }
     }
 
-    /// Notes the leaders of the partitions that are silent; not of those that may be tried, which nobody would try then.
+    /// Notes the leaders of the partitions that are silent; not of those that may be tried, as they would not be then.
     pub(super) fn note_silent(&self, now: Instant) {
         for (partition, load) in self.used() {
             if load.is_silent(self.leaders.time(now), self.leaders.timeout()) {
