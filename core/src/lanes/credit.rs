@@ -16,7 +16,8 @@ const RECORD: usize = 1 << 10;
 /// reported for the availability timeout: the backend may choose another partition now.
 const RELIEF: u32 = 4;
 
-/// It gets the same once after so small a part of that time: the backend prefers partitions that have fewer records.
+/// It gets the same once after so small a part of that time: the backend prefers partitions that have fewer records, and a hand-off
+/// shows it that a partition holds others up.
 const EARLY: u32 = 10;
 
 /// A lane that was answered so recently is expected to answer again.

@@ -166,9 +166,9 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         self.place(lane);
     }
 
-    /// When a lane that is held back gets more credit by itself: the backend may choose another partition for its records.
+    /// When a lane that is held back gets more credit by itself: others of its records may go to other partitions.
     pub(super) fn relief_due(&self, row: &LaneRow) -> Option<Instant> {
-        let isolation = self.limits.isolation.filter(|_| row.lane == Lane::new(row.lane.topic(), None))?;
+        let isolation = self.limits.isolation.filter(|_| row.lane.partition().is_none())?;
         row.relief_at(isolation.availability_timeout)
     }
 

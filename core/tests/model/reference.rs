@@ -563,7 +563,7 @@ impl Model {
 
     fn relief_due(&self, lane: Lane) -> Option<Instant> {
         let is_held = self.placed.iter().any(|placed| placed.lane == lane && placed.at == At::Held);
-        let flies = is_held && lane == Lane::new(lane.topic(), None) && self.in_flight(lane) > 0;
+        let flies = is_held && lane.partition().is_none() && self.in_flight(lane) > 0;
         flies.then(|| self.windows.relief_at(lane)).flatten()
     }
 

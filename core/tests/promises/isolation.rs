@@ -137,6 +137,19 @@ fn isolation_a_lane_without_a_partition_gets_more_credit_in_time() {
 }
 
 #[test]
+fn isolation_a_lane_of_unplaced_records_gets_more_credit_in_time() {
+    let mut machine = machine(APART);
+    give_all(&mut machine, Lane::unplaced(C.topic()), 0..6);
+    lose(&mut machine, at(0));
+    // All that the backend has may be with a partition that does not answer, and the rest goes to others.
+    for (due, name) in [(10, 4), (100, 5)] {
+        let batch = take(&mut machine, at(due)).expect("for another partition");
+        assert_eq!(batch.names(), [name]);
+        settle(&mut machine, &batch, usize::MAX);
+    }
+}
+
+#[test]
 fn isolation_overdue_records_use_no_credit() {
     let timeouts = Limits {
         delivery_timeout: Some(Duration::from_millis(50)),
