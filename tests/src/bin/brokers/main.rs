@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::{AioProducer, Record};
-use aioproducer_rdkafka::Librdkafka;
+use aioproducer_rdkafka::{Librdkafka, OnFatal, OnStall};
 use aioproducer_tokio::Tokio;
 use clap::Parser;
 
@@ -75,7 +75,12 @@ async fn run(options: &Options, target: &Arc<Target>) -> Result<Vec<String>, Fai
     for (key, value) in &options.set {
         backend.set(key, value);
     }
-    let mut builder = AioProducer::builder(Librdkafka::new(backend)).slots(options.slots);
+    let mut backend = Librdkafka::new(backend);
+    if let Some(after) = options.renew {
+        // It tells of each renewal in a line on standard error.
+        backend = backend.on_fatal(OnFatal::Renew).on_stall(OnStall::Renew { after });
+    }
+    let mut builder = AioProducer::builder(backend).slots(options.slots);
     if let Some(timeout) = options.timeout {
         builder = builder.delivery_timeout(timeout);
     }

@@ -84,6 +84,10 @@ pub(crate) struct Options {
     /// The producer's delivery timeout, in seconds; 120 if it is not set.
     #[arg(long, value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
+    /// Seconds without progress of a partition after which the client is replaced by a new one, as it is after a fatal error; never if it
+    /// is not set.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) renew: Option<Duration>,
     /// A setting of librdkafka, as key=value.
     #[arg(long, value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
