@@ -73,8 +73,9 @@ use crate::renewal::{OnFatal, OnStall, Policy};
 /// | `queue.buffering.backpressure.threshold` | 1 | more |
 ///
 /// Without idempotence, retries may write records twice and out of order, and such records are reported as delivered. So it is
-/// reported when the producer starts: as [`Event::IdempotenceOff`], and as a warning to the operator's log. If
-/// `enable.idempotence` is set to true, or `transactional.id` is set, which needs it, a conflicting value is refused instead.
+/// reported when the producer starts: as [`Event::IdempotenceOff`](crate::Event::IdempotenceOff), and as a warning to the
+/// operator's log. If `enable.idempotence` is set to true, or `transactional.id` is set, which needs it, a conflicting value is
+/// refused instead.
 ///
 /// An idempotent producer may still write a record twice: if an answer is lost, and a broker refuses records of another partition for
 /// good, or fails one of several requests, before the record is sent again. librdkafka then numbers all records anew (its issue 4953).
@@ -267,7 +268,7 @@ impl Librdkafka {
     ///   application gets it before anything later of its partition is sent.
     /// - What it has not sent goes to the new client, in its order, before anything else. Its deliveries stay open, and their time
     ///   counts from the first call.
-    /// - [`Event::Renewed`] says what happened, and so does a warning to the operator's log.
+    /// - [`Event::Renewed`](crate::Event::Renewed) says what happened, and so does a warning to the operator's log.
     ///
     /// Meanwhile the producer accepts records, and its calls wait; one that is under way fails as retriable. After three renewals in a
     /// row without a delivery, a fatal error ends the producer as it does by default. A new client has another producer id: if a
