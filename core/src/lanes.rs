@@ -59,8 +59,6 @@ pub(crate) struct LaneRow {
     pub(crate) lost: u32,
     /// When the backend got a record while it had none of the lane.
     pub(crate) waiting_since: Instant,
-    /// The last report, or such a hand-off, after which a part of the availability timeout has brought relief.
-    relieved: Option<Instant>,
     /// Records of the batch that is out that the backend refused.
     pub(crate) refused: u32,
     /// The last of them that is still buffered.
@@ -82,6 +80,8 @@ pub(crate) struct LaneRow {
     pub(crate) topic: u32,
     /// The next lane with records to be purged, itself for the last, `NIL` if it is none of them.
     pub(crate) next_purged: u32,
+    /// The last report, or hand-off of a first record, after which a part of the availability timeout has brought relief.
+    relieved: Instant,
 }
 
 const _: () = assert!(size_of::<LaneRow>() == 192);
@@ -97,7 +97,7 @@ impl LaneRow {
         reported_at: Instant::ZERO,
         place: Place::Vacant,
         is_limited: false,
-        relieved: None,
+        relieved: Instant::MAX,
         order: 0,
         window: 0,
         links: Links::NONE,

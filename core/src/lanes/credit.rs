@@ -16,10 +16,6 @@ const RECORD: usize = 1 << 10;
 /// reported for the availability timeout: the backend may choose another partition now.
 const RELIEF: u32 = 4;
 
-/// It gets the same once after so small a part of that time: the backend prefers partitions that have fewer records, and a hand-off
-/// shows it that a partition holds others up.
-const EARLY: u32 = 10;
-
 /// A lane that was answered so recently is expected to answer again.
 const RECENT: Duration = Duration::from_millis(250);
 
@@ -45,10 +41,11 @@ impl LaneRow {
         (self.in_flight() > 0).then(|| self.heard_at() + timeout)
     }
 
-    /// When the lane gets more if no report comes before, if its records may go elsewhere.
-    pub(crate) fn relief_at(&self, timeout: Duration) -> Option<Instant> {
-        let is_relieved = self.relieved == Some(self.heard_at());
-        self.unavailable_at(if is_relieved { timeout } else { timeout / EARLY })
+    /// When the lane gets more if no report comes before, if its records may go elsewhere: once `early`, and then each time that
+    /// `timeout` has passed.
+    pub(crate) fn relief_at(&self, early: Duration, timeout: Duration) -> Option<Instant> {
+        let is_relieved = self.relieved == self.heard_at();
+        self.unavailable_at(if is_relieved { timeout } else { early })
     }
 
     fn heard_at(&self) -> Instant {
@@ -99,7 +96,7 @@ impl LaneRow {
 
     /// The row is another lane's.
     pub(crate) fn forget_reports(&mut self) {
-        (self.window, self.reported_at, self.relieved) = (0, Instant::ZERO, None);
+        (self.window, self.reported_at, self.relieved) = (0, Instant::ZERO, Instant::MAX);
     }
 
     /// The backend may have all of it.
@@ -113,6 +110,6 @@ impl LaneRow {
         if self.is_unavailable(timeout, now) {
             self.waiting_since = now;
         }
-        self.relieved = Some(self.heard_at());
+        self.relieved = self.heard_at();
     }
 }

@@ -3,11 +3,13 @@
 //! The share is a dynamic threshold (Choudhury and Hahne, 1998): a lane may have a multiple of what is free. So a lane that stands
 //! still leaves room for the others, however many records it gets, and one lane alone may use the whole pool.
 
+use core::time::Duration;
+
 use super::Producer;
 use crate::lanes::{LaneRow, Place};
 use crate::slot::NIL;
 use crate::storage::Storage;
-use crate::{BatchLimits, Instant, Isolation, Lane, Record};
+use crate::{BatchLimits, Instant, Lane, Limits, Record};
 
 /// A lane may have so many times as much as is free,
 const SHARE: usize = 8;
@@ -18,6 +20,40 @@ const UNAVAILABLE: usize = 4;
 /// A batch of a lane without a partition has at most this part of the pool's slots: all of it may go to one partition. So large is its
 /// least window, too: if the window were smaller, one partition that does not answer could have all of it, and the others none.
 const UNNAMED: usize = 16;
+
+/// A lane without a partition gets more once after so small a part of the availability timeout: the backend prefers partitions that have
+/// fewer records, and a hand-off shows it that a partition holds others up.
+const EARLY: u32 = 10;
+
+/// The bounds of windows, in records.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    /// The least one of a lane that has a partition, or of records with a key,
+    least: u32,
+    /// and of a lane without a partition.
+    unnamed: u32,
+    most: u32,
+    /// The part of the pool's slots that goes to one partition at most without a look at the others.
+    part: u32,
+    /// When a lane whose records may go to several partitions gets more for the first time.
+    early: Duration,
+}
+
+impl Windows {
+    pub(super) fn new(limits: &Limits, slots: usize) -> Self {
+        let records = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let least = limits.isolation.map_or(1, |isolation| isolation.window.max(1));
+        let part = records(slots / UNNAMED);
+        let most = records(slots.max(limits.pool_bytes >> 10));
+        let early = limits.isolation.map_or(Duration::ZERO, |isolation| isolation.availability_timeout / EARLY);
+        Self { least, unnamed: least.max(part), most, part, early }
+    }
+
+    /// What the backend may have of the lane at least.
+    pub(super) fn least(&self, lane: Lane) -> u32 {
+        if lane == Lane::new(lane.topic(), None) { self.unnamed } else { self.least }
+    }
+}
 
 impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// Whether the lane leaves records at the backend without a report, for
@@ -126,26 +162,16 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
 
     /// Whether the backend may have more of the lane.
     pub(super) fn has_credit(&self, row: &LaneRow) -> bool {
-        self.limits.isolation.is_none_or(|isolation| row.credit(self.least_window(row.lane, isolation)) > 0)
-    }
-
-    /// What the backend may have of the lane at least.
-    pub(super) fn least_window(&self, lane: Lane, isolation: Isolation) -> u32 {
-        let least = isolation.window.max(1);
-        if lane == Lane::new(lane.topic(), None) { least.max(self.unnamed()) } else { least }
-    }
-
-    fn unnamed(&self) -> u32 {
-        u32::try_from(self.pool.capacity() / UNNAMED).unwrap_or(u32::MAX)
+        self.limits.isolation.is_none_or(|_| row.credit(self.windows.least(row.lane)) > 0)
     }
 
     /// The largest batch that the lane's credit allows.
     pub(super) fn batch_limits(&self, row: &LaneRow) -> BatchLimits {
         let mut limits = self.limits.batch();
-        if let Some(isolation) = self.limits.isolation {
-            limits.records = limits.records.min(row.credit(self.least_window(row.lane, isolation)).max(1));
+        if self.limits.isolation.is_some() {
+            limits.records = limits.records.min(row.credit(self.windows.least(row.lane)).max(1));
             if row.lane.partition().is_none() {
-                limits.records = limits.records.min(self.unnamed().max(1));
+                limits.records = limits.records.min(self.windows.part.max(1));
             }
         }
         limits
@@ -154,13 +180,11 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// A report has come, of a record that counts for `cost` bytes, and its lane waits, or has waited since its last batch, for credit.
     #[cold]
     pub(super) fn give_credit(&mut self, lane: u32, cost: usize) {
-        let (now, most) = (self.now, self.pool.capacity().max(self.limits.pool_bytes >> 10));
-        let Some(row) = self.lanes.get(lane) else { return };
-        let least = self.limits.isolation.map_or(1, |isolation| self.least_window(row.lane, isolation));
+        let (now, windows) = (self.now, self.windows);
         let Some(row) = self.lanes.get_mut(lane) else { return };
         if let Some(isolation) = self.limits.isolation {
-            let most = u32::try_from(most).unwrap_or(u32::MAX);
-            row.grow(row.was_silent(isolation.availability_timeout, now), cost, least, most);
+            let again = row.was_silent(isolation.availability_timeout, now);
+            row.grow(again, cost, windows.least(row.lane), windows.most);
         }
         row.reported_at = now;
         self.place(lane);
@@ -169,7 +193,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
     /// When a lane that is held back gets more credit by itself: others of its records may go to other partitions.
     pub(super) fn relief_due(&self, row: &LaneRow) -> Option<Instant> {
         let isolation = self.limits.isolation.filter(|_| row.lane.partition().is_none())?;
-        row.relief_at(isolation.availability_timeout)
+        row.relief_at(self.windows.early, isolation.availability_timeout)
     }
 
     pub(super) fn relieve(&mut self, lane: u32) {
@@ -177,7 +201,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if let Some(isolation) = self.limits.isolation
             && let Some(row) = self.lanes.get_mut(lane).filter(|row| row.place == Place::Held)
         {
-            row.relieve(isolation.window.max(1), isolation.availability_timeout, now);
+            row.relieve(self.windows.least, isolation.availability_timeout, now);
         }
     }
 }

@@ -70,7 +70,7 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         }
         self.batches = number;
         self.lanes.hand_off_first();
-        let least = self.limits.isolation.map(|isolation| self.least_window(lane, isolation));
+        let least = self.limits.isolation.map(|_| self.windows.least(lane));
         let row = self.lanes.get_mut(at)?;
         row.records.head = index;
         if index == NIL {

@@ -11,6 +11,7 @@ mod outcome;
 mod pending;
 mod purge;
 
+use self::credit::Windows;
 use self::pending::{Actions, Purge};
 use crate::flushes::{Flushes, Point, TopicPoints};
 use crate::lanes::{LaneRow, Lanes, Place};
@@ -153,6 +154,7 @@ pub struct Producer<R, T, S: Storage> {
     now: Instant,
     /// When the youngest record was produced.
     youngest: Instant,
+    windows: Windows,
     /// A lane that may not have more got more, so until then each record is looked at before it is accepted.
     guarded_until: Instant,
     /// When the last report came of any lane.
@@ -227,8 +229,10 @@ impl<R: Record, T, S: Storage> Producer<R, T, S> {
         if !(slots.has_memory() && lanes.has_memory() && timers.has_memory() && flushes.has_memory()) {
             return Err(LimitsError::NoMemory { slots: slots.capacity(), lanes: lanes.capacity() });
         }
+        let windows = Windows::new(&limits, slots.capacity());
         Ok(Self {
             limits,
+            windows,
             pool: Pool::new(slots),
             lanes: Lanes::new(lanes),
             timers: Timers::new(timers),
