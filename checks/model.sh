@@ -70,10 +70,12 @@ planted "a share that is not given back" producer/mod.rs \
 planted "a lane that stays unavailable after it answered" producer/credit.rs \
     's|        row.reported_at = now;||'
 planted "credit that a report does not give" producer/credit.rs \
-    's|row.grow(.*|let _ = (cost, least, most);|'
+    's|row.grow(.*|let _ = (again, cost, windows);|'
 planted "a placed record that overtakes unplaced ones" producer/mod.rs \
     's|_ if self.unplaced > 0 .*||'
 planted "lanes that stay behind for ever" producer/credit.rs \
     's|            self.place(at);||'
+planted "unplaced records that wait for a report that does not come" producer/credit.rs \
+    's|row.lane.partition().is_none())?|row.lane == Lane::new(row.lane.topic(), None))?|'
 planted "a window that stays in a row for another lane" lanes.rs \
     's|        row.forget_reports();||'

@@ -9,6 +9,7 @@ use aioproducer_rdkafka::{
 };
 use aioproducer_tests::executor::Host;
 use aioproducer_tests::promises;
+use smol::future::FutureExt;
 
 use super::{FOR_EVER, Fault, HURT, HURT_PARTITIONS, POOL, Streams, TOPIC, Trio, Way};
 
@@ -53,6 +54,21 @@ impl Trio {
             Librdkafka::new(config).workers(workers).on_fatal(OnFatal::Renew).on_stall(OnStall::Renew { after: STALL });
         let events = backend.events_with_capacity(100_000);
         (host.start(AioProducer::builder(backend).slots(POOL)), events)
+    }
+
+    /// Has a client that is at work meet a fatal error, and waits until it is replaced. A gap in the sequence numbers is fatal for an
+    /// idempotent producer, but only in the first of the requests that are on their way to a partition.
+    async fn fail(&self, host: &Host, events: &mut Events) -> Renewed {
+        loop {
+            self.brokers.request_errors(ApiKey::Produce, &[ErrorCode::OutOfOrderSequenceNumber]).expect("a fault");
+            let later = async {
+                host.pause(Duration::from_secs(1)).await;
+                None
+            };
+            if let Some(renewed) = async { Some(renewed(events).await) }.or(later).await {
+                return renewed;
+            }
+        }
     }
 
     /// Takes the leaders of the hurt partitions away, of which nothing is in flight, and waits until the client knows it: the embedded
@@ -106,9 +122,7 @@ async fn a_fatal_error_renews_the_client(host: Host, workers: usize, keys: &[(&s
     let mut handed_back = 0;
     for _ in 0..3 {
         streams.accept(&host, 100).await;
-        // A gap in the sequence numbers is fatal for an idempotent producer.
-        trio.brokers.request_errors(ApiKey::Produce, &[ErrorCode::OutOfOrderSequenceNumber]).expect("a fault");
-        let renewed = renewed(&mut events).await;
+        let renewed = trio.fail(&host, &mut events).await;
         assert!(matches!(renewed.cause, RenewalCause::Fatal(_)), "{renewed}");
         handed_back += renewed.handed_back;
         // A renewal after a delivery counts as the first one.
