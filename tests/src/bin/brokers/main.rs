@@ -77,7 +77,7 @@ async fn run(options: &Options, target: &Arc<Target>) -> Result<Vec<String>, Fai
     }
     let mut backend = Librdkafka::new(backend);
     if let Some(after) = options.renew {
-        // It tells of each renewal in a line on standard error.
+        // Each renewal is a line on standard error.
         backend = backend.on_fatal(OnFatal::Renew).on_stall(OnStall::Renew { after });
     }
     let mut builder = AioProducer::builder(backend).slots(options.slots);
