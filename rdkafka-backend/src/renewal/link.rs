@@ -34,15 +34,14 @@ impl<R: Message, E: Driver<R>> Link<R, E> {
     /// Settles a batch of kept records. Those that were not sent have their outcome now, or go again.
     fn settle_kept(&self, unsent: impl Iterator<Item = Unsent<Numbered<R>>>) {
         let mut given_up = Vec::new();
-        let mut refused = 0;
-        let mut left = 0;
+        let (mut left, mut is_full) = (0, false);
         {
             let mut state = self.shared.state();
             for unsent in unsent {
                 left += 1;
                 match unsent {
                     Unsent::Refused(slot, record) => {
-                        refused += 1;
+                        is_full = true;
                         state.keep_refused(slot, record);
                     }
                     Unsent::Rejected(slot, failure, record) => {
@@ -52,7 +51,7 @@ impl<R: Message, E: Driver<R>> Link<R, E> {
                     }
                 }
             }
-            state.settled(refused);
+            state.settled(left, is_full);
         }
         self.shared.left(left);
         if !given_up.is_empty() {

@@ -96,11 +96,11 @@ impl<R: Record> State<R> {
         Some(batch)
     }
 
-    /// A batch of kept records is settled, and `refused` of them came back because a queue is full.
-    pub(super) fn settled(&mut self, refused: usize) {
+    /// A batch of kept records is settled, and `unsent` of them were not sent; `is_full` says whether for want of room.
+    pub(super) fn settled(&mut self, unsent: usize, is_full: bool) {
         self.resending = false;
-        self.resent -= refused;
-        self.is_full |= refused > 0;
+        self.resent -= unsent;
+        self.is_full |= is_full;
     }
 
     /// Whether a batch of kept records is with a worker, so the next batch that is settled is this one.
@@ -267,11 +267,11 @@ mod tests {
         // The queue is full.
         let (slot, record) = records.remove(0);
         state.keep_refused(slot, record);
-        state.settled(1);
+        state.settled(1, true);
         assert!(!state.finish() && state.take(&mut records).is_none(), "until the client reports");
         assert!(state.reported() && !state.reported());
         assert!(state.take(&mut records).is_some());
-        state.settled(0);
+        state.settled(0, false);
         assert!(state.finish() && state.is_running() && !state.finish());
         let renewed = state.renewed(Instant::now()).expect("it is over");
         assert_eq!((renewed.resent, renewed.handed_back), (1, 0));

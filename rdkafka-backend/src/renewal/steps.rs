@@ -192,6 +192,8 @@ impl<R: Message, E: Driver<R>> Shared<R, E> {
     /// There is no client any more.
     fn end_without_client(&self, error: &ConfigError) {
         self.driver.log(Severity::Error, &format!("no new client could be started: {error}"));
+        let kept = self.state().purge();
+        self.give_up(kept, None);
         self.driver.fatal(failure::not_renewed());
         drop(self.wait_while(LONG, |state| !state.is_closing));
         self.end();
