@@ -9,9 +9,19 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::legal::{Case, Commit, End, Route, TIMEOUT, cases};
 
-/// What is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
+macro_rules! changes {
+    ($($change:ident,)*) => {
+        /// What is changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum Change {
+            $($change,)*
+        }
+
+        const CHANGES: &[Change] = &[$(Change::$change,)*];
+    };
+}
+
+changes! {
     DropLine,
     DoubleLine,
     SwapLines,
@@ -32,32 +42,7 @@ enum Change {
     EndTransaction,
 }
 
-use Change::{
-    AddOutcome, ClaimUnwritten, DelayOutcome, DenyWritten, DoubleLine, DropLine, DropOutcome, EndTransaction,
-    HandBackOther, LeakSlot, MoveLine, OtherOffset, OtherPartition, OtherPayload, ReturnEarly, ShowOrHideLine,
-    SwapLines, SwapRecords,
-};
-
-const CHANGES: [Change; 18] = [
-    DropLine,
-    DoubleLine,
-    SwapLines,
-    SwapRecords,
-    MoveLine,
-    OtherPayload,
-    ShowOrHideLine,
-    DenyWritten,
-    ClaimUnwritten,
-    DropOutcome,
-    AddOutcome,
-    OtherOffset,
-    OtherPartition,
-    DelayOutcome,
-    HandBackOther,
-    ReturnEarly,
-    LeakSlot,
-    EndTransaction,
-];
+use Change::*;
 
 /// One of a list, if there is one.
 fn pick<T>(from: impl Iterator<Item = T>, pick: usize) -> Option<T> {
@@ -301,7 +286,7 @@ fn a_single_change_of_a_random_legal_history_is_found() {
     let mut runner = TestRunner::new(Config::default());
     let run = runner.run(&(cases(), any::<prop::sample::Index>()), |(case, at)| {
         let at = at.index(10_000);
-        for kind in CHANGES {
+        for &kind in CHANGES {
             let mut changed = case.clone();
             let Some(anomaly) = change(&mut changed, kind, at) else { continue };
             let verdict = changed.verdict();
