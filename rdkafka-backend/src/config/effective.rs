@@ -11,8 +11,8 @@ use crate::config::native::native;
 use crate::config::read::{invalid, is_true, linger, number, value};
 use crate::config::secrets::Secrets;
 use crate::config::{features, files, idempotence, names, own, servers, values};
-use crate::partition::choice::Partitioning;
 use crate::partition::partitioner::Partitioner;
+use crate::partition::partitioning::Partitioning;
 
 /// The delivery timeout of Kafka's Java client (KIP-91), in milliseconds.
 const DELIVERY_TIMEOUT_MS: u64 = 120_000;

@@ -21,7 +21,7 @@ use super::raw_report::RawReport;
 use super::topic::Topic;
 use crate::config;
 use crate::failure;
-use crate::partition::choice::Partitioning;
+use crate::partition::partitioning::Partitioning;
 use crate::partition::states::TopicStates;
 
 /// A producer client with the records that it borrows.

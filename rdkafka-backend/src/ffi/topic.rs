@@ -164,8 +164,8 @@ mod tests {
     use super::super::raw_report::COPIED;
     use super::*;
     use crate::coordination::Signals;
-    use crate::partition::choice::Partitioning;
     use crate::partition::partitioner::{Choice, Partitioner};
+    use crate::partition::partitioning::Partitioning;
     use crate::partition::states::TopicStates;
 
     type Native =

@@ -9,9 +9,9 @@
 //! is the fastest. Once a partition of a topic holds others up, the topic is split: its records with a key are placed when they are
 //! produced, so those for that partition wait apart.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::{PartitionLoad, Placement};
@@ -22,37 +22,10 @@ use crate::partition::chooser::Chooser;
 use crate::partition::leaders::Leaders;
 use crate::partition::load::{Answer, Loads};
 use crate::partition::partitioner::{Choice, Partitioner};
+use crate::partition::partitioning::Partitioning;
 use crate::partition::rule::{Partition, ToPartition};
+use crate::partition::trust::Trust;
 use crate::partition::watch::{Change, Watch};
-
-/// How long a number of partitions is trusted.
-const REFRESH: Duration = Duration::from_secs(1);
-
-/// How partitions are chosen.
-#[derive(Clone, Debug)]
-pub(crate) struct Partitioning {
-    pub(crate) partitioner: Partitioner,
-    /// Sticky records move to another partition after this time (librdkafka's `sticky.partitioning.linger.ms`, KIP-480),
-    pub(crate) sticky_time: Duration,
-    /// or when the partition has received this many bytes, a full batch (librdkafka's `batch.size`; as in KIP-794).
-    pub(crate) sticky_bytes: usize,
-    /// Sticky records prefer partitions with few records at librdkafka, and leave those that do not answer (KIP-794).
-    pub(crate) adaptive: bool,
-    /// So many records of a partition without an answer are many: it gets no more sticky ones while another has less than half of that.
-    pub(crate) crowd: u32,
-    /// How long a partition may leave records without an answer; `None` for any time.
-    pub(crate) availability_timeout: Option<Duration>,
-}
-
-/// A pool with a part this small may be full of one partition's records before the first batch is handed off.
-const SMALL: u32 = 1024;
-
-impl Partitioning {
-    /// Whether it is not found out in time, if at all, that a partition holds others up.
-    fn splits_at_once(&self) -> bool {
-        self.availability_timeout.is_some() && (!self.adaptive || self.crowd < SMALL)
-    }
-}
 
 /// The assumed size of a record without a key when librdkafka asks for its partition, as librdkafka does not pass the size.
 const ASSUMED_BYTES: usize = 256;
@@ -76,9 +49,8 @@ pub(crate) struct TopicState {
     placed_by: AtomicI32,
     /// Records with a key are placed when they are produced, from now on.
     is_split: AtomicBool,
-    /// When the number of partitions is not trusted any more, in nanoseconds from `start`.
-    trusted_until: AtomicU64,
-    start: Instant,
+    /// How long their number is trusted.
+    trust: Trust,
     /// Records at librdkafka, if the choice depends on them.
     loads: Option<Loads>,
     watch: Arc<Watch>,
@@ -106,8 +78,7 @@ impl TopicState {
             reads_value,
             placed_by: AtomicI32::new(0),
             is_split: AtomicBool::new(partitioning.splits_at_once()),
-            trusted_until: AtomicU64::new(0),
-            start: leaders.start(),
+            trust: Trust::new(leaders.start()),
             loads: partitioning.adaptive.then(|| Loads::new(Arc::clone(leaders))),
             watch: Arc::clone(watch),
             chooser: Apart(Mutex::new(Chooser::new(seed, partitioning.sticky_time, partitioning.sticky_bytes))),
@@ -144,7 +115,7 @@ impl TopicState {
     /// Decides how a batch of `bytes` gets its partitions. One batch per second asks librdkafka.
     pub(crate) fn plan(&self, now: Instant, bytes: usize) -> Plan {
         let mut chooser = self.lock();
-        if chooser.count() == 0 || self.is_due(now, || true) {
+        if chooser.count() == 0 || self.trust.is_over(now, || true) {
             chooser.observe_again();
             return Plan::Ask;
         }
@@ -154,22 +125,11 @@ impl TopicState {
 
     /// Whether a batch whose partition is known asks librdkafka for the number of partitions, as one per second does, if it may.
     pub(crate) fn asks(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
-        let asks = self.is_due(now, may);
+        let asks = self.trust.is_over(now, may);
         if asks {
             self.lock().observe_again();
         }
         asks
-    }
-
-    /// Whether the number of partitions is not trusted any more. One caller that may ask gets this answer, and it is trusted again.
-    fn is_due(&self, now: Instant, may: impl FnOnce() -> bool) -> bool {
-        let now = now.saturating_duration_since(self.start);
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let until = self.trusted_until.load(Ordering::Relaxed);
-        nanoseconds(now) >= until && may() && {
-            let next = nanoseconds(now + REFRESH);
-            self.trusted_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        }
     }
 
     /// Whether the partitioner needs the record's value.
@@ -208,12 +168,7 @@ impl TopicState {
     /// Forgets the number of partitions, because a chosen partition does not exist (any more).
     pub(crate) fn forget(&self) {
         self.lock().forget();
-        self.ask_soon();
-    }
-
-    /// The next batch asks librdkafka.
-    fn ask_soon(&self) {
-        self.trusted_until.store(0, Ordering::Relaxed);
+        self.trust.end();
     }
 
     /// librdkafka knows the number of partitions, and which of them have a leader.
@@ -269,7 +224,7 @@ impl TopicState {
         let answers_again = self.loads.as_ref().is_some_and(|loads| loads.ended(partition, count, answer, now));
         if answers_again {
             // It may have been without a leader.
-            self.ask_soon();
+            self.trust.end();
             self.watch.answers();
         }
     }
@@ -302,8 +257,12 @@ impl TopicState {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::coordination::Signals;
+    use crate::partition::partitioning::SMALL;
+    use crate::partition::trust::REFRESH;
 
     const AVAILABILITY: Duration = Duration::from_secs(5);
     const ANSWER: Option<Answer> = Some(Answer { broker: None });
@@ -514,7 +473,7 @@ mod tests {
     #[test]
     fn one_batch_per_second_asks_whether_its_partition_is_known_or_not() {
         let state = state();
-        let start = state.start;
+        let start = state.trust.start;
         state.observe(3, |_| true);
         let first = start + REFRESH;
         assert!(!state.asks(first, || false) && state.asks(first, || true));
@@ -537,7 +496,7 @@ mod tests {
     #[test]
     fn a_partition_that_answers_again_is_looked_at_by_the_next_batch() {
         let state = state();
-        let start = state.start;
+        let start = state.trust.start;
         plan(&state, start);
         state.sent(1, 2, || start);
         state.ended(1, 1, ANSWER, start);
@@ -549,7 +508,7 @@ mod tests {
     #[test]
     fn random_records_leave_a_partition_that_does_not_answer() {
         let state = state_with(Partitioner::Random);
-        let start = state.start;
+        let start = state.trust.start;
         plan(&state, start);
         state.sent(2, 1, || start);
         let late = start + AVAILABILITY;

@@ -8,8 +8,9 @@ use aioproducer_core::TopicId;
 use aioproducer_core::backend::{PartitionLoad, Placement};
 
 use crate::coordination::Signals;
-use crate::partition::choice::{Partitioning, TopicState};
+use crate::partition::choice::TopicState;
 use crate::partition::leaders::Leaders;
+use crate::partition::partitioning::Partitioning;
 use crate::partition::table::Table;
 use crate::partition::watch::{Change, Watch};
 

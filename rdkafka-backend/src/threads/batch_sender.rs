@@ -8,8 +8,9 @@ use aioproducer_core::{Lane, MessageBatch, SlotId, TopicId};
 
 use crate::failure;
 use crate::ffi::{Client, Outgoing, Topic, UNASSIGNED, answering};
-use crate::partition::choice::{Partitioning, Plan, TopicState};
+use crate::partition::choice::{Plan, TopicState};
 use crate::partition::groups::PartitionGroups;
+use crate::partition::partitioning::Partitioning;
 
 /// The partition of a record whose key has no valid partition.
 const INVALID: i32 = i32::MIN;

@@ -11,7 +11,7 @@ use aioproducer_core::backend::{Answer, Call, CallError, CallId, Driver, ErrorCo
 use crate::coordination::{CallKind, CallResult, Next, Signals, is_single};
 use crate::failure;
 use crate::ffi::Client;
-use crate::partition::choice::Partitioning;
+use crate::partition::partitioning::Partitioning;
 use crate::threads::driver_link::DriverLink;
 use crate::threads::readiness;
 

@@ -12,7 +12,7 @@ use aioproducer_core::backend::{Driver, Message};
 use crate::catch_panic::catch_panic;
 use crate::coordination::{CallKind, Signals};
 use crate::ffi::{Cells, Client, LastReports};
-use crate::partition::choice::Partitioning;
+use crate::partition::partitioning::Partitioning;
 use crate::reports::{Reader, last_report};
 use crate::threads::batch_sender::BatchSender;
 use crate::threads::driver_link::DriverLink;

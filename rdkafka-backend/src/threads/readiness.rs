@@ -9,7 +9,7 @@ use aioproducer_core::backend::{CallError, Driver, ErrorCode, FailureKind, Messa
 use crate::coordination::Signals;
 use crate::failure::{self, TIMED_OUT};
 use crate::ffi::{Client, Topic};
-use crate::partition::choice::Partitioning;
+use crate::partition::partitioning::Partitioning;
 use crate::threads::driver_link::DriverLink;
 use crate::threads::metadata_queries::{MetadataQueries, topic_trouble};
 use crate::threads::probe::UNKNOWN_TOPIC;
