@@ -190,6 +190,23 @@ async fn settle(producer: &AioProducer, is: impl Fn(&aioproducer_tokio::Statisti
     Ok(())
 }
 
+/// The memory in use, when threads that have just started do not change it any more.
+async fn settled() -> Result<f64, Failure> {
+    const SAME: u32 = 20;
+    let begin = Instant::now();
+    let (mut last, mut same) = (rss()?, 0);
+    while same < SAME {
+        if begin.elapsed() > Duration::from_secs(30) {
+            return Err(format!("memory does not settle at {:.2} MiB", last / MIB).into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = rss()?;
+        same = if (now - last).abs() < 0.1 * MIB { same + 1 } else { 0 };
+        last = now;
+    }
+    Ok(last)
+}
+
 async fn failures() -> Result<(), Failure> {
     let (producer, _broker) = cut_off().await?;
     let (mut failed, mut before, mut rounds) = (0, 0, Vec::new());
@@ -223,22 +240,19 @@ async fn idle() -> Result<(), Failure> {
     let config = settings::config("127.0.0.1:1", 5);
     // Memory that is allocated once.
     let first = AioProducer::builder(Librdkafka::new(config.clone())).start(Tokio::current()?)?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = rss()?;
+    let before = settled().await?;
     let mut bare: Vec<BaseProducer> = Vec::new();
     for _ in 0..IDLE_PRODUCERS {
         bare.push(config.create()?);
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let theirs = (rss()? - before) / IDLE_PRODUCERS as f64;
+    let theirs = (settled().await? - before) / IDLE_PRODUCERS as f64;
     // They stay, so that none of their memory is used again.
-    let before = rss()?;
+    let before = settled().await?;
     let mut producers = vec![first];
     for _ in 0..IDLE_PRODUCERS {
         producers.push(AioProducer::builder(Librdkafka::new(config.clone())).start(Tokio::current()?)?);
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let each = (rss()? - before) / IDLE_PRODUCERS as f64;
+    let each = (settled().await? - before) / IDLE_PRODUCERS as f64;
     println!(
         "Idle: a producer takes {:.0} KiB, of {:.0}; a bare client of librdkafka takes {:.0} KiB",
         each / 1024.0,
