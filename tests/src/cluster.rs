@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use smol::future::block_on;
 
@@ -114,8 +114,7 @@ impl Cluster {
     /// # Panics
     /// When the topic is not created in time.
     pub fn create_topic(&self, name: &str, partitions: i32, replicas: i32, settings: &[(&str, &str)]) {
-        let on = |partition: i32| (0..replicas).map(move |replica| (partition + replica) % BROKERS + 1);
-        let assignment: Vec<Vec<i32>> = (0..partitions).map(|partition| on(partition).collect()).collect();
+        let assignment: Vec<_> = (0..partitions).map(|partition| nodes_of(partition, replicas)).collect();
         let assignment: Vec<&[i32]> = assignment.iter().map(Vec::as_slice).collect();
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Variable(&assignment));
         topic.config.extend(settings);
@@ -123,6 +122,18 @@ impl Cluster {
         self.wait(&format!("{name} to have {partitions} partitions"), || {
             (1..=BROKERS).all(|broker| self.is_whole(name, broker))
         });
+    }
+
+    /// Adds partitions to a topic that has `from` with one replica each, until there are `to`. They are where `create_topic` would have
+    /// placed them. It does not wait for their leaders.
+    ///
+    /// # Panics
+    /// When the controller refuses it.
+    pub fn grow_topic(&self, name: &str, from: i32, to: i32) {
+        let assignment: Vec<_> = (from..to).map(|partition| nodes_of(partition, 1)).collect();
+        let assignment: Vec<&[i32]> = assignment.iter().map(Vec::as_slice).collect();
+        let grown = NewPartitions::new(name, to as usize).assign(&assignment);
+        done(block_on(self.admin(&self.bootstrap_servers).create_partitions([&grown], &options())).expect("an answer"));
     }
 
     /// Whether each of a topic's partitions has a leader, and all its replicas are in sync, as a broker knows it now. One that was
@@ -255,6 +266,11 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("servers", &self.bootstrap_servers).finish_non_exhaustive()
     }
+}
+
+/// The brokers with a partition's replicas; the first one leads.
+fn nodes_of(partition: i32, replicas: i32) -> Vec<i32> {
+    (0..replicas).map(|replica| (partition + replica) % BROKERS + 1).collect()
 }
 
 fn nodes() -> impl Iterator<Item = i32> {

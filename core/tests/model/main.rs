@@ -6,6 +6,7 @@ mod chaos;
 mod contract;
 mod lanes;
 mod reference;
+mod steps;
 mod twin;
 
 use aioproducer_core::{FlushGroup, FlushScope, Isolation, Lane, Limits, Overflow, PurgeScope, Record, TopicId};

@@ -42,11 +42,15 @@ pub(crate) fn complaints(run: &Run<'_>) -> Vec<String> {
         none(counts.failed() + counts.refused, "keyless records failed");
         none(run.waited(), "calls with a keyless record waited");
     }
+    if run.options.grow.is_some() && run.in_added() == 0 {
+        found.push("no record went to a partition that was added".into());
+    }
     match (run.options.scenario, run.faults.first()) {
         (Scenario::Windows, _) => windows(run, &mut found),
         (Scenario::Slow, Some(fault)) => slow(run, fault, &mut found),
-        (_, Some(fault)) => isolation(run, fault, &mut found),
-        (_, None) => {}
+        // What a partition gets changes with the number of partitions.
+        (_, Some(fault)) if run.options.grow.is_none() => isolation(run, fault, &mut found),
+        _ => {}
     }
     found
 }
@@ -299,6 +303,17 @@ mod tests {
             }
         };
         one(&found(&keyless, never), "not used within a second of its return");
+    }
+
+    #[test]
+    fn added_partitions_without_records_are_found() {
+        one(&found(&["stop", "--grow", "7"], |_| {}), "no record went to a partition that was added");
+        let change = |note: &mut Note| {
+            if note.number == 0 {
+                note.end = End::Delivered { partition: 6, offset: Some(0) };
+            }
+        };
+        assert_eq!(found(&["stop", "--grow", "7"], change), [""; 0]);
     }
 
     #[test]

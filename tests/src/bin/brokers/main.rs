@@ -109,8 +109,8 @@ async fn run(options: &Options, target: &Arc<Target>) -> Result<Vec<String>, Fai
         let (unsent, unreturned) = (closed.unsent().len(), closed.unreturned());
         println!("the load did not end by itself: close gave back {unsent} records, and not {unreturned} others");
     }
-    let read = Arc::clone(target);
-    let log = tokio::task::spawn_blocking(move || log::read(&read.servers(), PARTITIONS)).await??;
+    let (read, partitions) = (Arc::clone(target), options.partitions());
+    let log = tokio::task::spawn_blocking(move || log::read(&read.servers(), partitions)).await??;
     if let Some(file) = &options.records {
         write(file, &notes, &log.records)?;
     }

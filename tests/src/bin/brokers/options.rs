@@ -24,6 +24,8 @@ pub(crate) enum Scenario {
     Slow,
     /// Brokers are paused and killed in turn, again and again.
     Windows,
+    /// The controller is paused and goes on: no partition gets another leader meanwhile.
+    Controller,
 }
 
 /// The cluster.
@@ -103,6 +105,10 @@ pub(crate) struct Options {
     /// Seconds after the broker is back, also between windows.
     #[arg(long, default_value_t = 10)]
     pub(crate) after: u64,
+    /// Partitions that the topic has from a second after the first fault's begin on; it does not grow if it is not set.
+    /// Rates are not judged then, as keys lead to other partitions.
+    #[arg(long)]
+    pub(crate) grow: Option<i32>,
     /// How many windows.
     #[arg(long, default_value_t = 10)]
     pub(crate) windows: u32,
@@ -128,6 +134,14 @@ impl Options {
         if self.scenario == Scenario::Slow && self.cluster == ClusterKind::Kafka {
             return Err("slow brokers need --cluster embedded".into());
         }
+        if self.cluster == ClusterKind::Embedded && (self.grow.is_some() || self.scenario == Scenario::Controller) {
+            return Err(
+                "the embedded cluster has no controller, and its topics do not grow: use --cluster kafka".into()
+            );
+        }
+        if let Some(count) = self.grow.filter(|count| *count <= PARTITIONS) {
+            return Err(format!("--grow {count} is not above {PARTITIONS}, which the topic has").into());
+        }
         if self.delays.len() != 3 {
             return Err(format!("--delays has {} values, and there are 3 brokers", self.delays.len()).into());
         }
@@ -141,6 +155,11 @@ impl Options {
             return Err(format!("--tasks {} is not below 6 and not 6 times a number up to {lanes}", self.tasks).into());
         }
         Ok(())
+    }
+
+    /// Partitions of the load's topic in the end.
+    pub(crate) fn partitions(&self) -> i32 {
+        self.grow.unwrap_or(PARTITIONS)
     }
 
     pub(crate) fn delivery_timeout(&self) -> Duration {

@@ -72,6 +72,11 @@ impl Run<'_> {
         self.notes.iter().map(Note::latency).max().unwrap_or_default()
     }
 
+    /// Delivered records in partitions that the topic did not have at first.
+    pub(crate) fn in_added(&self) -> usize {
+        self.notes.iter().filter(|note| note.is_delivered() && note.partition() >= PARTITIONS).count()
+    }
+
     /// Calls that did not return at once.
     pub(crate) fn waited(&self) -> usize {
         self.notes.iter().filter(|note| note.accepted - note.called > WAITED).count()

@@ -51,6 +51,9 @@ pub(crate) fn print(run: &Run<'_>) {
         run.options.delivery_timeout().as_secs_f64(),
         run.waited()
     );
+    if run.options.grow.is_some() {
+        println!("grow: {} records were delivered to partitions that were added", run.in_added());
+    }
     if run.options.scenario == Scenario::Windows {
         gaps(run);
     }

@@ -66,6 +66,14 @@ impl Target {
         })
     }
 
+    /// Adds partitions to the load's topic until there are `count`.
+    pub(crate) fn grow(&self, count: i32) {
+        match self {
+            Self::Kafka(cluster) => cluster.grow_topic(TOPIC, PARTITIONS, count),
+            Self::Embedded(_) => unreachable!("the options refuse it"),
+        }
+    }
+
     pub(crate) fn servers(&self) -> String {
         match self {
             Self::Kafka(cluster) => cluster.bootstrap_servers().to_owned(),
@@ -108,7 +116,10 @@ impl Target {
     /// seconds that a broker is gone, and it does not know at once what happened meanwhile.
     pub(crate) fn is_whole(&self, broker: i32) -> bool {
         match self {
-            Self::Kafka(cluster) => [broker, broker % BROKERS + 1].iter().all(|asked| cluster.is_whole(TOPIC, *asked)),
+            Self::Kafka(cluster) => {
+                let mut asked = [broker, broker % BROKERS + 1].into_iter().filter(|asked| *asked <= BROKERS);
+                asked.all(|asked| cluster.is_whole(TOPIC, asked))
+            }
             Self::Embedded(_) => true,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aioproducer_tests::cluster::BROKERS;
+use aioproducer_tests::cluster::{BROKERS, CONTROLLER};
 
 use crate::note::{Micros, Recorder};
 use crate::options::{Options, Scenario};
@@ -72,6 +72,12 @@ impl Timeline {
             let from = recorder.now();
             target.hurt(broker, hurt).expect("a fault");
             println!("{:.3} s: broker {broker}: {hurt:?}", from as f64 / 1e6);
+            if let (0, Some(count)) = (window, options.grow) {
+                until(at + Duration::from_secs(1)).await;
+                let target = Arc::clone(target);
+                tokio::task::spawn_blocking(move || target.grow(count)).await.expect("it does not panic");
+                println!("{:.3} s: the topic has {count} partitions", recorder.now() as f64 / 1e6);
+            }
             until(at + Duration::from_secs(options.fault)).await;
             let healed = recorder.now();
             target.heal(broker, hurt, calm).expect("an end of the fault");
@@ -99,6 +105,7 @@ fn victim(scenario: Scenario, window: u32) -> (i32, Hurt) {
         Scenario::Calm => (SECOND_BROKER, Hurt::Calm),
         Scenario::Stop => (SECOND_BROKER, Hurt::Stop),
         Scenario::Kill => (SECOND_BROKER, Hurt::Kill),
+        Scenario::Controller => (CONTROLLER, Hurt::Stop),
         Scenario::Slow => (BROKERS, Hurt::Slow(Duration::ZERO)),
         Scenario::Windows => {
             let hurt = if window.is_multiple_of(2) { Hurt::Stop } else { Hurt::Kill };

@@ -1,6 +1,6 @@
 //! A client is replaced by a new one: after a fatal error, and when a partition makes no progress.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aioproducer_driver::error::{FailureKind, ProduceError, Status};
 use aioproducer_driver::{AioProducer, PurgeScope, Record};
@@ -20,6 +20,7 @@ promises! {
     s45_a_partition_without_a_leader_renews_the_client_with_1_worker,
     s45_a_partition_without_a_leader_renews_the_client_with_4_workers,
     s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent,
+    s45_six_seconds_without_a_leader_lose_and_double_nothing,
     s45_without_the_policy_records_wait_for_a_leader,
     s45_what_was_sent_without_an_answer_is_handed_back,
     s45_a_leader_that_is_down_is_no_stall,
@@ -139,18 +140,30 @@ async fn a_fatal_error_renews_the_client(host: Host, workers: usize, keys: &[(&s
 }
 
 async fn s45_a_partition_without_a_leader_renews_the_client_with_1_worker(host: Host) {
-    a_partition_without_a_leader_renews_the_client(host, 1, &[]).await;
+    a_partition_without_a_leader_renews_the_client(host, 1, &[], Duration::ZERO).await;
 }
 
 async fn s45_a_partition_without_a_leader_renews_the_client_with_4_workers(host: Host) {
-    a_partition_without_a_leader_renews_the_client(host, 4, &[]).await;
+    a_partition_without_a_leader_renews_the_client(host, 4, &[], Duration::ZERO).await;
 }
 
 async fn s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent(host: Host) {
-    a_partition_without_a_leader_renews_the_client(host, 1, &[("enable.idempotence", "false"), ("acks", "1")]).await;
+    let keys = [("enable.idempotence", "false"), ("acks", "1")];
+    a_partition_without_a_leader_renews_the_client(host, 1, &keys, Duration::ZERO).await;
 }
 
-async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usize, keys: &[(&str, &str)]) {
+/// Longer than several stalls.
+async fn s45_six_seconds_without_a_leader_lose_and_double_nothing(host: Host) {
+    a_partition_without_a_leader_renews_the_client(host, 1, &[], Duration::from_secs(6)).await;
+}
+
+/// The leaders are away until the first renewal, and for as long as `without`.
+async fn a_partition_without_a_leader_renews_the_client(
+    host: Host,
+    workers: usize,
+    keys: &[(&str, &str)],
+    without: Duration,
+) {
     let trio = Trio::start();
     let (producer, mut events) = trio.renewing(&host, workers, keys);
     let ways = Way::keys(&producer, &[0, 1, 2, 3, 4, 5]).await;
@@ -160,11 +173,14 @@ async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usi
     let beside = Streams::start(&host, &producer, ways(healthy), 0);
     beside.accept(&host, 100).await;
     trio.take_leaders(&host, &producer).await;
+    let taken = Instant::now();
     let streams = Streams::start(&host, &producer, ways(hurt), 1_000_000);
     let renewed = renewed(&mut events).await;
+    let mut handed_back = renewed.handed_back;
     let RenewalCause::Stall { topic, partition } = &renewed.cause else { panic!("{renewed}") };
     assert!(topic == TOPIC && HURT_PARTITIONS.contains(partition) && renewed.resent > 0, "{renewed}");
     beside.accept(&host, 100).await;
+    host.pause(without.saturating_sub(taken.elapsed())).await;
     trio.give_leaders();
     streams.accept(&host, 100).await;
     let mut streams = streams.stop().await;
@@ -172,8 +188,14 @@ async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usi
     let verdict = trio.check(streams);
     let counts = verdict.counts();
     assert!(verdict.is_right() && counts.duplicates == 0, "{verdict}");
+    producer.close(FOR_EVER).await;
+    while let Some(event) = events.next().await {
+        if let Event::Renewed(renewed) = event {
+            handed_back += renewed.handed_back;
+        }
+    }
     // The others have answered for all that they had got, or some of it ends in doubt.
-    assert!(counts.failed() <= renewed.handed_back, "{verdict}, {renewed}");
+    assert!(counts.failed() <= handed_back, "{verdict}, {handed_back} handed back");
 }
 
 async fn s45_without_the_policy_records_wait_for_a_leader(host: Host) {
