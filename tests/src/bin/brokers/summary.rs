@@ -83,6 +83,10 @@ fn of_fault(run: &Run<'_>, fault: &Fault) {
     );
     for (name, side) in [("healthy", healthy), ("hurt", hurt_side)] {
         let (rate, before) = run.before(side);
+        if before.count == 0 {
+            // The controller has no partitions.
+            continue;
+        }
         println!(
             "fault: {name} before: {rate:.0} records/s, p50 {:.1} ms, p99 {:.1} ms",
             ms(before.p50),
