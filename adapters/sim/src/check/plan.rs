@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use aioproducer_history::Allow;
+
 use crate::cluster::FaultKind;
 
 /// What [`check`](crate::check) varies: the seeds, the kinds of faults that a seed may draw, and the cluster.
@@ -25,6 +27,7 @@ pub struct Plan {
     pub(super) delivery_timeout: Duration,
     pub(super) wall_limit: Duration,
     pub(super) idempotent: bool,
+    pub(super) allow: Allow,
 }
 
 impl Plan {
@@ -39,6 +42,7 @@ impl Plan {
             delivery_timeout: Duration::from_secs(120),
             wall_limit: Duration::from_secs(60),
             idempotent: true,
+            allow: Allow::nothing(),
         }
     }
 
@@ -86,6 +90,12 @@ impl Plan {
     /// Whether the producers of [`Case::producer`](crate::Case::producer) are idempotent, as they are by default.
     pub fn idempotence(mut self, enabled: bool) -> Self {
         self.idempotent = enabled;
+        self
+    }
+
+    /// Records may be in the log more than once: for producers without idempotence, if the application can bear that.
+    pub fn allow_duplicates(mut self) -> Self {
+        self.allow = self.allow.duplicates();
         self
     }
 
