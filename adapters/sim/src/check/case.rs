@@ -40,6 +40,7 @@ struct Inner {
     cluster: SimCluster,
     delivery_timeout: Duration,
     idempotent: bool,
+    slots: usize,
     allow: Allow,
     inside: Mutex<Inside>,
 }
@@ -54,8 +55,8 @@ struct Inside {
 
 impl Case {
     pub(super) fn new(plan: &Plan, sim: Sim, cluster: SimCluster) -> Self {
-        let (delivery_timeout, idempotent, allow) = (plan.delivery_timeout, plan.idempotent, plan.allow);
-        Self(Arc::new(Inner { sim, cluster, delivery_timeout, idempotent, allow, inside: Mutex::default() }))
+        let Plan { delivery_timeout, idempotent, slots, allow, .. } = *plan;
+        Self(Arc::new(Inner { sim, cluster, delivery_timeout, idempotent, slots, allow, inside: Mutex::default() }))
     }
 
     /// The executor: its clock, its tasks, its randomness.
@@ -74,12 +75,12 @@ impl Case {
     /// cluster, what it says of its records is compared with the log.
     ///
     /// # Panics
-    /// Never: these settings are valid.
+    /// If the plan's settings are invalid, as no slots are.
     #[must_use]
     pub fn producer(&self) -> AioProducer {
         let backend = self.0.cluster.backend().idempotence(self.0.idempotent);
-        let builder = AioProducer::builder(backend).delivery_timeout(self.0.delivery_timeout);
-        let producer = builder.start(self.0.sim.clone()).expect("settings that are valid");
+        let builder = AioProducer::builder(backend).slots(self.0.slots).delivery_timeout(self.0.delivery_timeout);
+        let producer = builder.start(self.0.sim.clone()).expect("the plan's settings");
         self.watch(&producer);
         producer
     }

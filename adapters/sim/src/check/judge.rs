@@ -54,11 +54,11 @@ const LATE: Duration = Duration::from_secs(60);
 
 /// Runs a seed, and once more if it fails or is to be `repeated`.
 pub(super) fn judge<F: Future<Output = ()>>(run: &Run<'_>, repeated: bool, scenario: &impl Fn(Case) -> F) -> Judged {
-    let mut first = once(run, scenario);
+    let mut first = once(run, repeated, scenario);
     if !repeated && first.failure.is_none() {
         return first;
     }
-    let second = once(&Run { quiet: true, ..run.clone() }, scenario);
+    let second = once(&Run { quiet: true, ..run.clone() }, true, scenario);
     let differs = first.trace.first_difference(&second.trace).or_else(|| {
         let says = |judged: &Judged| judged.failure.clone().unwrap_or_else(|| "all is well".to_owned());
         (says(&first) != says(&second))
@@ -73,8 +73,8 @@ pub(super) fn judge<F: Future<Output = ()>>(run: &Run<'_>, repeated: bool, scena
     first
 }
 
-/// Runs a seed once.
-pub(super) fn once<F: Future<Output = ()>>(run: &Run<'_>, scenario: &impl Fn(Case) -> F) -> Judged {
+/// Runs a seed once. The trace of a run that does not fail is left out unless it is `traced`.
+pub(super) fn once<F: Future<Output = ()>>(run: &Run<'_>, traced: bool, scenario: &impl Fn(Case) -> F) -> Judged {
     let place: Arc<Mutex<Option<Case>>> = Arc::default();
     let quota = Arc::new(Quota::new(run.faults.clone()));
     let ended = panics::catch(run.quiet, || {
@@ -96,15 +96,16 @@ pub(super) fn once<F: Future<Output = ()>>(run: &Run<'_>, scenario: &impl Fn(Cas
         Err(panic) => Some(format!("PANIC: {panic}")),
         Ok(Err(stuck)) => Some(format!("STUCK: {stuck}")),
         Ok(Ok(Err(broken))) => Some(broken),
-        Ok(Ok(Ok(()))) => {
-            case.as_ref().and_then(|case| panics::catch(run.quiet, || case.broken()).unwrap_or_else(Some))
-        }
+        Ok(Ok(Ok(()))) => case.as_ref().and_then(|case| {
+            panics::catch(run.quiet, || case.broken()).unwrap_or_else(|panic| Some(format!("PANIC: {panic}")))
+        }),
     };
     let Some(case) = case else { return Judged { failure, ..Judged::default() } };
     let cluster = case.cluster();
     let unhit = cluster.end();
     let failure = failure.or_else(|| unhit.map(|unhit| format!("NOT HIT: {unhit}")));
-    Judged { failure, sometimes: case.seen(), trace: cluster.trace(), drawn: quota.drawn() }
+    let trace = if traced || failure.is_some() { cluster.trace() } else { Trace::default() };
+    Judged { failure, sometimes: case.seen(), trace, drawn: quota.drawn() }
 }
 
 /// The cluster of a run, with its faults.

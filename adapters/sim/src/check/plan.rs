@@ -8,6 +8,9 @@ use aioproducer_history::Allow;
 
 use crate::cluster::FaultKind;
 
+/// Few enough for a pool whose memory takes no time.
+const SLOTS: usize = 4_096;
+
 /// What [`check`](crate::check) varies: the seeds, the kinds of faults that a seed may draw, and the cluster.
 ///
 /// ```
@@ -27,6 +30,7 @@ pub struct Plan {
     pub(super) delivery_timeout: Duration,
     pub(super) wall_limit: Duration,
     pub(super) idempotent: bool,
+    pub(super) slots: usize,
     pub(super) allow: Allow,
 }
 
@@ -42,6 +46,7 @@ impl Plan {
             delivery_timeout: Duration::from_secs(120),
             wall_limit: Duration::from_secs(60),
             idempotent: true,
+            slots: SLOTS,
             allow: Allow::nothing(),
         }
     }
@@ -90,6 +95,13 @@ impl Plan {
     /// Whether the producers of [`Case::producer`](crate::Case::producer) are idempotent, as they are by default.
     pub fn idempotence(mut self, enabled: bool) -> Self {
         self.idempotent = enabled;
+        self
+    }
+
+    /// How many records the producers of [`Case::producer`](crate::Case::producer) hold at once: 4,096 by default, fewer than those of
+    /// the builder, as each run allocates them.
+    pub fn slots(mut self, records: usize) -> Self {
+        self.slots = records;
         self
     }
 

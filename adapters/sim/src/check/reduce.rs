@@ -26,7 +26,7 @@ pub(super) fn reduce<F: Future<Output = ()>>(
 ) -> Reduced {
     let failure = failed.failure.clone().unwrap_or_default();
     let fails = |run: &Run<'_>| {
-        let again = once(run, scenario);
+        let again = once(run, false, scenario);
         again.failure.as_deref().is_some_and(|again| class(again) == class(&failure)).then_some(again)
     };
     let (mut run, mut judged) = (Run { quiet: true, ..Run::of(plan, seed) }, failed);
