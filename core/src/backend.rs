@@ -23,6 +23,7 @@ mod calls;
 mod clock;
 mod code;
 mod failure;
+mod journal;
 mod load;
 mod metadata;
 mod outcome;
@@ -40,6 +41,7 @@ pub use calls::{Answer, Call, CallError, CallId, Credentials, Group, GroupOffset
 pub use clock::Clock;
 pub use code::ErrorCode;
 pub use failure::{Failure, FailureKind, Severity, Status, Trouble};
+pub use journal::{Accepted, Journal};
 pub use load::PartitionLoad;
 pub use metadata::{Broker, Metadata, MetadataError, PartitionMetadata, TopicMetadata};
 pub use outcome::{Copied, Delivered, Outcome, Report, Unsent};
@@ -435,6 +437,12 @@ pub trait Connect<R: Message> {
     fn background(&mut self, clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {
         let _ = clock;
         Vec::new()
+    }
+
+    /// What notes the producer's records and outcomes, of a backend for tests. It is asked for once, before [`Connect::connect`], by
+    /// a driver that has its feature `journal`.
+    fn journal(&mut self) -> Option<Arc<dyn Journal>> {
+        None
     }
 
     /// Starts the backend's threads. `capacity` is the size of the pool; the index of each [`SlotId`] is below it.

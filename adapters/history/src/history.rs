@@ -250,6 +250,11 @@ impl History {
         self.slots.push((moment, slots));
     }
 
+    /// The topic and the id of each call, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.rows.iter().map(|row| (&**self.topics.name(row.topic), row.id))
+    }
+
     /// How many records were called for.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -27,6 +27,8 @@ mod check;
 mod client;
 mod cluster;
 mod executor;
+mod fnv;
+mod journal;
 mod log;
 mod rng;
 mod signal;

@@ -1,4 +1,5 @@
-//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), health, and lines.
+//! What operators see: spans and events (feature `tracing`), counters and histograms (feature `metrics`), health, and lines. And
+//! what a backend for tests notes of each record (feature `journal`).
 //!
 //! Subscribers and recorders are the application's code, so none is called under a lock. Under a lock, what happened is noted
 //! in [`Notes`]; it is emitted when the lock is free. Everything comes here as values: nothing here knows the machine, the
@@ -16,6 +17,8 @@ pub(crate) mod lines;
 #[cfg_attr(not(feature = "metrics"), path = "no_meters.rs")]
 mod meters;
 mod names;
+#[cfg_attr(not(feature = "journal"), path = "no_notebook.rs")]
+mod notebook;
 #[cfg_attr(not(feature = "tracing"), path = "no_spans.rs")]
 mod spans;
 
@@ -27,6 +30,8 @@ use self::health::Health;
 use self::meters::{MeterNotes, Meters};
 pub(crate) use self::meters::{MeterOptions, Time};
 pub(crate) use self::names::SUBSCRIBER;
+use self::notebook::Entry;
+pub(crate) use self::notebook::Notebook;
 pub(crate) use self::spans::{BulkSpan, CallSpan, SpanOptions, panic_caught};
 #[cfg(feature = "tracing")]
 pub(crate) use self::spans::{Injection, Wanted};
@@ -35,9 +40,10 @@ use crate::record::topics::{TopicPartition, Topics};
 use crate::record::{Record, RecordSpan};
 use crate::runtime::panics::Panics;
 
-/// The builder's settings of spans and metrics.
+/// The builder's settings of spans and metrics, and the backend's journal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
+    pub(crate) notebook: Notebook,
     pub(crate) spans: SpanOptions,
     pub(crate) meters: MeterOptions,
 }
@@ -46,15 +52,16 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     span: SpanRef,
+    entry: Entry,
     pub(crate) accepted: Time,
 }
 
 impl Mark {
-    pub(crate) const NONE: Self = Self { span: SpanRef::NONE, accepted: Time::NONE };
+    pub(crate) const NONE: Self = Self { span: SpanRef::NONE, entry: Entry::NONE, accepted: Time::NONE };
 }
 
 // What is off costs nothing.
-#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+#[cfg(not(any(feature = "tracing", feature = "metrics", feature = "journal")))]
 const _: () = assert!(size_of::<Mark>() == 0 && size_of::<Notes>() == 0 && size_of::<Observer>() == 0);
 
 /// What is to be emitted once the lock is free.
@@ -64,8 +71,9 @@ pub(crate) struct Notes {
     meters: MeterNotes,
 }
 
-/// Spans and metrics of one producer.
+/// Spans and metrics of one producer, and its journal.
 pub(crate) struct Observer {
+    notebook: Notebook,
     pub(crate) spans: Spans,
     meters: Meters,
     #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -77,6 +85,7 @@ pub(crate) struct Observer {
 impl Observer {
     pub(crate) fn new(options: Options, slots: usize) -> Self {
         Self {
+            notebook: options.notebook,
             spans: Spans::new(options.spans),
             meters: Meters::new(options.meters, slots),
             #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -95,7 +104,8 @@ impl Observer {
     /// A record is about to be accepted: keeps its span, and the time.
     #[inline]
     pub(crate) fn mark(&self, record: &mut Record<'_>) -> Mark {
-        Mark { span: self.spans.keep(&mut record.trace), accepted: Time::now() }
+        let entry = self.notebook.accepted(record);
+        Mark { span: self.spans.keep(&mut record.trace), entry, accepted: Time::now() }
     }
 
     /// The span of a record whose outcome is known.
@@ -119,6 +129,7 @@ impl Observer {
     /// A record was delivered. If it has a callback, its span stays open until that has run.
     #[inline]
     pub(crate) fn delivered(&self, mark: Mark, has_callback: bool, now: Time, at: Delivered, notes: &mut Notes) {
+        self.notebook.delivered(mark.entry, at);
         self.meters.delivered(mark.accepted, now, &mut notes.meters);
         if SpanRef::ARE_THERE && !has_callback {
             notes.spans.delivered(self.span_of(mark), at);
@@ -135,6 +146,7 @@ impl Observer {
         failure: Failure,
         notes: &mut Notes,
     ) {
+        self.notebook.failed(mark.entry, failure.status);
         notes.meters.failed(failure);
         if SpanRef::ARE_THERE && !has_callback {
             notes.spans.failed(self.span_of(mark), key, failure);
@@ -144,6 +156,7 @@ impl Observer {
     /// A record was taken back. Called without a lock.
     #[inline]
     pub(crate) fn retracted(&self, mark: Mark) {
+        self.notebook.retracted(mark.entry);
         self.span_of(mark).retracted();
         self.meters.retracted();
     }

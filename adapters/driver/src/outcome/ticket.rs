@@ -19,12 +19,12 @@ pub(crate) struct Ticket {
     /// The number of a `produce_all` plus one, `TO_DELIVERY`, or `TO_CALLBACK` plus the callback's slab.
     kind: NonZeroU32,
     value: u32,
-    /// Nothing, unless spans or metrics are on.
+    /// Nothing, unless spans, metrics or a journal are on.
     pub(crate) mark: Mark,
 }
 
 // Every slot of the pool has a ticket.
-#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+#[cfg(not(any(feature = "tracing", feature = "metrics", feature = "journal")))]
 const _: () = assert!(size_of::<Ticket>() == 8);
 
 const TO_DELIVERY: NonZeroU32 = NonZeroU32::MAX;

@@ -22,11 +22,13 @@
 //! state
 //!   inbox
 //!     span slab (observer)
+//!     a journal, of a backend for tests
 //!   callback changes (observer)
 //!     callback queue
 //!   callback queue
 //!   reported gauges (observer)
 //!   span slab (observer)
+//!   a journal, of a backend for tests
 //!   completion cell
 //!   error pool, troubles, paced clock
 //! taken alone, or as above: inbox, callback queue, callback changes, completion cell, error pool, troubles, paced clock
@@ -41,7 +43,8 @@
 //! `Waker::will_wake` compares two pointers and runs no foreign code.
 //!
 //! One thing of the backend does run under the state lock: the iterators that it passes to `settle` and `report`. They yield records
-//! that the backend owns already. They must not block, call the driver, or drop a record.
+//! that the backend owns already. They must not block, call the driver, or drop a record. The same holds for the journal of a
+//! backend for tests.
 
 pub(crate) mod admit;
 mod anywhere;

@@ -47,6 +47,7 @@ impl Verifier {
 
 impl Drop for Verifier {
     fn drop(&mut self) {
+        self.0.lock().has_ended = true;
         if thread::panicking() {
             return;
         }
@@ -244,10 +245,13 @@ impl SimCluster {
         self.shared.lock().swarm = Some((swarm, Instant::after_origin(end)));
     }
 
-    /// The scripted faults that were not hit. They are forgotten, so that the last handle's drop does not find them.
-    pub(crate) fn take_unhit(&self) -> Option<String> {
+    /// Ends the cluster. Returns the scripted faults that were not hit; they are forgotten, so that the last handle's drop does not
+    /// find them.
+    pub(crate) fn end(&self) -> Option<String> {
         let unhit = self.verifier.unhit();
-        self.shared.lock().rules.clear();
+        let mut state = self.shared.lock();
+        state.rules.clear();
+        state.has_ended = true;
         unhit
     }
 
@@ -306,7 +310,7 @@ impl SimCluster {
         );
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 }

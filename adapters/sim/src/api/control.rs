@@ -7,7 +7,7 @@ use crate::cluster::{Shared, What};
 use crate::log::LogRecord;
 use crate::sync::Arc;
 
-/// A broker of a [`SimCluster`]: [`SimCluster::broker`].
+/// A broker of a [`SimCluster`]: [`SimCluster::broker`]. After the cluster's end, what changes it panics.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -33,23 +33,31 @@ impl BrokerControl {
     }
 
     /// Breaks its connections; it takes no new ones. Other replicas lead what it led, if there are any.
+    #[track_caller]
     pub fn stop(&self) {
+        self.shared.check_open();
         self.shared.change(|state, now| state.topology.stop(now, self.id, None));
     }
 
     /// Stops it, and starts it again after this virtual time.
+    #[track_caller]
     pub fn stop_for(&self, duration: Duration) {
+        self.shared.check_open();
         self.shared.change(|state, now| state.topology.stop(now, self.id, Some(now + duration)));
     }
 
     /// Starts it again. It leads what has no leader.
+    #[track_caller]
     pub fn start(&self) {
+        self.shared.check_open();
         self.shared.change(|state, now| state.topology.start(now, self.id));
     }
 
     /// For this virtual time it reads nothing, as a process that is stopped by a signal. What is sent to it meanwhile waits, also
     /// what its client has given up on and sent again.
+    #[track_caller]
     pub fn pause(&self, duration: Duration) {
+        self.shared.check_open();
         self.shared.change(|state, now| {
             if let Some(broker) = state.topology.broker(self.id) {
                 broker.paused_until = Some(now + duration);
@@ -59,7 +67,9 @@ impl BrokerControl {
     }
 
     /// Sets its latency: how long a request or an answer is on its way. It is 1 ms at first.
+    #[track_caller]
     pub fn slow(&self, latency: Duration) {
+        self.shared.check_open();
         self.shared.change(|state, now| {
             if let Some(broker) = state.topology.broker(self.id) {
                 broker.latency = latency;

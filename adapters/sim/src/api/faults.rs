@@ -127,6 +127,7 @@ impl On {
     #[track_caller]
     fn define(self, fate: Fate) -> Fault {
         let Self { shared, scope, times } = self;
+        shared.check_open();
         let rule = Rule { scope, fate, times, hits: 0, defined_at: Location::caller() };
         let number = shared.lock().rules.add(rule);
         Fault { shared, number }

@@ -1,20 +1,21 @@
 //! One run of a scenario, as the scenario holds it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
 use aioproducer_driver::AioProducer;
+use aioproducer_history::Allow;
 
+use super::expect::{Logged, doubled, reordered};
 use super::plan::Plan;
 use crate::api::SimCluster;
 use crate::executor::{Joined, Sim};
 use crate::log::LogRecord;
 use crate::sync::{Arc, Mutex, lock};
 
-/// The key by which a record of the log has to be unique.
-type KeyOf = Box<dyn Fn(&LogRecord) -> Option<String> + Send>;
+/// What is expected of the logs; says what is not as expected.
+type Expectation = Box<dyn Fn(&[Logged]) -> Option<String> + Send>;
 
 /// One run of a scenario of [`check`](crate::check): its cluster, its clock, and what it expects. Clones are the same run.
 ///
@@ -39,6 +40,8 @@ struct Inner {
     cluster: SimCluster,
     delivery_timeout: Duration,
     idempotent: bool,
+    slots: usize,
+    allow: Allow,
     inside: Mutex<Inside>,
 }
 
@@ -47,13 +50,13 @@ struct Inside {
     producers: Vec<AioProducer>,
     sometimes: Vec<(&'static str, &'static Location<'static>, bool)>,
     broken: Option<String>,
-    once: Vec<(KeyOf, &'static Location<'static>)>,
+    expected: Vec<(Expectation, &'static Location<'static>)>,
 }
 
 impl Case {
     pub(super) fn new(plan: &Plan, sim: Sim, cluster: SimCluster) -> Self {
-        let (delivery_timeout, idempotent) = (plan.delivery_timeout, plan.idempotent);
-        Self(Arc::new(Inner { sim, cluster, delivery_timeout, idempotent, inside: Mutex::default() }))
+        let Plan { delivery_timeout, idempotent, slots, allow, .. } = *plan;
+        Self(Arc::new(Inner { sim, cluster, delivery_timeout, idempotent, slots, allow, inside: Mutex::default() }))
     }
 
     /// The executor: its clock, its tasks, its randomness.
@@ -68,15 +71,16 @@ impl Case {
         &self.0.cluster
     }
 
-    /// A new producer with the plan's settings. The run ends when each of its records has an outcome.
+    /// A new producer with the plan's settings. The run ends when each of its records has an outcome. As of every producer of the
+    /// cluster, what it says of its records is compared with the log.
     ///
     /// # Panics
-    /// Never: these settings are valid.
+    /// If the plan's settings are invalid, as no slots are.
     #[must_use]
     pub fn producer(&self) -> AioProducer {
         let backend = self.0.cluster.backend().idempotence(self.0.idempotent);
-        let builder = AioProducer::builder(backend).delivery_timeout(self.0.delivery_timeout);
-        let producer = builder.start(self.0.sim.clone()).expect("settings that are valid");
+        let builder = AioProducer::builder(backend).slots(self.0.slots).delivery_timeout(self.0.delivery_timeout);
+        let producer = builder.start(self.0.sim.clone()).expect("the plan's settings");
         self.watch(&producer);
         producer
     }
@@ -110,7 +114,35 @@ impl Case {
     /// At the end of the run, no two records of the logs may have the same key. `None` leaves a record out.
     #[track_caller]
     pub fn expect_once(&self, key: impl Fn(&LogRecord) -> Option<String> + Send + 'static) {
-        lock(&self.0.inside).once.push((Box::new(key), Location::caller()));
+        self.expect(move |logs| doubled(logs, &key));
+    }
+
+    /// At the end of the run, the records of a key in a partition have to be in the order of their numbers. The closure says key and
+    /// number of a record, and `None` leaves it out. Equal numbers may follow each other.
+    ///
+    /// ```
+    /// # use aioproducer_driver::Record;
+    /// # use aioproducer_sim::{Plan, check};
+    /// # check(Plan::swarm().topic("orders", 3).seeds(0..5), |case| async move {
+    /// # let producer = case.producer();
+    /// for n in 0..20 {
+    ///     let record = Record::to("orders").key(format!("customer-{}", n % 3)).payload(n.to_string());
+    ///     producer.send(record).await.unwrap();
+    /// }
+    /// case.expect_order(|record| Some((record.key_str()?.to_owned(), record.payload_str()?.parse::<u32>().ok()?)));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn expect_order<K: Ord + fmt::Debug, N: Ord + fmt::Debug>(
+        &self,
+        place: impl Fn(&LogRecord) -> Option<(K, N)> + Send + 'static,
+    ) {
+        self.expect(move |logs| reordered(logs, &place));
+    }
+
+    #[track_caller]
+    fn expect(&self, expectation: impl Fn(&[Logged]) -> Option<String> + Send + 'static) {
+        lock(&self.0.inside).expected.push((Box::new(expectation), Location::caller()));
     }
 
     pub(super) fn delivery_timeout(&self) -> Duration {
@@ -125,32 +157,20 @@ impl Case {
         lock(&self.0.inside).sometimes.clone()
     }
 
-    /// What is broken at the end of the run.
+    /// What is broken at the end of the run: what the scenario expects comes first, and then what producers said.
     pub(super) fn broken(&self) -> Option<String> {
-        let mut inside = lock(&self.0.inside);
-        let once = std::mem::take(&mut inside.once);
-        if let Some(broken) = inside.broken.take() {
-            return Some(broken);
-        }
-        drop(inside);
-        let logs = self.0.cluster.logs();
-        once.iter().find_map(|(key, place)| doubled(&logs, key).map(|doubled| format!("{doubled} ({place})")))
+        let (expected, broken) = {
+            let mut inside = lock(&self.0.inside);
+            (std::mem::take(&mut inside.expected), inside.broken.take())
+        };
+        broken.or_else(|| {
+            let logs = if expected.is_empty() { Vec::new() } else { self.0.cluster.logs() };
+            let unexpected = expected
+                .iter()
+                .find_map(|(expectation, place)| expectation(&logs).map(|broken| format!("{broken} ({place})")));
+            unexpected.or_else(|| self.0.cluster.shared().lock().finding(self.0.allow))
+        })
     }
-}
-
-/// The first key that two records have.
-fn doubled(logs: &[(Arc<str>, LogRecord)], key: &KeyOf) -> Option<String> {
-    let mut seen = BTreeMap::new();
-    let at = |topic: &str, record: &LogRecord| format!("{topic}/{}@{}", record.partition(), record.offset());
-    for (topic, record) in logs {
-        let Some(key) = key(record) else { continue };
-        let place = at(topic, record);
-        if let Some(first) = seen.get(&key) {
-            return Some(format!("DUPLICATE: {key:?} is in the log at {first} and at {place}"));
-        }
-        seen.insert(key, place);
-    }
-    None
 }
 
 impl fmt::Debug for Case {

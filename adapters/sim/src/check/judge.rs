@@ -1,40 +1,64 @@
-//! A seed is run twice, and what broke is reduced to the fewest kinds of faults.
+//! A run of a seed, and what is said of it.
 
-use std::any::Any;
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::thread;
+use std::ops::Range;
+use std::panic::Location;
 use std::time::Duration;
 
 use aioproducer_driver::Runtime;
 
 use super::case::Case;
+use super::panics;
 use super::plan::Plan;
-use super::storm::storm;
+use super::storm::Storm;
 use crate::api::SimCluster;
-use crate::cluster::{FaultKind, Swarm, Trace};
+use crate::cluster::{FaultKind, Quota, Swarm, Trace};
 use crate::executor::Sim;
 use crate::sync::{Arc, Mutex, lock};
 
+/// A seed, and which of its faults happen.
+#[derive(Clone)]
+pub(super) struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) seed: u64,
+    pub(super) kinds: BTreeSet<FaultKind>,
+    /// By number, in the order of their time.
+    pub(super) faults: Range<u64>,
+    /// Its panics are not printed.
+    pub(super) quiet: bool,
+}
+
+impl<'a> Run<'a> {
+    /// With all faults that the seed draws.
+    pub(super) fn of(plan: &'a Plan, seed: u64) -> Self {
+        Self { plan, seed, kinds: plan.kinds().clone(), faults: 0..u64::MAX, quiet: false }
+    }
+}
+
 /// What is left of a run.
+#[derive(Default)]
 pub(super) struct Judged {
     /// What broke.
     pub(super) failure: Option<String>,
     pub(super) sometimes: Vec<(&'static str, &'static Location<'static>, bool)>,
     pub(super) trace: Trace,
+    /// How many faults the seed has drawn.
+    pub(super) drawn: u64,
 }
 
 /// How much later than the delivery timeout a run may end after it has healed: a tick, and the way to a broker and back.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// Runs a seed twice.
-pub(super) fn judge<F: Future<Output = ()>>(
-    plan: &Plan,
-    kinds: &BTreeSet<FaultKind>,
-    seed: u64,
-    scenario: &impl Fn(Case) -> F,
-) -> Judged {
-    let (mut first, second) = (once(plan, kinds, seed, scenario), once(plan, kinds, seed, scenario));
+/// For how long a slot may be in use after its record's outcome: the client waits for a broker that was paused, and sends once more.
+const LATE: Duration = Duration::from_secs(60);
+
+/// Runs a seed, and once more if it fails or is to be `repeated`.
+pub(super) fn judge<F: Future<Output = ()>>(run: &Run<'_>, repeated: bool, scenario: &impl Fn(Case) -> F) -> Judged {
+    let mut first = once(run, repeated, scenario);
+    if !repeated && first.failure.is_none() {
+        return first;
+    }
+    let second = once(&Run { quiet: true, ..run.clone() }, true, scenario);
     let differs = first.trace.first_difference(&second.trace).or_else(|| {
         let says = |judged: &Judged| judged.failure.clone().unwrap_or_else(|| "all is well".to_owned());
         (says(&first) != says(&second))
@@ -49,18 +73,14 @@ pub(super) fn judge<F: Future<Output = ()>>(
     first
 }
 
-/// Runs a seed once.
-fn once<F: Future<Output = ()>>(
-    plan: &Plan,
-    kinds: &BTreeSet<FaultKind>,
-    seed: u64,
-    scenario: &impl Fn(Case) -> F,
-) -> Judged {
+/// Runs a seed once. The trace of a run that does not fail is left out unless it is `traced`.
+pub(super) fn once<F: Future<Output = ()>>(run: &Run<'_>, traced: bool, scenario: &impl Fn(Case) -> F) -> Judged {
     let place: Arc<Mutex<Option<Case>>> = Arc::default();
-    let run = || {
-        Sim::try_run(plan.wall_limit, seed, |sim| {
-            let cluster = cluster(plan, &sim, kinds);
-            let case = Case::new(plan, sim.clone(), cluster.clone());
+    let quota = Arc::new(Quota::new(run.faults.clone()));
+    let ended = panics::catch(run.quiet, || {
+        Sim::try_run(run.plan.wall_limit, run.seed, |sim| {
+            let cluster = cluster(run, &sim, &quota);
+            let case = Case::new(run.plan, sim.clone(), cluster.clone());
             *lock(&place) = Some(case.clone());
             let future = scenario(case.clone());
             async move {
@@ -70,95 +90,82 @@ fn once<F: Future<Output = ()>>(
                 settle(&case).await
             }
         })
-    };
-    let ended = catch_unwind(AssertUnwindSafe(run));
+    });
     let case = lock(&place).take();
-    let (sometimes, trace) = match &case {
-        Some(case) => (case.seen(), case.cluster().trace()),
-        None => (Vec::new(), Trace::default()),
-    };
     let failure = match ended {
-        Err(panic) => Some(format!("PANIC: {}", text(&*panic))),
+        Err(panic) => Some(format!("PANIC: {panic}")),
         Ok(Err(stuck)) => Some(format!("STUCK: {stuck}")),
         Ok(Ok(Err(broken))) => Some(broken),
-        Ok(Ok(Ok(()))) => case.as_ref().and_then(Case::broken),
+        Ok(Ok(Ok(()))) => case.as_ref().and_then(|case| {
+            panics::catch(run.quiet, || case.broken()).unwrap_or_else(|panic| Some(format!("PANIC: {panic}")))
+        }),
     };
-    let unhit = case.as_ref().and_then(|case| case.cluster().take_unhit());
+    let Some(case) = case else { return Judged { failure, ..Judged::default() } };
+    let cluster = case.cluster();
+    let unhit = cluster.end();
     let failure = failure.or_else(|| unhit.map(|unhit| format!("NOT HIT: {unhit}")));
-    Judged { failure, sometimes, trace }
+    let trace = if traced || failure.is_some() { cluster.trace() } else { Trace::default() };
+    Judged { failure, sometimes: case.seen(), trace, drawn: quota.drawn() }
 }
 
 /// The cluster of a run, with its faults.
-fn cluster(plan: &Plan, sim: &Sim, kinds: &BTreeSet<FaultKind>) -> SimCluster {
+fn cluster(run: &Run<'_>, sim: &Sim, quota: &Arc<Quota>) -> SimCluster {
+    let plan = run.plan;
     let mut cluster = SimCluster::new().with_brokers(plan.brokers);
     for (name, partitions) in &plan.topics {
         cluster = cluster.with_topic(name, *partitions);
     }
-    let swarm = Swarm::new(sim.seed(), kinds);
+    cluster.shared().lock().keep_journals(sim.time());
+    let swarm = Swarm::new(run.seed, &run.kinds, Arc::clone(quota));
     for (kind, rng, rate) in swarm.kinds() {
         if matches!(kind, FaultKind::BrokerStop | FaultKind::BrokerPause | FaultKind::LeaderMove) {
-            Runtime::spawn(sim, Box::pin(storm(sim.clone(), cluster.clone(), kind, rng, rate, plan.faults_for)));
+            let storm = Storm { kind, rng, rate, quota: Arc::clone(quota) };
+            Runtime::spawn(sim, Box::pin(storm.rage(sim.clone(), cluster.clone(), plan.faults_for)));
         }
     }
     cluster.release(swarm, plan.faults_for);
     cluster
 }
 
-/// Waits until each record has its outcome.
+/// Waits until each record has its outcome, and then until each slot is free.
 async fn settle(case: &Case) -> Result<(), String> {
     let (begin, limit) = (case.sim().elapsed(), case.delivery_timeout() + SLACK);
+    let left = || limit.saturating_sub(case.sim().elapsed() - begin);
     for producer in case.producers() {
-        let left = limit.saturating_sub(case.sim().elapsed() - begin);
-        if producer.flush().within(left).await.is_err() {
+        if producer.flush().within(left()).await.is_err() {
             return Err(format!(
                 "NO OUTCOME: {} records of a producer have none {limit:?} after all has healed",
                 producer.len()
             ));
         }
     }
+    let open = || case.cluster().shared().lock().open_records();
+    if !ends(case, left(), || open() == 0).await {
+        return Err(format!("NO OUTCOME: {} records have none {limit:?} after all has healed", open()));
+    }
+    for producer in case.producers() {
+        let in_use = || producer.statistics().in_use;
+        if !ends(case, limit + LATE, || in_use() == 0).await {
+            return Err(format!(
+                "SLOT LEAK: {} slots are in use {:?} after the last record has its outcome",
+                in_use(),
+                limit + LATE
+            ));
+        }
+    }
     Ok(())
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
-}
-
-/// What kind of failure it is: the words in capitals at its begin.
-fn class(failure: &str) -> &str {
-    failure.split_once(':').map_or(failure, |(class, _)| class)
-}
-
-/// The fewest kinds of faults with which the seed still fails in this way: each is left out once.
-pub(super) fn shrink<F: Future<Output = ()>>(
-    plan: &Plan,
-    seed: u64,
-    failure: &str,
-    scenario: &impl Fn(Case) -> F,
-) -> BTreeSet<FaultKind> {
-    let mut needed = plan.kinds().clone();
-    for kind in plan.kinds() {
-        let mut fewer = needed.clone();
-        fewer.remove(kind);
-        let again = judge(plan, &fewer, seed, scenario).failure;
-        if again.is_some_and(|again| class(&again) == class(failure)) {
-            needed = fewer;
+/// Whether something is the case within this virtual time.
+async fn ends(case: &Case, limit: Duration, is_over: impl Fn() -> bool) -> bool {
+    let (begin, mut step) = (case.sim().elapsed(), Duration::from_millis(1));
+    loop {
+        let left = limit.saturating_sub(case.sim().elapsed() - begin);
+        match (is_over(), left.is_zero()) {
+            (true, _) => return true,
+            (false, true) => return false,
+            (false, false) => case.sim().sleep(step.min(left)).await,
         }
+        step *= 2;
     }
-    needed
-}
-
-/// What a failed check says.
-pub(super) fn message(plan: &Plan, seed: u64, failure: &str, needed: &BTreeSet<FaultKind>) -> String {
-    let others = plan.kinds().len() - needed.len();
-    let needs = match needed.len() {
-        0 => "needs no fault".to_owned(),
-        _ => format!("needs {}", needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ")),
-    };
-    let thread = thread::current();
-    let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
-    format!(
-        "seed {seed}: {failure}\n  {needs} ({others} other kinds not needed)\n  \
-         repeat: AIOPRODUCER_SIM_SEED={seed} cargo test {test} -- --nocapture"
-    )
 }

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use aioproducer_history::Allow;
+
 use crate::cluster::FaultKind;
+
+/// Few enough for a pool whose memory takes no time.
+const SLOTS: usize = 4_096;
 
 /// What [`check`](crate::check) varies: the seeds, the kinds of faults that a seed may draw, and the cluster.
 ///
@@ -25,6 +30,8 @@ pub struct Plan {
     pub(super) delivery_timeout: Duration,
     pub(super) wall_limit: Duration,
     pub(super) idempotent: bool,
+    pub(super) slots: usize,
+    pub(super) allow: Allow,
 }
 
 impl Plan {
@@ -39,6 +46,8 @@ impl Plan {
             delivery_timeout: Duration::from_secs(120),
             wall_limit: Duration::from_secs(60),
             idempotent: true,
+            slots: SLOTS,
+            allow: Allow::nothing(),
         }
     }
 
@@ -86,6 +95,19 @@ impl Plan {
     /// Whether the producers of [`Case::producer`](crate::Case::producer) are idempotent, as they are by default.
     pub fn idempotence(mut self, enabled: bool) -> Self {
         self.idempotent = enabled;
+        self
+    }
+
+    /// How many records the producers of [`Case::producer`](crate::Case::producer) hold at once: 4,096 by default, fewer than those of
+    /// the builder, as each run allocates them.
+    pub fn slots(mut self, records: usize) -> Self {
+        self.slots = records;
+        self
+    }
+
+    /// Records may be in the log more than once: for producers without idempotence, if the application can bear that.
+    pub fn allow_duplicates(mut self) -> Self {
+        self.allow = self.allow.duplicates();
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aioproducer_core::TopicId;
 use aioproducer_core::backend::{
-    Backend, BackendLimits, BackgroundTask, Clock, Connect, Connections, Driver, Message, Placement, Request,
+    Backend, BackendLimits, BackgroundTask, Clock, Connect, Connections, Driver, Journal, Message, Placement, Request,
 };
 
 use super::known::Known;
@@ -14,6 +14,7 @@ use super::settings::SimBackend;
 use super::start::Starting;
 use super::task::ClientTask;
 use crate::cluster::Shared;
+use crate::journal::ProducerJournal;
 use crate::sync::{Arc, lock};
 
 /// Kafka's default, and librdkafka's.
@@ -34,8 +35,14 @@ impl<R: Message> Connect<R> for SimBackend {
     type Error = Infallible;
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
+        let delivery_timeout = delivery_timeout.unwrap_or(DELIVERY_TIMEOUT);
+        if let Some(journals) = &mut self.cluster.lock().journals {
+            let journal = Arc::new(ProducerJournal::new(Arc::clone(&journals.time), delivery_timeout));
+            journals.list.push(Arc::clone(&journal));
+            self.journal = Some(journal);
+        }
         Ok(BackendLimits {
-            delivery_timeout: delivery_timeout.or(Some(DELIVERY_TIMEOUT)),
+            delivery_timeout: Some(delivery_timeout),
             linger: Duration::ZERO,
             record_bytes: self.settings.record_bytes,
             record_overhead: RECORD_OVERHEAD,
@@ -55,14 +62,21 @@ impl<R: Message> Connect<R> for SimBackend {
         vec![Box::pin(Starting { start: Arc::clone(&self.start), task: None })]
     }
 
+    fn journal(&mut self) -> Option<Arc<dyn Journal>> {
+        Some(self.journal.clone()?)
+    }
+
     fn connect<D: Driver<R>>(self, driver: Arc<D>, _capacity: usize) -> Result<Arc<dyn Backend>, Infallible> {
-        let Self { cluster, settings, start } = self;
+        let Self { cluster, settings, start, journal } = self;
         let (known, mailbox) = (Arc::default(), Arc::default());
         let clock = lock(&start.clock).take();
         // Without a clock no task was asked for, so none would run.
         if let Some(clock) = clock {
             let (own, mail) = (Arc::clone(&driver), Arc::clone(&mailbox));
             let task = ClientTask::new(own, cluster.clone(), settings, &clock, Arc::clone(&known), mail);
+            if let Some(journal) = journal {
+                journal.belongs_to(task.producer);
+            }
             *lock(&start.task) = Some(Box::pin(task));
         }
         Ok(Arc::new(Running { driver, cluster, known, mailbox, record: std::marker::PhantomData }))

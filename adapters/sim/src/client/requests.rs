@@ -252,9 +252,10 @@ fn attempt<R>(
     let (name, attempt) = (Arc::clone(&topic.name), batch.attempts + 1);
     let sent = Sent { producer, topic: name, partition, broker, attempt };
     let (arrives, fate, generation) = state.depart(now, &sent, batch.decided)?;
-    let payload = batch.copy.iter().map(|record| record.payload().map_or(0, <[u8]>::len) as u64).sum();
+    let digest = batch.copy.iter().fold(0_u64, |sum, record| sum.rotate_left(1) ^ record.digest());
+    let digest = (digest ^ (digest >> 32)) as u32;
     let records = batch.copy.len() as u64;
-    state.trace(now, What::Request { sent: sent.clone(), records, payload });
+    state.trace(now, What::Request { sent: sent.clone(), records, digest });
     (batch.attempts, batch.decided) = (attempt, None);
     let (copy, sequence) = (Arc::clone(&batch.copy), batch.sequence);
     Some((arrives, Flight { sent, batch: copy, sequence, fate, generation }))

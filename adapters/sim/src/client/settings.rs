@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::start::Start;
 use crate::cluster::Shared;
+use crate::journal::ProducerJournal;
 use crate::sync::Arc;
 
 /// The backend of one producer of a [`SimCluster`](crate::SimCluster): `AioProducer::builder(cluster.backend())`.
@@ -26,6 +27,8 @@ pub struct SimBackend {
     pub(super) cluster: Shared,
     pub(super) settings: Settings,
     pub(super) start: Arc<Start>,
+    /// In a check.
+    pub(super) journal: Option<Arc<ProducerJournal>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,7 @@ impl SimBackend {
             record_bytes: 1_000_000,
             queue_records: 100_000,
         };
-        Self { cluster, settings, start: Arc::default() }
+        Self { cluster, settings, start: Arc::default(), journal: None }
     }
 
     /// `enable.idempotence`, true by default: brokers recognise a batch that they have appended before. Without it, a retry after a

@@ -22,7 +22,7 @@ const ROUNDS: usize = 64;
 pub(super) struct ClientTask<R: Message, D: Driver<R>> {
     driver: Arc<D>,
     cluster: Shared,
-    producer: u64,
+    pub(super) producer: u64,
     timeline: Timeline,
     mailbox: Arc<Mailbox>,
     requests: Requests<R>,

@@ -1,15 +1,15 @@
 //! What happens in a cluster, with its time: the trace of a run.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::fmt::{self, Write};
 
 use aioproducer_core::Instant;
 use aioproducer_core::backend::ErrorCode;
 
+use crate::fnv::Fnv;
 use crate::sync::Arc;
 
 /// A request of a producer, in a trace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// The producer's number, from 1 on.
     pub(crate) producer: u64,
@@ -27,18 +27,49 @@ impl fmt::Display for Sent {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    Started { producer: u64 },
-    Ended { producer: u64 },
-    Request { sent: Sent, records: u64, payload: u64 },
-    Appended { sent: Sent, base: i64, is_duplicate: bool },
-    Answer { sent: Sent, code: Option<ErrorCode> },
-    Broken { sent: Sent },
-    Fault { sent: Sent, what: &'static str },
-    Leader { topic: Arc<str>, partition: i32, broker: Option<i32> },
-    Broker { broker: i32, what: &'static str },
-    Partitions { topic: Arc<str>, count: u64 },
+    Started {
+        producer: u64,
+    },
+    Ended {
+        producer: u64,
+    },
+    /// The digest is of the records' bytes.
+    Request {
+        sent: Sent,
+        records: u64,
+        digest: u32,
+    },
+    Appended {
+        sent: Sent,
+        base: i64,
+        is_duplicate: bool,
+    },
+    Answer {
+        sent: Sent,
+        code: Option<ErrorCode>,
+    },
+    Broken {
+        sent: Sent,
+    },
+    Fault {
+        sent: Sent,
+        what: &'static str,
+    },
+    Leader {
+        topic: Arc<str>,
+        partition: i32,
+        broker: Option<i32>,
+    },
+    Broker {
+        broker: i32,
+        what: &'static str,
+    },
+    Partitions {
+        topic: Arc<str>,
+        count: u64,
+    },
 }
 
 impl fmt::Display for What {
@@ -46,7 +77,9 @@ impl fmt::Display for What {
         match self {
             Self::Started { producer } => write!(f, "producer {producer} starts"),
             Self::Ended { producer } => write!(f, "producer {producer} ends"),
-            Self::Request { sent, records, .. } => write!(f, "{sent}: {records} records are sent"),
+            Self::Request { sent, records, digest } => {
+                write!(f, "{sent}: {records} records are sent, digest {digest:08x}")
+            }
             Self::Appended { sent, base, is_duplicate: false } => write!(f, "{sent}: appended at offset {base}"),
             Self::Appended { sent, base, is_duplicate: true } => write!(f, "{sent}: known, at offset {base}"),
             Self::Answer { sent, code: None } => write!(f, "{sent}: answered"),
@@ -96,12 +129,23 @@ impl Trace {
         self.events.is_empty()
     }
 
-    /// A number that is the same for equal traces, on every machine of 64 bits.
+    /// A number that is the same for equal traces, on every machine and in every profile: FNV-1a of the text.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        let mut hasher = Fnv::default();
-        self.events.hash(&mut hasher);
-        hasher.finish()
+        let mut sum = Fnv::default();
+        // Nothing of it can fail.
+        let _ = write!(sum, "{self}");
+        sum.sum()
+    }
+
+    /// The batches in the logs: topic, partition, first offset, and the producer.
+    pub(crate) fn appended(&self) -> impl Iterator<Item = (&str, i32, i64, u64)> {
+        self.events.iter().filter_map(|(_, what)| match what {
+            What::Appended { sent, base, is_duplicate: false } => {
+                Some((&*sent.topic, sent.partition, *base, sent.producer))
+            }
+            _ => None,
+        })
     }
 
     /// The first event that is not the same in `other`, in words and with its place; `None` if the traces are equal.
@@ -122,24 +166,5 @@ fn line((at, what): &(Instant, What)) -> String {
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.events.iter().try_for_each(|event| writeln!(f, "{}", line(event)))
-    }
-}
-
-/// FNV-1a, which is the same in each run; the standard library's hasher is free to change.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     }
 }

@@ -2,6 +2,7 @@
 
 mod event;
 mod fate;
+mod findings;
 mod holds;
 mod state;
 mod swarm;
@@ -12,4 +13,4 @@ pub(crate) use self::event::{Sent, What};
 pub(crate) use self::fate::{Fate, Rule, Scope};
 pub(crate) use self::state::{Arrival, Flight, Shared, State, Timeline};
 pub use self::swarm::FaultKind;
-pub(crate) use self::swarm::Swarm;
+pub(crate) use self::swarm::{Quota, Swarm};

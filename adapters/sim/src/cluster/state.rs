@@ -11,6 +11,7 @@ use super::fate::{Fate, Rules};
 use super::holds::Holds;
 use super::swarm::Swarm;
 use super::topology::Topology;
+use crate::journal::Journals;
 use crate::log::{LogRecord, Sequence};
 use crate::signal::Signal;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak, lock};
@@ -24,6 +25,10 @@ pub(crate) struct State {
     pub(crate) holds: Holds,
     /// Faults that a seed draws, and until when.
     pub(crate) swarm: Option<(Swarm, Instant)>,
+    /// What producers said; `None` unless a check asks for it.
+    pub(crate) journals: Option<Journals>,
+    /// The last handle was dropped, or the run is over.
+    pub(crate) has_ended: bool,
     clients: Vec<(Weak<Signal>, Timeline)>,
     producers: u64,
     /// The latest time that any client has seen.
@@ -83,6 +88,8 @@ impl Shared {
             rules: Rules::default(),
             holds: Holds::default(),
             swarm: None,
+            journals: None,
+            has_ended: false,
             clients: Vec::new(),
             producers: 0,
             seen: Instant::ZERO,
@@ -91,6 +98,17 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0)
+    }
+
+    /// Refuses what a test does to a cluster that has ended.
+    #[track_caller]
+    pub(crate) fn check_open(&self) {
+        let has_ended = self.lock().has_ended;
+        assert!(
+            !has_ended,
+            "the cluster has ended, so a fault cannot hit anything: its last handle was dropped, or its run is over; keep a \
+             SimCluster until then, and define faults before"
+        );
     }
 
     /// The cluster's time. No lock may be held.

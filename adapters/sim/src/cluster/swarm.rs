@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aioproducer_core::backend::ErrorCode;
 
 use super::fate::Fate;
 use crate::rng::Rng;
+use crate::sync::Arc;
 
 /// A kind of fault that [`check`](crate::check) may draw.
 ///
@@ -81,21 +84,45 @@ const PASSING: [ErrorCode; 4] = [
     ErrorCode::RequestTimedOut,
 ];
 
+/// Which of a run's faults happen, by their number in the order of their time: all, unless a failure is being reduced.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    allowed: Range<u64>,
+    drawn: AtomicU64,
+}
+
+impl Quota {
+    pub(crate) fn new(allowed: Range<u64>) -> Self {
+        Self { allowed, drawn: AtomicU64::new(0) }
+    }
+
+    /// Counts a fault that the seed has drawn. Returns whether it happens.
+    pub(crate) fn takes(&self) -> bool {
+        self.allowed.contains(&self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How many faults the seed has drawn.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.drawn.load(Ordering::Relaxed)
+    }
+}
+
 /// The faults of one run: which kinds there are and how often, as the seed says.
 pub(crate) struct Swarm {
     kinds: Vec<(FaultKind, Rng, u32)>,
+    quota: Arc<Quota>,
 }
 
 impl Swarm {
     /// Draws from the kinds that are allowed; each is there in half of the runs.
-    pub(crate) fn new(seed: u64, allowed: &BTreeSet<FaultKind>) -> Self {
+    pub(crate) fn new(seed: u64, allowed: &BTreeSet<FaultKind>, quota: Arc<Quota>) -> Self {
         let draw = |kind: FaultKind| {
             let mut rng = kind.rng(seed);
             let is_there = rng.below(2) == 0;
             let rate = RATES[rng.below(RATES.len() as u64) as usize];
             is_there.then_some((kind, rng, rate))
         };
-        Self { kinds: allowed.iter().copied().filter_map(draw).collect() }
+        Self { kinds: allowed.iter().copied().filter_map(draw).collect(), quota }
     }
 
     /// The kinds that are there, each with its random numbers and its rate.
@@ -116,7 +143,7 @@ impl Swarm {
                 FaultKind::Delay => Fate::Delay(Duration::from_micros(size % 200_000)),
                 FaultKind::BrokerStop | FaultKind::BrokerPause | FaultKind::LeaderMove => continue,
             };
-            if is_hit && drawn == Fate::Normal {
+            if is_hit && drawn == Fate::Normal && self.quota.takes() {
                 drawn = fate;
             }
         }

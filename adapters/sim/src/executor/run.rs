@@ -1,6 +1,7 @@
 //! A run from its begin to its end.
 
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{self, Duration};
 
@@ -81,6 +82,7 @@ fn leap(sim: &Sim) -> Result<(), String> {
         };
         state.now = state.now.max(at);
         let now = state.now;
+        sim.0.time.store(now.as_nanos(), Ordering::Relaxed);
         state.timers.expire(now)
     };
     expired.into_iter().for_each(|waker| waker.wake());

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     pub(super) seed: u64,
     pub(super) ready: Arc<Ready>,
     pub(super) state: Mutex<State>,
+    /// The virtual time once more, in nanoseconds.
+    pub(super) time: Arc<AtomicU64>,
 }
 
 pub(super) struct State {
@@ -93,7 +96,12 @@ impl Sim {
             tasks: Tasks::default(),
             rng: Rng::new(seed ^ 0x5ce7_a810),
         };
-        let sim = Self(Arc::new(Inner { seed, ready: Arc::new(Ready::new()), state: Mutex::new(state) }));
+        let sim = Self(Arc::new(Inner {
+            seed,
+            ready: Arc::new(Ready::new()),
+            state: Mutex::new(state),
+            time: Arc::default(),
+        }));
         run(&sim, limit, scenario(sim.clone()))
     }
 
@@ -128,6 +136,11 @@ impl Sim {
     #[must_use]
     pub fn random(&self, bound: u64) -> u64 {
         lock(&self.0.state).rng.below(bound)
+    }
+
+    /// The virtual time in nanoseconds, to be read where the clock must not be called.
+    pub(crate) fn time(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.time)
     }
 
     /// Fails if a task of the test is not done.

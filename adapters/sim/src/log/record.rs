@@ -4,6 +4,8 @@ use std::str;
 
 use aioproducer_core::backend::Message;
 
+use crate::fnv::Fnv;
+
 /// A record in the log of a partition of a [`SimCluster`](crate::SimCluster), as a consumer would read it.
 ///
 /// ```
@@ -36,6 +38,24 @@ impl LogRecord {
             payload: message.payload().map(Box::from),
             headers: headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(partition: i32, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) -> Self {
+        let [key, payload] = [key, payload].map(|part| part.map(Box::from));
+        Self { partition, offset, timestamp: 0, key, payload, headers: Vec::new() }
+    }
+
+    /// A number for its bytes, equal for equal ones.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut sum = Fnv::default();
+        sum.part(self.key());
+        sum.part(self.payload());
+        for (name, value) in &self.headers {
+            sum.part(Some(name.as_bytes()));
+            sum.part(value.as_deref());
+        }
+        sum.sum()
     }
 
     /// The same at `offset`.

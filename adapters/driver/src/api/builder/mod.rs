@@ -12,7 +12,7 @@ use aioproducer_core::backend::{BackendLimits, Connect};
 use aioproducer_core::{Isolation, Limits, LimitsError, Overflow};
 
 use super::producer::AioProducer;
-use crate::observe::Options;
+use crate::observe::{Notebook, Options};
 use crate::record::OwnedRecord;
 use crate::runtime::paced::Paced;
 use crate::runtime::{Runtime, RuntimeError, clock, takes_tasks};
@@ -352,11 +352,12 @@ impl<B: Connect<OwnedRecord>> Builder<B> {
             call_limit: self.call_timeout,
             hurries_sends: !self.linger.is_zero() && !self.send_lingers,
         };
+        let observe = Options { notebook: Notebook::of(&mut backend), ..self.observe };
         let shared = if runtime.can_pause() && backend.is_real_time() {
             let pace = Paced::new(runtime);
-            Shared::new(limits, settings, self.observe, Arc::clone(&pace)).map(|shared| shared.paced(pace))
+            Shared::new(limits, settings, observe, Arc::clone(&pace)).map(|shared| shared.paced(pace))
         } else {
-            Shared::new(limits, settings, self.observe, runtime)
+            Shared::new(limits, settings, observe, runtime)
         };
         let shared = Arc::new(shared.map_err(StartError::Limits)?);
         let background = backend.background(&clock(&shared.runtime));
