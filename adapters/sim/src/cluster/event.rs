@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use aioproducer_core::Instant;
 use aioproducer_core::backend::ErrorCode;
 
+use super::fate::Target;
 use crate::sync::Arc;
 
 /// A request of a producer, in a trace.
@@ -13,16 +14,19 @@ use crate::sync::Arc;
 pub(crate) struct Sent {
     /// The producer's number, from 1 on.
     pub(crate) producer: u64,
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+    pub(crate) target: Target,
     pub(crate) broker: i32,
     pub(crate) attempt: u32,
 }
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer, topic, partition, broker, attempt } = self;
-        write!(f, "producer {producer}, {topic}/{partition}, broker {broker}, attempt {attempt}")
+        let Self { producer, target, broker, attempt } = self;
+        match target {
+            Target::Partition(topic, partition) => write!(f, "producer {producer}, {topic}/{partition}")?,
+            Target::Coordinator(api, id) => write!(f, "producer {producer}, {} of `{id}`", api.name())?,
+        }
+        write!(f, ", broker {broker}, attempt {attempt}")
     }
 }
 
@@ -32,6 +36,7 @@ pub(crate) enum What {
     Started { producer: u64 },
     Ended { producer: u64 },
     Request { sent: Sent, records: u64, payload: u64 },
+    Call { sent: Sent },
     Appended { sent: Sent, base: i64, is_duplicate: bool },
     Answer { sent: Sent, code: Option<ErrorCode> },
     Broken { sent: Sent },
@@ -39,6 +44,9 @@ pub(crate) enum What {
     Leader { topic: Arc<str>, partition: i32, broker: Option<i32> },
     Broker { broker: i32, what: &'static str },
     Partitions { topic: Arc<str>, count: u64 },
+    Throttled { sent: Sent },
+    Transaction { id: Arc<str>, epoch: u32, what: &'static str },
+    Lost { topic: Arc<str>, partition: i32, from: i64 },
 }
 
 impl fmt::Display for What {
@@ -47,6 +55,7 @@ impl fmt::Display for What {
             Self::Started { producer } => write!(f, "producer {producer} starts"),
             Self::Ended { producer } => write!(f, "producer {producer} ends"),
             Self::Request { sent, records, .. } => write!(f, "{sent}: {records} records are sent"),
+            Self::Call { sent } => write!(f, "{sent}: is sent"),
             Self::Appended { sent, base, is_duplicate: false } => write!(f, "{sent}: appended at offset {base}"),
             Self::Appended { sent, base, is_duplicate: true } => write!(f, "{sent}: known, at offset {base}"),
             Self::Answer { sent, code: None } => write!(f, "{sent}: answered"),
@@ -59,6 +68,13 @@ impl fmt::Display for What {
             Self::Leader { topic, partition, broker: None } => write!(f, "{topic}/{partition}: no leader"),
             Self::Broker { broker, what } => write!(f, "broker {broker} {what}"),
             Self::Partitions { topic, count } => write!(f, "{topic}: {count} partitions"),
+            Self::Throttled { sent } => write!(f, "{sent}: waits, as the broker throttles the producer"),
+            Self::Transaction { id, epoch, what } => {
+                write!(f, "the transaction of `{id}` {what}; the next epoch is {epoch}")
+            }
+            Self::Lost { topic, partition, from } => {
+                write!(f, "{topic}/{partition}: what the old leader alone had is lost, from offset {from} on")
+            }
         }
     }
 }
