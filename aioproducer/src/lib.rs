@@ -200,8 +200,9 @@ pub mod history {
 pub mod sim {
     #[doc(inline)]
     pub use aioproducer_sim::{
-        BrokerControl, Case, Fault, FaultKind, Held, Hold, Joined, LeaderControl, LogRecord, On, Plan, Produce,
-        Requests, Sim, SimBackend, SimCluster, TopicView, Trace, check,
+        Acks, BrokerControl, Case, EndTxn, Fault, FaultKind, GroupView, Held, Hold, InitProducerId, Joined,
+        LeaderControl, LogRecord, On, Plan, Produce, Requests, Sim, SimBackend, SimCluster, TopicView, Trace,
+        TxnOffsetCommit, check,
     };
 }
 

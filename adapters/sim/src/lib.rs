@@ -35,10 +35,13 @@ mod signal;
 mod sync;
 mod waiters;
 
-pub use api::{BrokerControl, Fault, Held, Hold, LeaderControl, On, Produce, Requests, SimCluster, TopicView};
+pub use api::{
+    BrokerControl, EndTxn, Fault, GroupView, Held, Hold, InitProducerId, LeaderControl, On, Produce, Requests,
+    SimCluster, TopicView, TxnOffsetCommit,
+};
 pub use check::{Case, Plan, check};
 pub use client::SimBackend;
-pub use cluster::{FaultKind, Trace};
+pub use cluster::{Acks, FaultKind, Trace};
 pub use executor::{Joined, Sim};
 pub use log::LogRecord;
 

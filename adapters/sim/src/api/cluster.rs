@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use aioproducer_core::Instant;
 
-use super::control::{BrokerControl, LeaderControl, TopicView};
+use super::control::{BrokerControl, GroupView, LeaderControl, TopicView};
 use super::faults::{On, Requests};
 use super::held::Hold;
 use crate::client::SimBackend;
-use crate::cluster::{Shared, Swarm, Trace};
+use crate::cluster::{Scope, Shared, Swarm, Trace};
 use crate::log::LogRecord;
 use crate::sync::Arc;
 
@@ -120,6 +120,37 @@ impl SimCluster {
         self
     }
 
+    /// The same with `message.max.bytes` of the brokers, 1,048,588 by default: a larger batch is answered with `MsgSizeTooLarge`.
+    #[must_use]
+    pub fn with_batch_bytes(self, bytes: usize) -> Self {
+        self.shared.change(|state, _| state.topology.batch_bytes = bytes);
+        self
+    }
+
+    /// The same with this time until followers have what a leader has appended, 5 ms by default. With `acks=all` a batch is answered
+    /// when they have it, which takes no time here. With fewer acks a leader that stops or moves earlier takes it along: it is lost,
+    /// though it was acknowledged.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use aioproducer_driver::{AioProducer, Record};
+    /// use aioproducer_sim::{Acks, Sim, SimCluster};
+    ///
+    /// Sim::run(7, |sim| async move {
+    ///     let kafka = SimCluster::new().with_brokers(2).with_replication_lag(Duration::from_secs(1)).with_topic("metrics", 1);
+    ///     let producer = AioProducer::builder(kafka.backend().acks(Acks::Leader)).start(sim).unwrap();
+    ///     let report = producer.send(Record::to("metrics")).await.unwrap();
+    ///     kafka.broker(1).stop();
+    ///     assert_eq!((report.offset(), kafka.topic("metrics").records().len()), (Some(0), 0), "acknowledged and lost");
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_replication_lag(self, lag: Duration) -> Self {
+        self.shared.change(|state, _| state.topology.replication_lag = lag);
+        self
+    }
+
     /// A backend for one producer: `AioProducer::builder(cluster.backend())`.
     #[must_use]
     pub fn backend(&self) -> SimBackend {
@@ -134,6 +165,12 @@ impl SimCluster {
     pub fn topic(&self, name: &str) -> TopicView {
         self.check_topic(name);
         TopicView::new(self.shared.clone(), name)
+    }
+
+    /// A consumer group, to read the offsets that transactions have committed for it. Any id is one.
+    #[must_use]
+    pub fn group(&self, id: &str) -> GroupView {
+        GroupView::new(self.clone(), id)
     }
 
     /// Adds partitions to a topic, up to `partitions`. Producers learn of them as those of librdkafka do: after an error, or when
@@ -179,7 +216,8 @@ impl SimCluster {
         Hold::new(self.shared.clone(), topic)
     }
 
-    /// Defines a fault for produce requests: [`Produce`](crate::Produce) is all of them.
+    /// Defines a fault for requests: [`Produce`](crate::Produce) is all that have records, [`EndTxn`](crate::EndTxn) and others are
+    /// those of transactions.
     ///
     /// ```
     /// use aioproducer_driver::{AioProducer, Record, error::ErrorCode};
@@ -199,10 +237,10 @@ impl SimCluster {
     #[track_caller]
     pub fn on(&self, requests: impl Into<Requests>) -> On {
         let scope = requests.into().into_scope();
-        if let Some(topic) = &scope.topic {
+        if let Scope::Produce { topic: Some(topic), partition } = &scope {
             self.check_topic(topic);
-            if let Some(partition) = scope.partition {
-                self.check_partition(topic, partition);
+            if let Some(partition) = partition {
+                self.check_partition(topic, *partition);
             }
         }
         On::new(self.shared.clone(), scope)
@@ -255,13 +293,12 @@ impl SimCluster {
         unhit
     }
 
-    /// All records of all topics, with their topics.
+    /// All records of all topics that are not aborted, with their topics.
     pub(crate) fn logs(&self) -> Vec<(Arc<str>, LogRecord)> {
         let state = self.shared.lock();
         let partitions =
             state.topology.topics.values().flat_map(|topic| topic.partitions.iter().map(move |found| (topic, found)));
-        let records =
-            partitions.flat_map(|(topic, found)| found.log.records().iter().map(|record| (&topic.name, record)));
+        let records = partitions.flat_map(|(topic, found)| found.log.kept().map(|record| (&topic.name, record)));
         records.map(|(name, record)| (Arc::clone(name), record.clone())).collect()
     }
 
@@ -294,7 +331,7 @@ impl SimCluster {
     }
 
     #[track_caller]
-    fn check_partition(&self, topic: &str, partition: i32) {
+    pub(super) fn check_partition(&self, topic: &str, partition: i32) {
         let count = self.topic(topic).partitions();
         let is_known = usize::try_from(partition).is_ok_and(|partition| partition < count);
         assert!(is_known, "the topic `{topic}` has no partition {partition}: it has {count}, from 0 on");

@@ -1,10 +1,10 @@
-//! Brokers, leaders and topics in a test's hand.
+//! Brokers, leaders, topics and groups in a test's hand.
 
 use std::time::Duration;
 
 use super::cluster::SimCluster;
 use crate::cluster::{Shared, What};
-use crate::log::LogRecord;
+use crate::log::{LogRecord, PartitionLog};
 use crate::sync::Arc;
 
 /// A broker of a [`SimCluster`]: [`SimCluster::broker`]. After the cluster's end, what changes it panics.
@@ -78,6 +78,32 @@ impl BrokerControl {
         });
     }
 
+    /// After each request of a producer it reads nothing more from it for this time, as a broker does with a producer above its
+    /// quota. Zero ends it, and so does [`SimCluster::heal`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use aioproducer_driver::{AioProducer, Record};
+    /// # use aioproducer_sim::{Sim, SimCluster};
+    /// Sim::run(7, |sim| async move {
+    ///     let kafka = SimCluster::new().with_topic("orders", 1);
+    ///     kafka.broker(1).throttle(Duration::from_secs(1));
+    ///     let producer = AioProducer::builder(kafka.backend()).start(sim.clone()).unwrap();
+    ///     for _ in 0..3 {
+    ///         producer.send(Record::to("orders")).await.unwrap();
+    ///     }
+    ///     assert!(sim.elapsed() > Duration::from_secs(2));
+    /// });
+    /// ```
+    pub fn throttle(&self, time: Duration) {
+        self.shared.change(|state, now| {
+            if let Some(broker) = state.topology.broker(self.id) {
+                broker.throttle = time;
+            }
+            state.trace(now, What::Broker { broker: self.id, what: "has another quota" });
+        });
+    }
+
     /// Whether it runs; it does while it is paused.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -144,17 +170,84 @@ impl TopicView {
         Self { shared, name: Arc::from(name) }
     }
 
-    /// Copies of all its records: those of partition 0 in the order of their offsets, then those of partition 1, and so on.
+    /// Copies of all its records: those of partition 0 in the order of their offsets, then those of partition 1, and so on. Records of
+    /// open and of aborted transactions are there, as for a consumer with `isolation.level=read_uncommitted`.
     #[must_use]
     pub fn records(&self) -> Vec<LogRecord> {
+        self.read(|log| log.records().cloned().collect())
+    }
+
+    /// The same for a consumer with `isolation.level=read_committed`: no record of an aborted transaction, and in each partition
+    /// nothing from the first record of an open one on.
+    ///
+    /// ```
+    /// use aioproducer_driver::{AioProducer, Record};
+    /// use aioproducer_sim::{Sim, SimCluster};
+    ///
+    /// Sim::run(7, |sim| async move {
+    ///     let kafka = SimCluster::new().with_topic("ledger", 1);
+    ///     let producer = AioProducer::builder(kafka.backend().transactional_id("bank")).start(sim).unwrap();
+    ///     let transaction = producer.begin().await.unwrap();
+    ///     transaction.send(Record::to("ledger").payload("-5")).await.unwrap();
+    ///     transaction.abort().await.unwrap();
+    ///     let ledger = kafka.topic("ledger");
+    ///     assert_eq!((ledger.records().len(), ledger.committed().len()), (1, 0));
+    /// });
+    /// ```
+    #[must_use]
+    pub fn committed(&self) -> Vec<LogRecord> {
+        self.read(|log| log.committed().cloned().collect())
+    }
+
+    fn read(&self, read: impl Fn(&PartitionLog) -> Vec<LogRecord>) -> Vec<LogRecord> {
         let state = self.shared.lock();
         let partitions = state.topology.topics.get(&self.name).map_or(&[][..], |topic| &topic.partitions);
-        partitions.iter().flat_map(|partition| partition.log.records()).cloned().collect()
+        partitions.iter().flat_map(|partition| read(&partition.log)).collect()
     }
 
     /// The number of its partitions.
     #[must_use]
     pub fn partitions(&self) -> usize {
         self.shared.lock().topology.topics.get(&self.name).map_or(0, |topic| topic.partitions.len())
+    }
+}
+
+/// A consumer group of a [`SimCluster`], with the offsets that transactions have committed: [`SimCluster::group`].
+///
+/// ```
+/// use aioproducer_driver::AioProducer;
+/// use aioproducer_driver::transaction::{Group, GroupOffset};
+/// use aioproducer_sim::{Sim, SimCluster};
+///
+/// Sim::run(7, |sim| async move {
+///     let kafka = SimCluster::new().with_topic("orders", 1);
+///     let producer = AioProducer::builder(kafka.backend().transactional_id("bills")).start(sim).unwrap();
+///     let transaction = producer.begin().await.unwrap();
+///     transaction.send_offsets([GroupOffset::new("orders", 0, 42)], Group::new("billing")).await.unwrap();
+///     assert_eq!(kafka.group("billing").offset("orders", 0), None);
+///     transaction.commit().await.unwrap();
+///     assert_eq!(kafka.group("billing").offset("orders", 0), Some(42));
+/// });
+/// ```
+#[derive(Clone, Debug)]
+pub struct GroupView {
+    cluster: SimCluster,
+    id: Arc<str>,
+}
+
+impl GroupView {
+    pub(super) fn new(cluster: SimCluster, id: &str) -> Self {
+        Self { cluster, id: Arc::from(id) }
+    }
+
+    /// The offset of the next record to read, as the group has committed it; `None` if it has not.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    #[must_use]
+    #[track_caller]
+    pub fn offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.cluster.check_partition(topic, partition);
+        self.cluster.shared().lock().coordinator.offset(&self.id, topic, partition)
     }
 }

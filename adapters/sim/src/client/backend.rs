@@ -15,13 +15,11 @@ use super::start::Starting;
 use super::task::ClientTask;
 use crate::cluster::Shared;
 use crate::journal::ProducerJournal;
+use crate::log::RECORD_OVERHEAD;
 use crate::sync::{Arc, lock};
 
 /// Kafka's default, and librdkafka's.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// What librdkafka counts for a record besides key, value and headers.
-const RECORD_OVERHEAD: usize = 36;
 
 struct Running<R, D> {
     driver: Arc<D>,
@@ -35,20 +33,25 @@ impl<R: Message> Connect<R> for SimBackend {
     type Error = Infallible;
 
     fn limits(&mut self, delivery_timeout: Option<Duration>) -> Result<BackendLimits, Infallible> {
-        let delivery_timeout = delivery_timeout.unwrap_or(DELIVERY_TIMEOUT);
+        let settings = &mut self.settings;
+        let mut timeout = delivery_timeout.unwrap_or(DELIVERY_TIMEOUT);
+        if settings.is_transactional() {
+            timeout = timeout.min(settings.transaction_timeout);
+        }
+        settings.delivery_timeout = Some(timeout);
         if let Some(journals) = &mut self.cluster.lock().journals {
-            let journal = Arc::new(ProducerJournal::new(Arc::clone(&journals.time), delivery_timeout));
+            let journal = Arc::new(ProducerJournal::new(Arc::clone(&journals.time), timeout));
             journals.list.push(Arc::clone(&journal));
             self.journal = Some(journal);
         }
         Ok(BackendLimits {
-            delivery_timeout: Some(delivery_timeout),
+            delivery_timeout: Some(timeout),
             linger: Duration::ZERO,
-            record_bytes: self.settings.record_bytes,
+            record_bytes: settings.record_bytes,
             record_overhead: RECORD_OVERHEAD,
             record_setting: Some("SimBackend::record_bytes"),
             availability_timeout: None,
-            transactional: false,
+            transactional: settings.is_transactional(),
         })
     }
 

@@ -5,6 +5,9 @@ use aioproducer_core::backend::{ErrorCode, Failure, FailureKind, Status};
 const NO_TOPIC: &str = "the simulated cluster has no such topic; SimCluster::with_topic declares one";
 const NO_PARTITION: &str = "the topic has no such partition in the simulated cluster";
 const REFUSED: &str = "refused by the test";
+const ABORT: &str = "the transaction has failed and can only be aborted";
+const TIMED_OUT: &str = "timed out in the simulated client";
+const FENCED_BY: &str = "fenced: another producer has the transactional id, or the transaction took too long";
 const PURGED: &str = "purged";
 const LOST: &str = "the simulated broker's connection broke";
 
@@ -19,6 +22,19 @@ pub(super) const UNKNOWN_PARTITION: Failure = Failure::new(
     Some(ErrorCode::LocalUnknownPartition),
     NO_PARTITION,
 );
+
+/// The transaction can only be aborted.
+pub(super) const MUST_ABORT: Failure =
+    Failure::new(FailureKind::State, Status::NotPersisted, Some(ErrorCode::LocalState), ABORT);
+
+/// A transactional record's time is over. Other records' time is the producer's matter.
+pub(super) const fn timed_out(status: Status) -> Failure {
+    Failure::new(FailureKind::TimedOut, status, Some(ErrorCode::LocalMsgTimedOut), TIMED_OUT)
+}
+
+/// Another producer has the transactional id, or the coordinator has aborted a transaction that took too long.
+pub(super) const FENCED: Failure =
+    Failure::new(FailureKind::Fatal, Status::PossiblyPersisted, Some(ErrorCode::LocalFenced), FENCED_BY);
 
 /// A purge, or the end of the producer.
 pub(super) const fn purged(status: Status) -> Failure {

@@ -17,6 +17,16 @@ pub(super) struct Queued<R> {
     pub(super) record: R,
     /// The number of the record among those that a test holds.
     pub(super) held: Option<u64>,
+    /// When the client gives up on it, if it does.
+    pub(super) expires: Option<Instant>,
+}
+
+/// How a client numbers its batches, if it does.
+#[derive(Clone, Copy)]
+pub(super) struct Numbering {
+    pub(super) producer: u64,
+    /// The epoch of a transaction. Else each partition has its own.
+    pub(super) epoch: Option<u32>,
 }
 
 /// A batch that was sent, and is sent again until it has an outcome.
@@ -35,6 +45,8 @@ pub(super) struct Batch<R> {
     pub(super) under_way: Option<(Instant, u64)>,
     /// The fate of the first attempt, if a test decided it.
     pub(super) decided: Option<Fate>,
+    /// When the client gives up on its first record, if it does.
+    pub(super) expires: Option<Instant>,
 }
 
 /// A record that leaves the queue.
@@ -52,17 +64,25 @@ pub(super) struct Lane<R> {
     pub(super) batch: Option<Batch<R>>,
     epoch: u32,
     next_sequence: u64,
+    /// When the last request arrives: no later one overtakes it on the same connection.
+    pub(super) arrives: Instant,
 }
 
 impl<R> Default for Lane<R> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), batch: None, epoch: 0, next_sequence: 0 }
+        Self { queue: VecDeque::new(), batch: None, epoch: 0, next_sequence: 0, arrives: Instant::ZERO }
     }
 }
 
 impl<R: Message> Lane<R> {
     /// Makes the next batch of the queue, if there is none and the test lets it.
-    pub(super) fn cut(&mut self, now: Instant, partition: i32, producer: Option<u64>, state: &mut State) -> Head<R> {
+    pub(super) fn cut(
+        &mut self,
+        now: Instant,
+        partition: i32,
+        (numbering, bytes): (Option<Numbering>, usize),
+        state: &mut State,
+    ) -> Head<R> {
         if self.batch.is_some() {
             return Head::Batch;
         }
@@ -77,19 +97,32 @@ impl<R: Message> Lane<R> {
         if let Some(Fate::Refuse(kind)) = decided {
             return self.queue.pop_front().map_or(Head::Waits, |first| Head::Refused(first, kind));
         }
-        let free = self.queue.iter().take_while(|queued| queued.held.is_none()).count();
-        let len = if decided.is_some() { 1 } else { free.min(REQUEST_RECORDS) };
-        let entries: Vec<_> = self.queue.drain(..len).map(|queued| (queued.slot, queued.record)).collect();
         let timestamp = state.timestamp(now);
-        let copy = entries.iter().map(|(_, record)| LogRecord::copy(record, partition, timestamp)).collect();
-        let sequence = producer.map(|producer| {
+        let copied = |queued: &Queued<R>| LogRecord::copy(&queued.record, partition, timestamp);
+        let most = if decided.is_some() { 1 } else { REQUEST_RECORDS };
+        let (mut copy, mut size) = (Vec::new(), 0);
+        // The first is sent in any case: the test has decided about it, or need not.
+        for queued in self.queue.iter().take(most) {
+            let next = copied(queued);
+            size += next.size();
+            if !copy.is_empty() && (queued.held.is_some() || size > bytes) {
+                break;
+            }
+            copy.push(next);
+        }
+        let (len, expires) = (copy.len(), first.expires);
+        let entries = self.queue.drain(..len).map(|queued| (queued.slot, queued.record)).collect();
+        let sequence = numbering.map(|Numbering { producer, epoch }| {
+            if let Some(epoch) = epoch.filter(|epoch| *epoch != self.epoch) {
+                (self.epoch, self.next_sequence) = (epoch, 0);
+            }
             let first = self.next_sequence;
             self.next_sequence += len as u64;
             Sequence { producer, epoch: self.epoch, first }
         });
         self.batch = Some(Batch {
             entries,
-            copy,
+            copy: copy.into(),
             sequence,
             attempts: 0,
             may_be_appended: false,
@@ -97,6 +130,7 @@ impl<R: Message> Lane<R> {
             is_unreachable: false,
             under_way: None,
             decided,
+            expires,
         });
         Head::Batch
     }

@@ -4,6 +4,7 @@
 mod backend;
 mod calls;
 mod failure;
+mod giving_up;
 mod known;
 mod lane;
 mod mailbox;
@@ -13,5 +14,7 @@ mod settings;
 mod start;
 mod task;
 mod timeline;
+mod transactions;
+mod verdict;
 
 pub use self::settings::SimBackend;

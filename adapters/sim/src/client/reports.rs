@@ -11,16 +11,19 @@ pub(super) struct Reports<R> {
     /// Delivered records, for reuse of their memory.
     pub(super) released: Vec<R>,
     pub(super) fatal: Option<Failure>,
+    /// A record failed.
+    pub(super) has_failed: bool,
 }
 
 impl<R> Default for Reports<R> {
     fn default() -> Self {
-        Self { list: VecDeque::new(), released: Vec::new(), fatal: None }
+        Self { list: VecDeque::new(), released: Vec::new(), fatal: None, has_failed: false }
     }
 }
 
 impl<R> Reports<R> {
     pub(super) fn fail(&mut self, slot: SlotId, record: R, failure: Failure) {
+        self.has_failed = true;
         self.list.push_back(Report { slot, outcome: Outcome::Failed(failure, record) });
     }
 }

@@ -2,34 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use aioproducer_core::backend::{Delivered, Driver, ErrorCode, Message, Outcome, Report, Unsent};
+use aioproducer_core::backend::{Delivered, Driver, ErrorCode, FailureKind, Message, Outcome, Report, Unsent};
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 
-use super::failure::{UNKNOWN_PARTITION, UNKNOWN_TOPIC, answered, is_fatal, may_be_appended, purged, refused};
+use super::failure::{
+    FENCED, MUST_ABORT, UNKNOWN_PARTITION, UNKNOWN_TOPIC, answered, is_fatal, may_be_appended, purged, refused,
+};
 use super::known::{Known, Topic};
-use super::lane::{Batch, Head, Lane, Queued};
+use super::lane::{Batch, Head, Lane, Numbering, Queued};
 use super::reports::{Reports, status};
 use super::settings::Settings;
-use super::timeline::{Due, Place, Schedule};
-use crate::cluster::{Arrival, Flight, Sent, Shared, State, What};
+use super::timeline::{Attempt, Place, Schedule};
+use crate::cluster::{Acks, Answer, Append, Flight, Sent, Shared, State, Target, What, Work};
 use crate::log::LogRecord;
 use crate::sync::Arc;
 use crate::waiters::Waiters;
 
-/// The result of an attempt: the first record's offset, an error, or `None` if the connection broke.
-type Reply = Option<Result<i64, ErrorCode>>;
+/// What may be sent now, and how it is numbered. A transaction decides it, if there are any.
+#[derive(Clone, Copy)]
+pub(super) struct Gate {
+    pub(super) numbering: Option<Numbering>,
+    pub(super) is_open: bool,
+    /// Nothing is sent again: its transaction is aborted.
+    pub(super) is_aborting: bool,
+}
 
 pub(super) struct Requests<R> {
-    cluster: Shared,
+    pub(super) cluster: Shared,
     settings: Settings,
     producer: u64,
     known: Arc<Known>,
-    lanes: BTreeMap<Place, Lane<R>>,
-    schedule: Schedule,
+    pub(super) lanes: BTreeMap<Place, Lane<R>>,
+    pub(super) schedule: Schedule<Place>,
     /// The partition that the next batch of records goes to that may go anywhere.
     turns: BTreeMap<TopicId, usize>,
     /// Records in `lanes`.
-    records: usize,
+    pub(super) records: usize,
 }
 
 impl<R: Message> Requests<R> {
@@ -43,16 +51,16 @@ impl<R: Message> Requests<R> {
         // A batch whose leader cannot be reached waits for a change of the cluster, not for a time.
         let reachable = |batch: &&Batch<R>| batch.under_way.is_none() && !batch.is_unreachable;
         let due = self.lanes.values().filter_map(|lane| lane.batch.as_ref()).filter(reachable).map(|batch| batch.due);
-        due.chain(self.schedule.next()).min()
+        due.chain(self.schedule.next()).chain(self.next_expiry()).min()
     }
 
     /// Takes what the driver has, as far as there is room.
-    pub(super) fn take_batches(&mut self, driver: &impl Driver<R>, now: Instant) {
+    pub(super) fn take_batches(&mut self, driver: &impl Driver<R>, now: Instant, gate: Gate) {
         let oldest = now - self.settings.metadata_age;
         self.known.refresh(&self.cluster.lock(), now, oldest);
         let mut taken = Vec::new();
         while let Some(batch) = driver.take(&mut taken) {
-            let (unsent, waiters) = self.enqueue(driver, now, &batch, &mut taken);
+            let (unsent, waiters) = self.enqueue(driver, now, gate, &batch, &mut taken);
             driver.settle(batch, unsent.into_iter());
             waiters.iter().for_each(|waiters| waiters.wake());
         }
@@ -63,6 +71,7 @@ impl<R: Message> Requests<R> {
         &mut self,
         driver: &impl Driver<R>,
         now: Instant,
+        gate: Gate,
         batch: &MessageBatch,
         taken: &mut Vec<(SlotId, R)>,
     ) -> (Vec<Unsent<R>>, Option<Arc<Waiters>>) {
@@ -70,6 +79,9 @@ impl<R: Message> Requests<R> {
         let reject = |failure, taken: &mut Vec<(SlotId, R)>| {
             taken.drain(..).map(|(slot, record)| Unsent::Rejected(slot, failure, record)).collect()
         };
+        if !gate.is_open {
+            return (reject(MUST_ABORT, taken), None);
+        }
         let name = driver.topic_name(id).unwrap_or_default();
         let mut state = self.cluster.lock();
         let known = self.known.get(id).filter(|topic| partition.is_none_or(|number| topic.has(number)));
@@ -101,46 +113,23 @@ impl<R: Message> Requests<R> {
                 held
             });
             self.records += 1;
-            self.lanes.entry((id, number)).or_default().queue.push_back(Queued { slot, record, held });
+            let expires = self.settings.expires(now);
+            self.lanes.entry((id, number)).or_default().queue.push_back(Queued { slot, record, held, expires });
         }
         (unsent, to_wake)
     }
 
-    /// Fails records that were not sent, those that were, or both.
-    pub(super) fn purge(&mut self, (queued, in_flight): (bool, bool), reports: &mut Reports<R>) {
-        if !queued && !in_flight {
-            return;
-        }
-        let mut state = self.cluster.lock();
-        for lane in self.lanes.values_mut() {
-            if in_flight && let Some(batch) = lane.abandon() {
-                if let Some((expiry, number)) = batch.under_way {
-                    self.schedule.remove_expiry(expiry, number);
-                }
-                let may_be = batch.may_be_appended || batch.under_way.is_some();
-                self.records -= batch.entries.len();
-                let failure = purged(status(may_be));
-                batch.entries.into_iter().for_each(|(slot, record)| reports.fail(slot, record, failure));
-            }
-            if queued {
-                self.records -= lane.queue.len();
-                for Queued { slot, record, held } in lane.queue.drain(..) {
-                    if let Some(held) = held {
-                        state.holds.forget(held);
-                    }
-                    reports.fail(slot, record, purged(status(false)));
-                }
-            }
-        }
-    }
-
-    /// Sends what can be sent: at most one request of a partition is under way.
-    pub(super) fn send(&mut self, now: Instant, reports: &mut Reports<R>) {
-        let producer = self.settings.idempotent.then_some(self.producer);
+    /// Sends what can be sent: at most one request of a partition is under way that is answered. Returns whether anything was sent.
+    pub(super) fn send(&mut self, now: Instant, gate: Gate, reports: &mut Reports<R>) -> bool {
+        let mut has_sent = false;
+        let (acks, request_timeout) = (self.settings.acks, self.settings.request_timeout);
         let mut state = self.cluster.lock();
         for (place, lane) in &mut self.lanes {
             loop {
-                match lane.cut(now, place.1, producer, &mut state) {
+                if lane.batch.is_none() && !gate.is_open {
+                    break;
+                }
+                match lane.cut(now, place.1, (gate.numbering, self.settings.record_bytes), &mut state) {
                     Head::Waits => break,
                     Head::Refused(Queued { slot, record, .. }, kind) => {
                         self.records -= 1;
@@ -157,64 +146,53 @@ impl<R: Message> Requests<R> {
                 if batch.attempts > 0 || batch.is_unreachable || topic.leader(place.1).is_none() {
                     topic = self.known.learn(&state, now, place.0, &topic.name.clone()).unwrap_or(topic);
                 }
-                let sent = attempt(batch, *place, &topic, self.producer, &mut state, now);
+                let sent = attempt(batch, *place, &topic, self.producer, &self.settings, &mut state, now);
                 batch.is_unreachable = sent.is_none();
                 let Some((arrives, flight)) = sent else { break };
-                let (number, expires) = (self.schedule.number(), now + self.settings.request_timeout);
+                has_sent = true;
+                if acks == Acks::None {
+                    // Several are under way, over one connection.
+                    lane.arrives = lane.arrives.max(arrives);
+                    self.schedule.depart(lane.arrives, *place, flight);
+                    if let Some(batch) = lane.finish() {
+                        self.records -= batch.entries.len();
+                        deliver(batch, place.1, None, reports);
+                    }
+                    continue;
+                }
+                let (sent, expires) = (flight.sent.clone(), now + request_timeout);
+                let number = self.schedule.depart(arrives, *place, flight);
                 batch.under_way = Some((expires, number));
-                let sent = flight.sent.clone();
-                self.schedule.add(arrives, number, Due::Arrive { place: *place, flight });
-                self.schedule.add(expires, number, Due::Expire { place: *place, sent });
+                self.schedule.expire(expires, number, *place, sent);
                 break;
             }
         }
+        has_sent
     }
 
     /// Does what is due.
-    pub(super) fn run_due(&mut self, now: Instant, reports: &mut Reports<R>) {
-        while let Some((number, due)) = self.schedule.pop(now) {
-            match due {
-                Due::Arrive { place, flight } => {
-                    let arrival = self.cluster.lock().arrive(now, &flight);
-                    match arrival {
-                        Arrival::Later(at) => self.schedule.add(at, number, Due::Arrive { place, flight }),
-                        Arrival::Reply(at, result) => {
-                            let Flight { sent, generation, .. } = flight;
-                            self.schedule.add(at, number, Due::Reply { place, sent, generation, result });
-                        }
-                    }
-                }
-                Due::Reply { place, sent, generation, result } => {
-                    let is_connected = self.cluster.lock().is_connected(sent.broker, generation);
-                    self.end_attempt(now, place, number, &sent, result.filter(|_| is_connected), reports);
-                }
-                Due::Expire { place, sent } => self.end_attempt(now, place, number, &sent, None, reports),
-            }
+    pub(super) fn run_due(&mut self, now: Instant, gate: Gate, reports: &mut Reports<R>) {
+        while let Some(attempt) = self.schedule.next_end(&self.cluster, now) {
+            self.end_attempt(now, gate, attempt, reports);
         }
     }
 
-    fn end_attempt(
-        &mut self,
-        now: Instant,
-        place: Place,
-        number: u64,
-        sent: &Sent,
-        reply: Reply,
-        reports: &mut Reports<R>,
-    ) {
+    fn end_attempt(&mut self, now: Instant, gate: Gate, attempt: Attempt<Place>, reports: &mut Reports<R>) {
+        let Attempt { number, place, sent, reply } = attempt;
         let Some(lane) = self.lanes.get_mut(&place) else { return };
-        // Purged, or given up on before.
+        // Purged, given up on before, or not waited for.
         let Some((batch, expiry)) = lane.end_attempt(number) else { return };
         self.schedule.remove_expiry(expiry, number);
         let what = match reply {
-            Some(result) => What::Answer { sent: sent.clone(), code: result.err() },
-            None => What::Broken { sent: sent.clone() },
+            Some(result) => What::Answer { sent, code: result.err() },
+            None => What::Broken { sent },
         };
         self.cluster.lock().trace(now, what);
         let code = match reply {
-            Some(Ok(base)) => {
+            Some(Ok(answer)) => {
                 if let Some(batch) = lane.finish() {
                     self.records -= batch.entries.len();
+                    let base = if let Answer::Base(base) = answer { Some(base) } else { None };
                     deliver(batch, place.1, base, reports);
                 }
                 return;
@@ -224,12 +202,21 @@ impl<R: Message> Requests<R> {
         };
         batch.may_be_appended |= code.is_none_or(may_be_appended);
         let is_retriable = code.is_none_or(ErrorCode::is_retriable);
-        if is_retriable && batch.attempts <= self.settings.retries {
+        if is_retriable && !gate.is_aborting && batch.attempts <= self.settings.retries {
             batch.due = now + self.settings.retry_backoff;
             return;
         }
-        let failure = answered(code, status(batch.may_be_appended));
-        if code.is_some_and(is_fatal) {
+        let status = status(batch.may_be_appended);
+        let failure = match code {
+            _ if is_retriable && gate.is_aborting => purged(status),
+            Some(ErrorCode::ProducerFenced) if self.settings.is_transactional() => FENCED.with_status(status),
+            // A transaction is aborted, and then its coordinator says what is the matter.
+            Some(code) if is_fatal(code) && self.settings.is_transactional() => {
+                answered(Some(code), status).with_kind(FailureKind::Broker)
+            }
+            code => answered(code, status),
+        };
+        if failure.kind == FailureKind::Fatal {
             reports.fatal = Some(failure);
         }
         if let Some(batch) = lane.abandon() {
@@ -245,12 +232,13 @@ fn attempt<R>(
     (_, partition): Place,
     topic: &Topic,
     producer: u64,
+    settings: &Settings,
     state: &mut State,
     now: Instant,
 ) -> Option<(Instant, Flight)> {
     let broker = topic.leader(partition)?;
-    let (name, attempt) = (Arc::clone(&topic.name), batch.attempts + 1);
-    let sent = Sent { producer, topic: name, partition, broker, attempt };
+    let (target, attempt) = (Target::Partition(Arc::clone(&topic.name), partition), batch.attempts + 1);
+    let sent = Sent { producer, target, broker, attempt };
     let (arrives, fate, generation) = state.depart(now, &sent, batch.decided)?;
     let digest = batch.copy.iter().fold(0_u64, |sum, record| sum.rotate_left(1) ^ record.digest());
     let digest = (digest ^ (digest >> 32)) as u32;
@@ -258,13 +246,16 @@ fn attempt<R>(
     state.trace(now, What::Request { sent: sent.clone(), records, digest });
     (batch.attempts, batch.decided) = (attempt, None);
     let (copy, sequence) = (Arc::clone(&batch.copy), batch.sequence);
-    Some((arrives, Flight { sent, batch: copy, sequence, fate, generation }))
+    let transaction = settings.transactional_id.clone();
+    let work = Work::Append(Append { batch: copy, sequence, transaction, acks: settings.acks });
+    Some((arrives, Flight { sent, work, fate, generation }))
 }
 
-/// Reports a batch as delivered.
-fn deliver<R>(batch: Batch<R>, partition: i32, base: i64, reports: &mut Reports<R>) {
-    for ((offset, (slot, record)), copy) in (base..).zip(batch.entries).zip(&*batch.copy) {
-        let delivered = Delivered::new(partition, Some(offset), Some(copy.timestamp()));
+/// Reports a batch as delivered. Its first record is at `base`, if a broker said so.
+fn deliver<R>(batch: Batch<R>, partition: i32, base: Option<i64>, reports: &mut Reports<R>) {
+    for ((number, (slot, record)), copy) in (0..).zip(batch.entries).zip(&*batch.copy) {
+        let offset = base.map(|base| base + number);
+        let delivered = Delivered::new(partition, offset, Some(copy.timestamp()));
         reports.list.push_back(Report { slot, outcome: Outcome::Delivered(delivered) });
         reports.released.push(record);
     }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use aioproducer_core::Instant;
+
 use super::start::Start;
-use crate::cluster::Shared;
+use crate::cluster::{Acks, Shared};
 use crate::journal::ProducerJournal;
 use crate::sync::Arc;
 
 /// The backend of one producer of a [`SimCluster`](crate::SimCluster): `AioProducer::builder(cluster.backend())`.
 ///
-/// It does what librdkafka does with `acks=all` and one request for each partition at a time. The partition of a key is the one that
+/// It does what librdkafka does with one request for each partition at a time. The partition of a key is the one that
 /// librdkafka chooses by default.
 ///
 /// ```
@@ -31,9 +33,14 @@ pub struct SimBackend {
     pub(super) journal: Option<Arc<ProducerJournal>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) idempotent: bool,
+    pub(super) acks: Acks,
+    pub(super) transactional_id: Option<Arc<str>>,
+    pub(super) transaction_timeout: Duration,
+    /// How long the client keeps the records of a transaction.
+    pub(super) delivery_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) retry_backoff: Duration,
     pub(super) request_timeout: Duration,
@@ -42,10 +49,25 @@ pub(super) struct Settings {
     pub(super) queue_records: usize,
 }
 
+impl Settings {
+    pub(super) fn is_transactional(&self) -> bool {
+        self.transactional_id.is_some()
+    }
+
+    /// When the client gives up on a record that it gets now. Without transactions it does not: the producer does.
+    pub(super) fn expires(&self, now: Instant) -> Option<Instant> {
+        Some(now + self.delivery_timeout.filter(|_| self.is_transactional())?)
+    }
+}
+
 impl SimBackend {
     pub(crate) fn new(cluster: Shared) -> Self {
         let settings = Settings {
             idempotent: true,
+            acks: Acks::All,
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
+            delivery_timeout: None,
             retries: u32::MAX,
             retry_backoff: Duration::from_millis(100),
             request_timeout: Duration::from_secs(30),
@@ -58,9 +80,80 @@ impl SimBackend {
 
     /// `enable.idempotence`, true by default: brokers recognise a batch that they have appended before. Without it, a retry after a
     /// lost answer appends the batch twice.
+    ///
+    /// # Panics
+    /// If it is to be off and there is a transactional id, or on and `acks` is not `all`.
     #[must_use]
+    #[track_caller]
     pub fn idempotence(mut self, enabled: bool) -> Self {
+        assert!(
+            enabled || !self.settings.is_transactional(),
+            "transactions need idempotence: leave one of the two out"
+        );
+        assert!(!enabled || self.settings.acks == Acks::All, "idempotence needs acks=all: leave one of the two out");
         self.settings.idempotent = enabled;
+        self
+    }
+
+    /// `acks`, `all` by default. With 0 or 1 the producer is not idempotent, as with librdkafka.
+    ///
+    /// ```
+    /// use aioproducer_driver::{AioProducer, Record};
+    /// use aioproducer_sim::{Acks, Sim, SimCluster};
+    ///
+    /// Sim::run(7, |sim| async move {
+    ///     let kafka = SimCluster::new().with_topic("metrics", 1);
+    ///     let producer = AioProducer::builder(kafka.backend().acks(Acks::None)).start(sim).unwrap();
+    ///     let report = producer.send(Record::to("metrics").payload("17")).await.unwrap();
+    ///     assert_eq!(report.offset(), None);
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// If it is not `all` and there is a transactional id.
+    #[must_use]
+    #[track_caller]
+    pub fn acks(mut self, acks: Acks) -> Self {
+        let is_all = acks == Acks::All;
+        assert!(is_all || !self.settings.is_transactional(), "transactions need acks=all: leave one of the two out");
+        self.settings.idempotent &= is_all;
+        self.settings.acks = acks;
+        self
+    }
+
+    /// `transactional.id`: records are written in transactions. A later producer of the same id fences this one.
+    ///
+    /// ```
+    /// use aioproducer_driver::{AioProducer, Record};
+    /// use aioproducer_sim::{Sim, SimCluster};
+    ///
+    /// Sim::run(7, |sim| async move {
+    ///     let kafka = SimCluster::new().with_topic("ledger", 1);
+    ///     let producer = AioProducer::builder(kafka.backend().transactional_id("bank")).start(sim).unwrap();
+    ///     let transaction = producer.begin().await.unwrap();
+    ///     transaction.send(Record::to("ledger").payload("-5")).await.unwrap();
+    ///     assert!(kafka.topic("ledger").committed().is_empty());
+    ///     transaction.commit().await.unwrap();
+    ///     assert_eq!(kafka.topic("ledger").committed().len(), 1);
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// If `acks` is not `all`, or idempotence is off.
+    #[must_use]
+    #[track_caller]
+    pub fn transactional_id(mut self, id: impl AsRef<str>) -> Self {
+        assert!(self.settings.acks == Acks::All, "transactions need acks=all: leave one of the two out");
+        assert!(self.settings.idempotent, "transactions need idempotence: leave one of the two out");
+        self.settings.transactional_id = Some(Arc::from(id.as_ref()));
+        self
+    }
+
+    /// `transaction.timeout.ms`: after this time the coordinator aborts a transaction, and fences its producer. 60 s by default.
+    /// The delivery timeout is not longer.
+    #[must_use]
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
         self
     }
 

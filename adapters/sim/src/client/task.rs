@@ -4,16 +4,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use aioproducer_core::Instant;
-use aioproducer_core::backend::{BackgroundTask, Call, Clock, Connections, Driver, Message};
+use aioproducer_core::backend::{BackgroundTask, Call, Clock, Connections, Driver, FailureKind, Message, Trouble};
 
 use super::calls;
 use super::known::Known;
+use super::lane::Numbering;
 use super::mailbox::{Mail, Mailbox};
 use super::reports::Reports;
-use super::requests::Requests;
+use super::requests::{Gate, Requests};
 use super::settings::Settings;
+use super::transactions::{Transactions, closed};
 use crate::cluster::{Shared, Timeline, What};
 use crate::sync::Arc;
+
+const ALL_DOWN: &str = "no broker of the simulated cluster is up";
 
 /// How often the loop goes round before other tasks have their turn.
 const ROUNDS: usize = 64;
@@ -26,6 +30,9 @@ pub(super) struct ClientTask<R: Message, D: Driver<R>> {
     timeline: Timeline,
     mailbox: Arc<Mailbox>,
     requests: Requests<R>,
+    transactions: Option<Transactions>,
+    /// What may be sent without transactions.
+    gate: Gate,
     timer: Option<(Instant, BackgroundTask)>,
     connections: Connections,
     has_ended: bool,
@@ -41,11 +48,26 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         mailbox: Arc<Mailbox>,
     ) -> Self {
         let (producer, timeline) = cluster.join(clock, &mailbox.signal);
+        let numbering = settings.idempotent.then_some(Numbering { producer, epoch: None });
+        let gate = Gate { numbering, is_open: true, is_aborting: false };
+        let transactions = Transactions::new(cluster.clone(), settings.clone(), producer);
         let requests = Requests::new(cluster.clone(), settings, producer, known);
         let connections = cluster.lock().connections();
         // Its first poll announces an idle worker.
         mailbox.signal.set();
-        Self { driver, cluster, producer, timeline, mailbox, requests, timer: None, connections, has_ended: false }
+        Self {
+            driver,
+            cluster,
+            producer,
+            timeline,
+            mailbox,
+            requests,
+            transactions,
+            gate,
+            timer: None,
+            connections,
+            has_ended: false,
+        }
     }
 
     fn round(&mut self) -> Poll<()> {
@@ -59,6 +81,8 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         if connections != self.connections {
             self.connections = connections;
             self.driver.connections_changed();
+            let trouble = || Trouble { kind: FailureKind::TimedOut, reason: ALL_DOWN.into() };
+            self.driver.set_trouble(None, (connections.up == 0).then(trouble));
         }
         let mail = self.mailbox.take();
         if mail.shut_down {
@@ -67,20 +91,72 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         }
         let mut reports = Reports::default();
         self.requests.purge(mail.purge, &mut reports);
-        self.answer_calls(mail);
-        self.requests.take_batches(&*self.driver, now);
-        self.requests.run_due(now, &mut reports);
-        self.requests.send(now, &mut reports);
+        self.answer_calls(now, mail, &mut reports);
+        self.note(false, &reports);
+        self.requests.take_batches(&*self.driver, now, self.gate());
+        self.requests.run_due(now, self.gate(), &mut reports);
+        self.requests.expire(now, &mut reports);
+        self.note(false, &reports);
+        if self.gate().is_aborting {
+            self.requests.take_back(&mut reports);
+        }
+        let has_sent = self.requests.send(now, self.gate(), &mut reports);
+        self.note(has_sent, &reports);
+        self.run_transactions(now, &mut reports);
         self.pass(reports);
+        self.complete_calls();
         Poll::Pending
     }
 
-    fn answer_calls(&self, mail: Mail) {
+    fn gate(&self) -> Gate {
+        self.transactions.as_ref().map_or(self.gate, Transactions::gate)
+    }
+
+    /// The transaction hears of records that were sent, and of those that failed.
+    fn note(&mut self, has_sent: bool, reports: &Reports<R>) {
+        let Some(transactions) = &mut self.transactions else { return };
+        if has_sent {
+            transactions.note_sent();
+        }
+        if reports.has_failed {
+            transactions.note_failed();
+        }
+        if let Some(failure) = reports.fatal {
+            transactions.fail(failure);
+        }
+    }
+
+    fn run_transactions(&mut self, now: Instant, reports: &mut Reports<R>) {
+        let Some(transactions) = &mut self.transactions else { return };
+        if let Some(failure) = transactions.run(now, self.requests.records) {
+            // A second report of it changes nothing.
+            reports.fatal = Some(failure);
+            self.requests.purge((true, true), reports);
+        }
+    }
+
+    fn answer_calls(&mut self, now: Instant, mail: Mail, reports: &mut Reports<R>) {
         for request in mail.calls {
+            if request.call.is_transactional()
+                && let Some(transactions) = &mut self.transactions
+            {
+                if transactions.call(now, *request) {
+                    self.requests.take_back(reports);
+                }
+                continue;
+            }
             let topics = if let Call::Ready { topics } = &request.call { &topics[..] } else { &[] };
             let names: Vec<_> = topics.iter().filter_map(|topic| self.driver.topic_name(*topic)).collect();
             let result = calls::answer(&self.cluster.lock(), &request.call, &names);
             self.driver.complete_call(request.id, result);
+        }
+    }
+
+    /// After the reports, so that a commit is known later than the deliveries that it waited for.
+    fn complete_calls(&mut self) {
+        let Some(transactions) = &mut self.transactions else { return };
+        for (id, result) in transactions.take_answers() {
+            self.driver.complete_call(id, result);
         }
     }
 
@@ -102,10 +178,16 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
             return;
         }
         let mail = self.mailbox.close();
-        self.answer_calls(mail);
+        for request in mail.calls {
+            self.driver.complete_call(request.id, Err(closed(request.call == Call::Commit)));
+        }
         let mut reports = Reports::default();
         self.requests.purge((true, true), &mut reports);
         self.pass(reports);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.end();
+        }
+        self.complete_calls();
         let (now, producer) = (self.timeline.now(), self.producer);
         self.cluster.lock().trace(now, What::Ended { producer });
         self.driver.ended();
@@ -113,8 +195,10 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
 
     /// When to look again though no message arrives.
     fn next(&self) -> Option<Instant> {
-        let back = self.cluster.lock().topology.next_change();
-        self.requests.next().into_iter().chain(back).min()
+        let change = self.cluster.lock().next_change();
+        let records = self.requests.records;
+        let transactions = self.transactions.as_ref().and_then(|transactions| transactions.next(records));
+        self.requests.next().into_iter().chain(transactions).chain(change).min()
     }
 
     /// Whether the time to look again has come.

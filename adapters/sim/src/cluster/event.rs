@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use aioproducer_core::Instant;
 use aioproducer_core::backend::ErrorCode;
 
+use super::fate::Target;
 use crate::fnv::Fnv;
 use crate::sync::Arc;
 
@@ -13,16 +14,19 @@ use crate::sync::Arc;
 pub(crate) struct Sent {
     /// The producer's number, from 1 on.
     pub(crate) producer: u64,
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+    pub(crate) target: Target,
     pub(crate) broker: i32,
     pub(crate) attempt: u32,
 }
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer, topic, partition, broker, attempt } = self;
-        write!(f, "producer {producer}, {topic}/{partition}, broker {broker}, attempt {attempt}")
+        let Self { producer, target, broker, attempt } = self;
+        match target {
+            Target::Partition(topic, partition) => write!(f, "producer {producer}, {topic}/{partition}")?,
+            Target::Coordinator(api, id) => write!(f, "producer {producer}, {} of `{id}`", api.name())?,
+        }
+        write!(f, ", broker {broker}, attempt {attempt}")
     }
 }
 
@@ -40,6 +44,9 @@ pub(crate) enum What {
         sent: Sent,
         records: u64,
         digest: u32,
+    },
+    Call {
+        sent: Sent,
     },
     Appended {
         sent: Sent,
@@ -70,6 +77,19 @@ pub(crate) enum What {
         topic: Arc<str>,
         count: u64,
     },
+    Throttled {
+        sent: Sent,
+    },
+    Transaction {
+        id: Arc<str>,
+        epoch: u32,
+        what: &'static str,
+    },
+    Lost {
+        topic: Arc<str>,
+        partition: i32,
+        from: i64,
+    },
 }
 
 impl fmt::Display for What {
@@ -80,6 +100,7 @@ impl fmt::Display for What {
             Self::Request { sent, records, digest } => {
                 write!(f, "{sent}: {records} records are sent, digest {digest:08x}")
             }
+            Self::Call { sent } => write!(f, "{sent}: is sent"),
             Self::Appended { sent, base, is_duplicate: false } => write!(f, "{sent}: appended at offset {base}"),
             Self::Appended { sent, base, is_duplicate: true } => write!(f, "{sent}: known, at offset {base}"),
             Self::Answer { sent, code: None } => write!(f, "{sent}: answered"),
@@ -92,6 +113,13 @@ impl fmt::Display for What {
             Self::Leader { topic, partition, broker: None } => write!(f, "{topic}/{partition}: no leader"),
             Self::Broker { broker, what } => write!(f, "broker {broker} {what}"),
             Self::Partitions { topic, count } => write!(f, "{topic}: {count} partitions"),
+            Self::Throttled { sent } => write!(f, "{sent}: waits, as the broker throttles the producer"),
+            Self::Transaction { id, epoch, what } => {
+                write!(f, "the transaction of `{id}` {what}; the next epoch is {epoch}")
+            }
+            Self::Lost { topic, partition, from } => {
+                write!(f, "{topic}/{partition}: what the old leader alone had is lost, from offset {from} on")
+            }
         }
     }
 }
@@ -142,7 +170,8 @@ impl Trace {
     pub(crate) fn appended(&self) -> impl Iterator<Item = (&str, i32, i64, u64)> {
         self.events.iter().filter_map(|(_, what)| match what {
             What::Appended { sent, base, is_duplicate: false } => {
-                Some((&*sent.topic, sent.partition, *base, sent.producer))
+                let Target::Partition(topic, partition) = &sent.target else { return None };
+                Some((&**topic, *partition, *base, sent.producer))
             }
             _ => None,
         })

@@ -1,5 +1,6 @@
 //! What becomes of a request: as it should, or as a test says.
 
+use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use crate::sync::Arc;
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is appended and answered.
+    /// It is carried out and answered.
     Normal,
     /// The broker answers with an error, and appends only what that error says is appended.
     Answer(ErrorCode),
     /// The connection breaks before the broker reads it.
     LoseRequest,
-    /// It is appended, and the connection breaks before the answer.
+    /// It is carried out, and the connection breaks before the answer.
     LoseAnswer,
     /// It takes longer.
     Delay(Duration),
@@ -37,16 +38,60 @@ impl Fate {
     }
 }
 
+/// What a request to a coordinator asks for, by Kafka's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Api {
+    InitProducerId,
+    TxnOffsetCommit,
+    EndTxn,
+}
+
+impl Api {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InitProducerId => "InitProducerId",
+            Self::TxnOffsetCommit => "TxnOffsetCommit",
+            Self::EndTxn => "EndTxn",
+        }
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// To the leader of a partition, with records.
+    Partition(Arc<str>, i32),
+    /// To the coordinator of a transactional id.
+    Coordinator(Api, Arc<str>),
+}
+
 /// The requests that a fault is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scope {
-    pub(crate) topic: Option<Arc<str>>,
-    pub(crate) partition: Option<i32>,
+pub(crate) enum Scope {
+    Produce { topic: Option<Arc<str>>, partition: Option<i32> },
+    Coordinator(Api),
 }
 
 impl Scope {
-    fn has(&self, topic: &str, partition: i32) -> bool {
-        self.topic.as_deref().is_none_or(|own| own == topic) && self.partition.is_none_or(|own| own == partition)
+    fn has(&self, target: &Target) -> bool {
+        match (self, target) {
+            (Self::Produce { topic, partition }, Target::Partition(of_topic, number)) => {
+                topic.as_ref().is_none_or(|own| own == of_topic) && partition.is_none_or(|own| own == *number)
+            }
+            (Self::Coordinator(own), Target::Coordinator(api, _)) => own == api,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Produce { topic: None, .. } => f.write_str("any topic"),
+            Self::Produce { topic: Some(topic), partition: None } => f.write_str(topic),
+            Self::Produce { topic: Some(topic), partition: Some(partition) } => write!(f, "{topic}/{partition}"),
+            Self::Coordinator(api) => f.write_str(api.name()),
+        }
     }
 }
 
@@ -80,9 +125,8 @@ impl Rules {
     }
 
     /// The fate of a request: the first rule that is for it and not used up says it.
-    pub(crate) fn draw(&mut self, topic: &str, partition: i32) -> Fate {
-        let is_for =
-            |rule: &&mut Rule| rule.scope.has(topic, partition) && rule.times.is_none_or(|times| rule.hits < times);
+    pub(crate) fn draw(&mut self, target: &Target) -> Fate {
+        let is_for = |rule: &&mut Rule| rule.scope.has(target) && rule.times.is_none_or(|times| rule.hits < times);
         match self.0.iter_mut().find(is_for) {
             Some(rule) => {
                 rule.hits += 1;
@@ -97,11 +141,6 @@ impl Rules {
         let is_unhit = |rule: &&Rule| rule.hits < rule.times.unwrap_or(1);
         let line = |rule: &Rule| {
             let Rule { scope, hits, times, defined_at, .. } = rule;
-            let scope = match (&scope.topic, scope.partition) {
-                (None, _) => "any topic".to_owned(),
-                (Some(topic), None) => topic.to_string(),
-                (Some(topic), Some(partition)) => format!("{topic}/{partition}"),
-            };
             let times = times.map_or_else(String::new, |times| format!(" of {times} times"));
             format!("the fault of {defined_at} ({scope}: {}) was hit {hits}{times}", rule.fate.name())
         };

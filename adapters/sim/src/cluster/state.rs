@@ -4,15 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use aioproducer_core::Instant;
-use aioproducer_core::backend::{Clock, Connections, ErrorCode};
+use aioproducer_core::backend::{Clock, Connections};
 
-use super::event::{Sent, What};
-use super::fate::{Fate, Rules};
+use super::coordinator::Coordinator;
+use super::event::What;
+use super::fate::Rules;
 use super::holds::Holds;
 use super::swarm::Swarm;
 use super::topology::Topology;
 use crate::journal::Journals;
-use crate::log::{LogRecord, Sequence};
 use crate::signal::Signal;
 use crate::sync::{Arc, Mutex, MutexGuard, Weak, lock};
 
@@ -23,6 +23,7 @@ pub(crate) struct State {
     pub(crate) topology: Topology,
     pub(crate) rules: Rules,
     pub(crate) holds: Holds,
+    pub(crate) coordinator: Coordinator,
     /// Faults that a seed draws, and until when.
     pub(crate) swarm: Option<(Swarm, Instant)>,
     /// What producers said; `None` unless a check asks for it.
@@ -59,25 +60,6 @@ impl Timeline {
     }
 }
 
-/// A request on its way to a broker. It may arrive after its client has given up on it.
-#[derive(Clone, Debug)]
-pub(crate) struct Flight {
-    pub(crate) sent: Sent,
-    pub(crate) batch: Arc<[LogRecord]>,
-    pub(crate) sequence: Option<Sequence>,
-    pub(crate) fate: Fate,
-    /// The broker's start that the connection belongs to.
-    pub(crate) generation: u64,
-}
-
-/// What becomes of a request that arrives.
-pub(crate) enum Arrival {
-    /// The broker is paused until then.
-    Later(Instant),
-    /// The reply is at the client at that time: the offset of the first record, an error, or `None` if the connection breaks.
-    Reply(Instant, Option<Result<i64, ErrorCode>>),
-}
-
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Mutex<State>>);
 
@@ -87,6 +69,7 @@ impl Shared {
             topology: Topology::new(),
             rules: Rules::default(),
             holds: Holds::default(),
+            coordinator: Coordinator::default(),
             swarm: None,
             journals: None,
             has_ended: false,
@@ -158,12 +141,19 @@ impl State {
         self.seen = self.seen.max(now);
         let before = self.topology.trace.len();
         self.topology.advance(self.seen);
+        let ended = self.coordinator.advance(self.seen);
+        ended.into_iter().for_each(|ended| self.end_transaction(self.seen, ended));
         if self.topology.trace.len() == before { Vec::new() } else { self.signals() }
     }
 
     /// The latest time that any client has seen.
     pub(crate) fn seen(&self) -> Instant {
         self.seen
+    }
+
+    /// When the cluster next changes by itself.
+    pub(crate) fn next_change(&self) -> Option<Instant> {
+        self.topology.next_change().into_iter().chain(self.coordinator.next_change()).min()
     }
 
     /// The cluster's time in milliseconds since the Unix epoch.
@@ -175,86 +165,12 @@ impl State {
         self.topology.trace.push(now, what);
     }
 
-    /// A request leaves for its broker. Returns when it arrives, `None` if the broker cannot be reached.
-    pub(crate) fn depart(&mut self, now: Instant, sent: &Sent, decided: Option<Fate>) -> Option<(Instant, Fate, u64)> {
-        let broker = self.topology.broker(sent.broker).filter(|broker| broker.is_up)?;
-        let (arrives, generation) = (now + broker.latency, broker.generation);
-        let fate = match decided.unwrap_or_else(|| self.rules.draw(&sent.topic, sent.partition)) {
-            Fate::Normal => {
-                self.swarm.as_mut().filter(|(_, end)| now < *end).map_or(Fate::Normal, |(swarm, _)| swarm.fate())
-            }
-            fate => fate,
-        };
-        if fate != Fate::Normal {
-            self.trace(now, What::Fault { sent: sent.clone(), what: fate.name() });
-        }
-        let delay = if let Fate::Delay(delay) = fate { delay } else { Duration::ZERO };
-        Some((arrives + delay, fate, generation))
-    }
-
-    /// A request arrives at its broker.
-    pub(crate) fn arrive(&mut self, now: Instant, flight: &Flight) -> Arrival {
-        let sent = &flight.sent;
-        let Some(broker) = self.topology.broker(sent.broker) else { return Arrival::Reply(now, None) };
-        let back = now + broker.latency;
-        if !broker.is_up || broker.generation != flight.generation {
-            return Arrival::Reply(now, None);
-        }
-        if let Some(until) = broker.paused_until {
-            if now < until {
-                return Arrival::Later(until);
-            }
-            broker.paused_until = None;
-        }
-        match flight.fate {
-            Fate::LoseRequest => Arrival::Reply(back, None),
-            Fate::Answer(code) if code != ErrorCode::NotEnoughReplicasAfterAppend => {
-                Arrival::Reply(back, Some(Err(code)))
-            }
-            _ => {
-                let appended = self.append(now, flight);
-                Arrival::Reply(
-                    back,
-                    match (flight.fate, appended) {
-                        (Fate::LoseAnswer, _) => None,
-                        (Fate::Answer(code), Ok(_)) => Some(Err(code)),
-                        (_, appended) => Some(appended),
-                    },
-                )
-            }
-        }
-    }
-
-    /// The rules of a broker for a produce request with `acks=all`.
-    fn append(&mut self, now: Instant, flight: &Flight) -> Result<i64, ErrorCode> {
-        let Flight { sent, batch, sequence, .. } = flight;
-        let min_in_sync = self.topology.min_in_sync;
-        let brokers: Vec<_> = self.topology.brokers.iter().map(|broker| broker.is_up).collect();
-        let found = self.topology.partition(&sent.topic, sent.partition).ok_or(ErrorCode::UnknownTopicOrPart)?;
-        if found.leader != Some(sent.broker) {
-            return Err(ErrorCode::NotLeaderForPartition);
-        }
-        let in_sync = found.replicas.iter().filter(|id| brokers[**id as usize - 1]).count();
-        if in_sync < min_in_sync {
-            return Err(ErrorCode::NotEnoughReplicas);
-        }
-        let appended = found.log.append(batch, *sequence)?;
-        let (base, is_duplicate) = (appended.base, appended.is_duplicate);
-        self.trace(now, What::Appended { sent: sent.clone(), base, is_duplicate });
-        Ok(base)
-    }
-
     /// Each broker that is up has a connection to each client.
     pub(crate) fn connections(&self) -> Connections {
         let brokers = &self.topology.brokers;
         let up = brokers.iter().filter(|broker| broker.is_up).count();
         let made = brokers.iter().map(|broker| broker.generation).sum();
         Connections { up: up as u32, made, is_failing: up < brokers.len() }
-    }
-
-    /// Whether the connection over which `flight` was sent still exists.
-    pub(crate) fn is_connected(&mut self, broker: i32, generation: u64) -> bool {
-        self.topology.broker(broker).is_some_and(|broker| broker.is_up && broker.generation == generation)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aioproducer_core::backend::ErrorCode;
 
-use super::fate::Fate;
+use super::fate::{Fate, Target};
 use crate::rng::Rng;
 use crate::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::sync::Arc;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
-    /// A request is appended, and its answer is lost.
+    /// A request is carried out, and its answer is lost.
     AnswerLost,
     /// A request is lost.
     RequestLost,
@@ -106,6 +106,13 @@ impl Quota {
         self.drawn.load(Ordering::Relaxed)
     }
 }
+/// Errors of coordinators that pass.
+const COORDINATORS: [ErrorCode; 4] = [
+    ErrorCode::NotCoordinator,
+    ErrorCode::CoordinatorNotAvailable,
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::ConcurrentTransactions,
+];
 
 /// The faults of one run: which kinds there are and how often, as the seed says.
 pub(crate) struct Swarm {
@@ -131,15 +138,16 @@ impl Swarm {
     }
 
     /// The fate of a request.
-    pub(crate) fn fate(&mut self) -> Fate {
+    pub(crate) fn fate(&mut self, target: &Target) -> Fate {
         let mut drawn = Fate::Normal;
+        let passing = if matches!(target, Target::Partition(..)) { PASSING } else { COORDINATORS };
         // Each kind draws for each request, so that the kinds do not depend on each other.
         for (kind, rng, rate) in &mut self.kinds {
             let (is_hit, size) = (rng.below(1000) < u64::from(*rate), rng.next());
             let fate = match kind {
                 FaultKind::AnswerLost => Fate::LoseAnswer,
                 FaultKind::RequestLost => Fate::LoseRequest,
-                FaultKind::ErrorAnswer => Fate::Answer(PASSING[(size % PASSING.len() as u64) as usize]),
+                FaultKind::ErrorAnswer => Fate::Answer(passing[(size % passing.len() as u64) as usize]),
                 FaultKind::Delay => Fate::Delay(Duration::from_micros(size % 200_000)),
                 FaultKind::BrokerStop | FaultKind::BrokerPause | FaultKind::LeaderMove => continue,
             };

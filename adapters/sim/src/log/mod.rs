@@ -5,3 +5,4 @@ mod record;
 
 pub(crate) use self::partition::{PartitionLog, Sequence};
 pub use self::record::LogRecord;
+pub(crate) use self::record::RECORD_OVERHEAD;

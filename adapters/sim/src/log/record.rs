@@ -5,6 +5,8 @@ use std::str;
 use aioproducer_core::backend::Message;
 
 use crate::fnv::Fnv;
+/// What librdkafka counts for a record besides key, value and headers.
+pub(crate) const RECORD_OVERHEAD: usize = 36;
 
 /// A record in the log of a partition of a [`SimCluster`](crate::SimCluster), as a consumer would read it.
 ///
@@ -61,6 +63,13 @@ impl LogRecord {
     /// The same at `offset`.
     pub(super) fn at(&self, offset: i64) -> Self {
         Self { offset, ..self.clone() }
+    }
+
+    /// What librdkafka counts for it in a request.
+    pub(crate) fn size(&self) -> usize {
+        let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + len(value.as_deref()));
+        RECORD_OVERHEAD + len(self.key()) + len(self.payload()) + headers.sum::<usize>()
     }
 
     /// Its partition.
