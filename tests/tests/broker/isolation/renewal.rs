@@ -1,5 +1,7 @@
 //! A client is replaced by a new one: after a fatal error, and when a partition makes no progress.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::error::{FailureKind, ProduceError, Status};
@@ -27,6 +29,7 @@ promises! {
     s45_fatal_errors_in_a_row_end_the_producer,
     s45_calls_wait_for_the_new_client,
     s45_a_purge_during_a_renewal_is_exact,
+    s45_a_purge_between_two_clients_is_exact,
     s45_a_close_during_a_renewal_hands_everything_back,
     s45_a_policy_that_cannot_be_kept_is_refused,
 }
@@ -215,12 +218,18 @@ async fn s45_what_was_sent_without_an_answer_is_handed_back(host: Host) {
     producer.send(Record::to(TOPIC).partition(0)).await.expect("delivered");
     let sent = || Record::to(TOPIC).partition(HURT_PARTITIONS[0]);
     producer.send(sent()).await.expect("delivered");
-    // Its answers do not come, but it is connected.
+    // Its answers do not come, but it is connected. Another leader always has a record that it will answer for.
     trio.hurt(HURT, Fault::Silent);
+    trio.brokers.round_trip_time(1, Duration::from_millis(50)).expect("slow");
     let first = producer.produce(sent().payload("0")).await.expect("accepted");
+    let stop = Arc::new(AtomicBool::new(false));
     let others = host.spawn({
-        let producer = producer.clone();
-        async move { producer.send(Record::to(TOPIC).partition(2).payload("2")).await }
+        let (producer, stop) = (producer.clone(), Arc::clone(&stop));
+        async move {
+            while !stop.load(Ordering::SeqCst) {
+                producer.send(Record::to(TOPIC).partition(0)).await.expect("the other partitions are not disturbed");
+            }
+        }
     });
     let renewed = renewed(&mut events).await;
     let cause = RenewalCause::Stall { topic: TOPIC.into(), partition: HURT_PARTITIONS[0] };
@@ -230,7 +239,8 @@ async fn s45_what_was_sent_without_an_answer_is_handed_back(host: Host) {
         (error.status(), error.record().and_then(|record| record.get_payload())),
         (Status::PossiblyPersisted, Some(&b"0"[..]))
     );
-    others.join().await.expect("the other partitions were not disturbed");
+    stop.store(true, Ordering::SeqCst);
+    others.join().await;
     trio.heal(HURT, Fault::Silent);
     producer.send(sent().payload("1")).await.expect("delivered by the new client");
 }
@@ -325,6 +335,33 @@ async fn s45_a_purge_during_a_renewal_is_exact(host: Host) {
     producer.send(Record::to(TOPIC).partition(HURT_PARTITIONS[0])).await.expect("delivered");
     let verdict = trio.check(vec![seen]);
     assert!(verdict.is_right() && verdict.counts().not_persisted == 500, "{verdict}");
+}
+
+/// The client is replaced for the third time, and for the second one without a delivery in between: there is a pause of a second.
+async fn s45_a_purge_between_two_clients_is_exact(host: Host) {
+    let trio = Trio::start();
+    let backend = Librdkafka::new(trio.config()).on_fatal(OnFatal::Renew);
+    let producer = host.start(AioProducer::builder(backend).slots(POOL));
+    producer.send(Record::to(TOPIC).partition(HURT_PARTITIONS[0])).await.expect("delivered");
+    trio.take_leaders(&host, &producer).await;
+    let mut deliveries = Vec::new();
+    for number in 0..100 {
+        let record = Record::to(TOPIC).partition(HURT_PARTITIONS[0]).payload(number.to_string());
+        deliveries.push(producer.produce(record).await.expect("accepted"));
+    }
+    let wrong_number = [ErrorCode::OutOfOrderSequenceNumber; 100];
+    trio.brokers.request_errors(ApiKey::Produce, &wrong_number).expect("a fault");
+    for _ in 0..3 {
+        let failing = producer.produce(Record::to(TOPIC).partition(0)).await.expect("accepted");
+        failing.await.expect_err("a fatal error");
+    }
+    // The old client has ended, and gave all back. A purge is exact at any time, but this one is rare.
+    host.pause(Duration::from_millis(500)).await;
+    producer.purge(PurgeScope::All).await;
+    for delivery in deliveries {
+        let error = delivery.await.expect_err("it is purged");
+        assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted), "{error}");
+    }
 }
 
 async fn s45_a_close_during_a_renewal_hands_everything_back(host: Host) {
