@@ -200,8 +200,8 @@ pub mod history {
 pub mod sim {
     #[doc(inline)]
     pub use aioproducer_sim::{
-        BrokerControl, Case, Fault, FaultKind, Held, Hold, Joined, LeaderControl, LogRecord, On, Plan, Produce,
-        Requests, Sim, SimBackend, SimCluster, TopicView, Trace, check,
+        Around, BrokerControl, Case, Chaos, ChaosCounts, Fault, FaultKind, Held, Hold, Joined, LeaderControl,
+        LogRecord, On, Plan, Produce, Requests, Sim, SimBackend, SimCluster, TopicView, Trace, check,
     };
 }
 

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod chaos;
 mod check;
 mod client;
 mod cluster;
@@ -34,6 +35,7 @@ mod sync;
 mod waiters;
 
 pub use api::{BrokerControl, Fault, Held, Hold, LeaderControl, On, Produce, Requests, SimCluster, TopicView};
+pub use chaos::{Around, Chaos, ChaosCounts};
 pub use check::{Case, Plan, check};
 pub use client::SimBackend;
 pub use cluster::{FaultKind, Trace};

@@ -67,7 +67,10 @@ const CRATES: [(&str, &[&str]); 7] = [
     ),
     ("adapters/tokio/src", &[]),
     ("adapters/smol/src", &[]),
-    ("adapters/sim/src", &["sync", "rng", "signal", "waiters", "log", "cluster", "client", "api", "executor", "check"]),
+    (
+        "adapters/sim/src",
+        &["sync", "rng", "signal", "waiters", "chaos", "log", "cluster", "client", "api", "executor", "check"],
+    ),
 ];
 
 /// Sources by their path below `src`.
