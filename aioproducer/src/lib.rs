@@ -200,9 +200,9 @@ pub mod history {
 pub mod sim {
     #[doc(inline)]
     pub use aioproducer_sim::{
-        Acks, BrokerControl, Case, EndTxn, Fault, FaultKind, GroupView, Held, Hold, InitProducerId, Joined,
-        LeaderControl, LogRecord, On, Plan, Produce, Requests, Sim, SimBackend, SimCluster, TopicView, Trace,
-        TxnOffsetCommit, check,
+        Acks, Around, BrokerControl, Case, Chaos, ChaosCounts, EndTxn, Fault, FaultKind, GroupView, Held, Hold,
+        InitProducerId, Joined, LeaderControl, LogRecord, On, Plan, Produce, Requests, Sim, SimBackend, SimCluster,
+        TopicView, Trace, TxnOffsetCommit, check,
     };
 }
 

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod chaos;
 mod check;
 mod client;
 mod cluster;
@@ -39,6 +40,7 @@ pub use api::{
     BrokerControl, EndTxn, Fault, GroupView, Held, Hold, InitProducerId, LeaderControl, On, Produce, Requests,
     SimCluster, TopicView, TxnOffsetCommit,
 };
+pub use chaos::{Around, Chaos, ChaosCounts};
 pub use check::{Case, Plan, check};
 pub use client::SimBackend;
 pub use cluster::{Acks, FaultKind, Trace};

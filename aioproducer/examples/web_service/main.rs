@@ -26,16 +26,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aioproducer::producer::CloseReport;
 use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
 use anyhow::Context;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
 
+use self::serve::{Limits, serve};
+
+mod client;
 mod routes;
 mod self_test;
+mod serve;
 
 /// A web service that writes to Kafka: POST /records/{topic}?key=... with the payload as body.
 #[derive(Parser)]
@@ -98,51 +99,6 @@ async fn run(arguments: &Arguments, bootstrap: &str) -> anyhow::Result<()> {
     }
     println!("closed, {} records were not delivered", report.unsent().len());
     Ok(())
-}
-
-/// How long the parts of the end may take.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// Requests that are being served.
-    drain: Duration,
-    /// The producer.
-    close: Duration,
-}
-
-/// How long an answer to a request that was cut off may take to be read.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Serves until `stop`, then lets requests end, then the producer.
-async fn serve(
-    listener: TcpListener,
-    producer: AioProducer,
-    stop: impl Future<Output = ()>,
-    limits: Limits,
-) -> anyhow::Result<CloseReport> {
-    let (stopping, stopped) = oneshot::channel::<()>();
-    let (cut, is_cut) = watch::channel(());
-    let server = axum::serve(listener, routes::routes(producer.clone(), is_cut))
-        .with_graceful_shutdown(async { drop(stopped.await) })
-        .into_future();
-    let mut server = tokio::spawn(server);
-
-    stop.await;
-    drop(stopping);
-    // A request that was begun is to be served to its end, and may not have produced its record yet: a producer that
-    // closed now would refuse it.
-    let drained = timeout(limits.drain, &mut server).await;
-    let report = producer.close(limits.close).await;
-    match drained {
-        Ok(ended) => ended??,
-        Err(_) => {
-            // What was produced in time has its outcome by the close. The rest gets an answer if its client reads it.
-            drop(cut);
-            if timeout(LAST_WORDS, &mut server).await.is_err() {
-                server.abort();
-            }
-        }
-    }
-    Ok(report)
 }
 
 /// Resolves on ctrl-c or SIGTERM.

@@ -1,5 +1,6 @@
 //! The service, asked by a client over TCP.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,13 +8,12 @@ use aioproducer::producer::CloseReport;
 use aioproducer::{AioProducer, ClientConfig, EmbeddedBroker, Librdkafka, Tokio};
 use anyhow::{Context, ensure};
 use futures_util::future::{join_all, try_join_all};
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::Limits;
+use super::client::{Answer, Upload};
+use super::serve::{Limits, serve};
 
 /// No check may take longer; it is only reached when one hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -114,7 +114,12 @@ async fn full_pool(broker: &EmbeddedBroker) -> anyhow::Result<()> {
 /// Records that cannot be delivered in time.
 async fn broker_away(broker: &EmbeddedBroker) -> anyhow::Result<()> {
     let (service, end) = Service::start(broker, 10, Duration::from_secs(1), PATIENT).await?;
+    service.post("/records/orders", b"the connection is warm").await?.expect(201)?;
     broker.broker_down(-1)?;
+    // What is handed off before the client knows may be in the log.
+    while service.get("/readyz").await?.status != 503 {
+        yield_now().await;
+    }
     let late = service.post("/records/orders", b"no broker").await?.expect(504)?;
     ensure!(late.body["persisted"] == "no", "{late:?}");
     broker.broker_up(-1)?;
@@ -138,7 +143,7 @@ async fn drained(broker: &EmbeddedBroker) -> anyhow::Result<()> {
         }
         let uploads = try_join_all((0..UPLOADS).map(|_| service.begin("/records/drained", 4))).await?;
         drop(end.stop);
-        while TcpStream::connect(service.address).await.is_ok() {
+        while service.connect().await.is_ok() {
             yield_now().await;
         }
         broker.broker_up(-1)?;
@@ -226,74 +231,23 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let server = super::serve(listener, producer.clone(), async { drop(stopped.await) }, limits);
+        let server = serve(listener, producer.clone(), async { drop(stopped.await) }, limits);
         Ok((Self { address, producer }, End { stop, server: tokio::spawn(server) }))
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let stream = self.request("GET", path, 0, "").await?;
-        Upload { stream, path: path.to_owned() }.finish(b"").await
+        Upload::request(self.connect().await?, "GET", path, 0).await?.finish(b"").await
     }
 
     async fn post(&self, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
-        let stream = self.request("POST", path, body.len(), "").await?;
-        Upload { stream, path: path.to_owned() }.finish(body).await
+        Upload::request(self.connect().await?, "POST", path, body.len()).await?.finish(body).await
     }
 
-    /// Begins a request with a body that is yet to come. The service has begun to serve it, as it asked for the body.
-    async fn begin(&self, path: &str, length: usize) -> anyhow::Result<Upload> {
-        let mut stream = self.request("POST", path, length, "Expect: 100-continue\r\n").await?;
-        let mut go_on = [0; 25];
-        stream.read_exact(&mut go_on).await?;
-        ensure!(&go_on == b"HTTP/1.1 100 Continue\r\n\r\n", "{}", String::from_utf8_lossy(&go_on));
-        Ok(Upload { stream, path: path.to_owned() })
+    async fn begin(&self, path: &str, length: usize) -> anyhow::Result<Upload<TcpStream>> {
+        Upload::begin(self.connect().await?, path, length).await
     }
 
-    async fn request(&self, method: &str, path: &str, length: usize, header: &str) -> anyhow::Result<TcpStream> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n{header}\r\n"
-        );
-        stream.write_all(head.as_bytes()).await?;
-        Ok(stream)
-    }
-}
-
-/// A request whose body is yet to come.
-struct Upload {
-    stream: TcpStream,
-    path: String,
-}
-
-impl Upload {
-    async fn finish(mut self, body: &[u8]) -> anyhow::Result<Answer> {
-        // A server that refuses a body need not read it.
-        let _ = self.stream.write_all(body).await;
-        let mut answer = Vec::new();
-        let read = self.stream.read_to_end(&mut answer).await;
-        Answer::parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("{}: {read:?}", self.path))
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: Value,
-}
-
-impl Answer {
-    fn parse(answer: &str) -> anyhow::Result<Self> {
-        let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no answer: {answer:?}"))?;
-        let status = head.split(' ').nth(1).context("no status")?.parse()?;
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body)? };
-        Ok(Self { status, head: format!("{head}\r\n").to_lowercase(), body })
-    }
-
-    /// This answer if it has the status.
-    fn expect(self, status: u16) -> anyhow::Result<Self> {
-        ensure!(self.status == status, "{status} was expected: {self:?}");
-        println!("{status} {}", self.body);
-        Ok(self)
+    async fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(self.address).await
     }
 }

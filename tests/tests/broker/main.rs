@@ -1,6 +1,7 @@
 //! Promises that involve librdkafka, shown on its mock cluster.
 
 mod availability;
+mod chaos;
 mod diagnostics;
 mod events;
 mod inline_completion;

@@ -1,5 +1,5 @@
-//! Code in guides is code that runs: `docs/testing.md` shows `checks/service`, and `docs/executors.md` and `docs/simulation.md` show
-//! parts of an example and of tests.
+//! Code in guides is code that runs: `docs/testing.md` shows `checks/service`, `docs/executors.md` shows parts of an example, and the
+//! pages on simulation show parts of tests.
 
 use std::fs;
 
@@ -13,9 +13,17 @@ const EXECUTORS: &str = "docs/executors.md";
 
 const EXECUTOR: &str = "aioproducer/examples/own_runtime/executor.rs";
 
-const SIMULATION: &str = "docs/simulation.md";
+/// Pages on simulation, each with the tests that it shows, and how many parts of them at least.
+const SIMULATIONS: [(&str, &str, usize); 4] = [
+    ("docs/simulation.md", "adapters/sim/tests/guide.rs", 4),
+    ("docs/tutorial-outbox.md", "adapters/sim/tests/tutorial.rs", 5),
+    ("docs/determinism.md", "adapters/sim/tests/determinism.rs", 5),
+    ("docs/from-mock-producer.md", "adapters/sim/tests/mocks.rs", 4),
+];
 
-const SIMULATIONS: &str = "adapters/sim/tests/guide.rs";
+const README: &str = "README.md";
+
+const FIRST: &str = "aioproducer/tests/first.rs";
 
 const RUST: &str = "```rust";
 
@@ -62,13 +70,25 @@ fn the_guide_to_executors_shows_a_part_of_the_example() {
 }
 
 #[test]
-fn the_guide_to_simulation_shows_parts_of_tests() {
-    let (guide, source) = (text(SIMULATION), text(SIMULATIONS));
-    let parts = blocks(&guide, RUST);
-    assert!(parts.len() >= 4, "{SIMULATION} shows too little of {SIMULATIONS}");
-    for part in parts {
-        assert!(source.contains(part), "{SIMULATION} shows what is not in {SIMULATIONS}:\n{part}");
+fn the_pages_on_simulation_show_parts_of_tests() {
+    for (page, tests, at_least) in SIMULATIONS {
+        let (guide, source) = (text(page), text(tests));
+        let parts = blocks(&guide, RUST);
+        assert!(parts.len() >= at_least, "{page} shows too little of {tests}");
+        for part in parts {
+            assert!(source.contains(part), "{page} shows what is not in {tests}:\n{part}");
+        }
     }
+}
+
+#[test]
+fn the_readmes_first_simulation_is_a_test_of_at_most_eight_lines() {
+    let (readme, source) = (text(README), text(FIRST));
+    let parts = blocks(&readme, PART);
+    let [shown] = parts[..] else { panic!("{README} shows {} parts of tests", parts.len()) };
+    assert!(source.ends_with(shown), "{README} shows what is not in {FIRST}:\n{shown}");
+    let (_, body) = shown.split_once("#[tokio::test(start_paused = true)]\nasync fn ").expect("a test");
+    assert!((1..=8).contains(&(body.lines().count() - 2)), "its body has more than 8 lines:\n{body}");
 }
 
 #[test]

@@ -69,7 +69,10 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("adapters/smol/src", &[]),
     (
         "adapters/sim/src",
-        &["sync", "rng", "fnv", "signal", "waiters", "log", "journal", "cluster", "client", "api", "executor", "check"],
+        &[
+            "sync", "rng", "fnv", "signal", "waiters", "chaos", "log", "journal", "cluster", "client", "api",
+            "executor", "check",
+        ],
     ),
 ];
 
