@@ -15,7 +15,7 @@ use super::start::Starting;
 use super::task::ClientTask;
 use crate::cluster::Shared;
 use crate::journal::ProducerJournal;
-use crate::sync::{Arc, lock};
+use crate::sync::{Arc, Weak, lock};
 
 /// Kafka's default, and librdkafka's.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -24,7 +24,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const RECORD_OVERHEAD: usize = 36;
 
 struct Running<R, D> {
-    driver: Arc<D>,
+    /// It owns this.
+    driver: Weak<D>,
     cluster: Shared,
     known: Arc<Known>,
     mailbox: Arc<Mailbox>,
@@ -79,7 +80,13 @@ impl<R: Message> Connect<R> for SimBackend {
             }
             *lock(&start.task) = Some(Box::pin(task));
         }
-        Ok(Arc::new(Running { driver, cluster, known, mailbox, record: std::marker::PhantomData }))
+        Ok(Arc::new(Running {
+            driver: Arc::downgrade(&driver),
+            cluster,
+            known,
+            mailbox,
+            record: std::marker::PhantomData,
+        }))
     }
 }
 
@@ -89,7 +96,8 @@ impl<R: Message, D: Driver<R>> Backend for Running<R, D> {
     }
 
     fn place(&self, topic: TopicId, key: Option<&[u8]>, _value: Option<&[u8]>) -> Placement {
-        self.known.place(&self.cluster, topic, || self.driver.topic_name(topic), key)
+        let Some(driver) = self.driver.upgrade() else { return Placement::Unknown };
+        self.known.place(&self.cluster, topic, || driver.topic_name(topic), key)
     }
 
     fn connections(&self) -> Option<Connections> {
