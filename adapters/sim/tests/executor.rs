@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use aioproducer_driver::{AioProducer, Record};
+use aioproducer_driver::runtime::{Instant, Task};
+use aioproducer_driver::{AioProducer, Record, Runtime};
 use aioproducer_sim::{Produce, Sim, SimCluster, Trace};
 use aioproducer_tokio::Tokio;
 
@@ -21,7 +23,7 @@ fn panic_of<T>(code: impl FnOnce() -> T) -> String {
 /// Which of four tasks ran in which order.
 fn order(seed: u64) -> Vec<u64> {
     Sim::run(seed, |sim| async move {
-        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let tasks: Vec<_> = (0..4)
             .map(|task| {
                 let (seen, inner) = (seen.clone(), sim.clone());
@@ -207,4 +209,41 @@ async fn s51_tokios_paused_clock_has_the_same_logs() {
         records.iter().map(part).collect::<Vec<_>>()
     };
     assert_eq!(parts(kafka.topic("t").records()), parts(on_own));
+}
+
+/// The simulation, and something that is alive as long as a producer is.
+struct Counted {
+    sim: Sim,
+    _count: Arc<()>,
+}
+
+impl Runtime for Counted {
+    fn now(&self) -> Instant {
+        self.sim.now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> Task {
+        self.sim.sleep_until(at)
+    }
+
+    fn spawn(&self, task: Task) {
+        Runtime::spawn(&self.sim, task);
+    }
+}
+
+#[test]
+fn s51_a_run_leaves_no_producer_whether_it_was_closed_or_not() {
+    let count = Arc::new(());
+    for is_closed in [true, false] {
+        let _count = Arc::clone(&count);
+        Sim::run(1, |sim| async move {
+            let kafka = SimCluster::new().with_topic("t", 1);
+            let producer = AioProducer::builder(kafka.backend()).start(Counted { sim, _count }).unwrap();
+            producer.send(Record::to("t")).await.unwrap();
+            if is_closed {
+                assert!(producer.close(MS).await.is_complete());
+            }
+        });
+        assert_eq!(Arc::strong_count(&count), 1, "closed: {is_closed}");
+    }
 }

@@ -16,13 +16,14 @@ use super::task::ClientTask;
 use crate::cluster::Shared;
 use crate::journal::ProducerJournal;
 use crate::log::RECORD_OVERHEAD;
-use crate::sync::{Arc, lock};
+use crate::sync::{Arc, Weak, lock};
 
 /// Kafka's default, and librdkafka's.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 struct Running<R, D> {
-    driver: Arc<D>,
+    /// It owns this.
+    driver: Weak<D>,
     cluster: Shared,
     known: Arc<Known>,
     mailbox: Arc<Mailbox>,
@@ -82,7 +83,13 @@ impl<R: Message> Connect<R> for SimBackend {
             }
             *lock(&start.task) = Some(Box::pin(task));
         }
-        Ok(Arc::new(Running { driver, cluster, known, mailbox, record: std::marker::PhantomData }))
+        Ok(Arc::new(Running {
+            driver: Arc::downgrade(&driver),
+            cluster,
+            known,
+            mailbox,
+            record: std::marker::PhantomData,
+        }))
     }
 }
 
@@ -92,7 +99,8 @@ impl<R: Message, D: Driver<R>> Backend for Running<R, D> {
     }
 
     fn place(&self, topic: TopicId, key: Option<&[u8]>, _value: Option<&[u8]>) -> Placement {
-        self.known.place(&self.cluster, topic, || self.driver.topic_name(topic), key)
+        let Some(driver) = self.driver.upgrade() else { return Placement::Unknown };
+        self.known.place(&self.cluster, topic, || driver.topic_name(topic), key)
     }
 
     fn connections(&self) -> Option<Connections> {
