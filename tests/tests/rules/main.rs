@@ -6,5 +6,6 @@ mod guides;
 mod imports;
 mod promise_table;
 mod public_items;
+mod simulation_rules;
 mod tables;
 mod words;
