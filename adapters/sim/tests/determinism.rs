@@ -20,7 +20,7 @@ fn totals<M: FromIterator<(String, u32)>>() -> M {
 }
 
 /// The message of a check that fails.
-fn failure<F: Future<Output = ()>>(plan: Plan, scenario: impl Fn(Case) -> F) -> String {
+fn failure<F: Future<Output = ()>>(plan: Plan, scenario: impl Fn(Case) -> F + Sync) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| check(plan, scenario))).expect_err("the check fails");
     *panic.downcast::<String>().expect("a text")
 }
