@@ -103,21 +103,22 @@ fn run_the_test_that_fails(seed: Option<&str>) -> String {
     said
 }
 
-/// The line with the failure, and those behind it with the faults and the command.
+/// The line with the failure, and those behind it with the faults, the trace and the command.
 fn message(said: &str) -> Vec<&str> {
-    said.lines().skip_while(|line| !line.starts_with("seed ")).take(3).collect()
+    said.lines().skip_while(|line| !line.starts_with("seed ")).take(4).collect()
 }
 
 #[test]
 fn s55_the_tutorials_test_finds_its_bug_and_the_command_that_it_prints_repeats_it() {
     let found = run_the_test_that_fails(None);
     let first = message(&found);
-    let [failure, _, repeat] = first[..] else { panic!("no message: {found}") };
+    let [failure, _, trace, repeat] = first[..] else { panic!("no message: {found}") };
     assert!(failure.contains(": DUPLICATE: \"order ") && failure.contains("tests/tutorial.rs:"), "{failure}");
     let (seed, rest) = failure["seed ".len()..].split_once(':').expect("a seed");
     assert!(seed.parse::<u64>().is_ok_and(|seed| seed < 200), "within 200 seeds: {failure}");
     let command = format!("AIOPRODUCER_SIM_SEED={seed} cargo test no_order_is_published_twice -- --nocapture");
     assert_eq!(repeat.trim(), format!("repeat: {command}"), "{rest}");
+    assert!(trace.contains("no_order_is_published_twice-"), "{trace}");
 
     let repeated = run_the_test_that_fails(Some(seed));
     assert_eq!(message(&repeated), first, "the same failure");
