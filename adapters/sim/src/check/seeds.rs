@@ -82,7 +82,7 @@ impl Seeds {
     /// Whether a seed is run twice though it does not fail.
     pub(super) fn is_repeated(&self, seed: u64) -> bool {
         let (first, one_in) = REPEATED;
-        seed - self.range.start < first || seed % one_in == 0
+        seed - self.range.start < first || seed.is_multiple_of(one_in)
     }
 }
 
