@@ -57,8 +57,7 @@ mod tests {
     #[test]
     fn it_is_fnv_1a_and_parts_differ() {
         let mut sum = Fnv::default();
-        write!(sum, "foo").unwrap();
-        sum.bytes(b"bar");
+        ["foo", "bar"].iter().try_for_each(|text| write!(sum, "{text}")).unwrap();
         assert_eq!(sum.sum(), 0x8594_4171_f739_67e8);
         assert_ne!(of(&[None]), of(&[Some(b"")]));
         assert_ne!(of(&[Some(b"ab"), Some(b"c")]), of(&[Some(b"a"), Some(b"bc")]));

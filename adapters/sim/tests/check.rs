@@ -83,7 +83,7 @@ fn s55_the_checker_looks_at_producers_that_the_scenario_builds_itself() {
 }
 
 #[test]
-fn s55_two_producers_of_equal_records_are_told_apart() {
+fn s55_two_producers_of_equal_records_are_kept_apart() {
     check(Plan::swarm().topic("orders", 1).seeds(0..200), |case| async move {
         let producers = [case.producer(), case.producer()];
         for n in 0..20 {

@@ -19,14 +19,14 @@ type Outcome = Result<(i32, Option<i64>), (FailureKind, Status)>;
 type Logged = (i32, i64, String, String);
 
 #[derive(Debug)]
-struct Told {
+struct Seen {
     outcomes: Vec<Outcome>,
     log: Vec<Logged>,
     elapsed: Duration,
 }
 
 /// Records are produced while requests and answers are lost, a broker stops and a leader moves; one topic is unknown.
-async fn scenario(runtime: Arc<dyn Runtime>, kafka: SimCluster, producer: AioProducer) -> Told {
+async fn scenario(runtime: Arc<dyn Runtime>, kafka: SimCluster, producer: AioProducer) -> Seen {
     let sleep = |time: Duration| runtime.sleep_until(runtime.now() + time);
     kafka.on(Produce.to("t").partition(0)).times(2).apply_then_lose_answer();
     kafka.on(Produce.to("t").partition(1)).once().answer(ErrorCode::NotEnoughReplicasAfterAppend);
@@ -57,14 +57,14 @@ async fn scenario(runtime: Arc<dyn Runtime>, kafka: SimCluster, producer: AioPro
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let log = kafka.topic("t").records();
     let log = log.iter().map(|r| (r.partition(), r.offset(), text(r.key_str()), text(r.payload_str()))).collect();
-    Told { outcomes, log, elapsed: kafka.elapsed() }
+    Seen { outcomes, log, elapsed: kafka.elapsed() }
 }
 
 fn cluster() -> SimCluster {
     SimCluster::new().with_brokers(3).with_topic("t", 4)
 }
 
-fn on_own(seed: u64) -> Told {
+fn on_own(seed: u64) -> Seen {
     Sim::run(seed, |sim| {
         let kafka = cluster();
         let producer = AioProducer::builder(kafka.backend()).start(sim.clone()).unwrap();
@@ -76,13 +76,13 @@ fn on_own(seed: u64) -> Told {
 async fn s51_tokios_paused_clock_has_the_same_history() {
     let (kafka, tokio) = (cluster(), Tokio::current().unwrap());
     let producer = AioProducer::builder(kafka.backend()).start(tokio.clone()).unwrap();
-    let told = scenario(Arc::new(tokio), kafka, producer).await;
+    let seen = scenario(Arc::new(tokio), kafka, producer).await;
     for seed in 0..20 {
         let own = on_own(seed);
-        assert_eq!((&told.outcomes, &told.log), (&own.outcomes, &own.log), "seed {seed}");
+        assert_eq!((&seen.outcomes, &seen.log), (&own.outcomes, &own.log), "seed {seed}");
         // Each of some 30 waits, one after the other, is rounded up.
-        let later = told.elapsed.checked_sub(own.elapsed).expect("tokio's timers are not early");
-        assert!(later <= Duration::from_millis(30), "seed {seed}: {own:?}, {told:?}");
+        let later = seen.elapsed.checked_sub(own.elapsed).expect("tokio's timers are not early");
+        assert!(later <= Duration::from_millis(30), "seed {seed}: {own:?}, {seen:?}");
     }
-    assert!(told.outcomes.iter().any(Result::is_err) && told.log.len() > RECORDS / 2, "{told:?}");
+    assert!(seen.outcomes.iter().any(Result::is_err) && seen.log.len() > RECORDS / 2, "{seen:?}");
 }

@@ -30,8 +30,8 @@ use self::health::Health;
 use self::meters::{MeterNotes, Meters};
 pub(crate) use self::meters::{MeterOptions, Time};
 pub(crate) use self::names::SUBSCRIBER;
-use self::notebook::Entry;
 pub(crate) use self::notebook::Notebook;
+use self::notebook::Noted;
 pub(crate) use self::spans::{BulkSpan, CallSpan, SpanOptions, panic_caught};
 #[cfg(feature = "tracing")]
 pub(crate) use self::spans::{Injection, Wanted};
@@ -52,12 +52,12 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     span: SpanRef,
-    entry: Entry,
+    noted: Noted,
     pub(crate) accepted: Time,
 }
 
 impl Mark {
-    pub(crate) const NONE: Self = Self { span: SpanRef::NONE, entry: Entry::NONE, accepted: Time::NONE };
+    pub(crate) const NONE: Self = Self { span: SpanRef::NONE, noted: Noted::NONE, accepted: Time::NONE };
 }
 
 // What is off costs nothing.
@@ -104,8 +104,8 @@ impl Observer {
     /// A record is about to be accepted: keeps its span, and the time.
     #[inline]
     pub(crate) fn mark(&self, record: &mut Record<'_>) -> Mark {
-        let entry = self.notebook.accepted(record);
-        Mark { span: self.spans.keep(&mut record.trace), entry, accepted: Time::now() }
+        let noted = self.notebook.accepted(record);
+        Mark { span: self.spans.keep(&mut record.trace), noted, accepted: Time::now() }
     }
 
     /// The span of a record whose outcome is known.
@@ -129,7 +129,7 @@ impl Observer {
     /// A record was delivered. If it has a callback, its span stays open until that has run.
     #[inline]
     pub(crate) fn delivered(&self, mark: Mark, has_callback: bool, now: Time, at: Delivered, notes: &mut Notes) {
-        self.notebook.delivered(mark.entry, at);
+        self.notebook.delivered(mark.noted, at);
         self.meters.delivered(mark.accepted, now, &mut notes.meters);
         if SpanRef::ARE_THERE && !has_callback {
             notes.spans.delivered(self.span_of(mark), at);
@@ -146,7 +146,7 @@ impl Observer {
         failure: Failure,
         notes: &mut Notes,
     ) {
-        self.notebook.failed(mark.entry, failure.status);
+        self.notebook.failed(mark.noted, failure.status);
         notes.meters.failed(failure);
         if SpanRef::ARE_THERE && !has_callback {
             notes.spans.failed(self.span_of(mark), key, failure);
@@ -156,7 +156,7 @@ impl Observer {
     /// A record was taken back. Called without a lock.
     #[inline]
     pub(crate) fn retracted(&self, mark: Mark) {
-        self.notebook.retracted(mark.entry);
+        self.notebook.retracted(mark.noted);
         self.span_of(mark).retracted();
         self.meters.retracted();
     }

@@ -5,9 +5,9 @@ use aioproducer_core::backend::{Connect, Delivered, Message, Status};
 use crate::record::Record;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry;
+pub(crate) struct Noted;
 
-impl Entry {
+impl Noted {
     pub(crate) const NONE: Self = Self;
 }
 
@@ -20,16 +20,16 @@ impl Notebook {
     }
 
     #[inline]
-    pub(crate) fn accepted(&self, _: &Record<'_>) -> Entry {
-        Entry
+    pub(crate) fn accepted(&self, _: &Record<'_>) -> Noted {
+        Noted
     }
 
     #[inline]
-    pub(crate) fn delivered(&self, _: Entry, _: Delivered) {}
+    pub(crate) fn delivered(&self, _: Noted, _: Delivered) {}
 
     #[inline]
-    pub(crate) fn failed(&self, _: Entry, _: Status) {}
+    pub(crate) fn failed(&self, _: Noted, _: Status) {}
 
     #[inline]
-    pub(crate) fn retracted(&self, _: Entry) {}
+    pub(crate) fn retracted(&self, _: Noted) {}
 }

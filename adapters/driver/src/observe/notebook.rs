@@ -9,9 +9,9 @@ use crate::record::Record;
 
 /// The number of a record in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry(u64);
+pub(crate) struct Noted(u64);
 
-impl Entry {
+impl Noted {
     pub(crate) const NONE: Self = Self(u64::MAX);
 }
 
@@ -25,9 +25,9 @@ impl Notebook {
     }
 
     #[inline]
-    pub(crate) fn accepted(&self, record: &Record<'_>) -> Entry {
-        let Some(journal) = &self.0 else { return Entry::NONE };
-        Entry(journal.accepted(Accepted {
+    pub(crate) fn accepted(&self, record: &Record<'_>) -> Noted {
+        let Some(journal) = &self.0 else { return Noted::NONE };
+        Noted(journal.accepted(Accepted {
             topic: record.topic(),
             partition: record.get_partition(),
             key: record.get_key(),
@@ -37,23 +37,23 @@ impl Notebook {
     }
 
     #[inline]
-    pub(crate) fn delivered(&self, entry: Entry, at: Delivered) {
+    pub(crate) fn delivered(&self, noted: Noted, at: Delivered) {
         if let Some(journal) = &self.0 {
-            journal.delivered(entry.0, at);
+            journal.delivered(noted.0, at);
         }
     }
 
     #[inline]
-    pub(crate) fn failed(&self, entry: Entry, status: Status) {
+    pub(crate) fn failed(&self, noted: Noted, status: Status) {
         if let Some(journal) = &self.0 {
-            journal.failed(entry.0, status);
+            journal.failed(noted.0, status);
         }
     }
 
     #[inline]
-    pub(crate) fn retracted(&self, entry: Entry) {
+    pub(crate) fn retracted(&self, noted: Noted) {
         if let Some(journal) = &self.0 {
-            journal.retracted(entry.0);
+            journal.retracted(noted.0);
         }
     }
 }
