@@ -111,6 +111,15 @@ fn s50_fewer_acks_need_no_other_replica_and_wait_for_a_leader() {
 }
 
 #[test]
+fn s50_a_partition_with_fewer_replicas_than_the_minimum_needs_all_that_it_has() {
+    Sim::run(9, |sim| async move {
+        let kafka = SimCluster::new().with_min_in_sync(2).with_topic("t", 1);
+        start(&sim, kafka.backend()).send(Record::to("t").payload("1")).await.unwrap();
+        assert_eq!(texts(&kafka), ["1"]);
+    });
+}
+
+#[test]
 fn s50_a_producer_above_its_quota_is_throttled_and_others_are_not() {
     Sim::run(6, |sim| async move {
         let kafka = SimCluster::new().with_topic("t", 2);

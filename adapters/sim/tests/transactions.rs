@@ -6,7 +6,8 @@ use aioproducer_driver::error::{ErrorCode, FailureKind, TransactionError};
 use aioproducer_driver::transaction::{Group, GroupOffset, Remedy};
 use aioproducer_driver::{AioProducer, Record, Transaction};
 use aioproducer_sim::{
-    Acks, Case, EndTxn, InitProducerId, LogRecord, Plan, Produce, Sim, SimBackend, SimCluster, TxnOffsetCommit, check,
+    Acks, Case, EndTxn, InitProducerId, LogRecord, Plan, Produce, Requests, Sim, SimBackend, SimCluster,
+    TxnOffsetCommit, check,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -239,6 +240,11 @@ fn s50_a_record_that_fails_leaves_only_the_abort() {
         kafka.on(Produce).once().answer(ErrorCode::MsgSizeTooLarge);
         let error = transaction.send(Record::to("t").payload("2")).await.unwrap_err();
         assert_eq!(error.kind(), Some(FailureKind::TooLarge));
+        let error = transaction.send(Record::to("t").payload("2")).await.unwrap_err();
+        assert_eq!(error.kind(), Some(FailureKind::State), "{error}");
+        let offset = GroupOffset::new("t", 0, 1);
+        let error = transaction.send_offsets([offset], Group::new("g")).await.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Abort, "offsets as well");
         let error = transaction.commit().await.unwrap_err();
         assert_eq!(error.remedy(), Remedy::Abort);
         error.into_transaction().unwrap().abort().await.unwrap();
@@ -267,9 +273,10 @@ fn s50_a_record_that_times_out_leaves_only_the_abort() {
 #[test]
 fn s50_an_abort_takes_back_what_waits_and_outlasts_what_is_under_way() {
     Sim::run(12, |sim| async move {
-        let kafka = SimCluster::new().with_topic("t", 1);
+        let kafka = SimCluster::new().with_brokers(2).with_topic("t", 1);
         let producer = start(&sim, kafka.backend().transactional_id("id"));
         let transaction = producer.begin().await.unwrap();
+        // The leader is slow; the coordinator is the other broker.
         kafka.broker(1).slow(100 * MS);
         let sent = transaction.produce(Record::to("t").payload("1")).await.unwrap();
         sim.sleep(MS).await;
@@ -457,4 +464,17 @@ fn s50_what_contradicts_transactions_is_refused_with_its_place() {
     {
         assert!(message(build).contains("need idempotence"));
     }
+}
+
+#[test]
+fn s52_faults_of_transactions_are_counted_and_have_no_partitions() {
+    let unhit = std::panic::catch_unwind(|| {
+        let kafka = SimCluster::new();
+        kafka.on(EndTxn).once().lose_request();
+    });
+    let message = *unhit.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("(EndTxn: the request is lost) was hit 0 of 1 times"), "{message}");
+    let partition = std::panic::catch_unwind(|| Requests::from(EndTxn).partition(0));
+    let message = *partition.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("EndTxn has no partitions"), "{message}");
 }

@@ -112,8 +112,8 @@ impl SimCluster {
         self
     }
 
-    /// The same with `min.insync.replicas`, 1 by default, for all topics: with fewer of a partition's brokers up, a request is
-    /// answered with `NotEnoughReplicas`.
+    /// The same with `min.insync.replicas`, 1 by default, for all topics: with fewer of a partition's brokers up, a request
+    /// with `acks=all` is answered with `NotEnoughReplicas`. A partition with fewer replicas needs all of them.
     #[must_use]
     pub fn with_min_in_sync(self, replicas: usize) -> Self {
         self.shared.change(|state, _| state.topology.min_in_sync = replicas);

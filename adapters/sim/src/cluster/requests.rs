@@ -165,7 +165,8 @@ impl State {
             return Err(ErrorCode::NotLeaderForPartition);
         }
         let in_sync = found.replicas.iter().filter(|id| brokers[**id as usize - 1]).count();
-        if *acks == Acks::All && in_sync < min_in_sync {
+        // A partition with fewer replicas than that needs all that it has.
+        if *acks == Acks::All && in_sync < min_in_sync.min(found.replicas.len()) {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         if batch.iter().map(LogRecord::size).sum::<usize>() > batch_bytes {
