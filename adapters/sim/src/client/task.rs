@@ -44,7 +44,7 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         let requests = Requests::new(cluster.clone(), settings, producer, known);
         let connections = cluster.lock().connections();
         // Its first poll announces an idle worker.
-        mailbox.signal.set();
+        mailbox.post(|mail| mail.is_woken = true);
         Self { driver, cluster, producer, timeline, mailbox, requests, timer: None, connections, has_ended: false }
     }
 
@@ -67,8 +67,12 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         }
         let mut reports = Reports::default();
         self.requests.purge(mail.purge, &mut reports);
+        let is_woken = mail.is_woken;
         self.answer_calls(mail);
-        self.requests.take_batches(&*self.driver, now);
+        // To ask when it was not woken would announce one idle worker more.
+        if is_woken {
+            self.requests.take_batches(&*self.driver, now);
+        }
         self.requests.run_due(now, &mut reports);
         self.requests.send(now, &mut reports);
         self.pass(reports);
