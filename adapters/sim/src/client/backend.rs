@@ -95,7 +95,7 @@ impl<R: Message> Connect<R> for SimBackend {
 
 impl<R: Message, D: Driver<R>> Backend for Running<R, D> {
     fn wake(&self) {
-        self.mailbox.signal.set();
+        self.mailbox.post(|mail| mail.is_woken = true);
     }
 
     fn place(&self, topic: TopicId, key: Option<&[u8]>, _value: Option<&[u8]>) -> Placement {

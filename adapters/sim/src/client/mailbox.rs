@@ -18,6 +18,8 @@ pub(super) struct Mailbox {
 
 #[derive(Default)]
 pub(super) struct Mail {
+    /// The driver has woken the worker: it may take batches until there is none, and then rests.
+    pub(super) is_woken: bool,
     /// Records to purge: those that were not sent, and those in flight.
     pub(super) purge: (bool, bool),
     pub(super) calls: VecDeque<Box<Request>>,

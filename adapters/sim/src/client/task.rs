@@ -54,7 +54,7 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         let requests = Requests::new(cluster.clone(), settings, producer, known);
         let connections = cluster.lock().connections();
         // Its first poll announces an idle worker.
-        mailbox.signal.set();
+        mailbox.post(|mail| mail.is_woken = true);
         Self {
             driver,
             cluster,
@@ -91,9 +91,13 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         }
         let mut reports = Reports::default();
         self.requests.purge(mail.purge, &mut reports);
+        let is_woken = mail.is_woken;
         self.answer_calls(now, mail, &mut reports);
         self.note(false, &reports);
-        self.requests.take_batches(&*self.driver, now, self.gate());
+        // To ask when it was not woken would announce one idle worker more.
+        if is_woken {
+            self.requests.take_batches(&*self.driver, now, self.gate());
+        }
         self.requests.run_due(now, self.gate(), &mut reports);
         self.requests.expire(now, &mut reports);
         self.note(false, &reports);
