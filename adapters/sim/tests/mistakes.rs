@@ -172,7 +172,7 @@ fn s55_the_order_of_a_hash_map() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it is the mistake")]
+#[allow(clippy::disallowed_methods, reason = "the mistake that is to be found")]
 fn s55_the_real_clock() {
     let message = failure(one(), |case| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
