@@ -69,7 +69,7 @@ fn s16_a_share_is_given_back() {
             let mut accepted = Vec::new();
             for partition in [0, 1, 0, 1] {
                 // A lane that has nothing may always have one, so the second is what counts.
-                match producer.try_produce(record(n).partition(partition)) {
+                match producer.try_produce(record(format!("{n:0100}")).partition(partition)) {
                     Ok(delivery) => accepted.push(delivery),
                     Err(_) => case.always(false, "a record that has ended takes no share"),
                 }
