@@ -63,18 +63,21 @@ fn s01_a_silent_leader_leaves_room_to_the_others() {
 
 #[test]
 fn s16_a_share_is_given_back() {
-    check(two_leaders().seeds(0..4), |case| async move {
+    check(two_leaders().seeds(0..2), |case| async move {
         let producer = start(&case).slots(64).pool_bytes(4 << 10).start(case.sim().clone()).unwrap();
         for n in 0..1500 {
-            let two = [0, 1].map(|partition| {
-                // A lane that has nothing may always have one.
-                [0, 1].map(|_| producer.try_produce(record(n).partition(partition)))
-            });
-            for delivery in two.into_iter().flatten() {
-                case.always(delivery.is_ok(), "a record that has ended takes no share");
-                if let Ok(delivery) = delivery {
-                    delivery.await.unwrap();
+            let mut accepted = Vec::new();
+            for partition in [0, 1, 0, 1] {
+                // A lane that has nothing may always have one, so the second is what counts.
+                match producer.try_produce(record(format!("{n:0100}")).partition(partition)) {
+                    Ok(delivery) => accepted.push(delivery),
+                    Err(_) => case.always(false, "a record that has ended takes no share"),
                 }
+                // The client rests, so that the next record is not left to it.
+                case.sim().sleep(MS / 4).await;
+            }
+            for delivery in accepted {
+                delivery.await.unwrap();
             }
         }
     });
