@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Clock, Connect, Driver, Message};
+use aioproducer_core::backend::{Backend, BackendLimits, BackgroundTask, Clock, Connect, Driver, Journal, Message};
 
 use super::between::Between;
 use super::counts::ChaosCounts;
@@ -52,6 +52,10 @@ impl<R: Message, B: Connect<R>> Connect<R> for Around<B> {
 
     fn is_real_time(&self) -> bool {
         self.backend.is_real_time()
+    }
+
+    fn journal(&mut self) -> Option<Arc<dyn Journal>> {
+        self.backend.journal()
     }
 
     fn background(&mut self, clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {

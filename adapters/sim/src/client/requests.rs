@@ -54,10 +54,14 @@ impl<R: Message> Requests<R> {
         due.chain(self.schedule.next()).chain(self.next_expiry()).min()
     }
 
-    /// Takes what the driver has, as far as there is room.
-    pub(super) fn take_batches(&mut self, driver: &impl Driver<R>, now: Instant, gate: Gate) {
+    /// Asks for metadata that are too old.
+    pub(super) fn refresh(&self, now: Instant) {
         let oldest = now - self.settings.metadata_age;
         self.known.refresh(&self.cluster.lock(), now, oldest);
+    }
+
+    /// Takes what the driver has, as far as there is room.
+    pub(super) fn take_batches(&mut self, driver: &impl Driver<R>, now: Instant, gate: Gate) {
         let mut taken = Vec::new();
         while let Some(batch) = driver.take(&mut taken) {
             let (unsent, waiters) = self.enqueue(driver, now, gate, &batch, &mut taken);
@@ -146,7 +150,15 @@ impl<R: Message> Requests<R> {
                 if batch.attempts > 0 || batch.is_unreachable || topic.leader(place.1).is_none() {
                     topic = self.known.learn(&state, now, place.0, &topic.name.clone()).unwrap_or(topic);
                 }
-                let sent = attempt(batch, *place, &topic, self.producer, &self.settings, &mut state, now);
+                let mut send = |topic: &Topic, state: &mut State| {
+                    attempt(batch, *place, topic, self.producer, &self.settings, state, now)
+                };
+                let mut sent = send(&topic, &mut state);
+                if sent.is_none() {
+                    // Its connection broke, so the client asks another broker for the leader.
+                    topic = self.known.learn(&state, now, place.0, &topic.name.clone()).unwrap_or(topic);
+                    sent = send(&topic, &mut state);
+                }
                 batch.is_unreachable = sent.is_none();
                 let Some((arrives, flight)) = sent else { break };
                 has_sent = true;

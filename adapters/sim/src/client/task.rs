@@ -94,6 +94,7 @@ impl<R: Message, D: Driver<R>> ClientTask<R, D> {
         let is_woken = mail.is_woken;
         self.answer_calls(now, mail, &mut reports);
         self.note(false, &reports);
+        self.requests.refresh(now);
         // To ask when it was not woken would announce one idle worker more.
         if is_woken {
             self.requests.take_batches(&*self.driver, now, self.gate());

@@ -152,7 +152,7 @@ fn s55_each_fault_is_seen_with_each_outcome() {
             Ending::ALL.map(|ending| (ending, &*format!("{kind}, then {ending:?}").leak())).into();
         let names = &names;
         let only = FaultKind::all().filter(|other| *other != kind).fold(Plan::swarm(), Plan::without);
-        check(only.topic("t", 3).faults_for(FAULTS).seeds(0..60), |case| async move {
+        check(only.topic("t", 3).faults_for(FAULTS).seeds(0..150), |case| async move {
             let seen = Seen { case: case.clone(), sign, endings: Arc::default() };
             load(case.clone(), seen.clone()).await;
             let endings = seen.endings.lock().unwrap().1.clone();

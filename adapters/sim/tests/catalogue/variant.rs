@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aioproducer_core::backend::{
     Answer, Backend, BackendLimits, BackgroundTask, CallError, CallId, Clock, Connect, Connections, Delivered, Driver,
-    Failure, Message, Outcome, PartitionLoad, Placement, Report, Request, Severity, Trouble, Unsent,
+    Failure, Journal, Message, Outcome, PartitionLoad, Placement, Report, Request, Severity, Trouble, Unsent,
 };
 use aioproducer_core::{Instant, MessageBatch, SlotId, TopicId};
 use aioproducer_sim::SimBackend;
@@ -67,6 +67,10 @@ impl<R: Message> Connect<R> for Variant {
 
     fn is_real_time(&self) -> bool {
         false
+    }
+
+    fn journal(&mut self) -> Option<Arc<dyn Journal>> {
+        Connect::<R>::journal(&mut self.inner)
     }
 
     fn background(&mut self, clock: &Arc<dyn Clock>) -> Vec<BackgroundTask> {
