@@ -18,7 +18,7 @@ CARGO_PROFILE_DEV_DEBUG=0
 CARGO_PROFILE_TEST_DEBUG=0
 RUST_BACKTRACE=0
 export CARGO_TARGET_DIR RUSTFLAGS CARGO_INCREMENTAL CARGO_PROFILE_DEV_DEBUG CARGO_PROFILE_TEST_DEBUG RUST_BACKTRACE
-unset AIOPRODUCER_SIM_SEED AIOPRODUCER_SIM_SEEDS AIOPRODUCER_SIM_SECONDS
+unset AIOPRODUCER_SIM_SEED AIOPRODUCER_SIM_SEEDS AIOPRODUCER_SIM_SECONDS AIOPRODUCER_SIM_JOBS
 
 only=${1:-}
 [ "$only" != --canary ] || only="a slot that is free before the client lets go"
@@ -30,6 +30,8 @@ copy=$CARGO_TARGET_DIR/work
 rm -rf "$copy"
 mkdir -p "$copy"
 tar -C "$origin" --exclude=target --exclude=.git -cf - . | tar -C "$copy" -xmf -
+# It is compiled for each bug, and runs for a moment.
+sed -i 's/opt-level = 3/opt-level = 1/' "$copy/Cargo.toml"
 
 # The tests whose names have one of the arguments. None takes half a minute.
 run() {
