@@ -129,6 +129,16 @@ planted "a callback that is not called" $driver/state/driver.rs \
 planted "callbacks of a partition out of order" $driver/callbacks/queue.rs \
     's/line.ended.push_back(next);/line.ended.push_front(next);/' s20_each_callback
 
+# Core: transactions.
+planted "a commit that does not wait for its records" $core/transaction.rs \
+    's/if self.phase == Phase::Draining && idle {/if self.phase == Phase::Draining {/' s37_
+planted "a commit in doubt that is taken for a failed one" $core/transaction.rs \
+    's/(Phase::Committing, CallOutcome::Retry) => .*/(Phase::Committing, CallOutcome::Retry) => self.failed_phase(),/' s37_
+planted "a dropped transaction that is not aborted" $core/transaction.rs \
+    '/^    pub fn abandon/,/^    }$/ s/self.phase = Phase::Aborting;/self.phase = Phase::Ready;/' s36_
+planted "an abort that first sends what it had" $core/transaction.rs \
+    's/Phase::Aborting => Step::Abort,/Phase::Aborting if idle => Step::Abort,/' s38_
+
 # The simulated cluster and its client.
 planted "a broker without its check for duplicates" $sim/log/partition.rs \
     's/if let Some((.., base)) = same {/if let Some((.., base)) = same.filter(|_| false) {/; s/if first != known.next {/if false {/' s18_tasks
@@ -138,5 +148,11 @@ planted "a client that takes though it was not woken" $sim/client/task.rs \
     's/if is_woken {/if true {/' s50_
 planted "keys that choose a partition by turns" $sim/client/requests.rs \
     's/let keyed = || topic.partition_of(record.key()?);/let keyed = || None::<i32>;/' s18_keys
+planted "a client that sends what an abort has to take back" $sim/client/transactions.rs \
+    's/!self.must_abort && !is_aborting/!self.must_abort/; s/is_open, is_aborting }/is_open, is_aborting: false }/; s/return step.is_abort();/return false;/; s/^        is_abort$/        false/' s38_
+planted "a coordinator that does not fence" $sim/cluster/coordinator.rs \
+    's/if entry.identity.epoch == identity.epoch { Ok/if true { Ok/' s40_
+planted "offsets that an abort commits" $sim/cluster/coordinator.rs \
+    's/if is_commit && let Some(open)/if let Some(open)/' s36_
 
 planted_all

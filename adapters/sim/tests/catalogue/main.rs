@@ -8,6 +8,7 @@ mod book;
 mod callbacks;
 mod close;
 mod drops;
+mod fencing;
 mod flush;
 mod order;
 mod outcomes;
@@ -18,6 +19,7 @@ mod reports;
 mod retract;
 mod room;
 mod timeout;
+mod transactions;
 mod variant;
 
 use std::future::poll_fn;

@@ -51,7 +51,7 @@ impl Ending {
 }
 
 /// What a trace says of each kind of fault.
-const SIGNS: [(FaultKind, &str); 7] = [
+pub(crate) const SIGNS: [(FaultKind, &str); 7] = [
     (FaultKind::AnswerLost, "fault: the answer is lost"),
     (FaultKind::RequestLost, "fault: the request is lost"),
     (FaultKind::ErrorAnswer, "fault: the answer is an error"),
