@@ -7,7 +7,7 @@
 #   checks/kafka/three.sh windows --timeout 3 --fault 10       brokers are paused and killed in turn
 #   checks/kafka/three.sh stop --grow 9 --set topic.metadata.refresh.interval.ms=1000
 #                                                              one is paused while the topic grows
-#   checks/kafka/three.sh slow --cluster embedded              one answers late, on librdkafka's mock cluster
+#   checks/kafka/three.sh slow --rate 60000                    the wire to one becomes slow: its answers are late
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case " $* " in

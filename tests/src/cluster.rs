@@ -21,6 +21,7 @@ use smol::future::block_on;
 
 use crate::broker::{config_for, free_port};
 use crate::kafka::{done, java, options, said};
+use crate::slow_wire::SlowWire;
 
 /// Brokers, with the ids 1 to 3.
 pub const BROKERS: i32 = 3;
@@ -43,6 +44,8 @@ pub struct Cluster {
     folder: PathBuf,
     processes: Mutex<BTreeMap<i32, Child>>,
     keeper: Child,
+    /// The wires between clients and each broker, if these are slow.
+    wires: Vec<SlowWire>,
 }
 
 impl Cluster {
@@ -52,6 +55,19 @@ impl Cluster {
     /// When it does not start. The message has the ends of the logs.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same, with a [wire](SlowWire) to each broker, which clients take.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with_wires() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(has_wires: bool) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("aioproducer-cluster-{}-{number}", process::id()));
@@ -60,10 +76,14 @@ impl Cluster {
         let keeper = keeper.args(["-c", KEEPER]).arg(&folder).process_group(0).stdin(Stdio::piped());
         let keeper = keeper.stderr(Stdio::null()).spawn().expect("a shell");
         let ports: BTreeMap<i32, u16> = nodes().map(|node| (node, free_port())).collect();
+        let behind: BTreeMap<i32, u16> =
+            ports.iter().filter(|_| has_wires).map(|(node, _)| (*node, free_port())).collect();
+        let wires =
+            (1..=BROKERS).filter_map(|broker| Some(SlowWire::start(ports[&broker], *behind.get(&broker)?))).collect();
         let servers: Vec<_> = (1..=BROKERS).map(|broker| format!("127.0.0.1:{}", ports[&broker])).collect();
         let bootstrap_servers = servers.join(",");
-        let cluster = Self { servers, bootstrap_servers, folder, processes: Mutex::default(), keeper };
-        cluster.format(&ports);
+        let cluster = Self { servers, bootstrap_servers, folder, processes: Mutex::default(), keeper, wires };
+        cluster.format(&ports, &behind);
         nodes().for_each(|node| cluster.start_again(node));
         cluster.wait("all brokers to answer", || {
             (1..=BROKERS).all(|broker| {
@@ -76,11 +96,12 @@ impl Cluster {
     }
 
     /// Prepares the folders of all nodes, at the same time.
-    fn format(&self, ports: &BTreeMap<i32, u16>) {
+    fn format(&self, ports: &BTreeMap<i32, u16>, behind: &BTreeMap<i32, u16>) {
         let format = ["kafka.tools.StorageTool", "format", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"];
         let running: Vec<_> = nodes()
             .map(|node| {
-                fs::write(self.properties(node), properties(node, ports, &self.data(node))).expect("a file");
+                fs::write(self.properties(node), properties(node, ports, behind.get(&node), &self.data(node)))
+                    .expect("a file");
                 let mut java = java(&self.folder, &format);
                 let java = java.arg("--config").arg(self.properties(node)).stdin(Stdio::null());
                 java.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("java runs")
@@ -163,6 +184,14 @@ impl Cluster {
     /// When it does not run.
     pub fn resume(&self, node: i32) {
         self.signal(node, "CONT");
+    }
+
+    /// Answers of a broker take so long from now on.
+    ///
+    /// # Panics
+    /// When there are no wires.
+    pub fn slow(&self, broker: i32, delay: Duration) {
+        self.wires[broker as usize - 1].set_delay(delay);
     }
 
     fn signal(&self, node: i32, signal: &str) {
@@ -278,14 +307,17 @@ fn nodes() -> impl Iterator<Item = i32> {
     [CONTROLLER].into_iter().chain(1..=BROKERS)
 }
 
-fn properties(node: i32, ports: &BTreeMap<i32, u16>, data: &Path) -> String {
+fn properties(node: i32, ports: &BTreeMap<i32, u16>, behind: Option<&u16>, data: &Path) -> String {
     let (role, listener) = if node == CONTROLLER { ("controller", "CONTROLLER") } else { ("broker", "PLAINTEXT") };
+    // Clients and other brokers take the wire, whose port is the one that is known.
+    let wire = behind.filter(|_| node != CONTROLLER);
+    let advertised = wire.map(|_| format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}\n", ports[&node]));
     format!(
         "process.roles={role}\n\
          node.id={node}\n\
          listeners={listener}://127.0.0.1:{port}\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-         controller.listener.names=CONTROLLER\n\
+         {advertised}controller.listener.names=CONTROLLER\n\
          controller.quorum.voters={CONTROLLER}@127.0.0.1:{controller}\n\
          log.dirs={data}\n\
          auto.create.topics.enable=false\n\
@@ -293,7 +325,8 @@ fn properties(node: i32, ports: &BTreeMap<i32, u16>, data: &Path) -> String {
          log.retention.ms=-1\n\
          offsets.topic.num.partitions=4\n\
          transaction.state.log.num.partitions=4\n",
-        port = ports[&node],
+        port = wire.unwrap_or(&ports[&node]),
+        advertised = advertised.unwrap_or_default(),
         controller = ports[&CONTROLLER],
         data = data.display(),
     )

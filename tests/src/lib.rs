@@ -88,6 +88,7 @@ pub mod probe;
 pub mod proxy;
 pub mod records;
 pub mod scripted;
+pub mod slow_wire;
 pub mod sources;
 
 /// A page's examples, as tests.

@@ -20,7 +20,7 @@ pub(crate) enum Scenario {
     Stop,
     /// One broker is killed (SIGKILL) and started again.
     Kill,
-    /// Each broker answers after a delay of its own, first the last one as fast as the first. On the embedded cluster only.
+    /// Each broker answers after a delay of its own, first the last one as fast as the first. On Kafka the wires to them are slow.
     Slow,
     /// Brokers are paused and killed in turn, again and again.
     Windows,
@@ -131,9 +131,6 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.scenario == Scenario::Slow && self.cluster == ClusterKind::Kafka {
-            return Err("slow brokers need --cluster embedded".into());
-        }
         if self.cluster == ClusterKind::Embedded && (self.grow.is_some() || self.scenario == Scenario::Controller) {
             return Err(
                 "the embedded cluster has no controller, and its topics do not grow: use --cluster kafka".into()

@@ -7,7 +7,7 @@ use aioproducer_tests::broker;
 use aioproducer_tests::cluster::{BROKERS, Cluster};
 
 use crate::Failure;
-use crate::options::{ClusterKind, Options};
+use crate::options::{ClusterKind, Options, Scenario};
 
 pub(crate) const TOPIC: &str = "load";
 
@@ -46,7 +46,8 @@ impl Target {
         let replicas = options.replicas;
         Ok(match options.cluster {
             ClusterKind::Kafka => {
-                let cluster = Cluster::start();
+                let is_slow = options.scenario == Scenario::Slow;
+                let cluster = if is_slow { Cluster::start_with_wires() } else { Cluster::start() };
                 let in_sync = if replicas >= 3 { "2" } else { "1" };
                 for topic in [TOPIC, PROBE_TOPIC] {
                     cluster.create_topic(topic, PARTITIONS, replicas, &[("min.insync.replicas", in_sync)]);
@@ -90,7 +91,7 @@ impl Target {
             (_, Hurt::Calm) => {}
             (Self::Kafka(cluster), Hurt::Stop) => cluster.pause(broker),
             (Self::Kafka(cluster), Hurt::Kill) => cluster.kill(broker),
-            (Self::Kafka(_), Hurt::Slow(_)) => return Err("a real broker cannot be made slow".into()),
+            (Self::Kafka(cluster), Hurt::Slow(delay)) => cluster.slow(broker, delay),
             (Self::Embedded(cluster), Hurt::Stop) => cluster.round_trip_time(broker, FOR_EVER)?,
             (Self::Embedded(cluster), Hurt::Kill) => cluster.broker_down(broker)?,
             (Self::Embedded(cluster), Hurt::Slow(delay)) => cluster.round_trip_time(broker, delay)?,
@@ -103,6 +104,7 @@ impl Target {
         match (self, hurt) {
             (_, Hurt::Calm) => {}
             (Self::Kafka(cluster), Hurt::Stop) => cluster.resume(broker),
+            (Self::Kafka(cluster), Hurt::Slow(_)) => cluster.slow(broker, calm),
             (Self::Kafka(cluster), _) => cluster.start_again(broker),
             (Self::Embedded(cluster), Hurt::Kill) => cluster.broker_up(broker)?,
             // Another time than none would wait for the end of this one.

@@ -56,7 +56,7 @@ impl Timeline {
         if options.scenario == Scenario::Slow {
             let delays = [options.delays[0], options.delays[1], options.delays[0]];
             for (broker, delay) in (1..).zip(delays) {
-                target.hurt(broker, Hurt::Slow(Duration::from_millis(delay))).expect("an embedded cluster");
+                target.hurt(broker, Hurt::Slow(Duration::from_millis(delay))).expect("a fault");
             }
         }
         let count = if options.scenario == Scenario::Windows { options.windows } else { 1 };
