@@ -1,7 +1,7 @@
-//! S51: the same scenario has the same history on the simulation's executor and on tokio's paused clock: outcomes, logs, and the order in
-//! each partition. Times differ by what tokio rounds up to milliseconds.
+//! S51: the same scenario has the same history on the simulation's executor, on tokio's paused clock and on a host of turmoil: outcomes,
+//! logs, and the order in each partition. Times differ by what tokio rounds up to milliseconds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aioproducer_driver::error::{ErrorCode, FailureKind, Status};
@@ -72,11 +72,15 @@ fn on_own(seed: u64) -> Seen {
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn s51_tokios_paused_clock_has_the_same_history() {
+/// On a runtime of tokio, whose clock leaps.
+async fn on_tokio() -> Seen {
     let (kafka, tokio) = (cluster(), Tokio::current().unwrap());
     let producer = AioProducer::builder(kafka.backend()).start(tokio.clone()).unwrap();
-    let seen = scenario(Arc::new(tokio), kafka, producer).await;
+    scenario(Arc::new(tokio), kafka, producer).await
+}
+
+/// Compares with the simulation's own executor, for some orders of tasks.
+fn compare(seen: &Seen) {
     for seed in 0..20 {
         let own = on_own(seed);
         assert_eq!((&seen.outcomes, &seen.log), (&own.outcomes, &own.log), "seed {seed}");
@@ -85,4 +89,23 @@ async fn s51_tokios_paused_clock_has_the_same_history() {
         assert!(later <= Duration::from_millis(30), "seed {seed}: {own:?}, {seen:?}");
     }
     assert!(seen.outcomes.iter().any(Result::is_err) && seen.log.len() > RECORDS / 2, "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s51_tokios_paused_clock_has_the_same_history() {
+    compare(&on_tokio().await);
+}
+
+#[test]
+fn s51_a_host_of_turmoil_has_the_same_history() {
+    let seen = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&seen);
+    let mut world = turmoil::Builder::new().simulation_duration(Duration::from_secs(600)).build();
+    world.client("service", async move {
+        let seen = on_tokio().await;
+        *place.lock().unwrap() = Some(seen);
+        Ok(())
+    });
+    world.run().unwrap();
+    compare(&seen.lock().unwrap().take().expect("the host has ended"));
 }
