@@ -343,7 +343,8 @@ impl AioProducer {
     /// Gives up accepted records: those that were not sent, those that were and that no broker has acknowledged, or both. They
     /// fail with [`FailureKind::Purged`](crate::error::FailureKind::Purged) and say whether they may be in the log: those of the
     /// producer's own buffer when the future resolves, those of the backend (`rd_kafka_purge`) right after it. Records that
-    /// are produced after the first poll stay in the producer's buffer.
+    /// are produced after the first poll stay in the producer's buffer; once they are handed off, what is given up of the backend may
+    /// include them, until it has purged.
     ///
     /// ```
     /// # use aioproducer_driver::{AioProducer, PurgeScope};
