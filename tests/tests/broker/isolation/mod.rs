@@ -37,6 +37,9 @@ const POOL: usize = 1_000;
 /// The most records of a stream: the embedded broker keeps all of them.
 const LIMIT: usize = 20_000;
 
+/// A stream pauses after so many records: else it could come to its limit, or fill a pool, before the test has done anything.
+const AT_A_TIME: usize = 8;
+
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
@@ -201,6 +204,8 @@ impl Streams {
                 for number in (number..).step_by(streams) {
                     if deliveries.len() == LIMIT {
                         host_of_task.until(|| stop.load(Ordering::SeqCst)).await;
+                    } else if deliveries.len() % AT_A_TIME == AT_A_TIME - 1 {
+                        host_of_task.pause(Duration::from_millis(1)).await;
                     }
                     if stop.load(Ordering::SeqCst) {
                         break;
