@@ -30,6 +30,8 @@ pub(crate) struct LaneWaiters {
     apart: BTreeMap<Lane, Waiters>,
     /// The lane that is considered first.
     next: Option<Lane>,
+    /// The first tasks whose records were not placed ask again: such a record may have a lane of its own by now.
+    asks_again: bool,
 }
 
 impl LaneWaiters {
@@ -87,6 +89,7 @@ impl LaneWaiters {
     /// any more.
     pub(crate) fn leave(&mut self, place: WaitingPlace) -> Option<Waker> {
         let Some(lane) = place.lane else { return self.common.leave(place.id) };
+        self.asks_again |= lane.is_unplaced();
         let queue = self.apart.get_mut(&lane)?;
         let unused = queue.leave(place.id);
         if queue.is_empty() {
@@ -95,18 +98,28 @@ impl LaneWaiters {
         unused
     }
 
+    /// Records may be placed that were not before. [`LaneWaiters::grant`] must follow. Who enters then lets the next one ask.
+    pub(crate) fn ask_again(&mut self) {
+        self.asks_again = true;
+    }
+
     /// Wakes those for whom there is room, each once until it asks again: the first ones of lanes that may have more, one of each, and
     /// then as many of the others as have room together.
     pub(crate) fn grant(&mut self, shares: &impl Shares, wakers: &mut Vec<Waker>) {
         if !self.apart.is_empty() {
             let next = self.next.take();
+            let asks_again = std::mem::take(&mut self.asks_again);
             let from = next.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
             for (at, (lane, queue)) in self.apart.range_mut((from, std::ops::Bound::Unbounded)).enumerate() {
                 if at == LANES {
                     self.next = Some(*lane);
                     break;
                 }
-                queue.grant(&OneOf { shares, lane: *lane }, wakers);
+                if asks_again && lane.is_unplaced() {
+                    queue.grant(&First, wakers);
+                } else {
+                    queue.grant(&OneOf { shares, lane: *lane }, wakers);
+                }
             }
         }
         self.common.grant(shares, wakers);
@@ -127,6 +140,19 @@ impl LaneWaiters {
     /// Since when the task has waited that has waited for longest and has a waker.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.apart.values().chain([&self.common]).filter_map(Waiters::oldest).min()
+    }
+}
+
+/// The first waiter of a lane may ask, whether there is room or not.
+struct First;
+
+impl Vacancy for First {
+    fn has(&self, need: Need) -> bool {
+        need.count == 1
+    }
+
+    fn needs_lane(&self, _: Lane) -> bool {
+        false
     }
 }
 
@@ -167,6 +193,47 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Room, but not for any lane's share.
+    struct NoShare;
+
+    impl Vacancy for NoShare {
+        fn has(&self, _: Need) -> bool {
+            true
+        }
+
+        fn needs_lane(&self, _: Lane) -> bool {
+            false
+        }
+    }
+
+    impl Shares for NoShare {
+        fn has_share(&self, _: Lane, _: usize) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn s01_tasks_whose_records_were_not_placed_ask_again_one_after_the_other() {
+        let (lane, mut waiters) = (Lane::unplaced(TopicId(0)), LaneWaiters::default());
+        let tasks: Vec<Arc<Woken>> = (0..3).map(|_| Arc::default()).collect();
+        let ask = |waiters: &mut LaneWaiters, task: &Arc<Woken>| {
+            waiters.wait(None, (lane, 1), Instant::ZERO, &NoShare, Arc::clone(task).into()).0
+        };
+        let places: Vec<_> = tasks.iter().map(|task| ask(&mut waiters, task)).collect();
+        let grant = |waiters: &mut LaneWaiters| {
+            let mut wakers = Vec::new();
+            waiters.grant(&NoShare, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            tasks.iter().map(|task| task.0.swap(false, Ordering::Relaxed)).collect::<Vec<_>>()
+        };
+        assert_eq!(grant(&mut waiters), [false; 3]);
+        waiters.ask_again();
+        assert_eq!(grant(&mut waiters), [true, false, false]);
+        assert_eq!(grant(&mut waiters), [false; 3], "it has not entered, so the next one need not ask");
+        drop(waiters.leave(places[0]));
+        assert_eq!(grant(&mut waiters), [false, true, false]);
     }
 
     struct Task {

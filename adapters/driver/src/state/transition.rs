@@ -96,11 +96,12 @@ impl State {
         }
     }
 
-    /// Wakes the tasks that have waited for room for the delivery timeout; returns when to look at those that wait again.
+    /// Wakes the tasks that have waited for room for the delivery timeout, and has those ask again whose records were not placed; returns when to look at those that wait again.
     pub(crate) fn wake_old_waiters(&mut self, shared: &Shared, now: Instant, effects: &mut Effects) -> Instant {
         if self.waiters.is_empty() {
             return Instant::MAX;
         }
+        self.waiters.ask_again();
         let shares = self.machine.shares_due().unwrap_or(Instant::MAX);
         let Some(timeout) = shared.context.delivery_timeout else { return shares };
         self.waiters.wake_old(now - timeout, &mut effects.wakers);
