@@ -84,6 +84,8 @@ async fn under_load(host: Host, slots: usize) {
     // Callers that wait for the silent leader wait, and no other.
     host.until(|| producer.statistics().waiters == HURT_PARTITIONS.len()).await;
     streams.extend(deliver(&host, &producer, healthy).await);
+    // One of them may have got room meanwhile.
+    host.until(|| producer.statistics().waiters == HURT_PARTITIONS.len()).await;
     is_stalled(&producer, Fault::Silent);
     trio.heal(HURT, Fault::Silent);
     hurt.accept(&host, POOL / 2).await;
