@@ -38,7 +38,7 @@ const POOL: usize = 1_000;
 const LIMIT: usize = 20_000;
 
 /// A stream pauses after so many records: else it could come to its limit, or fill a pool, before the test has done anything.
-const AT_A_TIME: usize = 64;
+const AT_A_TIME: usize = 16;
 
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
