@@ -20,12 +20,14 @@ impl<R: Message, E: Driver<R>> RenewedHandle<R, E> {
 
 impl<R: Message, E: Driver<R>> Backend for RenewedHandle<R, E> {
     fn wake(&self) {
+        self.0.awakes();
         if let Some(client) = self.0.client() {
             client.wake();
         }
     }
 
     fn wake_for_one(&self) {
+        self.0.awakes();
         if let Some(client) = self.0.client() {
             client.wake_for_one();
         }

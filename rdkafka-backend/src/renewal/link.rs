@@ -83,8 +83,12 @@ impl<R: Message, E: Driver<R>> Driver<Numbered<R>> for Link<R, E> {
                 return Some(batch);
             }
         }
+        if !self.shared.may_ask() {
+            return None;
+        }
         let mut taken = Vec::new();
         let batch = self.shared.driver.take(&mut taken)?;
+        self.shared.awakes();
         let first = self.shared.number(taken.len());
         records.extend((first..).zip(taken).map(|(number, (slot, record))| (slot, Numbered { record, number })));
         Some(batch)
@@ -148,8 +152,14 @@ impl<R: Message, E: Driver<R>> Driver<Numbered<R>> for Link<R, E> {
     }
 
     fn try_idle(&self) -> bool {
-        let is_running = self.shared.state().is_running();
-        is_running && self.shared.driver.try_idle()
+        if !self.shared.state().is_running() {
+            return false;
+        }
+        let is_idle = !self.shared.may_ask() || self.shared.driver.try_idle();
+        if !is_idle {
+            self.shared.awakes();
+        }
+        is_idle
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {

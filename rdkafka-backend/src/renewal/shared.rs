@@ -40,6 +40,9 @@ pub(crate) struct Shared<R, E> {
     /// A record was delivered since the last renewal.
     pub(super) has_delivered: AtomicBool,
     next_number: AtomicU64,
+    /// Workers that the driver takes for awake: it has woken them, or they have not asked yet. A worker of a new client asks for one of
+    /// these, or not at all: the driver would count an idle worker that there is not, and take it for awake later.
+    awake: AtomicUsize,
 }
 
 #[derive(Clone, Default)]
@@ -73,6 +76,7 @@ impl<R: Message, E: Driver<R>> Shared<R, E> {
             outstanding: AtomicUsize::new(0),
             has_delivered: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
+            awake: AtomicUsize::new(workers),
         });
         let client = (shared.open)(Link::new(&shared), None)?;
         shared.set_client(client);
@@ -125,6 +129,16 @@ impl<R: Message, E: Driver<R>> Shared<R, E> {
         if let Some(client) = self.client() {
             (0..self.workers).for_each(|_| client.wake());
         }
+    }
+
+    /// The driver has woken a worker, or one that has asked stays awake.
+    pub(super) fn awakes(&self) {
+        self.awake.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether a worker may ask the driver. It is idle from then on, unless it [stays awake](Self::awakes).
+    pub(super) fn may_ask(&self) -> bool {
+        self.awake.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |awake| awake.checked_sub(1)).is_ok()
     }
 
     /// Numbers records that the driver has handed off, in their order.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aioproducer_driver::error::{FailureKind, ProduceError, Status};
 use aioproducer_driver::{AioProducer, PurgeScope, Record};
@@ -22,6 +22,7 @@ promises! {
     s45_a_partition_without_a_leader_renews_the_client_with_1_worker,
     s45_a_partition_without_a_leader_renews_the_client_with_4_workers,
     s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent,
+    s45_six_seconds_without_a_leader_lose_and_double_nothing,
     s45_without_the_policy_records_wait_for_a_leader,
     s45_what_was_sent_without_an_answer_is_handed_back,
     s45_a_leader_that_is_down_is_no_stall,
@@ -142,20 +143,30 @@ async fn a_fatal_error_renews_the_client(host: Host, workers: usize, keys: &[(&s
 }
 
 async fn s45_a_partition_without_a_leader_renews_the_client_with_1_worker(host: Host) {
-    a_partition_without_a_leader_renews_the_client(host, 1, &[]).await;
+    a_partition_without_a_leader_renews_the_client(host, 1, &[], Duration::ZERO).await;
 }
 
 async fn s45_a_partition_without_a_leader_renews_the_client_with_4_workers(host: Host) {
-    a_partition_without_a_leader_renews_the_client(host, 4, &[]).await;
+    a_partition_without_a_leader_renews_the_client(host, 4, &[], Duration::ZERO).await;
 }
 
 async fn s45_a_partition_without_a_leader_renews_a_client_that_is_not_idempotent(host: Host) {
     let keys = [("enable.idempotence", "false"), ("acks", "1")];
-    a_partition_without_a_leader_renews_the_client(host, 1, &keys).await;
+    a_partition_without_a_leader_renews_the_client(host, 1, &keys, Duration::ZERO).await;
 }
 
-/// The leaders are away until the first renewal.
-async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usize, keys: &[(&str, &str)]) {
+/// Longer than several stalls.
+async fn s45_six_seconds_without_a_leader_lose_and_double_nothing(host: Host) {
+    a_partition_without_a_leader_renews_the_client(host, 1, &[], Duration::from_secs(6)).await;
+}
+
+/// The leaders are away until the first renewal, and for as long as `without`.
+async fn a_partition_without_a_leader_renews_the_client(
+    host: Host,
+    workers: usize,
+    keys: &[(&str, &str)],
+    without: Duration,
+) {
     let trio = Trio::start();
     let (producer, mut events) = trio.renewing(&host, workers, keys);
     let ways = Way::keys(&producer, &[0, 1, 2, 3, 4, 5]).await;
@@ -165,17 +176,18 @@ async fn a_partition_without_a_leader_renews_the_client(host: Host, workers: usi
     let beside = Streams::start(&host, &producer, ways(healthy), 0);
     beside.accept(&host, 100).await;
     trio.take_leaders(&host, &producer).await;
+    let taken = Instant::now();
     let streams = Streams::start(&host, &producer, ways(hurt), 1_000_000);
     let renewed = renewed(&mut events).await;
     let mut handed_back = renewed.handed_back;
     let RenewalCause::Stall { topic, partition } = &renewed.cause else { panic!("{renewed}") };
     assert!(topic == TOPIC && HURT_PARTITIONS.contains(partition) && renewed.resent > 0, "{renewed}");
     beside.accept(&host, 100).await;
-    let beside = beside.stop().await;
+    host.pause(without.saturating_sub(taken.elapsed())).await;
     trio.give_leaders();
     streams.accept(&host, 100).await;
     let mut streams = streams.stop().await;
-    streams.extend(beside);
+    streams.extend(beside.stop().await);
     let verdict = trio.check(streams);
     let counts = verdict.counts();
     assert!(verdict.is_right() && counts.duplicates == 0, "{verdict}");
