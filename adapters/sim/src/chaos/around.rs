@@ -9,7 +9,6 @@ use super::between::Between;
 use super::counts::ChaosCounts;
 use super::settings::Chaos;
 use super::task::{ChaosTask, Running, Start};
-use super::woken::{Awake, Woken};
 use crate::sync::{Arc, lock};
 
 /// A backend with [`Chaos`] around it: [`Chaos::around`].
@@ -66,11 +65,10 @@ impl<R: Message, B: Connect<R>> Connect<R> for Around<B> {
 
     fn connect<D: Driver<R>>(self, driver: Arc<D>, capacity: usize) -> Result<Arc<dyn Backend>, B::Error> {
         let Self { chaos, backend, counts, start } = self;
-        let awake = if backend.is_real_time() { Awake::default() } else { Awake::one_worker() };
-        let work = Arc::new(Between::new(driver, &chaos, &counts, Arc::clone(&start.signal), awake.clone()));
+        let work = Arc::new(Between::new(driver, &chaos, &counts, Arc::clone(&start.signal)));
         let backend = backend.connect(Arc::clone(&work), capacity)?;
         *lock(&start.work) = Some(Running { work, backend: Arc::clone(&backend) });
-        Ok(Arc::new(Woken { backend, awake }))
+        Ok(backend)
     }
 }
 

@@ -12,7 +12,6 @@ use super::hand_offs::HandOffs;
 use super::late::{Late, Said};
 use super::settings::Chaos;
 use super::task::Work;
-use super::woken::Awake;
 use crate::signal::Signal;
 use crate::sync::Arc;
 
@@ -22,15 +21,14 @@ pub(super) struct Between<R, D> {
     late: Late<R>,
     /// Wakes the task on the runtime.
     signal: Arc<Signal>,
-    awake: Awake,
     has_ended: AtomicBool,
 }
 
 impl<R: Message, D: Driver<R>> Between<R, D> {
-    pub(super) fn new(driver: Arc<D>, chaos: &Chaos, counts: &ChaosCounts, signal: Arc<Signal>, awake: Awake) -> Self {
+    pub(super) fn new(driver: Arc<D>, chaos: &Chaos, counts: &ChaosCounts, signal: Arc<Signal>) -> Self {
         let (hand_offs, late) = HandOffs::new(chaos.dice(), counts.clone());
         let late = Late::new(late, counts.clone());
-        Self { driver, hand_offs, late, signal, awake, has_ended: AtomicBool::new(false) }
+        Self { driver, hand_offs, late, signal, has_ended: AtomicBool::new(false) }
     }
 
     fn say(&self, said: Said<R>) {
@@ -63,9 +61,6 @@ impl<R: Message, D: Driver<R>> Between<R, D> {
 
 impl<R: Message, D: Driver<R>> Driver<R> for Between<R, D> {
     fn take(&self, records: &mut Vec<(SlotId, R)>) -> Option<MessageBatch> {
-        if !self.awake.begin() {
-            return None;
-        }
         loop {
             if let Some(time) = self.hand_offs.draw_delay() {
                 // Without a batch there is nothing to delay.
@@ -73,17 +68,13 @@ impl<R: Message, D: Driver<R>> Driver<R> for Between<R, D> {
                     return None;
                 }
                 if self.hand_offs.send_away(time) {
-                    self.awake.stay();
                     self.signal.set();
                     return None;
                 }
             }
             let first = records.len();
             let batch = self.driver.take(records)?;
-            let Some(left_out) = self.hand_offs.thin(batch.lane(), records, first) else {
-                self.awake.stay();
-                return Some(batch);
-            };
+            let Some(left_out) = self.hand_offs.thin(batch.lane(), records, first) else { return Some(batch) };
             self.driver.settle(batch, left_out.with(std::iter::empty()));
         }
     }
@@ -118,12 +109,7 @@ impl<R: Message, D: Driver<R>> Driver<R> for Between<R, D> {
     }
 
     fn try_idle(&self) -> bool {
-        let was_awake = self.awake.begin();
-        let is_idle = was_awake && self.driver.try_idle();
-        if was_awake && !is_idle {
-            self.awake.stay();
-        }
-        is_idle || !was_awake
+        self.driver.try_idle()
     }
 
     fn topic_name(&self, topic: TopicId) -> Option<&str> {

@@ -10,7 +10,6 @@ mod hand_offs;
 mod late;
 mod settings;
 mod task;
-mod woken;
 
 pub use self::around::Around;
 pub use self::counts::ChaosCounts;
