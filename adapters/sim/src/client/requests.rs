@@ -195,11 +195,7 @@ impl<R: Message> Requests<R> {
         // Purged, given up on before, or not waited for.
         let Some((batch, expiry)) = lane.end_attempt(number) else { return };
         self.schedule.remove_expiry(expiry, number);
-        let what = match reply {
-            Some(result) => What::Answer { sent, code: result.err() },
-            None => What::Broken { sent },
-        };
-        self.cluster.lock().trace(now, what);
+        self.cluster.lock().trace(now, What::end(sent, reply.map(Result::err)));
         let code = match reply {
             Some(Ok(answer)) => {
                 if let Some(batch) = lane.finish() {

@@ -224,11 +224,7 @@ impl Transactions {
         let Some(operation) = &mut self.operation else { return };
         let Some((expiry, _)) = operation.under_way.take_if(|(_, own)| *own == number) else { return };
         self.schedule.remove_expiry(expiry, number);
-        let what = match reply {
-            Some(result) => What::Answer { sent, code: result.err() },
-            None => What::Broken { sent },
-        };
-        self.cluster.lock().trace(now, what);
+        self.cluster.lock().trace(now, What::end(sent, reply.map(Result::err)));
         let code = match reply {
             Some(Ok(answer)) => return self.finish(Ok(Some(answer))),
             Some(Err(code)) => Some(code),

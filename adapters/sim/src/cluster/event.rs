@@ -92,6 +92,16 @@ pub(crate) enum What {
     },
 }
 
+impl What {
+    /// An attempt ends: with an answer, which may be an error, or with its connection.
+    pub(crate) fn end(sent: Sent, answer: Option<Option<ErrorCode>>) -> Self {
+        match answer {
+            Some(code) => Self::Answer { sent, code },
+            None => Self::Broken { sent },
+        }
+    }
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aioproducer_driver::error::{FailureKind, ProduceError, Status};
-use aioproducer_driver::{AioProducer, PurgeScope, Record};
+use aioproducer_driver::{AioProducer, Delivery, PurgeScope, Record};
 use aioproducer_rdkafka::{
     ApiKey, ClientConfig, ConfigError, ErrorCode, Event, Events, Librdkafka, OnFatal, OnStall, RenewalCause, Renewed,
 };
@@ -313,6 +313,14 @@ async fn s45_calls_wait_for_the_new_client(host: Host) {
     renewed(&mut events).await;
 }
 
+/// Each record was purged before it was sent.
+async fn are_purged(deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        let error = delivery.await.expect_err("it is purged");
+        assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted), "{error}");
+    }
+}
+
 async fn s45_a_purge_during_a_renewal_is_exact(host: Host) {
     let trio = Trio::start();
     let (producer, mut events) = trio.renewing(&host, 1, &[]);
@@ -326,12 +334,8 @@ async fn s45_a_purge_during_a_renewal_is_exact(host: Host) {
     renewed(&mut events).await;
     producer.purge(PurgeScope::All).await;
     trio.give_leaders();
-    let mut seen = Vec::new();
-    for (number, delivery) in (0..).zip(deliveries) {
-        let error = delivery.await.expect_err("it is purged");
-        assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted), "{number}");
-        seen.push((number, Err(error.status())));
-    }
+    let seen = (0..).zip(&deliveries).map(|(number, _)| (number, Err(Status::NotPersisted))).collect();
+    are_purged(deliveries).await;
     // The new client may purge a moment later.
     while let Err(error) = producer.send(Record::to(TOPIC).partition(HURT_PARTITIONS[0])).await {
         assert_eq!(error.kind(), Some(FailureKind::Purged), "{error}");
@@ -361,10 +365,7 @@ async fn s45_a_purge_between_two_clients_is_exact(host: Host) {
     // The old client has ended, and gave all back. A purge is exact at any time, but this one is rare.
     host.pause(Duration::from_millis(500)).await;
     producer.purge(PurgeScope::All).await;
-    for delivery in deliveries {
-        let error = delivery.await.expect_err("it is purged");
-        assert_eq!((error.kind(), error.status()), (FailureKind::Purged, Status::NotPersisted), "{error}");
-    }
+    are_purged(deliveries).await;
 }
 
 async fn s45_a_close_during_a_renewal_hands_everything_back(host: Host) {
