@@ -246,7 +246,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The backend's connections, if it counts them. It gets no batch while none is up: such a record would be on its way when its
     /// time has passed, and be sent later. It calls [`Driver::connections_changed`] when the first one comes up, and when the last
-    /// one goes down.
+    /// one goes down. Then it connects again by itself, as no record makes it do so.
     fn connections(&self) -> Option<Connections> {
         None
     }
@@ -315,7 +315,7 @@ pub enum Placement {
 /// fn was_dark(before: Connections, after: Connections) -> bool {
 ///     before.up == 0 && before == after
 /// }
-/// # let dark = Connections { up: 0, made: 3, is_failing: true };
+/// # let dark = Connections { up: 0, made: 3 };
 /// # assert!(was_dark(dark, dark));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -324,8 +324,6 @@ pub struct Connections {
     pub up: u32,
     /// Connections that have ever come up. It is counted before a record can be sent over the connection.
     pub made: u64,
-    /// An attempt to connect has failed since the last one that did not.
-    pub is_failing: bool,
 }
 
 /// The limits that follow from a backend's configuration.

@@ -16,7 +16,6 @@ fn a_record_is_delivered_only_after_a_connection_was_made() {
     broker.broker_down(-1).unwrap();
     let rig = Rig::new(&[], &broker, 1, 100);
     for round in 0..5 {
-        eventually("an attempt to connect fails", || connections(&rig).is_failing);
         let dark = connections(&rig);
         assert_eq!(dark.up, 0, "round {round}");
         assert_eq!(dark.made == 0, round == 0, "round {round}: {dark:?}");
@@ -79,21 +78,19 @@ fn a_connection_without_its_login_does_not_count() {
     rig.send([Rec::new(0).to(0)]);
     rig.wait_handed_off(1);
     rig.wait_for_trouble();
-    assert_eq!(connections(&rig), Connections { up: 0, made: 0, is_failing: true });
+    assert_eq!(connections(&rig), Connections { up: 0, made: 0 });
     assert_eq!(failure(&rig.end(), 0).status, NOT_PERSISTED);
 }
 
-/// It makes another one when it gets a record.
 #[test]
-fn a_connection_that_is_closed_as_idle_has_not_failed() {
+fn a_connection_that_is_closed_as_idle_is_made_again() {
     let broker = broker(1);
     let rig = Rig::new(&[("connections.max.idle.ms", "100")], &broker, 1, 100);
     for round in 0..3 {
         rig.send([Rec::new(round).to(0)]);
         rig.wait(round as usize + 1);
         let before = connections(&rig);
-        eventually("all are closed", || connections(&rig).up == 0 || connections(&rig).made > before.made);
-        assert!(!connections(&rig).is_failing, "round {round}");
+        eventually("there is another one", || connections(&rig).made > before.made);
     }
     rig.end();
 }

@@ -10,18 +10,24 @@ use order_service::{Orders, Problem};
 /// Far more than anything here takes: only a test that hangs reaches it.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A broker with a topic, and the service in front of it.
-fn service(limit: Duration) -> (EmbeddedBroker, Orders) {
+/// A broker with a topic.
+fn broker() -> EmbeddedBroker {
     let broker = EmbeddedBroker::start().expect("a broker");
     broker.create_topic("orders", 3, 1).expect("a topic");
+    broker
+}
+
+/// The service in front of it.
+fn service(broker: &EmbeddedBroker, limit: Duration) -> Orders {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.bootstrap_servers()).set("retry.backoff.ms", "1");
-    (broker, Orders::start(config, limit).expect("the service"))
+    Orders::start(config, limit).expect("the service")
 }
 
 #[tokio::test]
 async fn an_order_is_placed() {
-    let (broker, orders) = service(LONG);
+    let broker = broker();
+    let orders = service(&broker, LONG);
     let receipt = orders.place("customer-7", "two apples").await.expect("placed");
 
     let records = broker.records("orders").await.expect("its records");
@@ -32,7 +38,8 @@ async fn an_order_is_placed() {
 
 #[tokio::test]
 async fn an_order_that_is_refused_is_not_placed() {
-    let (broker, orders) = service(LONG);
+    let broker = broker();
+    let orders = service(&broker, LONG);
     let large = orders.place("customer-7", &"apple ".repeat(1_000_000)).await;
     assert_eq!(large.expect_err("too large").status(), 413);
 
@@ -48,7 +55,8 @@ async fn an_order_that_is_refused_is_not_placed() {
 
 #[tokio::test]
 async fn an_order_that_needs_three_attempts_is_placed_once() {
-    let (broker, orders) = service(LONG);
+    let broker = broker();
+    let orders = service(&broker, LONG);
     let not_now = ErrorCode::NotEnoughReplicas;
     broker.request_errors(ApiKey::Produce, &[not_now; 2]).expect("two errors to come");
     orders.place("customer-7", "two apples").await.expect("placed");
@@ -57,8 +65,9 @@ async fn an_order_that_needs_three_attempts_is_placed_once() {
 
 #[tokio::test]
 async fn while_kafka_is_away_the_service_says_so_in_time() {
-    let (broker, orders) = service(Duration::from_millis(300));
+    let broker = broker();
     broker.broker_down(-1).expect("down");
+    let orders = service(&broker, Duration::from_millis(300));
     let away = tokio::time::timeout(LONG, orders.place("customer-7", "two apples")).await.expect("in time");
     assert_eq!(away.expect_err("no broker is there").status(), 503);
 
@@ -68,7 +77,8 @@ async fn while_kafka_is_away_the_service_says_so_in_time() {
 
 #[tokio::test]
 async fn the_end_places_what_was_taken_and_takes_no_more() {
-    let (broker, orders) = service(LONG);
+    let broker = broker();
+    let orders = service(&broker, LONG);
     broker.round_trip_time(-1, Duration::from_millis(20)).expect("a slow broker");
     let (apples, pears, unsent) = tokio::join!(
         orders.place("customer-7", "two apples"),

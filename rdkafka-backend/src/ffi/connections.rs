@@ -32,11 +32,9 @@ pub(crate) struct ConnectionCounts {
     counts: AtomicU64,
     /// The ids of the brokers that they lead to.
     brokers: Mutex<BTreeSet<i32>>,
-    /// An attempt to connect has failed since the last one that did not.
-    is_failing: AtomicBool,
     /// librdkafka reports here.
     is_subscribed: AtomicBool,
-    /// Hears when the first connection is up, when the last one is down, and when an attempt fails while none is up.
+    /// Hears when the first connection is up, and when the last one is down.
     signals: OnceLock<Arc<Signals>>,
 }
 
@@ -57,8 +55,7 @@ impl ConnectionCounts {
         // In one order with the changes: what was counted before a record was sent is seen after it was.
         let counts = self.counts.load(Ordering::SeqCst);
         let up = counts & UP;
-        let is_failing = self.is_failing.load(Ordering::SeqCst);
-        Some(Connections { up: up as u32, made: counts >> UP_BITS, is_failing })
+        Some(Connections { up: up as u32, made: counts >> UP_BITS })
     }
 
     /// Whether there is a connection to a broker.
@@ -110,16 +107,12 @@ impl ConnectionCounts {
             b"UP" if before != Some(broker) => {
                 COUNTED.set(Some(broker));
                 self.brokers().insert(broker.0);
-                self.is_failing.store(false, Ordering::SeqCst);
                 self.tell_if(self.counts.fetch_add((1 << UP_BITS) + 1, Ordering::SeqCst), 0);
             }
             b"DOWN" if before == Some(broker) => {
                 COUNTED.set(None);
                 self.brokers().remove(&broker.0);
                 self.tell_if(self.counts.fetch_sub(1, Ordering::SeqCst), 1);
-            }
-            b"DOWN" if before.is_none() && !self.is_failing.swap(true, Ordering::SeqCst) => {
-                self.tell_if(self.counts.load(Ordering::SeqCst), 0);
             }
             _ => {}
         }
@@ -171,11 +164,7 @@ mod tests {
     }
 
     fn at(up: u32, made: u64) -> Option<Connections> {
-        Some(Connections { up, made, is_failing: false })
-    }
-
-    fn failing(made: u64) -> Option<Connections> {
-        Some(Connections { up: 0, made, is_failing: true })
+        Some(Connections { up, made })
     }
 
     const CONNECT: [&CStr; 5] = [c"INIT", c"TRY_CONNECT", c"CONNECT", c"SSL_HANDSHAKE", c"APIVERSION_QUERY"];
@@ -191,7 +180,7 @@ mod tests {
             counts.report(broker, &LOGIN);
             assert_eq!(counts.get(), at(0, made - 1), "no record can be sent yet");
             counts.report(broker, &[c"DOWN"]);
-            assert_eq!(counts.get(), failing(made - 1), "it was not up");
+            assert_eq!(counts.get(), at(0, made - 1), "it was not up");
             assert!(!counts.is_up(1));
             counts.report(broker, &[c"UP"]);
             assert_eq!(counts.get(), at(1, made));

@@ -23,6 +23,9 @@ use crate::threads::{broker_calls, probe, worker};
 /// The longest call that waits for deliveries. Other requests wait meanwhile.
 const FLUSH_MS: i32 = 50;
 
+/// The longest call that has librdkafka connect again.
+const CONNECT_MS: i32 = 50;
+
 /// The number of such calls that librdkafka gets to report purged records before it is destroyed.
 const LAST_FLUSHES: usize = 15;
 
@@ -127,10 +130,13 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
             if requests.shut_down {
                 return callers.into_iter().flatten().chain(probe).collect();
             }
-            if requests.connection
-                && let Some(driver) = self.link.driver()
-            {
-                driver.connections_changed();
+            if requests.connection {
+                if let Some(driver) = self.link.driver() {
+                    driver.connections_changed();
+                }
+                if self.client.connections().get().is_some_and(|connections| connections.up == 0) {
+                    self.client.connect(CONNECT_MS);
+                }
             }
             if requests.topic && self.signals.needs_probe() {
                 // The last one has ended, or is about to.

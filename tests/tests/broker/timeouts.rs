@@ -11,6 +11,7 @@ use aioproducer_tests::{broker, promises};
 promises! {
     s17_timeouts_do_not_wait_for_a_late_reconnect,
     s17_connections_that_are_closed_as_idle_hold_up_no_record,
+    s17_a_record_that_was_never_handed_off_is_not_in_the_log,
     s17_a_record_that_the_queue_of_librdkafka_has_no_room_for_ends_in_time,
 }
 
@@ -62,6 +63,19 @@ async fn s17_connections_that_are_closed_as_idle_hold_up_no_record(host: Host) {
         }
     }
     producer.send(Record::to("t")).await.expect("delivered");
+}
+
+/// Also if the producer had a connection once and has handed off no record yet.
+async fn s17_a_record_that_was_never_handed_off_is_not_in_the_log(host: Host) {
+    let broker = broker::start_with_topic("t", 1);
+    let builder = AioProducer::builder(Librdkafka::new(broker::config(&broker)));
+    let producer = host.start(builder.delivery_timeout(Duration::from_millis(500)));
+    host.until(|| producer.health().is_connected == Some(true)).await;
+    broker.broker_down(-1).expect("it goes away");
+    host.until(|| producer.health().is_connected == Some(false)).await;
+    let waiting = producer.produce(Record::to("t")).await.expect("accepted");
+    let error = waiting.await.expect_err("no broker is there");
+    assert_eq!((error.kind(), error.status()), (FailureKind::TimedOut, Status::NotPersisted), "{error}");
 }
 
 /// The queue has room for one record. The next one waits in the machine, so its time does not begin again with a hand-off, and it comes

@@ -20,7 +20,7 @@ use aioproducer_core::{Instant, Lane, LaneStats};
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Whether the backend has a connection. `None` if it does not count them.
+    /// Whether the backend has a connection. Nothing is handed off without one. `None` if it does not count them.
     pub is_connected: Option<bool>,
     /// The age of the oldest record without an outcome, from its `produce` on. `None` if all have one.
     pub oldest: Option<Duration>,

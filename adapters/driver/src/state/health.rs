@@ -28,9 +28,10 @@ impl Shared {
     pub(crate) fn health(&self) -> Health {
         let backend = self.backend();
         let loads = backend.map(|backend| backend.loads()).unwrap_or_default();
-        let is_connected = backend.and_then(|backend| backend.connections()).map(|connections| connections.up > 0);
+        let counts_connections = backend.and_then(|backend| backend.connections()).is_some();
         let now = self.runtime.now();
-        let mut counts = Counts::new(now, is_connected, self.with(|state, _| state.machine.oldest()));
+        let (is_connected, oldest) = self.with(|state, _| (state.machine.is_connected(), state.machine.oldest()));
+        let mut counts = Counts::new(now, counts_connections.then_some(is_connected), oldest);
         loads.iter().for_each(|load| counts.add_load(load));
         let mut lanes = Vec::new();
         let mut from = 0;

@@ -71,17 +71,8 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// When the driver's timer goes off.
     pub(crate) armed: Instant,
-    /// The backend has no connection, and none has failed.
-    pub(crate) unused: Option<Unused>,
     /// When metrics get the health.
     pub(crate) sample: Sample,
-}
-
-/// The last connection was closed while nothing was on its way, and no attempt to connect has failed since.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Unused {
-    Now,
-    Since(Instant),
 }
 
 /// Everything that belongs to one producer. Backends know it as their [`Driver`](aioproducer_core::backend::Driver).
@@ -199,7 +190,6 @@ impl Shared {
             close_by: Instant::ZERO,
             driver: None,
             armed: Instant::MAX,
-            unused: None,
             sample: Sample::Never,
         };
         Ok(Self {

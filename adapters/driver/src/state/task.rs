@@ -70,7 +70,6 @@ impl DriverTask {
             }
             let at = state.machine.poll_timeout().map_or(Instant::MAX, |timeout| timeout.at);
             let at = at.min(state.wake_old_waiters(shared, now, effects));
-            let at = at.min(state.look_at_unused(now));
             let at = at.min(state.sample_due(now));
             let at = at.min(shared.callbacks.watch(now));
             state.armed = at;
