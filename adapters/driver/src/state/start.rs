@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aioproducer_core::backend::{Backend, BackgroundTask};
 use aioproducer_core::Phase;
+use aioproducer_core::backend::{Backend, BackgroundTask};
 
 use super::shared::Shared;
 use super::task::DriverTask;
