@@ -83,18 +83,6 @@ impl<R> Client<R> {
         Ok(metadata)
     }
 
-    /// Has librdkafka connect to a broker, by a request for the metadata of the topics that it knows (`rd_kafka_metadata`), which ends
-    /// in time. By itself, librdkafka looks only every second whether there is a connection.
-    pub(crate) fn connect(&self, timeout_ms: i32) {
-        let (client, mut answer) = (self.ptr(), ptr::null());
-        // SAFETY: the client is alive, no topic is meant, and the pointer is valid for writing.
-        let code = unsafe { rd_kafka_metadata_number(client, 0, ptr::null_mut(), &raw mut answer, timeout_ms) };
-        if code == 0 && !answer.is_null() {
-            // SAFETY: destroyed once.
-            unsafe { sys::rd_kafka_metadata_destroy(answer) };
-        }
-    }
-
     /// Whether a broker has answered, or does so in time (`rd_kafka_clusterid`). This sends no request.
     pub(crate) fn has_cluster_id(&self, timeout_ms: i32) -> bool {
         // SAFETY: the client is alive.

@@ -134,9 +134,7 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
                 if let Some(driver) = self.link.driver() {
                     driver.connections_changed();
                 }
-                if self.client.connections().get().is_some_and(|connections| connections.up == 0) {
-                    self.client.connect(CONNECT_MS);
-                }
+                self.connect();
             }
             if requests.topic && self.signals.needs_probe() {
                 // The last one has ended, or is about to.
@@ -167,6 +165,17 @@ impl<R: Message, E: Driver<R>> Threads<R, E> {
             if flushing {
                 self.client.flush(FLUSH_MS);
             }
+        }
+    }
+
+    /// Has librdkafka connect again if no connection is up. By itself, it looks every second whether there is one, and connects at
+    /// once if a request needs one. Before a topic is in use that would be a request for all topics.
+    fn connect(&self) {
+        if self.client.connections().get().is_some_and(|connections| connections.up == 0)
+            && let Some(topic) = self.client.any_topic()
+        {
+            // The answer is of no use.
+            drop(self.client.request_metadata(Some(&topic), CONNECT_MS));
         }
     }
 
